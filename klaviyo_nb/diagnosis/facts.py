@@ -1,0 +1,89 @@
+"""`Facts`: what the tree asks about, each one thing, each None while unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from klaviyo_nb.diagnosis.verdict import Interval
+from klaviyo_nb.klaviyo.answers import Failure
+from klaviyo_nb.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCount:
+    """Calls to one endpoint in the last part of the window."""
+
+    endpoint: str
+    calls: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was observed, reduced to what decides. None means nobody saw it.
+
+    Attributes:
+        counted_from: `logs`, `metrics` or `probes`: what `failing` was read from.
+        calls: Calls in the window.
+        failed_calls: How many of them failed.
+        last_part: The part of the window that says how things are now.
+        last_calls: Calls in it.
+        last_failed: Failures in it.
+        failing: Are calls to Klaviyo failing now?
+        failure: What most failures look like.
+        second_failure: What the second kind looks like, if it is an incident of its own.
+        failures: Failures in the last part, by kind.
+        status_codes: Failures in the last part, by HTTP status; 0 where no response came.
+        endpoints: Calls and failures in the last part, by endpoint, most failures first.
+        one_endpoint: Do all failures fall on one endpoint while others succeed?
+        slow: Are calls slow against threshold and quiet part, without failing?
+        p95_s: 95th percentile of the last part's durations [s].
+        baseline_p95_s: The same for the quiet part of the window [s].
+        nothing_answers: Are both the API and the status page silent?
+        acknowledged: Does Klaviyo's page tell of an incident that concerns the failing calls?
+        acknowledged_as: The page's own words for it.
+        unrelated: The page's words for incidents that do not concern them.
+        app_healthy: Does our application's health endpoint say it is well?
+        app_says: What it said instead.
+        webhooks_arrive: Does the webhook route live, and are signatures accepted?
+        webhook_says: What it said instead.
+        failed_earlier: Did calls fail earlier in the window, and none now, with traffic flowing?
+        failing_hosts: Hosts or workers on which calls fail while they succeed on others.
+        onset: When failures began.
+        recovered: When they ended.
+        retry_after_s: Longest Retry-After seen [s].
+        evidence: Fact name → where it was read, as citations for the path.
+    """
+
+    counted_from: Literal["logs", "metrics", "probes"] | None = None
+    calls: int | None = None
+    failed_calls: int | None = None
+    last_part: Window | None = None
+    last_calls: int | None = None
+    last_failed: int | None = None
+    failing: bool | None = None
+    failure: Failure | None = None
+    second_failure: Failure | None = None
+    failures: Mapping[str, int] | None = None
+    status_codes: Mapping[int, int] | None = None
+    endpoints: tuple[EndpointCount, ...] | None = None
+    one_endpoint: bool | None = None
+    slow: bool | None = None
+    p95_s: float | None = None
+    baseline_p95_s: float | None = None
+    nothing_answers: bool | None = None
+    acknowledged: bool | None = None
+    acknowledged_as: str | None = None
+    unrelated: str | None = None
+    app_healthy: bool | None = None
+    app_says: str | None = None
+    webhooks_arrive: bool | None = None
+    webhook_says: str | None = None
+    failed_earlier: bool | None = None
+    failing_hosts: tuple[str, ...] | None = None
+    onset: Interval | None = None
+    recovered: Interval | None = None
+    retry_after_s: float | None = None
+    evidence: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

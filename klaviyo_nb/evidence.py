@@ -1,0 +1,173 @@
+"""`Evidence`: what was seen in one window, and what was not.
+
+The value that passes from collecting to deciding. It holds frames and plain values only; `collect` writes it
+to a folder and reads it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.window import Window, iso, parse_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "klaviyo-nb/evidence/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One thing that could not be seen.
+
+    Attributes:
+        signal: What is missing: a probe's name, `logs`, `metrics`, or a source's URL.
+        reason: Why, one short line.
+        configured: False if nobody asked for it, which is a gap but no trouble.
+    """
+
+    signal: str
+    reason: str
+    configured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a source was asked for and what it gave.
+
+    Attributes:
+        source: Its URL, credentials removed.
+        asked: The window asked for.
+        got: First to last time seen in it; None if no line carried a time in the window.
+        lines: Lines read.
+        calls: Rows that came of them.
+        unparsed: Lines that speak of Klaviyo and gave no row.
+        skipped_bytes: Bytes that could not be read as lines.
+        truncated: True if the end is missing: a torn archive, a cap, the deadline.
+        gap: Why something is missing, or None.
+    """
+
+    source: str
+    asked: Window
+    got: Window | None = None
+    lines: int = 0
+    calls: int = 0
+    unparsed: int = 0
+    skipped_bytes: int = 0
+    truncated: bool = False
+    gap: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, windows as in `Window.as_json`."""
+        return asdict(self) | {"asked": self.asked.as_json(), "got": self.got.as_json() if self.got else None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Coverage:
+        """Read back what `as_json` wrote."""
+        windows = {name: Window.from_json(data[name]) if data[name] else None for name in ("asked", "got")}
+        return cls(**(dict(data) | windows))
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question put to a metrics server.
+
+    Attributes:
+        role: What the answer is, as in the METRICS frame.
+        expr: The expression, as sent.
+        start: First step, ISO 8601.
+        end: Last step, ISO 8601.
+        step_s: Seconds between steps.
+        requests: How many requests it took (long windows are cut).
+        samples: Samples in the answer.
+        sha256: Hash of the answers' bodies, in order.
+        warnings: What the server remarked.
+    """
+
+    role: str
+    expr: str
+    start: str
+    end: str
+    step_s: float
+    requests: int
+    samples: int
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Requests spent on the API host, and how many were allowed."""
+
+    api_calls: int
+    allowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen in one window.
+
+    Attributes:
+        window: The span asked about.
+        collected_at: When collecting ended; the `now` of every decision made from it.
+        probes: PROBES frame.
+        calls: CALLS frame; None if no log could be read, which is not the same as no call.
+        webhooks: WEBHOOKS frame; None likewise.
+        metrics: METRICS frame; None if no metrics server could be read.
+        status_page: The page's own words (`indicator`, `description`, `components`, `incidents`,
+            `maintenances`); None if it could not be read.
+        coverage: One per log source.
+        queries: One per question to the metrics server.
+        gaps: One per thing that could not be seen.
+        budget: Requests spent on the API host.
+        context: What was asked of whom: `api_url`, `status_url`, `revision`, `organisation`, `key` (a dict:
+            `set`, `length`, `prefix`, `control_characters`, `vendor`; never the key), `tool_version`.
+    """
+
+    window: Window
+    collected_at: datetime
+    probes: pd.DataFrame
+    calls: pd.DataFrame | None = None
+    webhooks: pd.DataFrame | None = None
+    metrics: pd.DataFrame | None = None
+    status_page: Mapping[str, Any] | None = None
+    coverage: tuple[Coverage, ...] = ()
+    queries: tuple[Query, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    budget: Budget = Budget(0, 6)
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def header(self) -> dict[str, Any]:
+        """All but the frames and the status page, as plain values."""
+        return {
+            "schema": SCHEMA,
+            "window": self.window.as_json(),
+            "collected_at": iso(self.collected_at),
+            "coverage": [coverage.as_json() for coverage in self.coverage],
+            "queries": [asdict(query) for query in self.queries],
+            "gaps": [asdict(gap) for gap in self.gaps],
+            "budget": asdict(self.budget),
+            "context": dict(self.context),
+        }
+
+
+def header_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `Evidence` that `Evidence.header` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is not such a header.
+    """
+    if data["schema"] != SCHEMA:
+        raise ValueError(f"schema {data['schema']!r} is not {SCHEMA!r}")
+    return {
+        "window": Window.from_json(data["window"]),
+        "collected_at": parse_time(data["collected_at"]),
+        "coverage": tuple(Coverage.from_json(row) for row in data["coverage"]),
+        "queries": tuple(Query(**(row | {"warnings": tuple(row["warnings"])})) for row in data["queries"]),
+        "gaps": tuple(Gap(**row) for row in data["gaps"]),
+        "budget": Budget(**data["budget"]),
+        "context": data["context"],
+    }

@@ -1,0 +1,192 @@
+"""The frames that cross a folder: one schema each, checked at that door.
+
+Units are in the names: `_s` is seconds. Missing means "not observed", never zero, never fine.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pandas as pd
+
+UTC_NS = "datetime64[ns, UTC]"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its pandas dtype and what a value means."""
+
+    dtype: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The columns of a frame, in order."""
+
+    name: str
+    columns: Mapping[str, Column]
+
+    def empty(self) -> pd.DataFrame:
+        """A frame with all columns and no row."""
+        return self.frame([])
+
+    def frame(self, rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
+        """Rows to a frame with exactly these columns and dtypes; what a row does not have is missing.
+
+        Raises:
+            ValueError: A row has a value for a column that the schema does not know.
+        """
+        found = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        unknown = [column for column in found.columns if column not in self.columns]
+        if unknown:
+            raise ValueError(f"{self.name}: unknown columns {unknown}")
+        return pd.DataFrame(
+            {
+                name: _as_dtype(found.get(name), column.dtype, found.index)
+                for name, column in self.columns.items()
+            }
+        )
+
+    def check(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return `frame` if it has these columns and dtypes.
+
+        Raises:
+            ValueError: It has not; names the columns.
+        """
+        wrong = [
+            f"{name}: {frame[name].dtype if name in frame else 'absent'}, not {column.dtype}"
+            for name, column in self.columns.items()
+            if name not in frame or str(frame[name].dtype) != column.dtype
+        ]
+        if wrong:
+            raise ValueError(f"not a {self.name} frame: {'; '.join(wrong)}")
+        return frame
+
+    def to_csv(self, frame: pd.DataFrame) -> str:
+        """CSV text that `from_csv` reads back; missing values are empty."""
+        return str(self.check(frame).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ"))
+
+    def from_csv(self, text: str) -> pd.DataFrame:
+        """Read back what `to_csv` wrote.
+
+        Raises:
+            ValueError: A column is unknown, or a value does not fit its dtype.
+        """
+        found = pd.read_csv(io.StringIO(text), dtype="str", keep_default_na=False, na_values=[""])
+        return self.frame(found)
+
+
+def _as_dtype(values: Any, dtype: str, index: pd.Index[Any]) -> Any:
+    if values is None:
+        return pd.Series([None] * len(index), index=index, dtype=cast("Any", dtype))
+    if dtype == UTC_NS:
+        return pd.to_datetime(values, utc=True, format="ISO8601").astype(UTC_NS)
+    if dtype == "Int64":
+        return pd.to_numeric(values).astype("Int64")
+    if dtype == "boolean" and values.dtype == "str":
+        return values.map({"True": True, "False": False}).astype("boolean")
+    return values.astype(dtype)
+
+
+#: One row per probe that ran. What was not asked is a gap in the evidence, not a row.
+PROBES = Schema(
+    "PROBES",
+    {
+        "checked_at": Column(UTC_NS, "when the request was sent"),
+        "probe": Column("str", "status_page, auth, rate_limit, liveness, app_health, webhook, dns or tls"),
+        "target": Column("str", "what was asked: URL or host, without credentials"),
+        "status_code": Column("Int64", "HTTP status; missing if no response came"),
+        "error_type": Column("str", "why no response came (see probes.ERROR_TYPES); missing if one did"),
+        "duration_s": Column("float64", "request sent to headers received, or to failure"),
+        "answered_by": Column("str", "klaviyo, edge, challenge, portal, proxy, other; missing if nobody did"),
+        "error_code": Column("str", "errors[0].code of the JSON:API body"),
+        "detail": Column(
+            "str", "errors[0].detail, or what the answer said; redacted, one line, 300 characters at most"
+        ),
+        "request_id": Column("str", "X-Klaviyo-Req-Id, or errors[0].id: what Klaviyo's support asks for"),
+        "retry_after_s": Column("float64", "Retry-After"),
+        "ratelimit": Column("str", "RateLimit-Limit as received, e.g. '75, 75;w=1, 750;w=60'"),
+        "ratelimit_limit": Column("Int64", "calls allowed in the binding window"),
+        "ratelimit_window_s": Column("Int64", "length of the binding window"),
+        "ratelimit_remaining": Column("Int64", "calls left in the binding window"),
+        "revision_asked": Column("str", "revision header sent"),
+        "revision_effective": Column("str", "X-Klaviyo-Api-Revision: the revision that served us"),
+        "retirement_date": Column("str", "X-Klaviyo-Api-Retirement-Date, only on a deprecated revision"),
+        "server_date": Column(UTC_NS, "Date header: the other side's clock"),
+        "upstream_s": Column("float64", "X-Envoy-Upstream-Service-Time: time spent inside Klaviyo"),
+        "content_type": Column("str", "media type of the answer"),
+        "state": Column(
+            "str", "status_page: indicator; app_health: JSON status; dns: addresses; else missing"
+        ),
+        "cert_expires": Column(UTC_NS, "end of the certificate's validity (tls, webhook)"),
+    },
+)
+
+#: One row per call to Klaviyo, or attempt of one, that a log tells of.
+CALLS = Schema(
+    "CALLS",
+    {
+        "timestamp": Column(UTC_NS, "when the line was written; missing if it carries no time"),
+        "source": Column("str", "log source, as named by the user or expanded from a glob"),
+        "line_no": Column("Int64", "1-based first line of the record in its source"),
+        "offset": Column("Int64", "byte offset of that line; missing where the source has none"),
+        "host": Column("str", "machine or pod that wrote it"),
+        "worker": Column("str", "process, thread or worker on that machine"),
+        "caller": Column("str", "service, job or logger that made the call"),
+        "level": Column("str", "debug, info, warning, error or critical"),
+        "method": Column("str", "HTTP method, upper case"),
+        "endpoint": Column("str", "path template of the catalogue without trailing slash, else the path"),
+        "status_code": Column("Int64", "HTTP status; missing if the line tells none"),
+        "error_type": Column("str", "why no response came: timeout, reset, refused, dns, tls, other"),
+        "error_code": Column("str", "errors[].code of the answer"),
+        "error_pointer": Column("str", "source.pointer or source.parameter of the answer"),
+        "answered_by": Column(
+            "str", "klaviyo, edge, challenge, portal, proxy; missing if the line does not tell"
+        ),
+        "duration_s": Column("float64", "how long the call took"),
+        "retry_after_s": Column("float64", "Retry-After"),
+        "request_id": Column("str", "X-Klaviyo-Req-Id or errors[].id"),
+        "profile_key": Column("str", "profile id or pseudonym of the address"),
+        "event_key": Column("str", "unique_id of the event"),
+        "attempt": Column("Int64", "1 for the first try"),
+        "revision": Column("str", "API revision of the call"),
+        "message": Column("str", "text of the record, redacted, 500 characters at most"),
+        "parsed": Column("boolean", "False: read by the generic reader only, fields may be missing"),
+    },
+)
+
+#: One row per webhook delivery that a log tells of.
+WEBHOOKS = Schema(
+    "WEBHOOKS",
+    {
+        "timestamp": Column(UTC_NS, "when the line was written"),
+        "source": Column("str", "log source"),
+        "line_no": Column("Int64", "1-based first line of the record"),
+        "topic": Column("str", "e.g. event:klaviyo.opened_email"),
+        "outcome": Column("str", "accepted, bad_signature or failed"),
+        "sent_at": Column(UTC_NS, "meta.timestamp of the delivery"),
+    },
+)
+
+#: Samples as the server gave them, one row per series and step. Counters are not yet differenced.
+METRICS = Schema(
+    "METRICS",
+    {
+        "timestamp": Column(UTC_NS, "time of the sample"),
+        "role": Column(
+            "str", "requests, errors, duration_bucket, ratelimit_remaining, webhooks: what the series is"
+        ),
+        "name": Column("str", "metric name on the server"),
+        "series": Column("str", "all labels as JSON, keys sorted: which series"),
+        "endpoint": Column("str", "endpoint label as path template where known"),
+        "method": Column("str", "method label"),
+        "status": Column("str", "status or status_code label as it stands: 'success', '429', 'unknown'"),
+        "error_code": Column("str", "error_code label"),
+        "le": Column("float64", "upper bound of a histogram bucket [s]"),
+        "value": Column("float64", "sample; counters cumulative, gauges as they are"),
+    },
+)

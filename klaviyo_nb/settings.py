@@ -1,0 +1,201 @@
+"""Settings: the only reader of the environment and of `klaviyo-nb.toml`.
+
+Flags win, then the environment, then the file. The private key comes from the environment alone.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.window import parse_duration
+
+FILE_NAME = "klaviyo-nb.toml"
+_TABLES = ("metrics", "thresholds", "organisation")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """When people work: decides the respond-by time of a P4.
+
+    Attributes:
+        timezone: IANA name.
+        working_days: 0 is Monday.
+        day_end: Hour at which a working day ends, local time.
+    """
+
+    timezone: str = "UTC"
+    working_days: frozenset[int] = frozenset(range(5))
+    day_end: int = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be chosen, after flags, environment and file were merged.
+
+    Attributes:
+        private_key: As found in the environment, not yet stripped; None if unset or empty. Never printed.
+        api_url: Root of the API.
+        status_url: Root of a Statuspage site.
+        revision: Revision to pin; None for the newest of the catalogue.
+        health_url: The application's health endpoint; empty: not probed.
+        webhook_url: The public webhook route; None: not probed.
+        metrics_url: Prometheus-compatible server; None: not asked.
+        metrics_token: Bearer token for it. Never printed.
+        logs: Log source URLs.
+        since: Length of the window when no start is given, e.g. `2h`.
+        start: ISO 8601, or None.
+        end: ISO 8601, or None for now.
+        deadline_s: Limit of the whole command, in seconds.
+        metrics: The `[metrics]` table: metric and label names, extra headers.
+        thresholds: The `[thresholds]` table.
+        organisation: The `[organisation]` table.
+    """
+
+    private_key: str | None = field(default=None, repr=False)
+    api_url: str = "https://a.klaviyo.com"
+    status_url: str = "https://status.klaviyo.com"
+    revision: str | None = None
+    health_url: str = "http://localhost:3000/health"
+    webhook_url: str | None = None
+    metrics_url: str | None = None
+    metrics_token: str | None = field(default=None, repr=False)
+    logs: tuple[str, ...] = ()
+    since: str = "2h"
+    start: str | None = None
+    end: str | None = None
+    deadline_s: float = 10.0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+    organisation: Organisation = Organisation()
+
+
+#: Setting → environment variable.
+ENVIRONMENT = {
+    "private_key": "KLAVIYO_PRIVATE_KEY",
+    "api_url": "KLAVIYO_NB_API_URL",
+    "status_url": "KLAVIYO_NB_STATUS_URL",
+    "revision": "KLAVIYO_NB_REVISION",
+    "health_url": "KLAVIYO_NB_HEALTH_URL",
+    "webhook_url": "KLAVIYO_NB_WEBHOOK_URL",
+    "metrics_url": "KLAVIYO_NB_METRICS_URL",
+    "metrics_token": "KLAVIYO_NB_METRICS_TOKEN",
+    "logs": "KLAVIYO_NB_LOGS",
+    "since": "KLAVIYO_NB_SINCE",
+    "start": "KLAVIYO_NB_START",
+    "end": "KLAVIYO_NB_END",
+    "deadline_s": "KLAVIYO_NB_DEADLINE",
+}
+_FILE_KEYS = frozenset(ENVIRONMENT) - {"private_key", "metrics_token", "deadline_s"} | {"deadline"}
+_URLS = ("api_url", "status_url", "health_url", "webhook_url", "metrics_url")
+
+
+def load(
+    environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> Settings:
+    """Merge flags over the environment over `klaviyo-nb.toml`.
+
+    Args:
+        environ: The process's environment.
+        flags: Setting → value; None and empty tuples count as not given.
+        folder: Where to look for `klaviyo-nb.toml`; None: no file is read.
+
+    Raises:
+        UsageError: A value is malformed, or the file has a key that is not known. Names the setting.
+    """
+    values, origins = _from_file(folder) if folder else ({}, {})
+    for name, variable in ENVIRONMENT.items():
+        if variable in environ and (environ[variable] or name == "health_url"):
+            values[name], origins[name] = environ[variable], variable
+    for name, value in (flags or {}).items():
+        if value is not None and value != ():
+            values[name], origins[name] = (
+                value,
+                f"--{name.removesuffix('_s').removesuffix('_url').replace('_', '-')}",
+            )
+    return Settings(**_typed(values, origins))
+
+
+def _from_file(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return {}, {}
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(
+            str(path), f"cannot be read: {exc}", f"mend {FILE_NAME}, or run from another folder"
+        ) from None
+    if "private_key" in data:
+        raise UsageError(
+            f"{FILE_NAME}: private_key",
+            "a key does not belong in a file",
+            "export KLAVIYO_PRIVATE_KEY=… and remove it",
+        )
+    unknown = sorted(set(data) - _FILE_KEYS - set(_TABLES))
+    if unknown:
+        known = ", ".join(sorted(_FILE_KEYS | set(_TABLES)))
+        raise UsageError(f"{FILE_NAME}: {unknown[0]}", "no such setting", f"use one of: {known}")
+    if "deadline" in data:
+        data["deadline_s"] = data.pop("deadline")
+    return data, {name: f"{FILE_NAME}: {name}" for name in data}
+
+
+def _typed(values: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+    for name in _URLS:
+        if values.get(name):
+            values[name] = _url(str(values[name]), origins[name])
+    for name in _TABLES:
+        if not isinstance(values.get(name, {}), Mapping):
+            raise UsageError(f"{FILE_NAME}: {name}", "must be a table", f"[{name}]")
+    if "logs" in values:
+        logs = values["logs"]
+        values["logs"] = tuple(logs.split()) if isinstance(logs, str) else tuple(str(url) for url in logs)
+    if "deadline_s" in values and not isinstance(values["deadline_s"], float):
+        values["deadline_s"] = parse_duration(
+            str(values["deadline_s"]), origins["deadline_s"]
+        ).total_seconds()
+    if "organisation" in values:
+        values["organisation"] = _organisation(values["organisation"])
+    return values
+
+
+def _url(text: str, origin: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(
+            origin, f"{text!r} is not an http(s) URL", "give one such as https://host.example:9090"
+        )
+    return text.rstrip("/")
+
+
+def _organisation(table: Mapping[str, Any]) -> Organisation:
+    where = f"{FILE_NAME}: organisation"
+    unknown = sorted(set(table) - {"timezone", "working_days", "day_end"})
+    if unknown:
+        raise UsageError(f"{where}.{unknown[0]}", "no such setting", "use timezone, working_days or day_end")
+    timezone = str(table.get("timezone", "UTC"))
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UsageError(
+            f"{where}.timezone", f"{timezone!r} is not a time zone", 'timezone = "Europe/Berlin"'
+        ) from None
+    days = [str(day).lower()[:3] for day in table.get("working_days", _DAYS[:5])]
+    if not days or any(day not in _DAYS for day in days):
+        raise UsageError(f"{where}.working_days", "not a list of weekdays", 'working_days = ["mon", "tue"]')
+    day_end = table.get("day_end", 17)
+    if not isinstance(day_end, int) or not 0 < day_end < 24:
+        raise UsageError(f"{where}.day_end", f"{day_end!r} is not an hour", "day_end = 17")
+    return Organisation(timezone, frozenset(_DAYS.index(day) for day in days), day_end)

@@ -1,0 +1,92 @@
+"""`Window`: a half-open span of UTC time, and the texts people write for one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from klaviyo_nb.errors import UsageError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+LONGEST = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `start` up to, but not including, `end`; both aware, in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window needs aware datetimes")
+        if self.end <= self.start:
+            raise UsageError(
+                "window",
+                f"it is empty: {iso(self.start)} is not before {iso(self.end)}",
+                "klaviyo-nb triage --since 2h",
+            )
+
+    @classmethod
+    def last(cls, span: timedelta, now: datetime) -> Window:
+        """The `span` that ends at `now`."""
+        return cls(now - span, now)
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return (self.end - self.start).total_seconds()
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def as_json(self) -> dict[str, str]:
+        """`{"start": "…Z", "end": "…Z"}`."""
+        return {"start": iso(self.start), "end": iso(self.end)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, str]) -> Window:
+        """Read back what `as_json` wrote."""
+        return cls(parse_time(data["start"]), parse_time(data["end"]))
+
+
+def iso(moment: datetime) -> str:
+    """`2026-11-23T05:00:00Z`; fractions only where there are some, to the millisecond."""
+    moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond >= 1000 else "seconds").replace(
+        "+00:00", "Z"
+    )
+
+
+def parse_duration(text: str, where: str = "--since") -> timedelta:
+    """Read `90s`, `15m`, `2h`, `1h30m`, `7d`.
+
+    Raises:
+        UsageError: It is not a duration, is zero, or is longer than a year.
+    """
+    compact = text.strip().lower()
+    parts = _PART.findall(compact)
+    if not parts or "".join(n + u for n, u in parts) != re.sub(r"\s+", "", compact):
+        raise UsageError(where, f"{text!r} is not a duration", f"{where} 2h    (units: s, m, h, d, w)")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < seconds <= LONGEST.total_seconds():
+        raise UsageError(where, f"{text!r} is not between 1 ms and a year", f"{where} 2h")
+    return timedelta(seconds=seconds)
+
+
+def parse_time(text: str, where: str = "--start") -> datetime:
+    """Read an ISO 8601 time; UTC unless it carries an offset.
+
+    Raises:
+        UsageError: It is not such a time.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            where, f"{text!r} is not an ISO 8601 time", f"{where} 2026-11-23T05:00:00Z"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

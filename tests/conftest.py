@@ -1,0 +1,60 @@
+"""Fixtures of all tests: a fixed `now`, a clean environment, and no way out of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from klaviyo_nb.window import Window
+
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+def _stay_here(event: str, args: tuple[object, ...]) -> None:
+    if event == "socket.connect" and isinstance(args[1], tuple) and not str(args[1][0]).startswith(LOOPBACK):
+        raise PermissionError(f"a test tried to reach {args[1][0]}; use a local server or a transport")
+
+
+sys.addaudithook(_stay_here)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("KLAVIYO_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def window(now: datetime) -> Window:
+    return Window.last(timedelta(hours=2), now)
+
+
+@pytest.fixture
+def need() -> Callable[[str], str]:
+    """`need("promtool")` is the path of a program; without it the test skips, but fails when CI=true."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            missing(f"{program} is not installed")
+        return str(path)
+
+    return find
+
+
+def missing(what: str) -> None:
+    """Skip, saying what is missing; fail when CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what}; .ci/run must install it")
+    pytest.skip(what)
