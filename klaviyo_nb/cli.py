@@ -1,0 +1,381 @@
+"""The command line: arguments, one call, print. Data on stdout, progress and trouble on stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from klaviyo_nb import __version__
+from klaviyo_nb.errors import KlaviyoNbError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.redact import Redactor
+    from klaviyo_nb.settings import Settings
+
+INCIDENT, INCONCLUSIVE, FAILED, USAGE = 10, 11, 1, 2
+_INCIDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """Run the command line; every error of a user is two lines on stderr, never a traceback."""
+    try:
+        status = commands.main(standalone_mode=False)
+    except KlaviyoNbError as exc:
+        status = _complain(str(exc), exc.hint, USAGE if isinstance(exc, UsageError) else FAILED)
+    except click.UsageError as exc:
+        path = exc.ctx.command_path if exc.ctx else "klaviyo-nb"
+        status = _complain(exc.format_message().replace("\n", " "), f"{path} --help", USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        status = _complain("stopped", None, 130)
+    except BrokenPipeError:  # the reader of a pipe went away; nothing to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def _complain(text: str, hint: str | None, status: int) -> int:
+    from klaviyo_nb.redact import harmless
+
+    click.echo(harmless(f"error: {text}").replace("\n", " "), err=True)
+    if hint:
+        click.echo(f"try: {hint}", err=True)
+    return status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="klaviyo-nb")
+def commands() -> None:
+    """Find out why an application that talks to Klaviyo misbehaves, and what to do.
+
+    Settings come from flags, then the environment (KLAVIYO_PRIVATE_KEY, KLAVIYO_NB_…), then klaviyo-nb.toml.
+    """
+
+
+def _signals(command: Command) -> Command:
+    """Add the options that say where to look and when."""
+    for option in reversed(
+        (
+            click.option(
+                "--logs",
+                multiple=True,
+                metavar="URL",
+                help="Log source: path, glob, -, journald:///UNIT. Repeatable.",
+            ),
+            click.option("--metrics", "metrics_url", metavar="URL", help="Prometheus-compatible server."),
+            *_WINDOW,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_WINDOW = (
+    click.option("--since", metavar="2h", help="Length of the window that ends now.  [default: 2h]"),
+    click.option("--start", metavar="T", help="Start of the window, ISO 8601, UTC unless it has an offset."),
+    click.option("--end", metavar="T", help="End of the window; default now."),
+)  # fmt: skip
+
+
+def _window_options(command: Command) -> Command:
+    for option in reversed(_WINDOW):
+        command = option(command)
+    return command
+
+
+def _format(*choices: str) -> Callable[[Command], Command]:
+    return click.option("--format", "form", type=click.Choice(choices), default=choices[0], show_default=True)
+
+
+@commands.command()
+@_signals
+@click.option("--deadline", "deadline_s", metavar="10s", help="Limit of the whole command.  [default: 10s]")
+@_format("text", "json")
+def triage(form: str, **flags: Any) -> int:
+    """Ask everything at once, decide, say what to do."""
+    with _collected(flags, deadline=True) as (evidence, redactor):
+        return _show_verdict(evidence, form, redactor)
+
+
+@commands.command()
+@_signals
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must not exist."
+)
+def collect(out: Path, **flags: Any) -> None:
+    """Write an evidence folder, decide nothing."""
+    _must_be_free(out)
+    with _collected(flags) as (evidence, redactor):
+        from klaviyo_nb.collect import save
+
+        save(evidence, out, redactor.text)
+        click.echo(str(out))
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_format("text", "json")
+def diagnose(folder: Path, form: str) -> int:
+    """Decide again from an evidence folder or bundle, offline."""
+    from klaviyo_nb.collect import load, redactor_for
+
+    return _show_verdict(load(_must_exist(folder)), form, redactor_for(_settings({})))
+
+
+@commands.command()
+@_signals
+@click.option(
+    "--evidence", "folder", type=click.Path(path_type=Path), help="Use this evidence folder; ask nobody."
+)
+@click.option("--incident", metavar="ID", help="Name of the report; default from the clock.")
+@click.option("--lead", metavar="NAME", help="Who leads the incident.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
+def bundle(folder: Path | None, incident: str | None, lead: str | None, out: Path, **flags: Any) -> int:
+    """Collect, run the four notebooks, draft postmortem and messages, seal."""
+    name = _incident_name(incident)
+    _must_be_free(out / name)
+    _must_be_writable(out)
+    if folder is None:
+        with _collected(flags) as (evidence, redactor):
+            return _seal(evidence, redactor, out, name, lead)
+    from klaviyo_nb.collect import load, redactor_for
+
+    return _seal(load(_must_exist(folder)), redactor_for(_settings(flags)), out, name, lead)
+
+
+@commands.command()
+@click.argument("path", metavar="DIR|ZIP", type=click.Path(path_type=Path))
+@_format("text", "json")
+def verify(path: Path, form: str) -> int:
+    """Check a bundle: hashes, completeness, recomputed numbers, no secrets."""
+    from klaviyo_nb.report.verify import verify as check
+
+    found = check(_must_exist(path))
+    if form == "json":
+        problems = [{"path": problem.path, "what": problem.what} for problem in found.problems]
+        _print_json({"schema": "klaviyo-nb/verify/1", "intact": found.intact, "problems": problems})
+    else:
+        click.echo(f"{path}: {'intact' if found.intact else 'NOT intact'}")
+        for problem in found.problems:
+            click.echo(f"  {problem.path}: {problem.what}")
+    return 0 if found.intact else FAILED
+
+
+@commands.command()
+@click.argument("urls", metavar="URL...", nargs=-1)
+@_window_options
+@click.option(
+    "--by", multiple=True, type=click.Choice(["endpoint", "status", "caller", "minute", "host", "worker"])
+)
+@_format("text", "json", "csv", "parquet")
+def logs(urls: tuple[str, ...], by: tuple[str, ...], form: str, **flags: Any) -> int:
+    """Read Klaviyo's calls out of logs."""
+    from klaviyo_nb import answers
+
+    settings = _settings(flags | {"logs": urls})
+    answers.need_logs(settings)
+    found = answers.read_logs(settings)
+    _print_bytes(answers.render_logs(found, by, form))
+    return _report_gaps(found.gaps, nothing=not found.lines)
+
+
+@commands.command()
+@click.argument("url", required=False)
+@_window_options
+@_format("text", "json")
+def metrics(url: str | None, form: str, **flags: Any) -> int:
+    """Say from metrics when it began, when it ended, how bad it was."""
+    from klaviyo_nb import answers
+
+    settings = _settings(flags | {"metrics_url": url})
+    answers.need_metrics(settings)
+    found = answers.read_metrics(settings)
+    _print_bytes(answers.render_metrics(found, form))
+    return _report_gaps(found.gaps, nothing=found.frame is None)
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--for", "channel", required=True, type=click.Choice(["slack", "status-page"]))
+@click.option("--phase", required=True, type=click.Choice(["investigating", "mitigating", "resolved"]))
+def message(folder: Path, channel: str, phase: str) -> None:
+    """Draft the message of a phase, from an evidence folder or bundle."""
+    from klaviyo_nb.collect import load, redactor_for
+    from klaviyo_nb.diagnosis import decide
+    from klaviyo_nb.report.manifest import incident_and_lead
+    from klaviyo_nb.response.document import verdict_document
+    from klaviyo_nb.response.messages import message as draft
+
+    evidence = load(_must_exist(folder))
+    incident, lead = incident_and_lead(folder)
+    text = draft(verdict_document(evidence, decide(evidence)), channel, phase, incident, lead)  # type: ignore[arg-type]
+    click.echo(redactor_for(_settings({})).text(text))
+
+
+@commands.command()
+@_format("text", "mermaid")
+def tree(form: str) -> None:
+    """Print the decision tree."""
+    from klaviyo_nb.diagnosis.tree import as_mermaid, as_text
+
+    click.echo(as_mermaid() if form == "mermaid" else as_text(), nl=False)
+
+
+@commands.command()
+@click.argument("scenario", required=False)
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed is another incident.")
+@click.option("--list", "listing", is_flag=True, help="List the scenarios.")
+@click.option("--serve", is_flag=True, help="Keep the pretend services running and print their URLs.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
+def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path) -> int:
+    """Rehearse an incident on a pretend Klaviyo and application. Default scenario: rate_limited."""
+    from klaviyo_nb import rehearsal
+
+    if listing:
+        click.echo(rehearsal.listing(), nl=False)
+        return 0
+    if serve:
+        return rehearsal.keep_serving(scenario, seed)
+    _must_be_writable(out)
+    return rehearsal.rehearse(scenario, seed, out, _progress, _show_verdict, _seal)
+
+
+@commands.command()
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), default=Path("klaviyo-notebooks"), show_default=True
+)
+def lab(folder: Path) -> None:
+    """Start JupyterLab on the notebooks: those of this checkout, else a copy of the shipped ones in --dir."""
+    from klaviyo_nb.report.notebooks import working_copy
+
+    root = working_copy(Path.cwd(), folder)
+    click.echo(f"notebooks: {root}", err=True)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"])  # noqa: S606 - becomes JupyterLab; no shell
+
+
+@contextmanager
+def _collected(flags: dict[str, Any], deadline: bool = False) -> Iterator[tuple[Evidence, Redactor]]:
+    import asyncio
+
+    from klaviyo_nb.collect import collect as ask
+    from klaviyo_nb.collect import redactor_for, utc_now, window_of
+
+    settings = _settings(flags)
+    redactor = redactor_for(settings)
+    window = window_of(settings, utc_now())
+    limit = settings.deadline_s if deadline else None
+    yield asyncio.run(ask(settings, window, redactor, deadline_s=limit, progress=_progress)), redactor
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    from klaviyo_nb.settings import load
+
+    return load(os.environ, flags, Path.cwd())
+
+
+def _progress(text: str) -> None:
+    from klaviyo_nb.redact import harmless
+
+    click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True)
+
+
+def _show_verdict(evidence: Evidence, form: str, redactor: Redactor) -> int:
+    from klaviyo_nb import terminal
+    from klaviyo_nb.diagnosis import decide
+    from klaviyo_nb.redact import harmless
+    from klaviyo_nb.response.document import verdict_document
+
+    document = verdict_document(evidence, decide(evidence))
+    if form == "json":
+        _print_json(document, redactor)
+    else:
+        click.echo(redactor.text(terminal.verdict(_mapped(document, harmless))), nl=False)
+    return {"healthy": 0, "inconclusive": INCONCLUSIVE}.get(document["cause"], INCIDENT)
+
+
+def _seal(evidence: Evidence, redactor: Redactor, out: Path, incident: str, lead: str | None) -> int:
+    from klaviyo_nb.report.bundle import make
+
+    sealed = make(evidence, out=out, incident=incident, lead=lead, redactor=redactor, progress=_progress)
+    click.echo(f"report:  {sealed.path / 'index.html'}")
+    click.echo(f"archive: {sealed.zip}")
+    click.echo(f"digest:  sha256:{sealed.digest}")
+    for problem in sealed.problems:
+        click.echo(f"warning: {problem}", err=True)
+    return FAILED if sealed.partial else 0
+
+
+def _report_gaps(gaps: tuple[Any, ...], nothing: bool) -> int:
+    """Tell what could not be read; without anything read at all it is an error of the settings."""
+    for gap in gaps:
+        click.echo(f"warning: {gap.signal}: {gap.reason}", err=True)
+    if gaps and nothing:
+        raise UsageError(
+            gaps[0].signal, gaps[0].reason, "klaviyo-nb logs --help, or klaviyo-nb metrics --help"
+        )
+    return 0
+
+
+def _mapped(value: Any, function: Callable[[str], str]) -> Any:
+    """`function` applied to every text in a JSON-like value."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _mapped(each, function) for key, each in value.items()}
+    return [_mapped(each, function) for each in value] if isinstance(value, list) else value
+
+
+def _print_json(value: Any, redactor: Redactor | None = None) -> None:
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(redactor.text(text) if redactor else text)
+
+
+def _print_bytes(data: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _incident_name(given: str | None) -> str:
+    from klaviyo_nb.collect import utc_now
+
+    if given is None:
+        return f"INC-{utc_now():%Y%m%dT%H%M%SZ}"
+    if not _INCIDENT_ID.fullmatch(given):
+        raise UsageError(
+            "--incident", f"{given!r} cannot name a folder", "--incident INC-7    (letters, digits, . _ -)"
+        )
+    return given
+
+
+def _must_exist(path: Path) -> Path:
+    if not path.exists():
+        raise UsageError(str(path), "there is no such file or folder", "ls reports/")
+    return path
+
+
+def _must_be_free(path: Path) -> None:
+    if path.exists() or path.with_name(f"{path.name}.zip").exists():
+        raise UsageError(
+            str(path), "it exists already, and is never overwritten", "choose another --incident or --out"
+        )
+
+
+def _must_be_writable(folder: Path) -> None:
+    """The first existing ancestor of `folder` must be a folder that takes a new file."""
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(str(folder), f"cannot write to {existing}", "choose another --out")

@@ -2,17 +2,129 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
+import time
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
-import pandas as pd
-
+from klaviyo_nb import __version__, probes
 from klaviyo_nb.errors import EvidenceError
-from klaviyo_nb.evidence import Evidence, header_fields
-from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS
+from klaviyo_nb.evidence import Evidence, Gap, header_fields
+from klaviyo_nb.klaviyo.keys import key_facts, usable
+from klaviyo_nb.klaviyo.revisions import NEWEST
+from klaviyo_nb.redact import Redactor
+from klaviyo_nb.window import Window, parse_duration, parse_time
 
-FRAMES = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS}
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from klaviyo_nb.frames import Schema
+    from klaviyo_nb.logs import LogsRead
+    from klaviyo_nb.metrics import Fetched
+    from klaviyo_nb.settings import Settings
+
+#: Limits of a collection that has no deadline of its own [s]: logs are read to their end.
+PROBES_S, METRICS_S = 10.0, 60.0
+#: What deciding and printing take of a deadline [s].
+RESERVE_S = 0.5
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def window_of(settings: Settings, now: datetime) -> Window:
+    """The window that the settings ask for: `start` and `end`, or the last `since`.
+
+    Raises:
+        UsageError: A time is malformed, or the window is empty.
+    """
+    end = parse_time(settings.end, "--end") if settings.end else now
+    start = parse_time(settings.start, "--start") if settings.start else end - parse_duration(settings.since)
+    return Window(start, end)
+
+
+def redactor_for(settings: Settings) -> Redactor:
+    """A redactor that knows this run's own secrets; its pseudonyms are this run's alone."""
+    known = [
+        each for each in (settings.private_key, usable(settings.private_key), settings.metrics_token) if each
+    ]
+    return Redactor(secrets.token_bytes(16), tuple(dict.fromkeys(known)))
+
+
+async def collect(
+    settings: Settings,
+    window: Window,
+    redactor: Redactor,
+    *,
+    deadline_s: float | None = None,
+    clock: Callable[[], datetime] = utc_now,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Evidence:
+    """Ask everything at once: probes, logs and metrics side by side.
+
+    Args:
+        settings: Whom to ask.
+        window: The span asked about.
+        redactor: What every text from outside passes through.
+        deadline_s: Limit of the whole collection [s]; None: probes and metrics have their own, logs have none.
+        clock: The wall clock.
+        progress: Told what has come in, one short line each.
+
+    Raises:
+        UsageError: A source's URL or a metric's name cannot be understood.
+    """
+    limit = max(deadline_s - RESERVE_S, deadline_s / 2) if deadline_s else None
+    asked = asyncio.create_task(
+        probes.run(settings, deadline_s=limit or PROBES_S, clock=clock, redact=redactor.text,
+                   on_row=lambda row: progress(_told(row)))
+    )  # fmt: skip
+    await asyncio.sleep(0)  # the requests leave before the heavy imports begin
+    found, (read, fetched) = await asyncio.gather(
+        asked, _history(settings, window, redactor, limit, progress)
+    )
+    from klaviyo_nb.frames import PROBES
+
+    gaps = [*found.gaps, *_log_gaps(read), *_metric_gaps(fetched)]
+    seen = read is not None and not all(coverage.gap and not coverage.lines for coverage in read.coverage)
+    return Evidence(
+        window=window,
+        collected_at=clock(),
+        probes=PROBES.frame(found.rows),
+        calls=read.calls if read and seen else None,
+        webhooks=read.webhooks if read and seen else None,
+        metrics=fetched.frame if fetched else None,
+        status_page=found.status_page,
+        coverage=read.coverage if read else (),
+        queries=fetched.queries if fetched else (),
+        gaps=tuple(gaps),
+        budget=found.budget,
+        context=context_of(settings),
+    )
+
+
+def context_of(settings: Settings) -> dict[str, Any]:
+    """What was asked of whom, as plain values without secrets."""
+    organisation = settings.organisation
+    return {
+        "tool_version": __version__,
+        "api_url": _bare(settings.api_url),
+        "status_url": _bare(settings.status_url),
+        "health_url": _bare(settings.health_url),
+        "webhook_url": _bare(settings.webhook_url),
+        "metrics_url": _bare(settings.metrics_url),
+        "revision": settings.revision or NEWEST,
+        "key": key_facts(settings.private_key),
+        "organisation": asdict(organisation) | {"working_days": sorted(organisation.working_days)},
+        "thresholds": dict(settings.thresholds),
+    }
 
 
 def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -> None:
@@ -21,10 +133,10 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
     The header is written last, so that a folder without it is known to be unfinished.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in FRAMES.items():
+    for name, schema in _schemas().items():
         frame: pd.DataFrame | None = getattr(evidence, name)
         if frame is not None:
-            (folder / f"{name}.csv").write_text(redact(schema.to_csv(frame)), "utf-8")
+            (folder / f"{name}.csv").write_text(redact(schema.to_csv(frame)), "utf-8", newline="")
     if evidence.status_page is not None:
         (folder / "status_page.json").write_text(redact(_json(evidence.status_page)), "utf-8")
     (folder / "evidence.json").write_text(redact(_json(evidence.header())), "utf-8")
@@ -40,12 +152,14 @@ def load(folder: Path) -> Evidence:
         folder = folder / "evidence"
     header = folder / "evidence.json"
     if not header.is_file():
-        raise EvidenceError(str(folder), "no evidence.json in it", f"klaviyo-nb collect --out {folder}")
+        raise EvidenceError(
+            str(folder), "no evidence.json in it", "klaviyo-nb collect --out DIR, then diagnose DIR"
+        )
     try:
         fields = header_fields(json.loads(header.read_text("utf-8")))
         frames = {
             name: schema.from_csv(path.read_text("utf-8"))
-            for name, schema in FRAMES.items()
+            for name, schema in _schemas().items()
             if (path := folder / f"{name}.csv").is_file()
         }
         page = folder / "status_page.json"
@@ -54,8 +168,91 @@ def load(folder: Path) -> Evidence:
         raise EvidenceError(
             str(folder), f"cannot be read: {exc}", "klaviyo-nb verify the bundle it came from"
         ) from exc
-    frames.setdefault("probes", PROBES.empty())
+    frames.setdefault("probes", _schemas()["probes"].empty())
     return Evidence(status_page=status_page, **frames, **fields)
+
+
+async def _history(
+    settings: Settings,
+    window: Window,
+    redactor: Redactor,
+    limit: float | None,
+    progress: Callable[[str], None],
+) -> tuple[LogsRead | None, Fetched | None]:
+    """Logs and metrics over the window, each in its own thread or task."""
+    deadline = time.monotonic() + limit if limit else None
+    await asyncio.to_thread(_schemas)  # imports pandas while the probes wait for answers
+    logs = asyncio.to_thread(_read_logs, settings, window, redactor, deadline, progress)
+    return await asyncio.gather(logs, _ask_metrics(settings, window, limit, progress))
+
+
+def _read_logs(
+    settings: Settings,
+    window: Window,
+    redactor: Redactor,
+    deadline: float | None,
+    progress: Callable[[str], None],
+) -> LogsRead | None:
+    if not settings.logs:
+        return None
+    from klaviyo_nb import logs
+
+    read = logs.read(settings.logs, window, redact=redactor.text, deadline=deadline)
+    lines = sum(coverage.lines for coverage in read.coverage)
+    progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")
+    return read
+
+
+async def _ask_metrics(
+    settings: Settings, window: Window, limit: float | None, progress: Callable[[str], None]
+) -> Fetched | None:
+    if not settings.metrics_url:
+        return None
+    from klaviyo_nb import metrics
+    from klaviyo_nb.metrics.names import from_table
+
+    fetched = await metrics.fetch(
+        settings.metrics_url, window, names=from_table(settings.metrics), token=settings.metrics_token,
+        timeout_s=limit or METRICS_S,
+    )  # fmt: skip
+    samples = 0 if fetched.frame is None else len(fetched.frame)
+    progress(f"metrics: {samples:,} samples from {len(fetched.queries)} queries")
+    return fetched
+
+
+def _log_gaps(read: LogsRead | None) -> list[Gap]:
+    if read is None:
+        return [Gap("logs", "no log source was given (--logs URL)", configured=False)]
+    return [Gap(coverage.source, coverage.gap) for coverage in read.coverage if coverage.gap]
+
+
+def _metric_gaps(fetched: Fetched | None) -> list[Gap]:
+    if fetched is None:
+        return [Gap("metrics", "no metrics server was given (--metrics URL)", configured=False)]
+    return list(fetched.gaps)
+
+
+def _told(row: dict[str, Any]) -> str:
+    said = row.get("error_type") or (
+        f"HTTP {row['status_code']}" if row.get("status_code") else row.get("state")
+    )
+    seconds = row.get("duration_s")
+    return f"{row['probe']}: {said}" + (f" in {seconds:.2f} s" if seconds is not None else "")
+
+
+def _bare(url: str | None) -> str | None:
+    """The URL without user, password and query."""
+    if not url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _schemas() -> dict[str, Schema]:
+    """The frames of an evidence folder. Imported late: pandas is not needed to send the first request."""
+    from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS
+
+    return {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS}
 
 
 def _json(value: object) -> str:

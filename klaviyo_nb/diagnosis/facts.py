@@ -55,6 +55,7 @@ class Facts:
         recovered: When they ended.
         retry_after_s: Longest Retry-After seen [s].
         evidence: Fact name → where it was read, as citations for the path.
+        because: Fact name → the figure or words that say so.
     """
 
     counted_from: Literal["logs", "metrics", "probes"] | None = None
@@ -87,3 +88,4 @@ class Facts:
     recovered: Interval | None = None
     retry_after_s: float | None = None
     evidence: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    because: Mapping[str, str] = field(default_factory=dict)

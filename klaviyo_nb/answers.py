@@ -1,0 +1,203 @@
+"""What `klaviyo-nb logs` and `klaviyo-nb metrics` answer: read, then render as text, JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from klaviyo_nb import logs, metrics, terminal
+from klaviyo_nb.collect import redactor_for, utc_now, window_of
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import Coverage, Gap
+from klaviyo_nb.frames import CALLS
+from klaviyo_nb.logs.calls import by as grouped
+from klaviyo_nb.metrics.impact import impact
+from klaviyo_nb.metrics.names import from_table
+from klaviyo_nb.metrics.onset import episodes
+from klaviyo_nb.metrics.rates import bins
+from klaviyo_nb.window import Window, iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.settings import Settings
+
+METRICS_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogAnswer:
+    """What the logs gave."""
+
+    window: Window
+    calls: pd.DataFrame
+    coverage: tuple[Coverage, ...]
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """One per source that could not be read whole."""
+        return tuple(Gap(coverage.source, coverage.gap) for coverage in self.coverage if coverage.gap)
+
+    @property
+    def lines(self) -> int:
+        """Lines read, over all sources."""
+        return sum(coverage.lines for coverage in self.coverage)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricAnswer:
+    """What the metrics server gave."""
+
+    window: Window
+    frame: pd.DataFrame | None
+    gaps: tuple[Gap, ...]
+
+
+def need_logs(settings: Settings) -> None:
+    """Refuse to run without a log source.
+
+    Raises:
+        UsageError: None was given.
+    """
+    if not settings.logs:
+        raise UsageError("URL", "no log source was given", "klaviyo-nb logs /var/log/app.log --since 2h")
+
+
+def need_metrics(settings: Settings) -> None:
+    """Refuse to run without a metrics server.
+
+    Raises:
+        UsageError: None was given.
+    """
+    if not settings.metrics_url:
+        raise UsageError(
+            "URL", "no metrics server was given", "klaviyo-nb metrics http://localhost:9090 --since 2h"
+        )
+
+
+def read_logs(settings: Settings) -> LogAnswer:
+    """Read the settings' log sources over their window."""
+    window = window_of(settings, utc_now())
+    read = logs.read(settings.logs, window, redact=redactor_for(settings).text)
+    return LogAnswer(window, read.calls, read.coverage)
+
+
+def render_logs(found: LogAnswer, by: Sequence[str], form: str) -> bytes:
+    """`text`, `json`, `csv` or `parquet`; without `by`, the last two give the CALLS frame."""
+    if form in ("csv", "parquet"):
+        frame = grouped(found.calls, by) if by else found.calls
+        return _csv(frame, bool(by)) if form == "csv" else _parquet(frame)
+    columns = tuple(by) or ("endpoint", "status")
+    rows = _plain(grouped(found.calls, columns))
+    if form == "json":
+        coverage = [each.as_json() for each in found.coverage]
+        document = {
+            "schema": "klaviyo-nb/logs/1",
+            "window": found.window.as_json(),
+            "coverage": coverage,
+            "rows": rows,
+        }
+        return _json(document)
+    text = (
+        terminal.table(rows, (*columns, "calls", "failed", "first", "last")) if rows else "no call was found"
+    )
+    return f"{text}\n\n{_coverage_text(found)}\n".encode()
+
+
+def read_metrics(settings: Settings) -> MetricAnswer:
+    """Ask the settings' metrics server over their window."""
+    window = window_of(settings, utc_now())
+    fetched = asyncio.run(
+        metrics.fetch(
+            str(settings.metrics_url),
+            window,
+            names=from_table(settings.metrics),
+            token=settings.metrics_token,
+            timeout_s=METRICS_TIMEOUT_S,
+        )  # fmt: skip
+    )
+    return MetricAnswer(window, fetched.frame, fetched.gaps)
+
+
+def render_metrics(found: MetricAnswer, form: str) -> bytes:
+    """Onset, recovery and impact as `text` or `json`."""
+    document = _metrics_document(found)
+    if form == "json":
+        return _json(document)
+    said = document["impact"]
+    lines = [f"window     {found.window.as_json()['start']} to {found.window.as_json()['end']}"]
+    for name in ("onset", "recovered"):
+        value = document[name]
+        text = f"{value['earliest']} to {value['latest']}" if value else "not observed"
+        lines.append(f"{name:<10} {text}")
+    lines += [f"{name:<14} {'–' if value is None else value}" for name, value in said.items()]
+    lines += [f"not seen: {gap['signal']}: {gap['reason']}" for gap in document["gaps"]]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _metrics_document(found: MetricAnswer) -> dict[str, Any]:
+    nothing = dict.fromkeys(("failed_calls", "calls", "share", "peak_share", "budget_spent"))
+    document: dict[str, Any] = {"schema": "klaviyo-nb/metrics/1", "window": found.window.as_json(), "onset": None,
+                                "recovered": None, "ongoing": False, "impact": nothing, "estimates": [],
+                                "gaps": [asdict(gap) for gap in found.gaps]}  # fmt: skip
+    if found.frame is None or found.frame.empty:
+        return document
+    counts = bins(found.frame, found.window)
+    document["impact"] = asdict(impact(counts, found.window))
+    seen = episodes(counts)
+    if seen:
+        last = seen[-1]
+        document |= {
+            "onset": _between(last.onset),
+            "recovered": _between(last.recovered) if last.recovered else None,
+            "ongoing": last.recovered is None,
+        }
+        document["estimates"] = [{"from": "metrics", **_between(each.onset)} for each in seen]
+    return document
+
+
+def _between(pair: tuple[Any, Any]) -> dict[str, str]:
+    earliest, latest = (pd.Timestamp(each).to_pydatetime() for each in pair)
+    return {"earliest": iso(earliest), "latest": iso(latest)}
+
+
+def _coverage_text(found: LogAnswer) -> str:
+    lines = [f"window {found.window.as_json()['start']} to {found.window.as_json()['end']}"]
+    for each in found.coverage:
+        got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no line in the window"
+        lines.append(
+            f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood, {got}"
+            + (", cut short" if each.truncated else "")
+            + (f"; {each.gap}" if each.gap else "")
+        )
+    return "\n".join(lines)
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON-able values: times as ISO 8601, missing as None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(key): _value(value) for key, value in row.items()} for row in rows]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return iso(value.to_pydatetime())
+    return value.item() if hasattr(value, "item") else value
+
+
+def _csv(frame: pd.DataFrame, is_grouped: bool) -> bytes:
+    return (frame.to_csv(index=False) if is_grouped else CALLS.to_csv(frame)).encode()
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,130 @@
+"""What is worth knowing and does not change the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.diagnosis.facts import Facts
+from klaviyo_nb.diagnosis.probed import KEYED, ON_PURPOSE, Row, kind_of, lacks_accounts_scope
+from klaviyo_nb.diagnosis.thresholds import Thresholds
+from klaviyo_nb.diagnosis.verdict import Advisory
+from klaviyo_nb.klaviyo.revisions import state
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+
+
+def advisories(
+    evidence: Evidence, rows: Mapping[str, Row], facts: Facts, limits: Thresholds
+) -> tuple[Advisory, ...]:
+    """All advisories of one body of evidence, the ones about our own set-up first."""
+    return tuple(
+        Advisory(code, text)
+        for code, text in (
+            *_about_key(evidence.context.get("key") or {}),
+            *_about_refusals(rows, facts),
+            *_about_revision(evidence, rows, limits),
+            *_about_hosts(evidence, rows, limits),
+            *_about_page(facts),
+        )
+    )
+
+
+def _about_key(key: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if key.get("control_characters"):
+        yield (
+            "key_control_characters",
+            "KLAVIYO_PRIVATE_KEY carries blanks or control characters; they were stripped here",
+        )
+    if key.get("vendor"):
+        yield "key_other_vendor", f"KLAVIYO_PRIVATE_KEY looks like a key of {key['vendor']}, not of Klaviyo"
+    elif key.get("set") and key.get("prefix") != "pk_":
+        yield "key_prefix", "KLAVIYO_PRIVATE_KEY does not begin with pk_, as Klaviyo's private keys do"
+
+
+def _about_refusals(rows: Mapping[str, Row], facts: Facts) -> Iterator[tuple[str, str]]:
+    if lacks_accounts_scope(rows):
+        yield (
+            "key_without_accounts_scope",
+            "the key may not read /api/accounts (accounts:read); other endpoints answer it",
+        )
+    elif facts.failing is False:
+        refused = [rows[name] for name in KEYED if name in rows and kind_of(rows[name]) in ON_PURPOSE]
+        if refused:
+            said = ", ".join(f"{row['probe']} HTTP {row['status_code']}" for row in refused)
+            text = (
+                f"our probe was refused ({said}) while the application's calls succeed: its key is not ours"
+            )
+            yield "probe_refused", text
+    health = rows.get("app_health")
+    if health and facts.app_healthy and health["state"] is None and "json" not in str(health["content_type"]):
+        yield (
+            "health_not_json",
+            "the health endpoint answers 200 without JSON: it may be a page that is always there",
+        )
+
+
+def _about_revision(
+    evidence: Evidence, rows: Mapping[str, Row], limits: Thresholds
+) -> Iterator[tuple[str, str]]:
+    asked = evidence.context.get("revision")
+    if asked is None:
+        return
+    known = state(asked, evidence.collected_at.date())
+    if known.state == "retired":
+        yield (
+            "revision_retired",
+            f"revision {asked} retired on {known.retired_from}: a later one answers in its place",
+        )
+    elif known.state == "deprecated":
+        soon = known.days_left is not None and known.days_left <= limits.revision_days
+        code = "revision_soon_retired" if soon else "revision_deprecated"
+        yield (
+            code,
+            f"revision {asked} is deprecated and retires on {known.retired_from} ({known.days_left} days)",
+        )
+    served = {row["revision_effective"] for row in rows.values() if row["revision_effective"]} - {asked}
+    if served and known.state in ("retired", "unknown"):
+        yield "revision_fall_forward", f"revision {asked} was asked, {', '.join(sorted(served))} answered"
+    dates = {row["retirement_date"] for row in rows.values() if row["retirement_date"]}
+    if dates and known.state not in ("deprecated", "retired"):
+        yield (
+            "revision_deprecated",
+            f"Klaviyo says that revision {asked} retires on {', '.join(sorted(dates))}",
+        )
+
+
+def _about_hosts(
+    evidence: Evidence, rows: Mapping[str, Row], limits: Thresholds
+) -> Iterator[tuple[str, str]]:
+    for name in ("tls", "webhook"):
+        row = rows.get(name)
+        if row and row["cert_expires"] is not None:
+            days = (row["cert_expires"] - evidence.collected_at) / timedelta(days=1)
+            if days < limits.certificate_days:
+                yield "certificate_expiring", f"the certificate of {row['target']} ends in {days:.0f} days"
+    skews = [
+        (row["server_date"] - row["checked_at"]).total_seconds() - (row["duration_s"] or 0.0) / 2
+        for row in rows.values()
+        if row["server_date"] is not None and row["answered_by"] == "klaviyo"
+    ]
+    if skews and min(abs(skew) for skew in skews) > limits.clock_skew_s:
+        skew = min(skews, key=abs)
+        yield (
+            "clock_skew",
+            f"this machine's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} Klaviyo's",
+        )
+    for gap in evidence.gaps:
+        if gap.signal == "metrics" and gap.configured:
+            yield "metrics_unreachable", f"the metrics server gave nothing: {gap.reason}"
+            return
+
+
+def _about_page(facts: Facts) -> Iterator[tuple[str, str]]:
+    if facts.acknowledged and facts.failing is False:
+        yield (
+            "status_page_incident",
+            f"Klaviyo reports an incident, our calls succeed: {facts.acknowledged_as}",
+        )

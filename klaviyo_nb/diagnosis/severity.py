@@ -1,0 +1,100 @@
+"""How bad it is, the figure that says so, and when somebody must have responded."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from klaviyo_nb.diagnosis.facts import Facts
+from klaviyo_nb.diagnosis.thresholds import Thresholds
+from klaviyo_nb.diagnosis.verdict import Cause, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Time to respond. P4 is the next business day: see `respond_by`. Source: the runbook, section 1.
+RESPOND_WITHIN = {"P1": timedelta(minutes=15), "P2": timedelta(hours=1), "P3": timedelta(hours=4)}
+
+#: P1 when nearly every call fails, else P2.
+_BY_SHARE = frozenset({"invalid_key", "network_unreachable", "klaviyo_outage", "klaviyo_server_error"})
+#: P3 on one endpoint, else P2.
+_BY_ENDPOINT = frozenset({"rate_limited", "missing_scope", "invalid_request"})
+_FIXED: Mapping[str, Severity] = {
+    "endpoint_degraded": "P3",
+    "webhook_endpoint_down": "P3",
+    "resolved_or_intermittent": "P3",
+    "app_unhealthy": "P2",
+}
+
+
+def severity(
+    cause: Cause, facts: Facts, advisories: int, limits: Thresholds
+) -> tuple[Severity | None, str | None]:
+    """The level and the figure that decided it; `(None, None)` where there is nothing to respond to."""
+    if cause == "inconclusive" or (cause == "healthy" and not advisories):
+        return None, None
+    if cause == "healthy":
+        return "P4", f"no user impact; {advisories} {'advisory' if advisories == 1 else 'advisories'}"
+    if cause == "klaviyo_server_error" and facts.failing is not True:
+        return "P2", f"p95 latency {facts.p95_s:.1f} s against {facts.baseline_p95_s:.1f} s before"
+    if cause in _BY_SHARE:
+        return ("P1" if _nearly_all(facts, limits) else "P2"), figure(facts)
+    if cause in _BY_ENDPOINT:
+        return ("P3" if facts.one_endpoint else "P2"), figure(facts)
+    return _FIXED[cause], _figure_of(cause, facts)
+
+
+def figure(facts: Facts) -> str:
+    """The share of calls failing, and on how many endpoints."""
+    if facts.counted_from == "probes" or not facts.last_calls or facts.last_failed is None:
+        return f"{facts.last_failed} of {facts.last_calls} probes of the API failed; no calls were counted"
+    share = f"{facts.last_failed / facts.last_calls:.0%} of calls failed"
+    failing = sum(endpoint.failed > 0 for endpoint in facts.endpoints or ())
+    places = f" on {failing} endpoint{'' if failing == 1 else 's'}" if failing else ""
+    return (
+        f"{share}{places} ({facts.last_failed} of {facts.last_calls} in the last {_minutes(facts)} minutes)"
+    )
+
+
+def respond_by(level: Severity | None, now: datetime, organisation: Mapping[str, Any]) -> datetime | None:
+    """When somebody must have responded, counted from `now`.
+
+    A P4 is due at the end of the next working day, in the organisation's time zone.
+
+    Args:
+        level: Severity, or None.
+        now: The moment of the verdict.
+        organisation: `timezone` (IANA), `working_days` (0 is Monday), `day_end` (hour).
+    """
+    if level is None:
+        return None
+    if level != "P4":
+        return now + RESPOND_WITHIN[level]
+    zone = ZoneInfo(organisation.get("timezone", "UTC"))
+    working = organisation.get("working_days", range(5))
+    day = now.astimezone(zone).date() + timedelta(days=1)
+    while day.weekday() not in working:
+        day += timedelta(days=1)
+    end = datetime.combine(day, time(organisation.get("day_end", 17)), zone)
+    return end.astimezone(now.tzinfo)
+
+
+def _nearly_all(facts: Facts, limits: Thresholds) -> bool:
+    if not facts.last_calls or facts.last_failed is None:
+        return False
+    return facts.last_failed >= limits.nearly_all_share * facts.last_calls
+
+
+def _figure_of(cause: Cause, facts: Facts) -> str:
+    if cause == "app_unhealthy":
+        return f"the application's health endpoint: {facts.app_says}"
+    if cause == "webhook_endpoint_down":
+        return f"the webhook route: {facts.webhook_says}"
+    if cause == "resolved_or_intermittent":
+        return f"{facts.failed_calls} of {facts.calls} calls failed, {facts.last_failed} of them lately"
+    return figure(facts)
+
+
+def _minutes(facts: Facts) -> int:
+    return round(facts.last_part.seconds / 60) if facts.last_part else 0

@@ -1,0 +1,87 @@
+"""`klaviyo-nb drill`: serve a made-up incident, triage it as if it were real, compare with the hidden truth."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from klaviyo_nb import drills
+from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.drills.scenarios import SCENARIOS
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.settings import load
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.redact import Redactor
+
+DEFAULT = "rate_limited"
+
+Show = Callable[["Evidence", str, "Redactor"], int]
+Seal = Callable[["Evidence", "Redactor", Path, str, str | None], int]
+
+
+def listing() -> str:
+    """One line per scenario."""
+    width = max(map(len, SCENARIOS))
+    return "".join(f"{name:<{width}}  {scenario.title}\n" for name, scenario in SCENARIOS.items())
+
+
+def rehearse(
+    name: str | None, seed: int, out: Path, progress: Callable[[str], None], show: Show, seal: Seal
+) -> int:
+    """Break something, triage it, seal the report; 0 if the verdict met the hidden truth, else 1."""
+    scenario = _known(name)
+    now = utc_now()
+    click.echo(f"Drill: {SCENARIOS[scenario].title} (seed {seed})", err=True)
+    world = drills.world(scenario, seed, now)
+    with (
+        tempfile.TemporaryDirectory(prefix="klaviyo-nb-drill-") as folder,
+        drills.serve(world, Path(folder)) as services,
+    ):
+        settings = load(services.environ)
+        redactor = redactor_for(settings)
+        evidence = asyncio.run(collect(settings, window_of(settings, now), redactor, progress=progress))
+        show(evidence, "text", redactor)
+    click.echo("")
+    sealed = seal(evidence, redactor, out, f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}", None)
+    met = decide(evidence).cause == world.truth.cause
+    truth = f"hidden truth: {world.truth.cause} {world.truth.severity or ''}".rstrip()
+    click.echo(f"{truth} — {'the verdict met it' if met else 'the verdict MISSED it'}")
+    return 0 if met and not sealed else 1
+
+
+def keep_serving(name: str | None, seed: int) -> int:
+    """Keep the pretend services running until Ctrl-C; print what to export."""
+    scenario = _known(name)
+    world = drills.world(scenario, seed, utc_now())
+    with (
+        tempfile.TemporaryDirectory(prefix="klaviyo-nb-drill-") as folder,
+        drills.serve(world, Path(folder)) as services,
+    ):
+        for variable, value in services.environ.items():
+            click.echo(f"export {variable}='{value}'")
+        click.echo("pretend services are up; Ctrl-C ends them", err=True)
+        stopped = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+        try:
+            stopped.wait()
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+    return 0
+
+
+def _known(name: str | None) -> str:
+    if name is None:
+        return DEFAULT
+    if name not in SCENARIOS:
+        raise UsageError("SCENARIO", f"{name!r} is not a scenario", "klaviyo-nb drill --list")
+    return name

@@ -1,0 +1,139 @@
+"""What a tired person reads on a terminal: 80 columns, colour only where it carries meaning. Pure text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+WIDTH = 80
+_COLOURS = {"P1": "red", "P2": "yellow", "P3": "cyan", "P4": "blue"}
+_MARKS = {"yes": "●", "no": "○", "unknown": "?"}
+
+
+def verdict(document: Mapping[str, Any]) -> str:
+    """The verdict as a person wants it: what, how bad, by when; then why; then what to do; then what is missing."""
+    parts = [_head(document), _path(document), _rivals(document), _actions(document), _limits(document)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as aligned text; numbers to the right, missing values as `–`."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns))]
+    right = [all(_is_number(line[index]) for line in cells) for index in range(len(columns))]
+    return "\n".join(
+        "  ".join(text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(line, widths, right, strict=True)).rstrip()
+        for line in [list(columns), *cells]
+    )  # fmt: skip
+
+
+def _head(document: Mapping[str, Any]) -> str:
+    level = document["severity"]
+    badge = (
+        click.style(f" {level} ", fg="white" if level == "P1" else "black", bg=_COLOURS[level])
+        if level
+        else ""
+    )
+    cause = click.style(document["cause"], bold=True)
+    certainty = f"  ({document['certainty']})" if document.get("certainty") == "tentative" else ""
+    lines = [f"{badge} {cause}{certainty}".strip(), *_wrapped(document["summary"])]
+    if document["respond_by"]:
+        lines.append(f"Respond by {_clock(document['respond_by'])} — {document['severity_because']}")
+    for name, label in (("onset", "Began"), ("recovered", "Ended")):
+        if document[name]:
+            lines.append(
+                f"{label} between {_clock(document[name]['earliest'])} and {_clock(document[name]['latest'])}"
+            )
+    return "\n".join(lines)
+
+
+def _path(document: Mapping[str, Any]) -> str:
+    lines = [_title("Why")]
+    for step in document["path"]:
+        mark = _MARKS.get(step["answer"], "●")
+        lines += _wrapped(f"{mark} {step['question']} {click.style(step['answer'], bold=True)}", hang="  ")
+        if step.get("because"):
+            lines += _wrapped(step["because"], indent="    ")
+    return "\n".join(lines)
+
+
+def _rivals(document: Mapping[str, Any]) -> str:
+    details = document.get("rival_details") or ()
+    if not details:
+        return ""
+    lines = [_title("Could still be")]
+    for rival in details[:4]:
+        lines += _wrapped(f"{rival['cause']}: {rival['because']}", indent="  ", hang="    ")
+        lines += _wrapped(f"→ {rival['ask']}", indent="    ", hang="      ")
+    if len(details) > 4:
+        lines.append(f"  and {len(details) - 4} more: {', '.join(each['cause'] for each in details[4:])}")
+    return "\n".join(lines)
+
+
+def _actions(document: Mapping[str, Any]) -> str:
+    if not document["actions"]:
+        return ""
+    lines = [_title("Do now")]
+    for number, action in enumerate(document["actions"], 1):
+        lines += _wrapped(f"{number}. {click.style(action['title'], bold=True)}", hang="   ")
+        lines += _wrapped(action["why"], indent="   ")
+        if action["command"]:
+            lines += [f"   {click.style('$', dim=True)} {line}" for line in action["command"].splitlines()]
+        lines += _wrapped(f"expect: {action['expect']}", indent="   ")
+    return "\n".join(lines)
+
+
+def _limits(document: Mapping[str, Any]) -> str:
+    lines = []
+    if document["advisories"]:
+        lines.append(_title("Worth knowing"))
+        for advisory in document["advisories"]:
+            lines += _wrapped(f"! {advisory['text']}", indent="  ", hang="    ")
+    if document["gaps"]:
+        lines.append(_title("Not seen"))
+        for gap in document["gaps"]:
+            lines += _wrapped(f"– {gap['signal']}: {gap['reason']}", indent="  ", hang="    ")
+    budget, window = document["budget"], document["window"]
+    lines.append(
+        click.style(
+            f"{budget['api_calls']} of {budget['allowed']} allowed API calls were spent;"
+            f" window {_clock(window['start'])} to {_clock(window['end'])}",
+            dim=True,
+        )
+    )
+    return "\n".join(lines)
+
+
+def _title(text: str) -> str:
+    return click.style(text, underline=True)
+
+
+def _clock(moment: str) -> str:
+    """`2026-11-23T07:00:00Z` as `2026-11-23 07:00 UTC`."""
+    return f"{moment[:10]} {moment[11:16]} UTC"
+
+
+def _wrapped(text: str, indent: str = "", hang: str | None = None) -> Iterator[str]:
+    return iter(
+        textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent if hang is None else hang,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN differs from itself
+        return "–"
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text == "–" or text.replace(",", "").replace(".", "", 1).isdigit()
