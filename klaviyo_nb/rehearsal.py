@@ -1,4 +1,4 @@
-"""`klaviyo-nb drill`: serve a made-up incident, triage it as if it were real, compare with the hidden truth."""
+"""`klaviyo-nb drill`: serve a made-up incident, triage it as if it were real, compare with the truth."""
 
 from __future__ import annotations
 
