@@ -118,7 +118,7 @@ def read_metrics(settings: Settings) -> MetricAnswer:
             names=from_table(settings.metrics),
             token=settings.metrics_token,
             timeout_s=METRICS_TIMEOUT_S,
-        )  # fmt: skip
+        )
     )
     return MetricAnswer(window, fetched.frame, fetched.gaps)
 
@@ -141,9 +141,16 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
 
 def _metrics_document(found: MetricAnswer) -> dict[str, Any]:
     nothing = dict.fromkeys(("failed_calls", "calls", "share", "peak_share", "budget_spent"))
-    document: dict[str, Any] = {"schema": "klaviyo-nb/metrics/1", "window": found.window.as_json(), "onset": None,
-                                "recovered": None, "ongoing": False, "impact": nothing, "estimates": [],
-                                "gaps": [asdict(gap) for gap in found.gaps]}  # fmt: skip
+    document: dict[str, Any] = {
+        "schema": "klaviyo-nb/metrics/1",
+        "window": found.window.as_json(),
+        "onset": None,
+        "recovered": None,
+        "ongoing": False,
+        "impact": nothing,
+        "estimates": [],
+        "gaps": [asdict(gap) for gap in found.gaps],
+    }
     if found.frame is None or found.frame.empty:
         return document
     counts = bins(found.frame, found.window)

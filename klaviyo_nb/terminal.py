@@ -14,7 +14,7 @@ _MARKS = {"yes": "●", "no": "○", "unknown": "?"}
 
 
 def verdict(document: Mapping[str, Any]) -> str:
-    """The verdict as a person wants it: what, how bad, by when; then why; then what to do; then what is missing."""
+    """The verdict as a person wants it: what, how bad, by when; why; what to do; what is missing."""
     parts = [_head(document), _path(document), _rivals(document), _actions(document), _limits(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -24,10 +24,11 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns))]
     right = [all(_is_number(line[index]) for line in cells) for index in range(len(columns))]
+    pads = [str.rjust if flush else str.ljust for flush in right]
     return "\n".join(
-        "  ".join(text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(line, widths, right, strict=True)).rstrip()
+        "  ".join(pad(text, width) for text, width, pad in zip(line, widths, pads, strict=True)).rstrip()
         for line in [list(columns), *cells]
-    )  # fmt: skip
+    )
 
 
 def _head(document: Mapping[str, Any]) -> str:
@@ -125,7 +126,7 @@ def _wrapped(text: str, indent: str = "", hang: str | None = None) -> Iterator[s
             subsequent_indent=indent if hang is None else hang,
             break_long_words=False,
             break_on_hyphens=False,
-        )  # fmt: skip
+        )
     )
 
 
