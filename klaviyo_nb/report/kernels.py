@@ -1,0 +1,257 @@
+"""Kernels for notebooks: forked from a process that has the imports done, or started plainly.
+
+Every kernel runs the interpreter we run in, whatever kernels the user has installed, without the user's
+IPython start-up files, over an encrypted connection, and without our secrets in its environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import entry_points
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import Instance
+
+if TYPE_CHECKING:
+    from jupyter_client.asynchronous.client import AsyncKernelClient
+
+PROVISIONER = "klaviyo-nb-fork"
+_GROUP = "jupyter_client.kernel_provisioners"
+_SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_START_LIMIT_S = 30
+
+
+class ForkFailed(Exception):
+    """The fork server is gone, or there is none here."""
+
+
+class Forked:
+    """A kernel the fork server started: as much of a `Popen` as a provisioner asks for."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.ended = asyncio.Event()
+
+    def poll(self) -> int | None:
+        """Exit status; negative for a signal; None while it runs."""
+        return self.returncode
+
+    def wait(self) -> int | None:
+        """The same: our provisioner has waited for `ended` before it asks."""
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Signal it; one that has just ended is none the worse for it."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+
+class ForkServer:
+    """Our end of `forkserver`, which see."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._asked: deque[asyncio.Future[Forked]] = deque()
+        self._running: dict[int, Forked] = {}
+        self._listening = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(cls, environ: Mapping[str, str]) -> ForkServer | None:
+        """Start one; it imports while we do other things. None where forking is not to be had."""
+        if not hasattr(os, "fork") or not entry_points(group=_GROUP, name=PROVISIONER):
+            return None
+        # -P: a file in the current folder named like a module of ours is not to be run
+        command = (sys.executable, "-P", "-m", "klaviyo_nb.report.forkserver")
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *command, env=dict(environ), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            )
+        )
+
+    async def fork(self, argv: list[str], cwd: str, env: Mapping[str, str]) -> Forked:
+        """A new kernel.
+
+        Raises:
+            ForkFailed: The server is gone.
+        """
+        if self._listening.done() or self._process.stdin is None:
+            raise ForkFailed
+        kernel: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
+        self._asked.append(kernel)
+        self._process.stdin.write(json.dumps({"argv": argv, "cwd": cwd, "env": dict(env)}).encode() + b"\n")
+        return await kernel
+
+    async def stop(self) -> None:
+        """End it and every kernel it started."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self._listening
+        await self._process.wait()
+
+    async def _listen(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            message = json.loads(line)
+            if "started" in message:
+                kernel = self._running[message["started"]] = Forked(message["started"])
+                self._asked.popleft().set_result(kernel)
+            else:
+                self._end(self._running.pop(message["ended"]), message["status"])
+        for asked in self._asked:
+            asked.set_exception(ForkFailed())
+        for kernel in self._running.values():
+            self._end(kernel, -signal.SIGKILL)
+
+    @staticmethod
+    def _end(kernel: Forked, status: int) -> None:
+        kernel.returncode = status
+        kernel.ended.set()
+
+
+class ForkProvisioner(LocalProvisioner):
+    """Launches a kernel by asking a fork server. An entry point of this package names it to Jupyter."""
+
+    server = Instance(ForkServer)
+    process: Any  # a `Forked`, where the base class has a `Popen`
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """Fork instead of running `cmd`, whose arguments are the kernel's all the same."""
+        self.cwd = kwargs.get("cwd") or os.getcwd()
+        self.process = await self.server.fork(cmd[3:], str(self.cwd), kwargs["env"])
+        self.pid = self.pgid = self.process.pid
+        return self.connection_info
+
+    async def wait(self) -> int | None:
+        """Wait for its end without polling."""
+        if self.process is None:
+            return 0
+        await self.process.ended.wait()
+        status: int | None = self.process.wait()
+        self.process = None
+        return status
+
+
+class _OneKernel(KernelSpecManager):
+    """Knows one kernel: this interpreter."""
+
+    server: ForkServer | None = None
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
+        if self.server is not None:
+            spec.metadata["kernel_provisioner"] = {
+                "provisioner_name": PROVISIONER,
+                "config": {"server": self.server},
+            }
+        return spec
+
+
+def kernel_environment(environ: Mapping[str, str], scratch: Path | None = None) -> dict[str, str]:
+    """`environ` without anything of ours and anything named like a secret; IPython's folder in `scratch`.
+
+    A kernel that runs on evidence asks nobody anything, so it needs no key, and what it does not have no
+    traceback can show.
+    """
+    kept = {name: value for name, value in environ.items() if not _SECRET_NAME.search(name)}
+    return kept | ({"IPYTHONDIR": str(scratch / "ipython")} if scratch else {})
+
+
+@asynccontextmanager
+async def kernel(
+    server: ForkServer | None, cwd: Path, env: Mapping[str, str], scratch: Path
+) -> AsyncIterator[tuple[AsyncKernelManager, AsyncKernelClient]]:
+    """A running kernel and a client connected to it; killed at the end.
+
+    Args:
+        server: Where to fork it from; None, or one that is gone: started plainly.
+        cwd: Its working directory.
+        env: Its whole environment.
+        scratch: Where connection files go.
+
+    Raises:
+        RuntimeError: It did not start.
+    """
+    try:
+        manager = await _start(server, cwd, env, scratch)
+    except ForkFailed:
+        manager = await _start(None, cwd, env, scratch)
+    client = manager.client()
+    try:
+        client.start_channels(hb=False)  # the manager knows whether it lives
+        client.allow_stdin = False
+        await _ready(manager, client)
+        yield manager, client
+    finally:
+        client.stop_channels()
+        if (
+            manager.provisioner is not None
+        ):  # as `shutdown_kernel` does, which looks every 0.1 s whether it ended
+            await manager.provisioner.kill()
+            await manager.provisioner.wait()
+        await manager.cleanup_resources()
+
+
+async def _ready(manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
+    """Wait until the kernel answers on both channels: a subscription takes effect late and in silence."""
+    deadline = time.monotonic() + _START_LIMIT_S
+    while time.monotonic() < deadline:
+        asked = client.kernel_info()
+        try:
+            while (await client.shell_channel.get_msg(timeout=1))["parent_header"].get("msg_id") != asked:
+                pass
+            while not _idle_after(asked, await client.iopub_channel.get_msg(timeout=0.1)):
+                pass
+        except Empty:
+            if not await manager.is_alive():
+                raise RuntimeError("the kernel ended while it started") from None
+        else:
+            return
+    raise RuntimeError(f"the kernel did not answer within {_START_LIMIT_S} s")
+
+
+def _idle_after(asked: str, message: Mapping[str, Any]) -> bool:
+    said = message["content"].get("execution_state")
+    return bool(message["parent_header"].get("msg_id") == asked and said == "idle")
+
+
+async def _start(
+    server: ForkServer | None, cwd: Path, env: Mapping[str, str], scratch: Path
+) -> AsyncKernelManager:
+    specs = _OneKernel()
+    specs.server = server
+    # "auto" encrypts where the kernel can; without it each kernel warns that it is not encrypted
+    manager = AsyncKernelManager(kernel_spec_manager=specs, transport_encryption="auto")
+    manager.connection_file = str(scratch / f"{manager.kernel_id or id(manager)}.json")
+    # inline: a fork has matplotlib imported before IPython exists, and would drop pyplot's charts
+    arguments = ["--quiet", "--matplotlib=inline", "--HistoryManager.enabled=False"]
+    await manager.start_kernel(
+        extra_arguments=arguments, cwd=str(cwd), env=dict(env), stdout=DEVNULL, stderr=DEVNULL
+    )
+    return manager
