@@ -1,0 +1,156 @@
+"""What happened when, merged from everything that carries a time, each line with its source. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.redact import harmless
+from klaviyo_nb.report import series
+from klaviyo_nb.window import parse_time
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+
+#: Posts of the status page that are older than this before the window tell of something else.
+BEFORE = timedelta(days=1)
+#: Entries of one lane that are told at most; the newest are kept.
+MOST = 12
+LONGEST_POST = 240
+
+Lane = Literal["calls", "page", "us"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One moment.
+
+    Attributes:
+        at: When, or the earliest it can have been.
+        until: The latest it can have been; None if the moment is known.
+        what: What happened, one line. May hold words that others wrote: escape it.
+        source: Where that is to be read.
+        lane: `calls` (what our calls met), `page` (what Klaviyo's page said), `us` (what this tool did).
+    """
+
+    at: datetime
+    until: datetime | None
+    what: str
+    source: str
+    lane: Lane
+
+
+def entries(evidence: Evidence, document: Mapping[str, Any]) -> tuple[Entry, ...]:
+    """Everything that carries a time, in order.
+
+    Args:
+        evidence: What was seen.
+        document: The verdict as in `verdict.json`.
+    """
+    lanes = (list(_calls(evidence, document)), list(_page(evidence)), list(_us(evidence, document)))
+    kept = [entry for lane in lanes for entry in sorted(lane, key=_order)[-MOST:]]
+    return tuple(sorted(kept, key=_order))
+
+
+def _order(entry: Entry) -> tuple[datetime, datetime]:
+    return entry.at, entry.until or entry.at
+
+
+def _calls(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
+    counted_from = (document.get("facts") or {}).get("counted_from") or "calls"
+    for name, what in (("onset", "Calls begin to fail"), ("recovered", "Calls succeed again")):
+        if document.get(name):
+            earliest, latest = (parse_time(document[name][end]) for end in ("earliest", "latest"))
+            yield Entry(
+                earliest, latest, what, f"verdict.json, {name}: change point in {counted_from}", "calls"
+            )
+    onset = parse_time(document["onset"]["earliest"]) if document.get("onset") else evidence.window.start
+    yield from _failing_calls(evidence, onset)
+    yield from _peak(evidence)
+
+
+def _failing_calls(evidence: Evidence, since: datetime) -> Iterator[Entry]:
+    """First and last failing call from the onset on, as the logs tell them."""
+    if evidence.calls is None:
+        return
+    bad = evidence.calls[failure_kinds(evidence.calls).notna()]
+    bad = bad[(bad["timestamp"] >= since) & (bad["timestamp"] < evidence.window.end)].sort_values(
+        "timestamp", kind="stable"
+    )
+    for name, rows in (("First", bad.head(1)), ("Last", bad.iloc[1:].tail(1))):
+        for row in rows.itertuples():
+            code = f"HTTP {row.status_code}" if pd.notna(row.status_code) else str(row.error_type)
+            where = f" on {_line(row.endpoint)}" if pd.notna(row.endpoint) else ""
+            cited = f"{row.source}:{row.line_no}" if pd.notna(row.line_no) else str(row.source)
+            yield Entry(
+                row.timestamp.to_pydatetime(),
+                None,
+                f"{name} failing call seen: {code}{where}",
+                cited,
+                "calls",
+            )
+
+
+def _peak(evidence: Evidence) -> Iterator[Entry]:
+    counts = series.counted(evidence)
+    if counts is None:
+        return
+    table = series.by_class(counts, evidence.window)
+    failed = table.drop(columns="succeeded", errors="ignore").sum(axis=1)
+    if failed.max() > 0:
+        worst = failed.idxmax()
+        width = timedelta(seconds=series.bin_s(evidence.window))
+        at = max(worst.to_pydatetime(), evidence.window.start)
+        what = f"Most failures: {failed[worst]:,} of {table.sum(axis=1)[worst]:,} calls"
+        yield Entry(at, worst.to_pydatetime() + width, what, counts.source, "calls")
+
+
+def _page(evidence: Evidence) -> Iterator[Entry]:
+    page = evidence.status_page or {}
+    for kind in ("incidents", "maintenances"):
+        for post in page.get(kind) or ():
+            yield from _post(post, evidence)
+
+
+def _post(post: Mapping[str, Any], evidence: Evidence) -> Iterator[Entry]:
+    """The updates of one incident; where it has none, the incident itself."""
+    name = _line(post.get("name"))
+    for update in post.get("incident_updates") or (post,):
+        at = _moment(update.get("display_at") or update.get("created_at") or post.get("started_at"))
+        if at is None or not evidence.window.start - BEFORE <= at <= evidence.collected_at:
+            continue
+        body = _line(update.get("body"))
+        said = f"{_line(update.get('status') or 'posted')}{f': {body}' if body else ''}"
+        yield Entry(at, None, f"Klaviyo's page says {said}", f"status page, “{name}”", "page")
+
+
+def _us(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
+    times = evidence.probes["checked_at"].dropna()
+    if len(times):
+        said = ", ".join(f"{row.probe} {_answer(row)}" for row in evidence.probes.itertuples())
+        yield Entry(times.min().to_pydatetime(), None, f"Probes ask: {said}", "evidence/probes.csv", "us")
+    level = f", {document['severity']}" if document.get("severity") else ""
+    yield Entry(evidence.collected_at, None, f"Verdict: {document['cause']}{level}", "verdict.json", "us")
+
+
+def _answer(row: Any) -> str:
+    return str(row.status_code) if pd.notna(row.status_code) else _line(row.error_type)
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_time(str(text))
+    except (UsageError, OverflowError):
+        return None
+
+
+def _line(text: object) -> str:
+    """What others wrote, as one harmless line of bounded length."""
+    line = " ".join(harmless("" if text is None else str(text)).split())
+    return line if len(line) <= LONGEST_POST else line[: LONGEST_POST - 1] + "…"

@@ -1,0 +1,100 @@
+"""Words that several texts share: names of causes, times, durations, and Markdown that stays text. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from klaviyo_nb.redact import harmless
+from klaviyo_nb.window import parse_time
+
+#: What a person calls each cause.
+TITLES: Mapping[str, str] = {
+    "klaviyo_outage": "Klaviyo outage, acknowledged by Klaviyo",
+    "klaviyo_server_error": "Klaviyo answers with errors",
+    "invalid_key": "API key not accepted",
+    "missing_scope": "API key lacks a scope",
+    "rate_limited": "Rate limited by Klaviyo",
+    "invalid_request": "Klaviyo rejects our requests",
+    "endpoint_degraded": "One Klaviyo endpoint fails",
+    "network_unreachable": "Klaviyo cannot be reached from here",
+    "app_unhealthy": "Our application is unwell",
+    "webhook_endpoint_down": "Klaviyo's webhooks do not arrive",
+    "resolved_or_intermittent": "Calls failed earlier, and succeed now",
+    "healthy": "No incident found",
+    "inconclusive": "Not enough seen to decide",
+}
+
+#: What only a person can add stands like this, in every text of a bundle.
+BLANK = "‹fill in: {}›"
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!$])")
+
+
+def blank(what: str) -> str:
+    """A place that a person must fill."""
+    return f"**{BLANK.format(what)}**"
+
+
+def plain(text: object, most: int = 300) -> str:
+    """What others wrote, as one line of Markdown that is nothing but text: no markup, link, image or HTML."""
+    line = " ".join(harmless("" if text is None else str(text)).split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return _MARKUP.sub(r"\\\1", line).replace("://", "\\://").replace("www.", "www\\.")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; cells are Markdown already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def stamp(moment: datetime | str | None) -> str:
+    """`2026-11-23 06:19:00`, in UTC; a dash if there is none."""
+    if moment is None:
+        return "–"
+    at = parse_time(moment) if isinstance(moment, str) else moment
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def between(interval: Mapping[str, str]) -> str:
+    """`between 2026-11-23 06:19:00 and 06:21:00 UTC`."""
+    earliest, latest = stamp(interval["earliest"]), stamp(interval["latest"])
+    if earliest == latest:
+        return f"{earliest} UTC"
+    return f"between {earliest} and {latest[11:] if latest[:10] == earliest[:10] else latest} UTC"
+
+
+def length(span: timedelta) -> str:
+    """`45 s`, `41 min`, `2 h 05 min`, `3 d 4 h`."""
+    seconds = max(0, round(span.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def duration(document: Mapping[str, Any]) -> str | None:
+    """How long the incident lasted, as far as it was seen; None if no onset was found."""
+    onset, recovered = document.get("onset"), document.get("recovered")
+    if not onset:
+        return None
+    began = parse_time(onset["earliest"]), parse_time(onset["latest"])
+    if not recovered:
+        return f"at least {length(parse_time(document['window']['end']) - began[1])}, not seen to end"
+    least = length(parse_time(recovered["earliest"]) - began[1])
+    most = length(parse_time(recovered["latest"]) - began[0])
+    return least if least == most else f"{least} to {most}"
+
+
+def share(part: float | None, whole: float | None) -> str | None:
+    """`31 %`; one decimal below ten; None if there is nothing to divide."""
+    if part is None or not whole:
+        return None
+    ratio = 100 * part / whole
+    return f"{ratio:.0f} %" if ratio >= 10 or ratio == 0 else f"{ratio:.1f} %"
