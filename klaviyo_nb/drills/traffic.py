@@ -1,0 +1,298 @@
+"""A pretend application's traffic: every call of a window, from one scenario and a seed.
+
+The logs, the metrics and the truth are all written from these calls, so they agree.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from klaviyo_nb.drills.scenarios import CALLERS, SCENARIOS, Caller, Phase, Scenario
+from klaviyo_nb.drills.ways import OK, RETRIED, WAYS, Quota, Way
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
+from klaviyo_nb.window import Window, iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.verdict import Cause, Severity
+
+SPAN = timedelta(hours=2)
+#: The application runs before the window opens, so that counters and logs do not begin at its border.
+WARM_UP = timedelta(minutes=10)
+ATTEMPTS = 3
+_WEBHOOKS_PER_S = 1 / 25
+_TOPICS = ("event:klaviyo.opened_email", "event:klaviyo.clicked_email", "event:klaviyo.bounced_email")
+_FIRST_NAMES = ("ada", "bela", "carmen", "deniz", "emeka", "farida", "goran", "hana", "ivo", "jun")
+_SLUGS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+class Call(NamedTuple):
+    """One attempt of one call, as the application saw it.
+
+    Attributes:
+        at: When it ended, and was logged and counted [s since the epoch].
+        duration_s: How long it took.
+        caller: Who made it.
+        operation: Operation id.
+        host: Where.
+        path: Path asked for, ids filled in.
+        profile: Address of the profile it is about.
+        unique_id: Of the event it sends, else None.
+        way: Name of the way it ended.
+        attempt: 1 for the first.
+        request_id: Klaviyo's id; None if none came.
+        retry_after_s: Seconds to wait, where it was throttled.
+        remaining: Calls left in the shortest window, where the answer said so.
+        noise: Did it fail for no particular reason?
+    """
+
+    at: float
+    duration_s: float
+    caller: Caller
+    operation: str
+    host: str
+    path: str
+    profile: str
+    unique_id: str | None
+    way: str
+    attempt: int
+    request_id: str | None
+    retry_after_s: int | None
+    remaining: int | None
+    noise: bool
+
+
+class Delivery(NamedTuple):
+    """One webhook delivery that reached the application."""
+
+    at: float
+    host: str
+    topic: str
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What really happened in the window.
+
+    Attributes:
+        cause: What it is called.
+        severity: How bad it is; None if nothing has to be done, or nobody can tell.
+        onset: When the first call of the incident failed; None if none did.
+        recovered: When the last one failed, if it is over; else None.
+        calls: Calls in the window, every attempt.
+        failed_calls: How many failed, passing noise included.
+        failed_by: Path template → failures.
+        deliveries: Webhooks that arrived.
+    """
+
+    cause: Cause
+    severity: Severity | None
+    onset: datetime | None
+    recovered: datetime | None
+    calls: int
+    failed_calls: int
+    failed_by: Mapping[str, int]
+    deliveries: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; times in ISO 8601."""
+        times = {name: iso(at) if (at := getattr(self, name)) else None for name in ("onset", "recovered")}
+        plain = ("cause", "severity", "calls", "failed_calls", "deliveries")
+        return {name: getattr(self, name) for name in plain} | times | {"failed_by": dict(self.failed_by)}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a drill is made of.
+
+    Attributes:
+        scenario: What was asked for.
+        seed: Of all that is random.
+        window: The two hours that end now.
+        key: The made-up private key.
+        calls: All attempts, by the time they ended; some before the window.
+        deliveries: All webhook deliveries, likewise.
+        truth: What really happened.
+    """
+
+    scenario: Scenario
+    seed: int
+    window: Window
+    key: str
+    calls: tuple[Call, ...]
+    deliveries: tuple[Delivery, ...]
+    truth: Truth
+
+
+def world(scenario: str, seed: int, now: datetime) -> World:
+    """Generate a world that ends at `now`; the same arguments give the same world.
+
+    Raises:
+        UsageError: No scenario has that name.
+    """
+    if scenario not in SCENARIOS:
+        raise UsageError("drill", f"{scenario!r} is not a scenario", "klaviyo-nb drill --list")
+    chosen, rng = SCENARIOS[scenario], random.Random(f"{scenario}/{seed}")  # noqa: S311 - made-up traffic
+    key = "pk_" + "".join(rng.choices("0123456789abcdef", k=34))
+    window = Window.last(SPAN, now.astimezone(UTC))
+    start, end = (window.start - WARM_UP).timestamp(), window.end.timestamp()
+    calls = tuple(sorted(_Traffic(chosen, rng, start, end).run(), key=lambda call: call.at))
+    deliveries = tuple(_deliveries(chosen, rng, start, end))
+    return World(chosen, seed, window, key, calls, deliveries, _truth(chosen, window, calls, deliveries))
+
+
+class _About(NamedTuple):
+    """What stays the same over the attempts of one call."""
+
+    caller: Caller
+    operation: str
+    host: str
+    path: str
+    profile: str
+    unique_id: str | None
+
+
+class _Traffic:
+    """The application at work: callers, retries, the account's quota."""
+
+    def __init__(self, scenario: Scenario, rng: random.Random, start: float, end: float) -> None:
+        self.scenario, self.rng, self.start, self.end = scenario, rng, start, end
+        self.callers = (*CALLERS, *scenario.callers)
+        self.quota = Quota()
+        self.count = count()  # breaks ties among them
+        self.retries: list[tuple[float, int, int, _About]] = []  # a heap, the earliest first
+        pairs = [(name, host) for each in self.callers for name in each.operations for host in each.hosts]
+        self.phases = {pair: _phases(scenario, *pair, end) for pair in pairs}
+        self.limits = {name: endpoint_of(name).limits for name, _ in pairs}
+        self.paths = {name: _path(name, rng) for name in self.limits}
+
+    def run(self) -> Iterator[Call]:
+        rng = self.rng
+        firsts = [list(self._schedule(rank, caller)) for rank, caller in enumerate(self.callers)]
+        for moment, _, caller, operation in heapq.merge(*firsts):
+            yield from self._again(moment)
+            host, event = rng.choice(caller.hosts), _event_id(operation, rng)
+            about = _About(caller, operation, host, self.paths[operation], _address(rng), event)
+            yield from self._attempt(moment, 1, about)
+        yield from self._again(self.end)
+
+    def _schedule(self, rank: int, caller: Caller) -> Iterator[tuple[float, int, Caller, str]]:
+        """First attempts of one caller, in order of time; `rank` breaks ties."""
+        names, weights = list(caller.operations), list(caller.operations.values())
+        rate, moment = caller.per_s * self.scenario.pace, self.start
+        if caller.since_min is not None:
+            rate, moment = caller.per_s, self.end - caller.since_min * 60
+        while (moment := moment + self.rng.expovariate(rate)) < self.end:
+            yield moment, rank, caller, self.rng.choices(names, weights)[0]
+
+    def _again(self, until: float) -> Iterator[Call]:
+        """Make the attempts that are due before `until`."""
+        while self.retries and self.retries[0][0] < until:
+            moment, _, attempt, about = heapq.heappop(self.retries)
+            yield from self._attempt(moment, attempt, about)
+
+    def _attempt(self, started: float, attempt: int, about: _About) -> Iterator[Call]:
+        """Make one attempt; if it fails and may be tried again, put that down."""
+        name, noise, wait, left = self._outcome(started, about)
+        way = WAYS[name]
+        duration = way.seconds or self.rng.lognormvariate(-1.75, 0.4)
+        at = started + duration
+        if at < self.end:  # else it is still under way, and nobody has logged it yet
+            request_id = _uuid(self.rng) if way.has_request_id else None
+            remaining = left if way.has_limits else None
+            yield Call(at, duration, *about, name, attempt, request_id, wait, remaining, noise)
+        if way.status in RETRIED and about.caller.retries and attempt < ATTEMPTS:
+            pause = wait or 0.5 * 1.5**attempt * self.rng.uniform(0.5, 1.5)
+            heapq.heappush(self.retries, (at + pause, next(self.count), attempt + 1, about))
+
+    def _outcome(self, moment: float, about: _About) -> tuple[str, bool, int | None, int | None]:
+        """Name of the way, whether it is noise, seconds to wait, calls left."""
+        for phase, since, until in self.phases[about.operation, about.host]:
+            if since <= moment < until and self.rng.random() < phase.share:
+                return self.rng.choices(list(phase.ways), list(phase.ways.values()))[0], False, None, None
+        wait, left = self.quota.take(about.operation, self.limits[about.operation], moment)
+        if wait is not None:
+            return "throttled", False, wait, None
+        if self.rng.random() < self.scenario.noise:
+            return self.rng.choice(("error", "unavailable")), True, None, left
+        return "ok", False, None, left
+
+
+def endpoint_of(operation: str) -> Endpoint:
+    """The catalogue's entry of an operation that is known to be there."""
+    endpoint = catalogue().by_operation(operation)
+    assert endpoint is not None, operation
+    return endpoint
+
+
+def status_of(call: Call) -> int | None:
+    """The HTTP status that the application got; None if no answer came."""
+    return endpoint_of(call.operation).success[0] if call.way == "ok" else WAYS[call.way].status
+
+
+def way_of(call: Call) -> Way:
+    """How the call ended."""
+    return WAYS[call.way]
+
+
+def _phases(scenario: Scenario, operation: str, host: str, end: float) -> list[tuple[Phase, float, float]]:
+    return [
+        (phase, end - phase.since_min * 60, end - phase.until_min * 60)
+        for phase in scenario.phases
+        if operation in (phase.operations or (operation,)) and host in (phase.hosts or (host,))
+    ]
+
+
+def _path(operation: str, rng: random.Random) -> str:
+    return endpoint_of(operation).path.replace("{id}", "".join(rng.choices(_SLUGS, k=6)))
+
+
+def _address(rng: random.Random) -> str:
+    return f"{_FIRST_NAMES[int(rng.random() * 10)]}.{int(rng.random() * 4000)}@shop.example"
+
+
+def _event_id(operation: str, rng: random.Random) -> str | None:
+    return f"order-{int(rng.random() * 1e8):08d}" if operation == "create_event" else None
+
+
+def _uuid(rng: random.Random) -> str:
+    digits = f"{rng.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _deliveries(scenario: Scenario, rng: random.Random, start: float, end: float) -> Iterator[Delivery]:
+    until, moment = end - scenario.webhooks_until_min * 60, start
+    while (moment := moment + rng.expovariate(_WEBHOOKS_PER_S)) < until:
+        yield Delivery(moment, rng.choice(("web-1", "web-2")), rng.choice(_TOPICS), _uuid(rng))
+
+
+def _truth(
+    scenario: Scenario, window: Window, calls: tuple[Call, ...], deliveries: tuple[Delivery, ...]
+) -> Truth:
+    start, end = window.start.timestamp(), window.end.timestamp()
+    inside = [call for call in calls if start <= call.at < end]
+    failed = [call for call in inside if way_of(call) is not OK]
+    incident = [call.at for call in failed if not call.noise]
+    over = bool(scenario.phases) and all(phase.until_min > 0 for phase in scenario.phases)
+    return Truth(
+        scenario.cause,
+        scenario.severity,
+        _moment(incident[0]) if incident else None,
+        _moment(incident[-1]) if incident and over else None,
+        len(inside),
+        len(failed),
+        dict(Counter(endpoint_of(call.operation).path for call in failed).most_common()),
+        sum(start <= delivery.at < end for delivery in deliveries),
+    )
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
