@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -153,23 +154,23 @@ def _metrics_document(found: MetricAnswer) -> dict[str, Any]:
     }
     if found.frame is None or found.frame.empty:
         return document
-    counts = bins(found.frame, found.window)
+    counts = bins(found.frame)
     document["impact"] = asdict(impact(counts, found.window))
     seen = episodes(counts)
     if seen:
         last = seen[-1]
         document |= {
             "onset": _between(last.onset),
-            "recovered": _between(last.recovered) if last.recovered else None,
+            "recovered": _between(last.recovered),
             "ongoing": last.recovered is None,
         }
-        document["estimates"] = [{"from": "metrics", **_between(each.onset)} for each in seen]
+        onsets = [_between(each.onset) for each in seen]
+        document["estimates"] = [{"from": "metrics", **onset} for onset in onsets if onset]
     return document
 
 
-def _between(pair: tuple[Any, Any]) -> dict[str, str]:
-    earliest, latest = (pd.Timestamp(each).to_pydatetime() for each in pair)
-    return {"earliest": iso(earliest), "latest": iso(latest)}
+def _between(pair: tuple[datetime, datetime] | None) -> dict[str, str] | None:
+    return None if pair is None else {"earliest": iso(pair[0]), "latest": iso(pair[1])}
 
 
 def _coverage_text(found: LogAnswer) -> str:
@@ -177,7 +178,8 @@ def _coverage_text(found: LogAnswer) -> str:
     for each in found.coverage:
         got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no line in the window"
         lines.append(
-            f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood, {got}"
+            f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood,"
+            f" {got}"
             + (", cut short" if each.truncated else "")
             + (f"; {each.gap}" if each.gap else "")
         )

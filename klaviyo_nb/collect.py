@@ -74,7 +74,7 @@ async def collect(
         settings: Whom to ask.
         window: The span asked about.
         redactor: What every text from outside passes through.
-        deadline_s: Limit of the whole collection [s]; None: probes and metrics have their own, logs have none.
+        deadline_s: Limit of the whole collection [s]; None: probes and metrics have their own, logs none.
         clock: The wall clock.
         progress: Told what has come in, one short line each.
 

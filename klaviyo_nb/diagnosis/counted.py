@@ -165,6 +165,7 @@ def _from_logs(calls: pd.DataFrame) -> pd.DataFrame:
 
 def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     steps = increases(metrics)
+    steps = steps[steps["status"].notna()]  # calls of which nothing tells whether they failed
     frame = steps[["timestamp", "endpoint", "calls"]].copy()
     codes = pd.to_numeric(steps["status"], errors="coerce")
     frame["status_code"] = codes.fillna(0).astype("Int64")
@@ -218,12 +219,12 @@ def _when(counted: Tally, window: Window) -> dict[str, Interval | None]:
     last = found[-1]
     return {
         "onset": _interval(last.onset),
-        "recovered": _interval(last.recovered) if last.recovered else None,
+        "recovered": _interval(last.recovered),
     }
 
 
-def _interval(pair: tuple[datetime, datetime]) -> Interval:
-    return Interval(pd.Timestamp(pair[0]).to_pydatetime(), pd.Timestamp(pair[1]).to_pydatetime())
+def _interval(pair: tuple[datetime, datetime] | None) -> Interval | None:
+    return None if pair is None else Interval(*pair)
 
 
 def _durations(counted: Tally, limits: Thresholds) -> dict[str, Any]:

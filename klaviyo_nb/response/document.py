@@ -1,0 +1,66 @@
+"""The verdict as one JSON document: what `triage` prints and messages are drafted from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.diagnosis.verdict import SCHEMA
+from klaviyo_nb.response.actions import actions_for
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.verdict import Verdict
+    from klaviyo_nb.evidence import Evidence
+
+
+def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """Everything about one verdict as plain values; what was not observed is None.
+
+    Returns:
+        `schema`, `window`, `cause`, `certainty`, `severity`, `severity_because`, `respond_by`, `summary`,
+        `onset`, `recovered`, `path`, `rivals` (causes), `rival_details` (with `because` and `ask`),
+        `advisories`, `gaps`, `facts`, `actions`, `probes` (rows of PROBES), `budget`.
+    """
+    return {
+        "schema": SCHEMA,
+        "window": {"start": _moment(verdict.window.start), "end": _moment(verdict.window.end)},
+        "cause": verdict.cause,
+        "certainty": verdict.certainty,
+        "severity": verdict.severity,
+        "severity_because": verdict.severity_because,
+        "respond_by": _moment(verdict.respond_by),
+        "summary": verdict.summary,
+        "onset": verdict.onset.as_json() if verdict.onset else None,
+        "recovered": verdict.recovered.as_json() if verdict.recovered else None,
+        "path": [asdict(step) | {"evidence": list(step.evidence)} for step in verdict.path],
+        "rivals": [rival.cause for rival in verdict.rivals],
+        "rival_details": [asdict(rival) for rival in verdict.rivals],
+        "advisories": [asdict(advisory) for advisory in verdict.advisories],
+        "gaps": [asdict(gap) for gap in verdict.gaps],
+        "facts": dict(verdict.facts),
+        "actions": [asdict(action) for action in actions_for(verdict, evidence)],
+        "probes": [_row(row) for row in evidence.probes.to_dict("records")],
+        "budget": asdict(evidence.budget),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment.replace(microsecond=0))
+
+
+def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Missing as None, times as text, numpy scalars as Python's own."""
+    if (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    ):  # NaN differs from itself
+        return None
+    if isinstance(value, datetime):
+        return iso(value)
+    return value.item() if hasattr(value, "item") else value
