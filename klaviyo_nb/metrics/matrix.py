@@ -1,0 +1,110 @@
+"""Reading the matrix that a range query gives: JSON to series, series to METRICS rows.
+
+Source:
+    https://prometheus.io/docs/prometheus/latest/querying/api/#range-vectors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from klaviyo_nb.frames import METRICS
+from klaviyo_nb.klaviyo.endpoints import catalogue
+from klaviyo_nb.metrics.names import MetricNames
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series: its labels, and its samples at times in milliseconds."""
+
+    labels: dict[str, str]
+    times: np.ndarray[tuple[int], np.dtype[np.int64]]
+    values: np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
+    """The series and remarks of one answer.
+
+    Args:
+        body: As it came.
+        start: First time asked for, seconds since the epoch.
+        end: Last time asked for.
+
+    Raises:
+        ValueError: It is not a matrix, or tells of other times than those asked for.
+    """
+    try:
+        answer = orjson.loads(body)
+        if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
+            raise ValueError("not a matrix")
+        series = [_one_series(result) for result in answer["data"]["result"] if result.get("values")]
+        remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
+        remarks += ["partial answer"] * bool(answer.get("isPartial"))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise ValueError("its answer is not that of a Prometheus API") from None
+    for each in series:
+        if each.times[0] < start * 1000 or each.times[-1] > end * 1000 or (np.diff(each.times) <= 0).any():
+            raise ValueError("it answered for other times than those asked for")
+    return series, [str(remark) for remark in remarks]
+
+
+def _one_series(result: Mapping[str, Any]) -> Series:
+    times, texts = zip(*result["values"], strict=True)
+    values = np.fromiter(map(float, texts), np.float64, len(texts))
+    labels = {str(label): str(value) for label, value in result["metric"].items()}
+    milliseconds = np.rint(np.fromiter(times, np.float64, len(times)) * 1000)
+    if not np.isfinite(milliseconds).all():
+        raise ValueError("a time is not a number")
+    return Series(labels, milliseconds.astype(np.int64), np.where(np.isfinite(values), values, np.nan))
+
+
+def to_frame(series: Sequence[Series], role: str, names: MetricNames) -> pd.DataFrame:
+    """METRICS rows of the series of one role."""
+    table = pd.DataFrame([_labels(each.labels, role, names) for each in series])
+    repeated = table.take(np.repeat(np.arange(len(series)), [len(each.values) for each in series]))
+    frame = repeated.reset_index(drop=True)
+    times = np.concatenate([each.times for each in series])
+    frame["timestamp"] = pd.to_datetime(times, unit="ms", utc=True)
+    frame["value"] = np.concatenate([each.values for each in series])
+    return METRICS.frame(frame)
+
+
+def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:
+    own = {label: value for label, value in labels.items() if label != "__name__"}
+    method = own.get(names.labels["method"]) or None
+    return {
+        "role": role,
+        "name": labels.get("__name__"),
+        "series": json.dumps(own, sort_keys=True, ensure_ascii=False),
+        "endpoint": _template(own.get(names.labels["endpoint"]), method),
+        "method": method.upper() if method else None,
+        "status": names.status(own, role),
+        "error_code": own.get(names.labels["error_code"]) or None,
+        "le": _bound(own["le"]) if role == "duration_bucket" and "le" in own else None,
+    }
+
+
+def _template(label: str | None, method: str | None) -> str | None:
+    """The path template that an endpoint label means: a path, a template, or the name of an operation."""
+    if not label:
+        return None
+    known = catalogue()
+    if "/" not in label:
+        operation = known.by_operation(label.rpartition(".")[2])
+        return operation.path if operation else label
+    inside = f"/api/{label.strip('/')}"  # clients that are given the API's root label what follows it
+    return known.template(method, inside if known.operations(inside) else label)
+
+
+def _bound(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
