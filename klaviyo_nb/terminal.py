@@ -42,7 +42,9 @@ def _head(document: Mapping[str, Any]) -> str:
     certainty = f"  ({document['certainty']})" if document.get("certainty") == "tentative" else ""
     lines = [f"{badge} {cause}{certainty}".strip(), *_wrapped(document["summary"])]
     if document["respond_by"]:
-        lines.append(f"Respond by {_clock(document['respond_by'])} — {document['severity_because']}")
+        lines += _wrapped(
+            f"Respond by {_clock(document['respond_by'])} — {document['severity_because']}", hang="  "
+        )
     for name, label in (("onset", "Began"), ("recovered", "Ended")):
         if document[name]:
             lines.append(
@@ -70,7 +72,8 @@ def _rivals(document: Mapping[str, Any]) -> str:
         lines += _wrapped(f"{rival['cause']}: {rival['because']}", indent="  ", hang="    ")
         lines += _wrapped(f"→ {rival['ask']}", indent="    ", hang="      ")
     if len(details) > 4:
-        lines.append(f"  and {len(details) - 4} more: {', '.join(each['cause'] for each in details[4:])}")
+        more = f"and {len(details) - 4} more: {', '.join(each['cause'] for each in details[4:])}"
+        lines += _wrapped(more, indent="  ", hang="    ")
     return "\n".join(lines)
 
 
@@ -100,8 +103,8 @@ def _limits(document: Mapping[str, Any]) -> str:
     budget, window = document["budget"], document["window"]
     lines.append(
         click.style(
-            f"{budget['api_calls']} of {budget['allowed']} allowed API calls were spent;"
-            f" window {_clock(window['start'])} to {_clock(window['end'])}",
+            f"{budget['api_calls']} of {budget['allowed']} API calls spent;"
+            f" seen {_clock(window['start'])} to {_clock(window['end'])}",
             dim=True,
         )
     )

@@ -18,7 +18,7 @@ _WHAT: dict[Cause, str] = {
     "klaviyo_server_error": "Klaviyo answers our calls with errors or not at all, and does not say why",
     "invalid_key": "Klaviyo does not accept our API key",
     "missing_scope": "Klaviyo forbids our key some calls",
-    "rate_limited": "Klaviyo throttles us: we call faster than our account may",
+    "rate_limited": "Klaviyo throttles our calls",
     "invalid_request": "Klaviyo rejects what we send",
     "endpoint_degraded": "One endpoint of Klaviyo fails, the others are well",
     "network_unreachable": "Our calls do not get through to Klaviyo: the way out of our network is broken",
