@@ -1,6 +1,6 @@
 """Reading an answer: who gave it, what it says, and what a failing call looks like from outside.
 
-Between us and Klaviyo's application stand its edge (Cloudflare), our proxy, and whatever answers in its place:
+Between us and Klaviyo's application stand its edge (Cloudflare), our proxy, and what answers in its place:
 a captive portal, a block page. Each leaves its own marks; the application's are `X-Klaviyo-Req-Id`, `Cid` and
 a JSON:API body. Classifying rests on status, `errors[].code` and headers; texts may change any day.
 

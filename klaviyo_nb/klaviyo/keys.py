@@ -1,6 +1,6 @@
 """Whether a text can be a private API key, without showing it.
 
-A private key is `pk_` and 34 letters or digits in every one that has been seen; Klaviyo promises no length, so
+A private key is `pk_` and 34 letters or digits in every one that was seen; Klaviyo promises no length, so
 a different one earns a hint and nothing more.
 """
 

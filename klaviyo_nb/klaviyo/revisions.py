@@ -1,7 +1,7 @@
 """API revisions and how long each lives.
 
 A revision is stable for a year, deprecated for another, then retired: served by the next newer one unless the
-caller opted out, which changes the shape of answers without a word. Each revision's dates follow from its name;
+caller opted out, which changes the shape of answers without a word. Each one's dates follow from its name;
 `X-Klaviyo-Api-Retirement-Date`, sent on deprecated ones, has been seen to agree.
 
 Source:
