@@ -87,12 +87,11 @@ def episodes(bins: pd.DataFrame, lag_s: float = 0.0) -> list[Episode]:
     cuts = _cuts(counts, spread)
     found = []
     for first, last in _failing_runs(counts, cuts, spread):
-        onset = _border(counts, cuts[first - 1], cuts[first], cuts[first + 1], spread) if first else None
-        end = (
-            _border(counts, cuts[last], cuts[last + 1], cuts[last + 2], spread)
-            if last + 2 < len(cuts)
-            else None
-        )
+        # The bin of a change can be a piece of its own; then its neighbour in the run shows the share.
+        after = first + 2 if first < last and cuts[first + 1] - cuts[first] == 1 else first + 1
+        before = last - 1 if first < last and cuts[last + 1] - cuts[last] == 1 else last
+        onset = _border(counts, cuts[first - 1], cuts[after], spread) if first else None
+        end = _border(counts, cuts[before], cuts[last + 2], spread) if last + 2 < len(cuts) else None
         found.append(_episode(counts, slice(cuts[first], cuts[last + 1]), onset, end))
     lag = pd.Timedelta(seconds=lag_s)
     return [
@@ -112,7 +111,7 @@ def _observed(bins: pd.DataFrame) -> _Counts:
     width = int(apart[apart > 0].min()) if (apart > 0).any() else 0
     calls = frame["calls"].to_numpy(dtype=float, na_value=np.nan)
     failed = frame["failed"].to_numpy(dtype=float, na_value=np.nan)
-    kept = np.isfinite(calls) & np.isfinite(failed) & (calls > 0) & (failed >= 0)
+    kept = np.isfinite(calls) & np.isfinite(failed) & (calls > 1e-6) & (failed >= 0)
     calls, starts = calls[kept], starts[kept]
     return _Counts(calls, np.minimum(failed[kept], calls), starts, starts + width)
 
@@ -182,8 +181,8 @@ def _fails(failed: float, calls: float, spread: float) -> bool:
     return failed >= LEAST_FAILURES and lower / (1 + weight) > LEAST_SHARE
 
 
-def _border(counts: _Counts, start: int, cut: int, end: int, spread: float) -> Moments:
-    """When the share changed, between the pieces `start:cut` and `cut:end`: a profile-likelihood interval.
+def _border(counts: _Counts, start: int, end: int, spread: float) -> Moments:
+    """When the share changed, in the bins `start:end`: a profile-likelihood interval.
 
     For each bin that could hold the change: the bins before it have one share, those after it another, its
     own lies between the two. The interval is the span of the bins whose likelihood falls short of the best

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klaviyo_nb.metrics.onset import Episode, episodes
+
+START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+Spans = list[tuple[float, float]]
+
+
+def bins(calls: list[float], failed: list[float], width: timedelta = MINUTE) -> pd.DataFrame:
+    times = [START + index * width for index in range(len(calls))]
+    return pd.DataFrame({"timestamp": times, "calls": calls, "failed": failed})
+
+
+def world(
+    rng: np.random.Generator,
+    *,
+    size: int = 120,
+    calls: float = 30,
+    noise: float = 0.02,
+    share: float = 0.0,
+    spans: Spans = (),  # type: ignore[assignment]
+    retries: int = 1,
+) -> pd.DataFrame:
+    """Counts per minute: `noise` failing (each `retries` times), but `share` within `spans` [minutes]."""
+    index = np.arange(size)
+    inside = sum(
+        (np.clip(np.minimum(end, index + 1) - np.maximum(start, index), 0, 1) for start, end in spans),
+        np.zeros(size),
+    )
+    total = rng.poisson(calls, size)
+    hit = rng.binomial(total, inside)
+    failed = rng.binomial(hit, share) + np.minimum(
+        rng.binomial(total - hit, noise / retries) * retries, total - hit
+    )
+    return bins([float(n) for n in total], [float(k) for k in failed])
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def holds(moments: tuple[datetime, datetime] | None, minutes: float) -> bool:
+    return moments is not None and moments[0] <= at(minutes) <= moments[1]
+
+
+def only(found: list[Episode]) -> Episode:
+    assert len(found) == 1
+    return found[0]
+
+
+class TestAnIncident:
+    def test_its_beginning_and_end_are_placed_to_the_bin_that_holds_them(self):
+        calls = [30.0] * 60
+        failed = [0.0] * 20 + [12.0] + [30.0] * 19 + [6.0] + [0.0] * 19
+        found = only(episodes(bins(calls, failed)))
+        assert found.onset == (at(20), at(21))
+        assert found.recovered == (at(40), at(41))
+        assert found.seen == (at(20), at(41))
+        assert (found.calls, found.failed) == (630, 588)
+
+    def test_a_change_between_two_bins_lies_in_one_or_the_other(self):
+        found = only(episodes(bins([30.0] * 60, [0.0] * 20 + [30.0] * 40)))
+        assert found.onset == (at(19), at(21))
+        assert found.recovered is None
+
+    def test_one_that_still_goes_on_has_not_recovered(self):
+        rng = np.random.default_rng(1)
+        found = only(episodes(world(rng, share=0.5, spans=[(80.5, 200)])))
+        assert holds(found.onset, 80.5)
+        assert found.recovered is None
+
+    def test_one_that_was_under_way_has_no_observed_beginning(self):
+        rng = np.random.default_rng(2)
+        found = only(episodes(world(rng, share=0.5, spans=[(-10, 40.3)])))
+        assert found.onset is None
+        assert found.seen[0] == START
+        assert holds(found.recovered, 40.3)
+
+    def test_one_that_fills_the_window_has_neither_beginning_nor_end(self):
+        found = only(episodes(bins([30.0] * 60, [30.0] * 60)))
+        assert found.onset is None
+        assert found.recovered is None
+
+    def test_two_in_one_window_are_two(self):
+        rng = np.random.default_rng(3)
+        one, two = episodes(world(rng, share=0.6, spans=[(20.5, 40.5), (80.5, 95.5)]))
+        assert holds(one.onset, 20.5)
+        assert holds(one.recovered, 40.5)
+        assert holds(two.onset, 80.5)
+        assert holds(two.recovered, 95.5)
+
+    def test_one_that_gets_worse_is_one(self):
+        calls = [50.0] * 90
+        failed = [1.0] * 30 + [10.0] * 30 + [50.0] * 30
+        assert holds(only(episodes(bins(calls, failed))).onset, 30)
+
+    def test_a_call_a_minute_is_enough_if_all_fail(self):
+        calls = [1.0, 0.0] * 60
+        failed = [0.0] * 80 + [1.0, 0.0] * 20
+        found = only(episodes(bins(calls, failed)))
+        assert holds(found.onset, 79.5)
+
+    def test_a_beginning_within_missing_bins_is_as_wide_as_they_are(self):
+        frame = bins([30.0] * 60, [0.0] * 30 + [30.0] * 30)
+        frame = frame.drop(index=range(25, 35))
+        found = only(episodes(frame))
+        assert found.onset is not None
+        assert found.onset[0] <= at(25)
+        assert found.onset[1] >= at(35)
+
+    def test_bins_without_calls_or_counts_are_missing_bins(self):
+        frame = bins([30.0] * 60, [0.0] * 30 + [30.0] * 30)
+        absent = episodes(frame.drop(index=range(25, 35)))
+        assert (
+            episodes(frame.assign(calls=frame["calls"].where(~frame.index.isin(range(25, 35)), 0.0)))
+            == absent
+        )
+        assert (
+            episodes(frame.assign(failed=frame["failed"].where(~frame.index.isin(range(25, 35))))) == absent
+        )
+
+    def test_a_scrape_interval_moves_what_can_be_late(self):
+        frame = bins([30.0] * 60, [0.0] * 20 + [12.0] + [30.0] * 19 + [6.0] + [0.0] * 19)
+        found = only(episodes(frame, lag_s=15))
+        assert found.onset == (at(19.75), at(21))
+        assert found.recovered == (at(39.75), at(41))
+
+    def test_the_order_of_the_rows_does_not_matter(self):
+        frame = world(np.random.default_rng(4), share=0.5, spans=[(50.5, 70.5)])
+        assert episodes(frame.sample(frac=1, random_state=1)) == episodes(frame)
+
+    def test_many_bins_are_cut_in_groups_and_placed_exactly(self):
+        frame = world(np.random.default_rng(5), size=7000, calls=10, share=0.9, spans=[(3000.5, 4000.5)])
+        found = only(episodes(frame))
+        assert holds(found.onset, 3000.5)
+        assert found.onset is not None
+        assert found.onset[1] - found.onset[0] <= 3 * MINUTE
+
+
+class TestNoIncident:
+    def test_no_bins_and_no_failures_give_nothing(self):
+        assert episodes(bins([], [])) == []
+        assert episodes(bins([0.0] * 9, [0.0] * 9)) == []
+        assert episodes(bins([np.nan] * 9, [9.0] * 9)) == []
+        assert episodes(bins([30.0] * 60, [0.0] * 60)) == []
+
+    def test_a_single_bin_is_seen_but_not_placed(self):
+        found = only(episodes(bins([30.0], [30.0])))
+        assert found.onset is None
+        assert found.recovered is None
+
+    @pytest.mark.parametrize("failed", [1.0, 2.0, 3.0, 4.0])
+    def test_fewer_than_five_failures_are_noise(self, failed: float):
+        assert episodes(bins([1.0] * 60, [0.0] * 40 + [1.0] * int(failed) + [0.0] * (20 - int(failed)))) == []
+
+    def test_a_rise_that_stays_under_five_percent_is_noise(self):
+        assert episodes(bins([1000.0] * 60, [1.0] * 30 + [40.0] * 30)) == []
+
+    def test_three_failures_of_forty_calls_are_not_enough_to_tell(self):
+        assert episodes(bins([4.0] * 10, [0.0] * 7 + [1.0] * 3)) == []
+
+    @pytest.mark.parametrize("calls", [1, 3, 30, 300])
+    @pytest.mark.parametrize(("noise", "retries"), [(0.01, 1), (0.03, 1), (0.03, 2)])
+    def test_healthy_noise_is_hardly_ever_an_incident(self, calls: float, noise: float, retries: int):
+        rng = np.random.default_rng(int(calls * 100 + noise * 1000 + retries))
+        tries = 100
+        false = sum(
+            bool(episodes(world(rng, calls=calls, noise=noise, retries=retries))) for _ in range(tries)
+        )
+        print(f"false: {false} of {tries} at {calls} calls a minute, {noise:.0%} noise, {retries} tries")
+        assert false <= 0.01 * tries
+
+
+@pytest.mark.parametrize(
+    ("calls", "share", "retries", "least", "widest"),
+    [
+        (300, 1.0, 1, 0.95, 2),
+        (30, 1.0, 1, 0.95, 2),
+        (30, 0.3, 1, 0.95, 3),
+        (30, 0.5, 2, 0.92, 3),
+        (3, 0.6, 1, 0.9, 5),
+    ],
+)
+def test_the_interval_holds_the_truth(calls: float, share: float, retries: int, least: float, widest: float):
+    rng = np.random.default_rng(11)
+    hits, widths, tries = {"onset": 0, "recovered": 0}, [], 100
+    for _ in range(tries):
+        start = rng.uniform(40, 60)
+        end = start + rng.uniform(20, 50)
+        found = episodes(world(rng, calls=calls, share=share, spans=[(start, end)], retries=retries))
+        if len(found) == 1 and (onset := found[0].onset):
+            hits["onset"] += holds(onset, start)
+            hits["recovered"] += holds(found[0].recovered, end)
+            widths.append((onset[1] - onset[0]) / MINUTE)
+    print(
+        f"{calls} calls a minute, {share:.0%} failing: {hits} of {tries}, median width {median(widths):g} bins"
+    )
+    assert hits["onset"] >= least * tries
+    assert hits["recovered"] >= least * tries
+    assert median(widths) <= widest
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-1, 1e6) | st.just(np.nan) | st.just(np.inf), st.floats(-1, 1e6) | st.just(np.nan)
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_the_counts_the_episodes_are_in_order_and_within_the_bins(counts: list[tuple[float, float]]):
+    frame = bins([n for n, _ in counts], [k for _, k in counts])
+    last = START
+    for episode in episodes(frame):
+        assert last <= episode.seen[0] < episode.seen[1] <= START + len(counts) * MINUTE or len(counts) == 1
+        assert 5 <= episode.failed <= episode.calls
+        for moments in (episode.onset, episode.recovered):
+            assert moments is None or START <= moments[0] <= moments[1] <= START + len(counts) * MINUTE
+        if episode.onset and episode.recovered:
+            assert episode.onset[0] <= episode.recovered[1]
+        last = episode.seen[1]
