@@ -33,7 +33,10 @@ import tornado.platform.asyncio
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
+import klaviyo_nb.report.charts
 import klaviyo_nb.report.show
+import klaviyo_nb.report.texts
+import klaviyo_nb.report.views
 
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
@@ -43,7 +46,10 @@ PRELOADED = (
     matplotlib.pyplot,
     matplotlib_inline.backend_inline,
     tornado.platform.asyncio,
+    klaviyo_nb.report.charts,
     klaviyo_nb.report.show,
+    klaviyo_nb.report.texts,
+    klaviyo_nb.report.views,
 )
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,24 +77,28 @@ async def run_all(
     bundle: Path,
     evidence: str,
     *,
+    incident: str = "",
+    lead: str = "",
     server: ForkServer | None,
     source: Path | None = None,
     names: Sequence[str] = NAMES,
     redact: Callable[[str], str] = str,
     limit_s: float = LIMIT_S,
-    on_done: Callable[[NotebookRun, Path], None] = lambda _run, _path: None,
+    on_done: Callable[[NotebookRun, Path], Awaitable[None]] | None = None,
 ) -> list[NotebookRun]:
     """Execute notebooks into `bundle/notebooks`, all at once; one that fails stops none of the others.
 
     Args:
         bundle: Folder of the report; `notebooks/` in it is the working directory of all kernels.
         evidence: Their parameter of that name: a path as seen from `bundle/notebooks`.
+        incident: Their parameter of that name.
+        lead: Likewise.
         server: Where kernels are forked from; None: each is started plainly, which takes longer.
         source: Folder of the notebooks; None: the shipped ones.
         names: Which of them, without `.ipynb`.
         redact: Tells whether a parameter carries a secret.
         limit_s: Wall clock for one notebook [s].
-        on_done: Called with each result and its file, as it is written.
+        on_done: Awaited with each result and its file, when that is written.
 
     Raises:
         UsageError: A parameter is unknown or carries a secret.
@@ -103,11 +107,14 @@ async def run_all(
     target = bundle / "notebooks"
     target.mkdir(parents=True, exist_ok=True)
     folder = source or shipped()
-    notebooks = {name: prepared(folder / f"{name}.ipynb", {"evidence": evidence}, redact) for name in names}
+    given = {"evidence": evidence, "incident": incident, "lead": lead}
+    parameters = {name: value for name, value in given.items() if value}
+    notebooks = {name: prepared(folder / f"{name}.ipynb", parameters, redact) for name in names}
 
     async def run_one(name: str, scratch: Path) -> NotebookRun:
         result = await _execute(name, notebooks[name], target, server, scratch, limit_s)
-        on_done(result, target / f"{name}.ipynb")
+        if on_done is not None:
+            await on_done(result, target / f"{name}.ipynb")
         return result
 
     with tempfile.TemporaryDirectory(prefix="klaviyo-nb-", ignore_cleanup_errors=True) as scratch:

@@ -1,15 +1,15 @@
 """What a notebook cell shows: evidence given or collected now, small tables, figures with their alt text.
 
-Everything shown is escaped: it comes from logs, status pages and error texts that others wrote. The frames
-themselves stay frames; slice them further in a cell of your own.
+Everything shown is escaped: it comes from logs, status pages and error texts that others wrote. What is shown
+are frames of `views`, of the evidence, or of your own making.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ import pandas as pd
 
 from klaviyo_nb import collect, settings
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.logs.calls import by
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import save_png
 from klaviyo_nb.window import iso
@@ -31,19 +30,6 @@ if TYPE_CHECKING:
 
 #: Rows of a table that are shown, and characters of a cell.
 MOST_ROWS, MOST_TEXT = 30, 160
-
-#: Columns of a probe that a person reads first.
-_PROBE = (
-    "probe",
-    "status_code",
-    "error_type",
-    "answered_by",
-    "duration_s",
-    "error_code",
-    "detail",
-    "request_id",
-)
-_LIMIT = ("probe", "status_code", "ratelimit", "ratelimit_remaining", "retry_after_s", "revision_effective")
 
 
 async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", since: str = "2h") -> Evidence:
@@ -91,15 +77,17 @@ class Shown:
         return {"text/html": self.html, "text/plain": self.plain}, {}
 
 
-def table(frame: pd.DataFrame | None, absent: str = "nothing") -> Shown:
+def table(frame: pd.DataFrame | None, none: str = "nothing", unseen: str = "it was not observed") -> Shown:
     """A frame as a table without index: the first `MOST_ROWS` rows, long texts cut.
 
     Args:
-        frame: None or empty: `absent` is shown instead.
-        absent: What it means that there is no row, in words.
+        frame: What to show.
+        none: What it means that there is no row, in words.
+        unseen: What it means that there is no frame: nobody looked, or nothing could be seen.
     """
     if frame is None or frame.empty:
-        return Shown(absent, f"<p><em>{escape(absent)}</em></p>")
+        said = unseen if frame is None else none
+        return Shown(said, f"<p><em>{escape(said)}</em></p>")
     cells = [[_text(value) for value in row] for row in frame.head(MOST_ROWS).itertuples(index=False)]
     names = [str(name).replace("_", " ") for name in frame.columns]
     numeric = [pd.api.types.is_numeric_dtype(dtype) and dtype != "boolean" for dtype in frame.dtypes]
@@ -124,6 +112,24 @@ def text(draft: str) -> Shown:
     return Shown(clean, f"<pre>{escape(clean)}</pre>")
 
 
+def steps(actions: Iterable[Action]) -> Shown:
+    """What to do now: each step with its command, what to expect, how to undo and how to check it."""
+    blocks, lines = [], []
+    for number, step in enumerate(actions, 1):
+        notes = [f"expect: {step.expect}", f"undo: {step.undo}" if step.undo else "", f"check: {step.check}"]
+        title, why, said = (harmless(each) for each in (step.title, step.why, "\n".join(filter(None, notes))))
+        command = harmless(step.command or "")
+        blocks.append(
+            f"<p><strong>{number}. {escape(title)}</strong><br>{escape(why)}</p>"
+            + (f'<pre class="command">{escape(command)}</pre>' if command else "")
+            + f"<p>{escape(said).replace(chr(10), '<br>')}</p>"
+        )
+        lines += [f"{number}. {title}", why, *(["", command, ""] if command else []), said, ""]
+    return (
+        Shown("\n".join(lines).strip(), "\n".join(blocks)) if blocks else table(None, unseen="nothing to do")
+    )
+
+
 def verdict(found: Verdict) -> Shown:
     """Cause, severity and respond-by time, and the sentence that a manager can read."""
     level = found.severity or {"healthy": "well"}.get(found.cause, "undecided")
@@ -136,148 +142,6 @@ def verdict(found: Verdict) -> Shown:
         f'<p class="lead">{escape(summary)}</p><p>{escape(because)}</p></div>'
     )
     return Shown("\n".join(filter(None, (f"{level} {found.cause}", summary, because, deadline))), html)
-
-
-def asked(evidence: Evidence) -> pd.DataFrame:
-    """What was asked of whom, and when: one row per fact."""
-    key = evidence.context.get("key") or {}
-    return _rows(
-        ("fact", "value"),
-        [
-            ("window", f"{iso(evidence.window.start)} to {iso(evidence.window.end)}"),
-            ("collected at", iso(evidence.collected_at)),
-            ("API", evidence.context.get("api_url")),
-            ("revision", evidence.context.get("revision")),
-            (
-                "key",
-                f"set, {key.get('length')} characters, begins {key.get('prefix')}"
-                if key.get("set")
-                else "not set",
-            ),
-            (
-                "calls read from logs",
-                "no log was read" if evidence.calls is None else f"{len(evidence.calls):,}",
-            ),
-            (
-                "samples read from metrics",
-                "no metrics were read" if evidence.metrics is None else f"{len(evidence.metrics):,}",
-            ),
-            (
-                "requests spent on the API",
-                f"{evidence.budget.api_calls} of {evidence.budget.allowed} allowed",
-            ),
-        ],
-    )
-
-
-def probes(evidence: Evidence, *columns: str) -> pd.DataFrame:
-    """The probes, one row each, without the columns in which nothing was seen; `columns`: which."""
-    frame = evidence.probes[list(columns or _PROBE)]
-    return frame.loc[:, frame.notna().any()]
-
-
-def limits(evidence: Evidence) -> pd.DataFrame:
-    """What the probes learned of rate limits and of the revision."""
-    frame = evidence.probes
-    return probes(evidence, *_LIMIT)[frame["answered_by"].eq("klaviyo").fillna(False)]
-
-
-def posts(evidence: Evidence) -> pd.DataFrame | None:
-    """Incidents and maintenance on the status page; None if it could not be read."""
-    if evidence.status_page is None:
-        return None
-    found = [
-        (
-            kind,
-            each.get("name"),
-            each.get("status"),
-            each.get("impact"),
-            each.get("started_at") or each.get("created_at"),
-        )
-        for kind, key in (("incident", "incidents"), ("maintenance", "maintenances"))
-        for each in evidence.status_page.get(key) or ()
-    ]
-    return _rows(("kind", "name", "status", "impact", "since"), found)
-
-
-def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
-    """Calls and failures by these columns, most failures first; None if no log was read."""
-    if evidence.calls is None:
-        return None
-    return by(evidence.calls, columns).sort_values(["failed", "calls"], ascending=False, kind="stable")
-
-
-def failing(evidence: Evidence) -> pd.DataFrame | None:
-    """The last calls with an HTTP status of 400 and more or without a response, each with its citation."""
-    calls = evidence.calls
-    if calls is None:
-        return None
-    columns = [
-        "timestamp",
-        "method",
-        "endpoint",
-        "status_code",
-        "error_type",
-        "error_code",
-        "source",
-        "line_no",
-        "message",
-    ]
-    bad = calls["error_type"].notna() | calls["status_code"].ge(400).fillna(False)
-    return calls.loc[bad, columns].tail(10).iloc[::-1]
-
-
-def coverage(evidence: Evidence) -> pd.DataFrame:
-    """What each log source was asked for and gave."""
-    return _rows(
-        ("source", "got", "lines", "calls", "unparsed", "truncated", "gap"),
-        [
-            (each.source, f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else None,
-             each.lines, each.calls, each.unparsed, each.truncated, each.gap)
-            for each in evidence.coverage
-        ],
-    )  # fmt: skip
-
-
-def queries(evidence: Evidence) -> pd.DataFrame:
-    """What the metrics server was asked, ready to be asked again."""
-    columns = ("role", "expr", "step_s", "requests", "samples", "sha256")
-    return _rows(columns, [tuple(asdict(query)[name] for name in columns) for query in evidence.queries])
-
-
-def gaps(found: Verdict) -> pd.DataFrame:
-    """What could not be seen, and why."""
-    return _rows(("signal", "reason"), [(gap.signal, gap.reason) for gap in found.gaps])
-
-
-def path(found: Verdict) -> pd.DataFrame:
-    """The questions asked, each with its answer and where that comes from."""
-    rows = [(step.question, step.answer, step.because, ", ".join(step.evidence)) for step in found.path]
-    return _rows(("question", "answer", "because", "evidence"), rows)
-
-
-def rivals(found: Verdict) -> pd.DataFrame:
-    """Causes still possible, and what would tell them apart."""
-    return _rows(("cause", "because", "ask"), [(each.cause, each.because, each.ask) for each in found.rivals])
-
-
-def actions(steps: Iterable[Action]) -> pd.DataFrame:
-    """What to do now, in order."""
-    columns = ("title", "why", "command", "expect", "undo", "check")
-    return _rows(columns, [tuple(getattr(step, name) for name in columns) for step in steps])
-
-
-def facts(values: Mapping[str, Any] | None) -> pd.DataFrame | None:
-    """Named values, one row each; those that were not observed are left out."""
-    return (
-        None
-        if values is None
-        else _rows(("fact", "value"), [pair for pair in values.items() if pair[1] is not None])
-    )
-
-
-def _rows(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(columns))
 
 
 def _row(tag: str, cells: Sequence[str], numeric: Sequence[bool], more: str = "") -> str:

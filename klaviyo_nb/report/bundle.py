@@ -1,0 +1,276 @@
+"""Make a report: evidence, notebooks, charts and texts into one sealed folder, and its archive.
+
+All is written into a hidden folder beside the final one, which gets its name when it is sealed: what a killed
+run leaves behind looks like what it is, and what was collected can be read there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from klaviyo_nb import collect
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.errors import RedactionError, ReportError
+from klaviyo_nb.report import charts, index, manifest, pages, run
+from klaviyo_nb.report.kernels import ForkServer, kernel_environment
+from klaviyo_nb.report.sweep import PICTURES, REDACTION_SCHEMA, swept
+from klaviyo_nb.report.texts import texts
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.redact import Redactor
+    from klaviyo_nb.report.charts import SavedChart
+    from klaviyo_nb.report.run import NotebookRun
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A sealed report.
+
+    Attributes:
+        path: Its folder.
+        zip: Its archive, beside it.
+        digest: SHA-256 of `SHA256SUMS`, in hexadecimal digits: what to note elsewhere.
+        partial: Did a notebook or collector fail?
+        problems: What went wrong, one line each.
+    """
+
+    path: Path
+    zip: Path
+    digest: str
+    partial: bool
+    problems: tuple[str, ...]
+
+
+def make(
+    evidence: Evidence,
+    *,
+    out: Path,
+    incident: str,
+    lead: str | None,
+    redactor: Redactor,
+    progress: Callable[[str], None] = lambda _: None,
+    clock: Callable[[], datetime] = collect.utc_now,
+    source: Path | None = None,
+    limit_s: float = run.LIMIT_S,
+) -> Bundle:
+    """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
+
+    Args:
+        evidence: What was collected.
+        out: Folder of reports; made if it is not there.
+        incident: Name of the incident, fit to name a folder.
+        lead: Who leads it, or None.
+        redactor: What every text passes through before it is sealed.
+        progress: Told what has been done, one short line each.
+        clock: The wall clock.
+        source: Folder of the notebooks; None: the shipped ones.
+        limit_s: Wall clock for one notebook [s].
+
+    Raises:
+        ReportError: The report exists, or another run is writing it, or the folder cannot be written.
+    """
+    with _claimed(out, incident, progress) as folder:
+        maker = _Maker(folder, redactor, progress)
+        digest = asyncio.run(maker.fill(evidence, incident, lead, clock, source, limit_s))
+        packed = folder.with_name(f"{folder.name}.zip")
+        manifest.archive(folder, packed, incident)
+        sealed, archived = out / incident, out / f"{incident}.zip"
+        folder.rename(sealed)
+        packed.rename(archived)
+    return Bundle(sealed, archived, digest, maker.partial, tuple(maker.problems))
+
+
+class _Maker:
+    """Fills one folder; remembers what went wrong."""
+
+    def __init__(self, folder: Path, redactor: Redactor, progress: Callable[[str], None]) -> None:
+        self.folder, self.redactor, self.progress = folder, redactor, progress
+        self.problems: list[str] = []
+        self.partial = False
+        self._converting = asyncio.Lock()
+
+    async def fill(
+        self,
+        evidence: Evidence,
+        incident: str,
+        lead: str | None,
+        clock: Callable[[], datetime],
+        source: Path | None,
+        limit_s: float,
+    ) -> str:
+        """Everything but the archive; returns the digest."""
+        server = await ForkServer.start(kernel_environment(os.environ))  # it imports while we write
+        try:
+            seen = self._keep(evidence)
+            incident, lead = self.redactor.text(incident), self.redactor.text(lead) if lead else None
+            runs, drawn = await asyncio.gather(
+                run.run_all(
+                    self.folder, "../evidence", incident=incident, lead=lead or "", server=server,
+                    source=source, redact=self.redactor.text, limit_s=limit_s, on_done=self._page,
+                ),
+                asyncio.to_thread(self._draw, seen),
+            )  # fmt: skip
+        finally:
+            if server is not None:
+                await server.stop()
+        self._write(seen, incident, lead, runs, drawn)
+        self._sweep()
+        about = {
+            "incident": incident,
+            "lead": lead,
+            "window": seen.window.as_json(),
+            "collected_at": iso(seen.collected_at),
+            "partial": self.partial,
+            "problems": self.problems,
+            "notebooks": [asdict(each) for each in runs],
+            "python": platform.python_version(),
+        }
+        return manifest.seal(self.folder, about, seen, iso(clock()))
+
+    def _keep(self, evidence: Evidence) -> Evidence:
+        """The evidence as it was written: what is decided from is what a reader has."""
+        collect.save(evidence, self.folder / "evidence", self.redactor.text)
+        self.progress("evidence is written")
+        failed = [each.source for each in evidence.coverage if each.gap]
+        failed += [gap.signal for gap in evidence.gaps if gap.signal == "metrics" and gap.configured]
+        reasons = {gap.signal: gap.reason for gap in evidence.gaps}
+        self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
+        return collect.load(self.folder / "evidence")
+
+    def _draw(self, evidence: Evidence) -> list[SavedChart]:
+        drawn = charts.save_all(evidence, decide(evidence), self.folder / "charts")
+        self.progress(f"{len(drawn)} charts are drawn")
+        return drawn
+
+    async def _page(self, result: NotebookRun, path: Path) -> None:
+        async with self._converting:  # the exporter is not made for two at once
+            await asyncio.to_thread(pages.notebook_html, path, path.with_suffix(".html"))
+        if result.error:
+            self._trouble([f"notebooks/{result.name}.ipynb: {result.error}"])
+        self.progress(f"notebook {result.name}: {result.status} in {result.seconds:.1f} s")
+
+    def _write(
+        self,
+        evidence: Evidence,
+        incident: str,
+        lead: str | None,
+        runs: Sequence[NotebookRun],
+        drawn: Sequence[SavedChart],
+    ) -> None:
+        written = texts(evidence, incident, lead)
+        page = index.render(
+            evidence,
+            json.loads(written["verdict.json"]),
+            incident=incident,
+            lead=lead,
+            charts=drawn,
+            notebooks=runs,
+            messages={
+                Path(name).stem: text for name, text in written.items() if name.startswith("messages/")
+            },
+            problems=self.problems,
+        )
+        for name, text in {**written, "index.html": page}.items():
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+
+    def _sweep(self) -> None:
+        """Redact every text once more, and say what was found where. What cannot be redacted is withheld."""
+        found: dict[str, dict[str, int]] = {}
+        for name in manifest.files(self.folder):
+            if name.startswith("evidence/") or name.endswith(PICTURES):
+                continue  # evidence passed through the redactor as it was written
+            before = Counter(self.redactor.counts)
+            try:
+                text = (self.folder / name).read_text("utf-8")
+                clean = swept(text, self.redactor.text)
+            except (RedactionError, UnicodeDecodeError) as exc:
+                (self.folder / name).unlink()
+                self._trouble([f"{name}: withheld, it could not be redacted: {exc}"])
+                continue
+            if clean != text:
+                (self.folder / name).write_text(clean, "utf-8")
+            if counts := Counter(self.redactor.counts) - before:
+                found[name] = dict(counts)
+        report = {"schema": REDACTION_SCHEMA, "counts": dict(self.redactor.counts), "files": found}
+        (self.folder / "redaction.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        self.progress(f"{sum(self.redactor.counts.values()):,} secrets and personal data were taken out")
+
+    def _trouble(self, what: Sequence[str]) -> None:
+        self.problems += [self.redactor.text(line) for line in what]
+        self.partial = self.partial or bool(what)
+
+
+@contextmanager
+def _claimed(out: Path, incident: str, progress: Callable[[str], None]) -> Iterator[Path]:
+    """The hidden folder in which `out/incident` is made; ours alone until the end."""
+    folder = None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            with _locked(out):  # nobody else claims while we do
+                folder = _claim(out, incident, progress)
+                held.enter_context(_locked(folder))
+            yield folder
+    except OSError as exc:
+        kept = f"; what was collected is in {folder}/evidence" if folder else ""
+        raise ReportError(
+            str(out / incident),
+            f"cannot be written: {exc.strerror or exc}{kept}",
+            "klaviyo-nb bundle --out FOLDER",
+        ) from exc
+
+
+def _claim(out: Path, incident: str, progress: Callable[[str], None]) -> Path:
+    for path in (out / incident, out / f"{incident}.zip"):
+        if path.exists():
+            raise ReportError(
+                str(path),
+                "it exists already, and is never overwritten",
+                f"klaviyo-nb bundle --incident {incident}-2",
+            )
+    folder = out / f".{incident}.partial"
+    if folder.exists():
+        with _locked(folder, wait=False) as abandoned:
+            if not abandoned:
+                raise ReportError(
+                    str(out / incident),
+                    "another run is writing it now",
+                    f"klaviyo-nb bundle --incident {incident}-2",
+                )
+            names = (out / f"{folder.name}-{number}" for number in count(1))
+            aside = folder.rename(next(path for path in names if not path.exists()))
+            progress(f"an earlier run was stopped; what it collected is in {aside}/evidence")
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock on `folder`, and yield whether we do. It ends with the process, so none is left behind."""
+    descriptor, ours = os.open(folder, os.O_RDONLY), True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        ours = False
+    except OSError:  # a file system without locks, such as some network ones: go on as if alone
+        ours = True
+    try:
+        yield ours
+    finally:
+        os.close(descriptor)

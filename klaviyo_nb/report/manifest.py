@@ -1,0 +1,155 @@
+"""What is in a bundle, and the proof that it is unaltered: `manifest.json` and `SHA256SUMS`.
+
+`SHA256SUMS` covers every other file, the manifest included, in the form that `sha256sum -c` reads. The digest
+of a bundle is the SHA-256 of that file: whoever noted it elsewhere can tell whether anything was changed
+since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb import __version__
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Coverage, Evidence
+
+SCHEMA = "klaviyo-nb/manifest/1"
+MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
+_CHUNK = 1 << 20
+#: ZIP knows no earlier time; every entry has it, so that the same folder gives the same archive.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def files(folder: Path) -> list[str]:
+    """Every file below `folder`, as relative POSIX paths, sorted; symbolic links are not followed."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    )
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def seal(folder: Path, about: Mapping[str, Any], evidence: Evidence, created_at: str) -> str:
+    """Write manifest and sums of all that is in `folder`; returns the bundle's digest.
+
+    Args:
+        folder: The report, complete but for these two files.
+        about: What the manifest says of the report as a whole.
+        evidence: Where its numbers come from.
+        created_at: ISO 8601.
+    """
+    hashes = {name: sha256(folder / name) for name in files(folder)}
+    failed = {f"notebooks/{run['name']}" for run in about["notebooks"] if run["status"] != "completed"}
+    entries = [
+        {
+            "path": name,
+            "bytes": (folder / name).stat().st_size,
+            "sha256": hashes[name],
+            **_origin(name, evidence, created_at, name.rpartition(".")[0] in failed),
+            "tool_version": __version__,
+        }
+        for name in hashes
+    ]
+    manifest = {
+        "schema": SCHEMA,
+        **about,
+        "created_at": created_at,
+        "tool_version": __version__,
+        "files": entries,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    text = sums(hashes | {MANIFEST: sha256(folder / MANIFEST)})
+    (folder / SUMS).write_text(text, "utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sums(hashes: Mapping[str, str]) -> str:
+    """The text of `SHA256SUMS` for path → hash."""
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def incident_and_lead(folder: Path) -> tuple[str | None, str | None]:
+    """Name and lead of the bundle in `folder`; None for what is not known, as in an evidence folder."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return manifest.get("incident"), manifest.get("lead")
+    except (OSError, ValueError, AttributeError):
+        return None, None
+
+
+def archive(folder: Path, target: Path, root: str) -> None:
+    """Write `folder` as the ZIP file `target`, below the name `root`; the same files give the same bytes.
+
+    Nothing is compressed: what a compressor makes of the same bytes differs between its versions, and then
+    nobody could tell an altered archive from one made elsewhere.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+        for name in files(folder):
+            entry = zipfile.ZipInfo(f"{root}/{name}", _EPOCH)
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            entry.file_size = (folder / name).stat().st_size
+            with (folder / name).open("rb") as stream, packed.open(entry, "w") as out:
+                while chunk := stream.read(_CHUNK):
+                    out.write(chunk)
+
+
+def _origin(name: str, evidence: Evidence, created_at: str, failed: bool) -> dict[str, Any]:
+    """Where a file comes from: when, from whom, how that ended, asked for what, got what."""
+    made = {
+        "acquired_at": created_at, "source": "made from evidence/", "exit_status": int(failed),
+        "truncated": False, "asked": None, "got": None,
+    }  # fmt: skip
+    if not name.startswith("evidence/"):
+        return made
+    stem = name.removeprefix("evidence/").partition(".")[0]
+    return made | {
+        "acquired_at": iso(evidence.collected_at),
+        "asked": evidence.window.as_json(),
+        **_asked(stem, evidence),
+    }
+
+
+def _asked(stem: str, evidence: Evidence) -> dict[str, Any]:
+    context = evidence.context
+    if stem in ("calls", "webhooks"):
+        return {
+            "source": [each.source for each in evidence.coverage],
+            "exit_status": int(any(each.gap for each in evidence.coverage)),
+            "truncated": any(each.truncated for each in evidence.coverage),
+            "got": _span(evidence.coverage),
+        }
+    if stem == "metrics":
+        failed = any(gap.signal.startswith("metrics") and gap.configured for gap in evidence.gaps)
+        return {"source": context.get("metrics_url"), "exit_status": int(failed), "got": _sampled(evidence)}
+    sources = {"status_page": context.get("status_url"), "probes": "probes"}
+    return {"source": sources.get(stem, "klaviyo-nb")}
+
+
+def _span(coverage: tuple[Coverage, ...]) -> dict[str, str] | None:
+    spans = [each.got for each in coverage if each.got]
+    if not spans:
+        return None
+    return {"start": iso(min(span.start for span in spans)), "end": iso(max(span.end for span in spans))}
+
+
+def _sampled(evidence: Evidence) -> dict[str, str] | None:
+    if evidence.metrics is None or evidence.metrics.empty:
+        return None
+    times = evidence.metrics["timestamp"]
+    return {"start": iso(times.min().to_pydatetime()), "end": iso(times.max().to_pydatetime())}

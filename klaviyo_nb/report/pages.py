@@ -1,0 +1,81 @@
+"""Executed notebooks as pages: one file each, no script, nothing loaded, in the look of the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+import nbformat
+from jinja2 import DictLoader
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from klaviyo_nb.report.look import CSP, css
+
+_TEMPLATE = "notebook.html.j2"
+#: Cells that say nothing to a reader: parameters, and papermill's notes on a failure, which the page has.
+_HIDDEN = ("parameters", "injected-parameters", "papermill-error-cell-tag")
+_TAGS = "div|span|p|em|strong|br|pre|code|table|caption|thead|tbody|tr|th|td"
+_HARMLESS = re.compile(rf'(?:[^<]|</?(?:{_TAGS})(?: (?:class|scope|tabindex)="[^"<>]*")*>)*+')
+
+
+def notebook_html(ipynb: Path, html: Path) -> None:
+    """Write the executed notebook `ipynb` as the page `html`.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    notebook = nbformat.read(ipynb, as_version=4)
+    title = next(
+        (cell.source.splitlines()[0].lstrip("# ") for cell in notebook.cells if cell.source), ipynb.stem
+    )
+    said = {
+        "title": title,
+        "file": ipynb.name,
+        "csp": CSP,
+        "css": _style(),
+        "trouble": notebook.metadata.get("klaviyo_nb", {}).get("error"),
+    }
+    page, _ = _exporter().from_notebook_node(notebook, resources=said)
+    html.write_text(page, "utf-8")
+
+
+def harmless_html(data: Mapping[str, str]) -> str:
+    """The HTML of an output if it only arranges text, as ours does; otherwise its plain text, escaped.
+
+    The page's policy stops scripts and loading, but not a hostile link or a redirect to somewhere else.
+    """
+    found = data["text/html"]
+    if _HARMLESS.fullmatch(found):
+        return found
+    return f"<pre>{escape(data.get('text/plain', 'an output that cannot be shown'))}</pre>"
+
+
+@cache
+def _exporter() -> HTMLExporter:
+    shown = ["image/png", "text/html", "text/plain"]
+    exporter: HTMLExporter = HTMLExporter(
+        extra_loaders=[DictLoader({_TEMPLATE: _packaged(_TEMPLATE)})],
+        template_name="basic",
+        template_file=_TEMPLATE,
+        exclude_anchor_links=True,
+        config=Config(
+            NbConvertBase={"display_data_priority": shown},
+            TagRemovePreprocessor={"enabled": True, "remove_cell_tags": _HIDDEN},
+        ),
+    )
+    exporter.register_filter("harmless_html", harmless_html)
+    return exporter
+
+
+@cache
+def _style() -> str:
+    return css() + _packaged("notebook.css")
+
+
+def _packaged(name: str) -> str:
+    return resources.files("klaviyo_nb.report").joinpath("templates", name).read_text("utf-8")

@@ -1,0 +1,234 @@
+"""Tell whether a bundle is what was sealed: hashes, completeness, no secrets, and every text recomputed."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import re
+import secrets
+import stat
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from klaviyo_nb import collect
+from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
+from klaviyo_nb.errors import EvidenceError, UsageError
+from klaviyo_nb.redact import Redactor
+from klaviyo_nb.report import manifest
+from klaviyo_nb.report.manifest import MANIFEST, SUMS
+from klaviyo_nb.report.sweep import PICTURES, REDACTION_SCHEMA, swept
+from klaviyo_nb.report.texts import texts
+
+_SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, "redaction.json": REDACTION_SCHEMA}
+_SUM = re.compile(r"([0-9a-f]{64})  (.+)")
+#: What `zipfile` raises on archives that are none, or none any more.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+)
+_PNG_TEXT = re.compile(rb"(?:tEXt|zTXt|iTXt|eXIf)")
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it was sealed.
+
+    Attributes:
+        path: In the bundle, `/` between folders.
+        what: What is wrong, one short line.
+    """
+
+    path: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        intact: True if nothing was.
+        problems: One per file and fault.
+    """
+
+    intact: bool
+    problems: tuple[Problem, ...]
+
+
+def verify(path: Path) -> Verification:
+    """Check the bundle in folder or ZIP file `path`.
+
+    Raises:
+        UsageError: It is neither a folder nor a ZIP file.
+    """
+    found = list(_in_folder(path) if path.is_dir() else _in_archive(path))
+    return Verification(not found, tuple(found))
+
+
+def _in_folder(folder: Path) -> Iterator[Problem]:
+    odd = [Problem(name, "it is a symbolic link or no plain file") for name in _odd(folder)]
+    if odd:
+        yield from odd  # reading on could lead out of the bundle
+        return
+    sealed = _sums(folder)
+    if not sealed:
+        yield Problem(SUMS, "it is missing or cannot be read: this is no sealed bundle")
+        return
+    altered = list(_altered(folder, sealed))
+    yield from altered
+    yield from _schemas(folder)
+    yield from _manifest(folder, sealed)
+    yield from _secrets(folder)
+    yield from _recomputed(folder)
+
+
+def _odd(folder: Path) -> list[str]:
+    everything = ((path, path.lstat().st_mode) for path in folder.rglob("*"))
+    odd = [path for path, mode in everything if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)]
+    return sorted(path.relative_to(folder).as_posix() for path in odd)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    try:
+        lines = (folder / SUMS).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    matches = [match for line in lines if (match := _SUM.fullmatch(line))]
+    return {match[2]: match[1] for match in matches}
+
+
+def _altered(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
+    there = {name: manifest.sha256(folder / name) for name in manifest.files(folder) if name != SUMS}
+    for name in sorted(sealed.keys() - there.keys()):
+        yield Problem(name, "it is missing")
+    for name in sorted(there.keys() - sealed.keys()):
+        yield Problem(name, "it was not sealed with the rest")
+    for name in sorted(there.keys() & sealed.keys()):
+        if there[name] != sealed[name]:
+            yield Problem(name, "it was altered: its SHA-256 is another")
+    if (folder / SUMS).read_bytes() != manifest.sums(sealed).encode():
+        yield Problem(SUMS, "it was altered")
+
+
+def _schemas(folder: Path) -> Iterator[Problem]:
+    for name, schema in _SCHEMAS.items():
+        found = _json(folder / name)
+        said = found.get("schema") if isinstance(found, dict) else None
+        if said != schema:
+            yield Problem(name, f"its schema is {said!r}, this version reads {schema!r}")
+
+
+def _manifest(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
+    """The manifest tells of the same files as the sums."""
+    found = _json(folder / MANIFEST)
+    entries = found.get("files") if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        yield Problem(MANIFEST, "it lists no files")
+        return
+    listed = {entry.get("path"): entry.get("sha256") for entry in entries}
+    if listed != {name: value for name, value in sealed.items() if name != MANIFEST}:
+        yield Problem(MANIFEST, f"it does not agree with {SUMS}")
+    for entry in entries:
+        path = folder / str(entry.get("path"))
+        if entry.get("path") in sealed and path.is_file() and path.stat().st_size != entry.get("bytes"):
+            yield Problem(str(entry["path"]), "its size is not the one in the manifest")
+
+
+def _secrets(folder: Path) -> Iterator[Problem]:
+    for name in manifest.files(folder):
+        data = (folder / name).read_bytes()
+        if name.endswith(PICTURES):
+            if not data.startswith(_PNG_HEAD) or _has_text(data):
+                yield Problem(name, "it is no plain PNG, or carries text")
+            continue
+        redactor = Redactor(secrets.token_bytes(16))
+        swept(data.decode("utf-8", "replace"), redactor.text)
+        if redactor.counts:
+            kinds = ", ".join(sorted(redactor.counts))
+            yield Problem(name, f"it holds what looks like a secret or personal data: {kinds}")
+
+
+def _has_text(png: bytes) -> bool:
+    position = len(_PNG_HEAD)
+    while position + 8 <= len(png):
+        if _PNG_TEXT.fullmatch(png, position + 4, position + 8):
+            return True
+        position += 12 + int.from_bytes(png[position : position + 4])
+    return False
+
+
+def _recomputed(folder: Path) -> Iterator[Problem]:
+    """Decide again from the evidence: the texts that follow from it must be those that were sealed."""
+    try:
+        evidence = collect.load(folder / "evidence")
+    except EvidenceError as exc:
+        yield Problem("evidence", exc.what)
+        return
+    incident, lead = manifest.incident_and_lead(folder)
+    for name, text in texts(evidence, str(incident), lead).items():
+        path = folder / name
+        if path.is_file() and path.read_bytes() != text.encode():
+            yield Problem(name, "it does not follow from evidence/ (decided and written again, it differs)")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _in_archive(path: Path) -> Iterator[Problem]:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            odd = list(_odd_entries(packed))
+            if odd:
+                yield from odd  # unpacking could write outside
+                return
+            yield from _unpacked(path, packed)
+    except _DAMAGED as exc:
+        if path.suffix != ".zip" and not zipfile.is_zipfile(path):
+            raise UsageError(
+                str(path), "it is neither a folder nor a ZIP file", "klaviyo-nb verify reports/INC-7"
+            ) from exc
+        yield Problem(path.name, f"the archive is damaged: {exc}")
+
+
+def _odd_entries(packed: zipfile.ZipFile) -> Iterator[Problem]:
+    """Entries that would not unpack to plain files below one folder, or to more than the archive holds."""
+    names = [entry.filename for entry in packed.infolist()]
+    roots = {name.partition("/")[0] for name in names}
+    if len(roots) != 1 or len(set(names)) != len(names):
+        yield Problem(packed.filename or "", "it does not hold one folder, each file once")
+    for entry in packed.infolist():
+        parts = entry.filename.split("/")
+        if len(parts) < 2 or not all(parts) or {".", ".."} & set(parts) or "\\" in entry.filename:
+            yield Problem(entry.filename, "its name leads out of the bundle")
+        elif stat.S_ISLNK(entry.external_attr >> 16):
+            yield Problem(entry.filename, "it is a symbolic link")
+        elif entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            yield Problem(entry.filename, "it is compressed, which a sealed archive is not")
+
+
+def _unpacked(path: Path, packed: zipfile.ZipFile) -> Iterator[Problem]:
+    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-verify-") as scratch:
+        packed.extractall(scratch)
+        root = packed.namelist()[0].partition("/")[0]
+        yield from _in_folder(Path(scratch, root))
+        again = Path(scratch, "again.zip")
+        manifest.archive(Path(scratch, root), again, root)
+        if not filecmp.cmp(path, again, shallow=False):
+            yield Problem(path.name, "the archive was altered: packed again, it differs")

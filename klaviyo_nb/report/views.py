@@ -1,0 +1,205 @@
+"""Frames that answer a question of the notebooks, from one body of evidence; slice them further as you like.
+
+None means that nobody looked or nothing could be seen, which is not the same as no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from klaviyo_nb.logs.calls import by, failure_kinds
+from klaviyo_nb.metrics.impact import impact as measured
+from klaviyo_nb.metrics.onset import episodes as stretches
+from klaviyo_nb.metrics.rates import bins, increases
+from klaviyo_nb.report import timeline
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from klaviyo_nb.diagnosis.verdict import Verdict
+    from klaviyo_nb.evidence import Evidence
+
+#: Failing calls that are shown with their citation.
+NEWEST = 10
+_ANSWER = [
+    "probe",
+    "status_code",
+    "error_type",
+    "answered_by",
+    "duration_s",
+    "error_code",
+    "detail",
+    "request_id",
+]
+_LIMIT = ["probe", "status_code", "ratelimit", "ratelimit_remaining", "retry_after_s", "revision_effective"]
+_CALL = [
+    "timestamp",
+    "method",
+    "endpoint",
+    "status_code",
+    "error_type",
+    "error_code",
+    "source",
+    "line_no",
+    "message",
+]
+
+
+def asked(evidence: Evidence) -> pd.DataFrame:
+    """What was asked of whom, and when: `fact`, `value`."""
+    context, key = evidence.context, evidence.context.get("key") or {}
+    described = (
+        f"set, {key.get('length')} characters, begins {key.get('prefix')}" if key.get("set") else "not set"
+    )
+    return _frame(
+        ["fact", "value"],
+        [
+            ("window", f"{iso(evidence.window.start)} to {iso(evidence.window.end)}"),
+            ("collected at", iso(evidence.collected_at)),
+            ("API", context.get("api_url")),
+            ("revision", context.get("revision")),
+            ("key", described),
+            ("logs", "none was read" if evidence.calls is None else f"{len(evidence.calls):,} calls"),
+            (
+                "metrics",
+                "none were read" if evidence.metrics is None else f"{len(evidence.metrics):,} samples",
+            ),
+            (
+                "requests spent on the API",
+                f"{evidence.budget.api_calls} of {evidence.budget.allowed} allowed",
+            ),
+        ],
+    )
+
+
+def answers(evidence: Evidence) -> pd.DataFrame:
+    """The probes, one row each, without the columns in which nothing was seen."""
+    return _seen(evidence.probes[_ANSWER])
+
+
+def limits(evidence: Evidence) -> pd.DataFrame:
+    """What the probes that Klaviyo answered learned of rate limits and of the revision."""
+    klaviyo = evidence.probes["answered_by"].eq("klaviyo").fillna(False)
+    return _seen(evidence.probes.loc[klaviyo, _LIMIT])
+
+
+def posts(evidence: Evidence) -> pd.DataFrame | None:
+    """Incidents and maintenance on the status page: `kind`, `name`, `status`, `impact`, `since`."""
+    page = evidence.status_page
+    if page is None:
+        return None
+    found = [("incident", each) for each in page.get("incidents") or ()]
+    found += [("maintenance", each) for each in page.get("maintenances") or ()]
+    return _frame(
+        ["kind", "name", "status", "impact", "since"],
+        [(kind, *map(each.get, ("name", "status", "impact", "created_at"))) for kind, each in found],
+    )
+
+
+def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
+    """Calls and failures in the logs by these columns, most failures first."""
+    return None if evidence.calls is None else by(evidence.calls, columns)
+
+
+def failing(evidence: Evidence) -> pd.DataFrame | None:
+    """The newest failing calls in the logs, each with source and line."""
+    if evidence.calls is None:
+        return None
+    failed = evidence.calls[failure_kinds(evidence.calls).notna()].sort_values("timestamp", kind="stable")
+    return _seen(failed[_CALL].tail(NEWEST).iloc[::-1])
+
+
+def coverage(evidence: Evidence) -> pd.DataFrame:
+    """What each log source was asked for and gave."""
+    rows = [
+        (each.source, f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else None,
+         each.lines, each.calls, each.unparsed, each.truncated, each.gap)
+        for each in evidence.coverage
+    ]  # fmt: skip
+    return _frame(["source", "got", "lines", "calls", "unparsed", "truncated", "gap"], rows)
+
+
+def queries(evidence: Evidence) -> pd.DataFrame:
+    """What the metrics server was asked, ready to be asked again."""
+    return _named(evidence.queries, "role", "expr", "step_s", "samples", "sha256")
+
+
+def metered(evidence: Evidence) -> pd.DataFrame | None:
+    """Calls that the metrics counted: `endpoint`, `status`, `calls`."""
+    if evidence.metrics is None:
+        return None
+    steps = increases(evidence.metrics)
+    counted = steps.groupby(["endpoint", "status"], dropna=False)["calls"].sum().round().reset_index()
+    return counted.sort_values("calls", ascending=False, kind="stable", ignore_index=True)
+
+
+def episodes(evidence: Evidence) -> pd.DataFrame | None:
+    """Stretches in which calls failed, from metrics: when each began and ended, as intervals."""
+    if evidence.metrics is None:
+        return None
+    rows = [
+        (
+            _between(each.onset, "before the window"),
+            _between(each.recovered, "not observed"),
+            each.calls,
+            each.failed,
+        )
+        for each in stretches(bins(evidence.metrics))
+    ]
+    return _frame(["began", "ended", "calls", "failed"], rows)
+
+
+def impact(evidence: Evidence) -> pd.DataFrame | None:
+    """What the failures came to, from metrics: `fact`, `value`."""
+    if evidence.metrics is None:
+        return None
+    return facts(asdict(measured(bins(evidence.metrics), evidence.window)))
+
+
+def events(evidence: Evidence, document: Mapping[str, Any]) -> pd.DataFrame:
+    """What happened when, each line with its source: `from`, `until`, `what`, `source`."""
+    told = timeline.entries(evidence, document)
+    rows = [(iso(each.at), iso(each.until) if each.until else None, each.what, each.source) for each in told]
+    return _seen(_frame(["from", "until", "what", "source"], rows))
+
+
+def path(verdict: Verdict) -> pd.DataFrame:
+    """The questions asked, each with its answer and where that comes from."""
+    rows = [(step.question, step.answer, step.because, ", ".join(step.evidence)) for step in verdict.path]
+    return _frame(["question", "answer", "because", "evidence"], rows)
+
+
+def rivals(verdict: Verdict) -> pd.DataFrame:
+    """Causes still possible, and what would tell them apart."""
+    return _named(verdict.rivals, "cause", "because", "ask")
+
+
+def gaps(verdict: Verdict) -> pd.DataFrame:
+    """What could not be seen, and why."""
+    return _named(verdict.gaps, "signal", "reason")
+
+
+def facts(values: Mapping[str, Any]) -> pd.DataFrame:
+    """Named values, one row each: `fact`, `value`; None where it is not known."""
+    return _frame(["fact", "value"], [(name.replace("_", " "), value) for name, value in values.items()])
+
+
+def _between(moments: tuple[Any, Any] | None, unknown: str) -> str:
+    return unknown if moments is None else f"{iso(moments[0])} to {iso(moments[1])}"
+
+
+def _named(items: Sequence[object], *names: str) -> pd.DataFrame:
+    return _frame(list(names), [tuple(getattr(each, name) for name in names) for each in items])
+
+
+def _frame(columns: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _seen(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.loc[:, frame.notna().any()]
