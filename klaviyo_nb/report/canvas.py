@@ -71,7 +71,7 @@ class Sheet:
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write `text` with its upper left corner at `x`, `y` [in] from the upper left of the sheet."""
-        fixed = {"size": TEXT, "color": LIGHT["ink"], "va": "top", "family": _FONT} | style
+        fixed: dict[str, Any] = {"size": TEXT, "color": LIGHT["ink"], "va": "top", "family": _FONT} | style
         self.figure.text(x / WIDTH, 1 - y / self.height, drawable(text), parse_math=False, **fixed)
 
     def axes(self, top: float, height: float, left: float = LEFT, right: float = RIGHT) -> Axes:
@@ -212,12 +212,6 @@ def seconds(window: Window, moment: datetime) -> float:
     return (moment - window.start).total_seconds()
 
 
-def shortened(text: str, most: int = 34) -> str:
-    """One line of `most` characters at most; the middle is what goes."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most // 2]}…{line[-(most - most // 2 - 1) :]}"
-
-
 def drawable(text: str) -> str:
     """`text` without control and bidi characters, and `�` for what the font has not."""
     known = _characters()
@@ -227,9 +221,9 @@ def drawable(text: str) -> str:
 
 
 def save_png(figure: Figure) -> bytes:
-    """The figure as PNG, at 180 dots per inch, with no metadata."""
+    """The figure as PNG, at 150 dots per inch, with no metadata."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=180, metadata={"Software": None})
+    figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
     return out.getvalue()
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from klaviyo_nb.report import diagrams, series
 from klaviyo_nb.report.canvas import (
@@ -31,26 +30,30 @@ from klaviyo_nb.report.canvas import (
     save_svg,
     seconds,
     shade,
-    shortened,
     span,
     time_axis,
     when,
 )
 from klaviyo_nb.report.look import LIGHT
+from klaviyo_nb.report.words import share, shortened
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from klaviyo_nb.diagnosis.counted import Tally
-
+    from klaviyo_nb.diagnosis.facts import EndpointCount
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.report.series import Peak
     from klaviyo_nb.window import Window
 
 #: Endpoints that get a row or a line of their own.
 MOST_ENDPOINTS = 5
-_LINES = ("throttled", "series", "refused", "invalid", "silent")
+_LINES = ("throttled", "series", "refused", "silent")
+#: Height of the row of one endpoint [in].
+_ROW = 0.72
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def _chart(title: str) -> Callable[[Draw], Callable[[Evidence, Verdict], Figure]
 
 
 def save_all(evidence: Evidence, verdict: Verdict, folder: Path) -> list[SavedChart]:
-    """Draw every chart and write it to `folder` as SVG, PNG and CSV; the same evidence gives the same bytes."""
+    """Draw every chart and write it as SVG, PNG and CSV; the same evidence gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     return [_save(name, evidence, verdict, folder) for name in CHARTS]
 
@@ -132,19 +135,36 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     if counts is None:
         return _nothing("No calls to show", "a call", evidence)
     table = series.by_class(counts, evidence.window)
-    failing = table.drop(columns="succeeded", errors="ignore")
-    failed, calls = int(failing.to_numpy().sum()), int(table.to_numpy().sum())
-    totals = table.sum().astype(int)
-    named = [(series.CLASSES[name], f"{name} {totals[name]:,}") for name in table.columns]
+    failed, calls = int(_failing(table).to_numpy().sum()), int(table.to_numpy().sum())
     headline = f"None of {calls:,} calls failed"
     if failed:
-        headline = f"{failed:,} of {calls:,} calls failed: {failed / calls:.1%}"
-    sheet = Sheet(headline, 2.3, named)
-    axes = sheet.axes(sheet.top + 0.42, 1.38)
+        headline = f"{failed:,} of {calls:,} calls failed: {share(failed, calls)}"
+    key = [(series.CLASSES[name], f"{name} {table[name].sum():,}") for name in table.columns]
+    sheet, axes = _plot(headline, key, f"calls per {_length(series.bin_s(evidence.window))}", verdict)
     _stack(axes, table, evidence.window, [series.CLASSES[name] for name in table.columns])
-    _finish(sheet, axes, evidence.window, verdict, f"calls per {_length(series.bin_s(evidence.window))}")
-    return Drawn(
-        sheet.figure, _calls_alt(table, failing, evidence, verdict, counts.source), table.reset_index()
+    told = (
+        f"{_extent(evidence.window)}, calls counted from {counts.source}. {_told(table)} {_incident(verdict)}"
+    )
+    return Drawn(sheet.figure, told, table.reset_index())
+
+
+def _failing(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns="succeeded", errors="ignore")
+
+
+def _told(table: pd.DataFrame) -> str:
+    """What `series.by_class` shows, in words."""
+    failed, calls = _failing(table).sum(axis=1), table.sum(axis=1)
+    total, every = int(failed.sum()), int(calls.sum())
+    if not total:
+        return f"None of {every:,} calls failed."
+    kinds = _failing(table).sum().sort_values(ascending=False, kind="stable")
+    told = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items() if count)
+    worst = int(failed.to_numpy().argmax())
+    peak = f"{failed.iloc[worst]:,} of {calls.iloc[worst]:,} calls"
+    return (
+        f"{total:,} of {every:,} calls failed ({share(total, every)}): {told}."
+        f" Most failures at {clock(table.index[worst])}: {peak}."
     )
 
 
@@ -159,58 +179,46 @@ def _stack(axes: Axes, table: pd.DataFrame, window: Window, roles: Sequence[str]
     axes.set_ylim(0, max(1.0, float(below.max())) * 1.04)
 
 
-def _calls_alt(
-    table: pd.DataFrame, failing: pd.DataFrame, evidence: Evidence, verdict: Verdict, source: str
-) -> str:
-    failed, calls = failing.sum(axis=1), table.sum(axis=1)
-    total, every = int(failed.sum()), int(calls.sum())
-    what = f"{_extent(evidence.window)}, calls counted from {source}. {total:,} of {every:,} calls failed"
-    if not total:
-        return f"{what}."
-    kinds = failing.sum().sort_values(ascending=False, kind="stable")
-    told = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items() if count)
-    worst = failed.idxmax()
-    peak = f"Most failures at {clock(worst)}: {failed[worst]:,} of {calls[worst]:,} calls"
-    return f"{what} ({total / every:.1%}): {told}. {peak}. {_incident(verdict)}"
-
-
 @_chart("Failures by endpoint over time")
 def failures_by_endpoint(evidence: Evidence, verdict: Verdict) -> Drawn:
-    """One row per endpoint: its calls in grey, the failing ones on top of them."""
+    """One row per endpoint, all on one scale: failing calls in colour, the others in grey above them."""
     counts = series.counted(evidence)
     if counts is None:
         return _nothing("No endpoints to show", "a call", evidence)
     table = series.by_endpoint(counts, evidence.window)
     totals = series.endpoint_totals(counts, evidence.window)
-    bad = totals[totals["failed"] > 0]
-    shown = totals.head(MOST_ENDPOINTS)
-    headline = (
-        f"Calls fail on {len(bad)} of {len(totals)} endpoints"
-        if len(bad)
-        else f"No call failed on any of {len(totals)} endpoints"
-    )
-    if len(bad) == 1 and len(totals) > 1:
-        headline = f"Only {shortened(bad['endpoint'].iloc[0])} fails, of {len(totals)} endpoints"
-    row = 0.72
+    shown = totals[:MOST_ENDPOINTS]
     kind = _most_common(counts)
     key = [(series.CLASSES[kind], f"failed, mostly {kind}")] if kind else []
-    sheet = Sheet(headline, 0.28 + row * len(shown) + BOTTOM, [*key, ("well", "succeeded")])
-    most = max(1, table.loc[table["endpoint"].isin(shown["endpoint"]), "calls"].max())
-    for number, total in enumerate(shown.itertuples()):
-        top = sheet.top + 0.25 + row * number
+    sheet = Sheet(
+        _endpoints_headline(totals), 0.16 + _ROW * len(shown) + BOTTOM, [*key, ("well", "succeeded")]
+    )
+    sheet.write(0.12, sheet.top, when(verdict))
+    rows = [_row_of(table, total.endpoint, evidence.window) for total in shown]
+    most = max(1, *(int(row.sum(axis=1).max()) for row in rows))
+    for number, (total, row) in enumerate(zip(shown, rows, strict=True)):
+        top = sheet.top + 0.25 + _ROW * number
         sheet.write(0.12, top - 0.02, shortened(total.endpoint, 36))
-        sheet.write(
-            WIDTH - RIGHT, top - 0.02, _of(total.failed, total.calls), ha="right", color=LIGHT["muted"]
-        )
-        axes = sheet.axes(top + LINE, row - LINE - 0.12)
-        row_table = _row_of(table, total.endpoint, evidence.window)
-        _stack(axes, row_table, evidence.window, (series.CLASSES[kind or "succeeded"], "well"))
+        sheet.write(WIDTH - RIGHT, top - 0.02, _of(total), ha="right", color=LIGHT["muted"])
+        axes = sheet.axes(top + LINE, _ROW - LINE - 0.12)
+        _stack(axes, row, evidence.window, (series.CLASSES[kind or "succeeded"], "well"))
         axes.set_ylim(0, most)
         axes.set_yticks([most], [f"{most:,}"])
         shade(axes, verdict, label=False)
         time_axis(axes, evidence.window, labelled=number == len(shown) - 1)
-    sheet.write(0.12, sheet.top, when(verdict), color=LIGHT["ink"])
-    return Drawn(sheet.figure, _endpoints_alt(totals, evidence, verdict, counts.source), table)
+    told = "; ".join(f"{each.endpoint}: {_of(each)}" for each in shown)
+    rest = f"; {len(totals) - len(shown)} more endpoints are in the table" if totals[len(shown) :] else ""
+    extent = f"{_extent(evidence.window)}, calls counted from {counts.source}"
+    return Drawn(sheet.figure, f"{extent}. {told}{rest}. {_incident(verdict)}", table)
+
+
+def _endpoints_headline(totals: Sequence[EndpointCount]) -> str:
+    bad = [each for each in totals if each.failed]
+    if not bad:
+        return f"No call failed on any of {len(totals)} endpoints"
+    if len(bad) == 1 and len(totals) > 1:
+        return f"Only {shortened(bad[0].endpoint)} fails, of {len(totals)} endpoints"
+    return f"Calls fail on {len(bad)} of {len(totals)} endpoints"
 
 
 def _most_common(counts: Tally) -> str | None:
@@ -227,53 +235,40 @@ def _row_of(table: pd.DataFrame, endpoint: str, window: Window) -> pd.DataFrame:
     return every.assign(succeeded=every["calls"] - every["failed"])[["failed", "succeeded"]]
 
 
-def _of(failed: int, calls: int) -> str:
-    return f"{failed:,} of {calls:,} failed" if failed else f"none of {calls:,} failed"
-
-
-def _endpoints_alt(totals: pd.DataFrame, evidence: Evidence, verdict: Verdict, source: str) -> str:
-    told = "; ".join(
-        f"{row.endpoint}: {_of(row.failed, row.calls)}" for row in totals.head(MOST_ENDPOINTS).itertuples()
+def _of(total: EndpointCount) -> str:
+    return (
+        f"{total.failed:,} of {total.calls:,} failed" if total.failed else f"none of {total.calls:,} failed"
     )
-    rest = totals.iloc[MOST_ENDPOINTS:]
-    more = (
-        f"; {len(rest)} more endpoints: {_of(rest['failed'].sum(), rest['calls'].sum())}" if len(rest) else ""
-    )
-    return f"{_extent(evidence.window)}, calls counted from {source}. {told}{more}. {_incident(verdict)}"
 
 
 @_chart("How long calls took")
 def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
     """Median and 95th percentile of durations over time, with what is usual as a line."""
     table = series.quantiles(evidence)
-    known = table.dropna(subset="p95_s")
+    known = table.dropna(subset="p95_s").reset_index(drop=True)
     if known.empty:
-        return _nothing("No durations to show", "the duration of a call", evidence)
+        return _nothing("No durations to show", "the duration of calls", evidence)
     usual = verdict.facts.get("baseline_p95_s")
-    worst = known.loc[known["p95_s"].idxmax()]
-    last = known.iloc[-1]
-    headline = f"95 % of calls took under {_short(last['p95_s'])} at {clock(last['timestamp'])}"
-    if usual:
-        headline += f", usually {_short(usual)}"
-    sheet = Sheet(headline, 2.3, [("series", "95th percentile"), ("band", "between it and the median")])
-    axes = sheet.axes(sheet.top + 0.42, 1.38)
+    usually = f", usually {_short(usual)}" if usual else ""
+    at, p50, p95 = known["timestamp"], known["p50_s"].to_numpy(), known["p95_s"].to_numpy()
+    worst = int(p95.argmax())
+    last = f"{_short(p95[-1])} at {clock(at.iloc[-1])}"
+    key = [("series", "95th percentile"), ("band", "between it and the median")]
+    sheet, axes = _plot(f"95% of calls took under {last}{usually}", key, "seconds", verdict)
     x = [
         seconds(evidence.window, moment) + series.bin_s(evidence.window) / 2 for moment in table["timestamp"]
     ]
     axes.fill_between(x, table["p50_s"], table["p95_s"], color=LIGHT["band"], lw=0)
     axes.plot(x, table["p95_s"], color=LIGHT["series"], lw=1.6, marker="o", markersize=1.5)
-    axes.set_ylim(0, worst["p95_s"] * 1.15)
+    axes.set_ylim(0, max(p95[worst], usual or 0, 0.001) * 1.15)
     if usual:
         axes.axhline(usual, color=LIGHT["muted"], lw=1, ls=(0, (4, 3)))
-    _finish(sheet, axes, evidence.window, verdict, "seconds")
     alt = (
-        f"{_extent(evidence.window)}, {int(table['calls'].sum()):,} calls from logs that tell a duration. The 95th"
-        f" percentile was highest at {clock(worst['timestamp'])} with {_short(worst['p95_s'])}"
-        f" (median {_short(worst['p50_s'])}) and last {_short(last['p95_s'])}"
+        f"{_extent(evidence.window)}, {table['calls'].sum():,} calls from logs that tell a duration. The 95th"
+        f" percentile was highest at {clock(at.iloc[worst])} with {_short(p95[worst])} (median"
+        f" {_short(p50[worst])}) and last {last}{usually}. {_incident(verdict)}"
     )
-    return Drawn(
-        sheet.figure, f"{alt}{f', usually {_short(usual)}' if usual else ''}. {_incident(verdict)}", table
-    )
+    return Drawn(sheet.figure, alt, table)
 
 
 @_chart("Use of Klaviyo's rate limits")
@@ -282,86 +277,75 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     use = series.rate_limit_use(evidence)
     if use.empty:
         return _nothing("No rate limit to show", "a call to an endpoint with a known limit", evidence)
-    peaks = series.peak_use(use)
-    top = peaks.iloc[0]
-    shown = peaks.head(4)
-    key = [
-        (role, f"{shortened(row.endpoint, 30)}: peak {_per(row)}")
-        for role, row in zip(_LINES, shown.itertuples(), strict=False)
-    ]
-    sheet = Sheet(_use_headline(peaks.iloc[0], series.counted(evidence)), 2.3, key)
-    axes = sheet.axes(sheet.top + 0.42, 1.38)
-    for role, row in reversed(list(zip(_LINES, shown.itertuples(), strict=False))):
-        line = _use_line(
-            use[(use["endpoint"] == row.endpoint) & (use["window_s"] == row.window_s)], evidence.window
-        )
+    peaks = series.peaks(use)
+    shown = list(zip(_LINES, peaks, strict=False))
+    key = [(role, f"{shortened(peak.endpoint, 30)}: peak {_per(peak)}") for role, peak in shown]
+    headline = _use_headline(peaks[0], series.counted(evidence))
+    sheet, axes = _plot(headline, key, "share of the limit used", verdict)
+    for role, peak in reversed(shown):
+        line = _use_line(use, peak, evidence.window)
         x = [seconds(evidence.window, moment) for moment in line.index]
         axes.plot(x, line, color=LIGHT[role], lw=1.6, drawstyle="steps-post")
-    axes.set_ylim(0, max(1.15, top["use"] * 1.1))
+    axes.set_ylim(0, max(1.15, peaks[0].use * 1.1))
     axes.axhline(1, color=LIGHT["ink"], lw=1.2)
-    axes.text(
-        0, 1.02, " limit", transform=axes.get_yaxis_transform(), size=TEXT, va="bottom", color=LIGHT["ink"]
-    )
+    axes.text(0, 1.02, " limit", transform=axes.get_yaxis_transform(), size=TEXT, color=LIGHT["ink"])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    _finish(sheet, axes, evidence.window, verdict, "share of the limit used")
     told = "; ".join(
-        f"{row.endpoint}: at most {_per(row)}, {row.use:.0%}, at {clock(row.timestamp)}"
-        for row in shown.itertuples()
+        f"{each.endpoint}: at most {_per(each)}, {each.use:.0%}, at {clock(each.timestamp)}"
+        for _, each in shown
     )
     alt = f"{_extent(evidence.window)}, throttled calls counted as well. {told}. {_incident(verdict)}"
     return Drawn(sheet.figure, alt, use)
 
 
-def _use_headline(top: pd.Series[Any], counts: Tally | None) -> str:
-    used = f"{top['use']:.0%}"
-    if top["use"] > 1:
-        return f"{shortened(top['endpoint'])} asked for {used} of its limit"
+def _use_headline(top: Peak, counts: Tally | None) -> str:
+    if top.use > 1:
+        return f"{shortened(top.endpoint)} asked for {top.use:.0%} of its limit"
     if counts is not None and (counts.frame["status_code"] == 429).any():
-        return f"Throttled, though these calls use {used} of the known limits at most: who else spends them?"
-    return f"No limit was reached: at most {used} used"
+        return f"Throttled, though these calls use {top.use:.0%} of the limits: who else spends them?"
+    return f"No limit was reached: at most {top.use:.0%} used"
 
 
-def _use_line(use: pd.DataFrame, window: Window) -> pd.Series[float]:
+def _use_line(use: pd.DataFrame, peak: Peak, window: Window) -> pd.Series[float]:
     """Use over the whole window: the fullest minute of each bin; a minute without a call used nothing."""
     width = max(60, series.bin_s(window))
-    line = use.set_index("timestamp")["use"]
-    return (
-        line.groupby(line.index.floor(f"{width}s"))
-        .max()
-        .reindex(series.starts(window, width), fill_value=0.0)
-    )
+    rows = use[(use["endpoint"] == peak.endpoint) & (use["window_s"] == peak.window_s)]
+    fullest = rows.groupby(rows["timestamp"].dt.floor(f"{width}s"))["use"].max()
+    return fullest.reindex(series.starts(window, width), fill_value=0.0)
 
 
-def _per(row: object) -> str:
-    span = {1: "second", 60: "minute"}[row.window_s]  # type: ignore[attr-defined]
-    return f"{row.calls:,} of {row.limit:,} per {span}"  # type: ignore[attr-defined]
+def _per(peak: Peak) -> str:
+    return f"{peak.calls:,} of {peak.limit:,} per {_length(peak.window_s)}"
 
 
 timeline = _chart("Timeline")(diagrams.timeline)
 decision_path = _chart("The path through the decision tree")(diagrams.decision_path)
 
 
-def _finish(sheet: Sheet, axes: Axes, window: Window, verdict: Verdict, unit: str) -> None:
-    shade(axes, verdict)
-    time_axis(axes, window)
+def _plot(headline: str, key: Sequence[tuple[str, str]], unit: str, verdict: Verdict) -> tuple[Sheet, Axes]:
+    """A sheet with one pair of axes over the window, the incident shaded."""
+    sheet = Sheet(headline, 2.3, key)
     sheet.write(0.12, sheet.top, unit, color=LIGHT["muted"])
+    axes = sheet.axes(sheet.top + 0.42, 1.38)
+    time_axis(axes, verdict.window)
+    shade(axes, verdict)
+    return sheet, axes
 
 
 def _nothing(title: str, what: str, evidence: Evidence) -> Drawn:
     """A sheet that says what was not observed, and why."""
-    told = [f"{gap.signal}: {gap.reason}" for gap in evidence.gaps if gap.signal in ("logs", "metrics")]
-    told += [f"{each.source}: {each.gap}" for each in evidence.coverage if each.gap]
-    why = (
-        "; ".join(told) or "neither logs nor metrics were read"
-        if evidence.calls is None
-        else f"{len(evidence.calls):,} calls were read from logs"
+    why = [f"{gap.signal}: {gap.reason}" for gap in evidence.gaps if gap.signal in ("logs", "metrics")]
+    why += [f"{each.source}: {each.gap}" for each in evidence.coverage if each.gap]
+    if evidence.calls is not None:
+        why.append(f"{len(evidence.calls):,} calls were read from logs")
+    told = "; ".join(why) or "neither logs nor metrics were read"
+    return diagrams.message(
+        title, f"{title}: nothing told of {what}, {_extent(evidence.window)}. Why: {told}."
     )
-    alt = f"{title}: nothing told of {what} in the window {_extent(evidence.window)}. {why}."
-    return diagrams.message(title, alt)
 
 
 def _extent(window: Window) -> str:
-    """`05:00 to 07:00 UTC on 23 Nov 2026`."""
+    """`05:00 to 07:00 UTC, 23 Nov 2026`."""
     return f"{clock(window.start)} to {clock(window.end)} UTC, {days(window)}"
 
 
@@ -369,18 +353,15 @@ def _incident(verdict: Verdict) -> str:
     if verdict.onset is None:
         return "No onset was found in the window."
     began = f"Failures began at {span(verdict.onset)}"
-    return (
-        f"{began} and ended at {span(verdict.recovered)}."
-        if verdict.recovered
-        else f"{began} and were not seen to end."
-    )
+    ended = f"ended at {span(verdict.recovered)}" if verdict.recovered else "were not seen to end"
+    return f"{began} and {ended}."
 
 
 def _length(size_s: int) -> str:
-    for unit, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+    for unit, name in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if size_s % unit == 0:
             return name if size_s == unit else f"{size_s // unit} {name}s"
-    return f"{size_s} seconds"
+    raise ValueError(size_s)
 
 
 def _short(value: float) -> str:

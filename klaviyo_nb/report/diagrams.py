@@ -23,12 +23,12 @@ from klaviyo_nb.report.canvas import (
     drawable,
     seconds,
     shade,
-    shortened,
     time_axis,
     when,
 )
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.timeline import Entry, entries
+from klaviyo_nb.report.words import shortened
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _skyline(axes: Axes, evidence: Evidence, window: Window, floor: float) -> No
 
 
 def _mark(axes: Axes, number: int, entry: Entry, y: float, window: Window) -> None:
-    """One entry: a numbered mark at its time, a bar as long as the time is unsure, and its words beside it."""
+    """One entry: a numbered mark, a bar as long as the time is unsure, and its words beside it."""
     role, _ = _LANES[entry.lane]
     x = min(max(seconds(window, entry.at), 0.0), window.seconds)
     end = min(max(seconds(window, entry.until), x), window.seconds) if entry.until else x
@@ -131,7 +131,7 @@ def _mark(axes: Axes, number: int, entry: Entry, y: float, window: Window) -> No
     axes.text(
         right if fits_right else left,
         y,
-        drawable(shortened(entry.what, max(12, int(room / 0.072)))),
+        drawable(shortened(entry.what, max(12, int(room / 0.066)))),
         ha="left" if fits_right else "right",
         va="center",
         size=8.5,
@@ -159,7 +159,7 @@ class _Line:
 def decision_path(_evidence: Evidence, verdict: Verdict) -> Drawn:
     """The whole tree as an outline; the path taken is dark, the rest is grey."""
     answers = {step.question: step.answer for step in verdict.path}
-    lines = [(line, _wrapped(line)) for line in _outline(TREE, 0, "", answers, taken=True)]
+    lines = [(line, _wrapped(line, verdict.cause)) for line in _outline(TREE, 0, "", answers, taken=True)]
     height = sum(_ROW * len(wrapped) + 0.05 for _, wrapped in lines)
     sheet = Sheet(f"{len(verdict.path)} questions lead to {verdict.cause}", height + 0.2)
     y = sheet.top
@@ -194,14 +194,12 @@ def _outline(
         yield from _outline(branch, depth + 1, label, answers, taken=taken and each == walked)
 
 
-def _wrapped(line: _Line) -> list[str]:
-    text = (
-        f"{line.answer} → {line.text}"
-        if line.leaf
-        else f"{line.answer}: {line.text}"
-        if line.answer
-        else line.text
-    )
+def _wrapped(line: _Line, cause: Cause) -> list[str]:
+    text = f"{line.answer}: {line.text}" if line.answer else line.text
+    if line.leaf:
+        text = f"{line.answer} → {line.text}"
+        if line.taken and line.text != cause:
+            text += f", not proven: {cause}"
     return textwrap.wrap(text, PER_LINE + 10 - 3 * line.depth)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.logs.calls import failure_kinds
-from klaviyo_nb.report.words import plain, stamp, table
+from klaviyo_nb.report.words import number, plain, stamp, table
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
@@ -20,7 +20,7 @@ def text(evidence: Evidence) -> str:
             "# What was looked at, and what was not",
             "",
             f"Asked about {_span(evidence.window)}. Collected at {stamp(evidence.collected_at)} UTC.",
-            f"Requests spent on Klaviyo's API: {evidence.budget.api_calls} of {evidence.budget.allowed} allowed.",
+            f"Requests to Klaviyo's API: {evidence.budget.api_calls} of {evidence.budget.allowed} allowed.",
             "",
             "## Not seen",
             "",
@@ -42,16 +42,21 @@ def text(evidence: Evidence) -> str:
     )
 
 
-def findings(evidence: Evidence) -> Iterator[str]:
-    """What was found and what was not, each with what was looked at; Markdown, a line each."""
+def findings(evidence: Evidence, say: Callable[[object], str] = plain) -> Iterator[str]:
+    """What was found and what was not, each with what was looked at, a line each.
+
+    Args:
+        evidence: What was seen.
+        say: How to write what others wrote; Markdown unless told.
+    """
     yield _calls_finding(evidence)
     yield _webhook_finding(evidence)
     if evidence.metrics is None:
         yield "Metrics: not read, so nothing is said from them."
     else:
-        yield f"Metrics: {len(evidence.metrics):,} samples from {len(evidence.queries)} queries."
-    yield _page_finding(evidence)
-    ran = ", ".join(plain(name) for name in evidence.probes["probe"])
+        yield f"Metrics: {number(len(evidence.metrics), 'sample')}."
+    yield _page_finding(evidence, say)
+    ran = ", ".join(say(name) for name in evidence.probes["probe"])
     yield f"Probes: {ran or 'none ran'}. Each is one request at one moment."
 
 
@@ -59,7 +64,7 @@ def _gaps(evidence: Evidence) -> list[str]:
     troubles = [gap for gap in evidence.gaps if gap.configured]
     unused = [gap for gap in evidence.gaps if not gap.configured]
     lines = [f"- **{plain(gap.signal)}** could not be seen: {plain(gap.reason)}" for gap in troubles]
-    lines += [f"- {plain(gap.signal)} was not asked for: {plain(gap.reason)}" for gap in unused]
+    lines += [f"- Not asked for: {plain(gap.signal)}: {plain(gap.reason)}" for gap in unused]
     return lines or ["Everything that was asked for answered."]
 
 
@@ -130,11 +135,11 @@ def _calls_finding(evidence: Evidence) -> str:
     cut = sum(each.truncated or each.gap is not None for each in evidence.coverage)
     failed = int(failure_kinds(evidence.calls).notna().sum())
     untimed = int(evidence.calls["timestamp"].isna().sum())
-    looked = f"{len(evidence.calls):,} calls in {lines:,} lines of {len(evidence.coverage)} sources"
-    notes = [f"{unread:,} lines about Klaviyo were not understood"] if unread else []
-    notes += [f"{untimed:,} calls carry no time"] if untimed else []
-    notes += [f"{cut} sources were cut short or could not be read"] if cut else []
-    found = f"Calls in logs: {failed:,} failing among {looked}"
+    read = f"{number(lines, 'line')} of {number(len(evidence.coverage), 'source')}"
+    notes = [f"{number(unread, 'line')} about Klaviyo not understood"] if unread else []
+    notes += [f"{number(untimed, 'call')} without a time"] if untimed else []
+    notes += [f"{number(cut, 'source')} cut short or not read"] if cut else []
+    found = f"Calls in logs: {failed:,} failing among {number(len(evidence.calls), 'call')} in {read}"
     return f"{'; '.join([found, *notes])}."
 
 
@@ -145,14 +150,14 @@ def _webhook_finding(evidence: Evidence) -> str:
     return f"Webhook deliveries in logs: {len(evidence.webhooks):,}, of which {bad:,} were not accepted."
 
 
-def _page_finding(evidence: Evidence) -> str:
+def _page_finding(evidence: Evidence, say: Callable[[object], str]) -> str:
     page = evidence.status_page
     if page is None:
         return "Klaviyo's status page: not read, so nothing is known of what Klaviyo acknowledges."
     posts = [*(page.get("incidents") or ()), *(page.get("maintenances") or ())]
-    said = plain(page.get("description") or page.get("indicator"))
+    said = say(page.get("description") or page.get("indicator"))
     late = "It has been more than a day late before: a green page is no evidence that Klaviyo is well."
-    return f"Klaviyo's status page said “{said}” and listed {len(posts)} incidents and maintenances in progress. {late}"
+    return f"Klaviyo's status page said “{said}”, with {number(len(posts), 'open post')}. {late}"
 
 
 def _span(window: Window) -> str:

@@ -43,7 +43,10 @@ COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
 LIGHT: Mapping[str, str] = MappingProxyType({role: light for role, (light, _) in COLOURS.items()})
 
 #: No script, nothing loaded from anywhere; images only as data in the file itself.
-CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
+CSP = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none';"
+    " form-action 'none'"
+)
 
 
 @cache

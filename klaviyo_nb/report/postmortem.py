@@ -9,19 +9,19 @@ import pandas as pd
 
 from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.report.timeline import entries
-from klaviyo_nb.report.words import TITLES, between, blank, duration, plain, share, stamp, table
+from klaviyo_nb.report.words import TITLES, between, blank, duration, number, plain, share, stamp, table
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
 
-#: Kind of failure → what became of the data in the call. Source: docs/design, outcome of a failed call.
+#: Kind of failure → what became of the data in the call.
 OUTCOMES: Mapping[str, str] = {
-    "throttled": "refused; they can be sent again once the limit frees",
-    "unauthorized": "refused; they can be sent again with a valid key",
-    "forbidden": "refused; they can be sent again once the key may",
-    "invalid": "refused; they fail again unless what is sent changes",
-    "server": "of unknown outcome; Klaviyo may have taken them, so only idempotent ones are safe to send again",
-    "unreachable": "probably never delivered; the answer did not come from Klaviyo",
+    "throttled": "were throttled: refused, they can be sent again once the limit frees",
+    "unauthorized": "were not authenticated: refused, they can be sent again with a valid key",
+    "forbidden": "were forbidden: refused, they can be sent again once the key may",
+    "invalid": "were rejected: refused, they fail again unless what is sent changes",
+    "server": "met errors or silence: Klaviyo may have taken them, only idempotent ones are safe to repeat",
+    "unreachable": "did not reach Klaviyo, as far as can be told: they can be sent again",
 }
 
 #: Cause → what would make it rarer, shorter or less harmful. Drafts: a person owns them or strikes them.
@@ -155,12 +155,12 @@ def _timeline(evidence: Evidence, document: Mapping[str, Any]) -> list[str]:
 
 def _root_cause(document: Mapping[str, Any]) -> list[str]:
     lines = ["What the evidence says, question by question:", ""]
-    for number, step in enumerate(document.get("path") or (), 1):
+    for position, step in enumerate(document.get("path") or (), 1):
         because = f": {plain(step.get('because'))}" if step.get("because") else ""
         cited = ", ".join(plain(each) for each in step.get("evidence") or ())
         answer = "not answered" if step["answer"] == "unknown" else plain(step["answer"])
         lines.append(
-            f"{number}. {plain(step['question'])} **{answer}**{because}{f' ({cited})' if cited else ''}"
+            f"{position}. {plain(step['question'])} **{answer}**{because}{f' ({cited})' if cited else ''}"
         )
     rivals = [f"`{_cause_of(rival)}`" for rival in document.get("rivals") or ()]
     lines += [
@@ -199,7 +199,8 @@ def _impact(evidence: Evidence, document: Mapping[str, Any]) -> list[str]:
 def _by_endpoint(facts: Mapping[str, Any]) -> Iterator[str]:
     for each in (facts.get("endpoints") or ())[:10]:
         if each["failed"]:
-            yield f"  - {plain(each['endpoint'])}: {each['failed']:,} of {each['calls']:,} in the last part of the window"
+            counts = f"{each['failed']:,} of {each['calls']:,}"
+            yield f"  - On {plain(each['endpoint'])}: {counts} in the last part of the window"
 
 
 def _outcomes(evidence: Evidence) -> Iterator[str]:
@@ -208,7 +209,7 @@ def _outcomes(evidence: Evidence) -> Iterator[str]:
         return
     kinds = failure_kinds(evidence.calls).value_counts()
     for kind, count in kinds.items():
-        yield f"  - {count:,} {plain(kind)}: {OUTCOMES.get(str(kind), 'of unknown outcome')}"
+        yield f"  - {count:,} {OUTCOMES[str(kind)]}"
 
 
 def _profiles(evidence: Evidence) -> str:
@@ -232,8 +233,8 @@ def _action_items(document: Mapping[str, Any]) -> list[str]:
 
 def _lessons(document: Mapping[str, Any]) -> list[str]:
     missing = [each for each in document.get("gaps") or () if each.get("reason")]
-    unseen = [f"  - {plain(each['signal'])} could not be seen: {plain(each['reason'])}" for each in missing]
-    advice = [f"  - {plain(each['text'])}" for each in document.get("advisories") or ()]
+    unseen = [f"  - Not seen: {plain(each['signal'])}: {plain(each['reason'])}" for each in missing]
+    advice = [f"  - Noticed: {plain(each['text'])}" for each in document.get("advisories") or ()]
     return [
         f"- What went well: {blank('…')}",
         f"- What could improve: {blank('…')}",
@@ -245,15 +246,14 @@ def _lessons(document: Mapping[str, Any]) -> list[str]:
 
 def _unseen(document: Mapping[str, Any]) -> list[str]:
     count = len(document.get("gaps") or ())
-    said = f"{count} signals were not seen." if count else "Everything that was asked for answered."
+    said = f"{number(count, 'signal')} not seen." if count else "Everything that was asked for answered."
     return [f"{said} `limits.md` says per source what was asked and what was got."]
 
 
 def _sources(evidence: Evidence) -> list[str]:
     asked = evidence.probes["checked_at"].min()
-    lines = [
-        f"- `evidence/probes.csv`: {len(evidence.probes)} probes{'' if pd.isna(asked) else f', at {stamp(asked)}'}"
-    ]
+    at = stamp(None if pd.isna(asked) else asked)
+    lines = [f"- `evidence/probes.csv`: {number(len(evidence.probes), 'probe')}, asked at {at}"]
     for name in ("calls", "webhooks", "metrics"):
         frame = getattr(evidence, name)
         told = (
@@ -262,5 +262,5 @@ def _sources(evidence: Evidence) -> list[str]:
         lines.append(told)
     return [
         *lines,
-        "- `verdict.json`, `charts/` and `notebooks/` are computed from these; `klaviyo-nb verify` checks it.",
+        "- `verdict.json`, `charts/` and `notebooks/` are computed from these; `klaviyo-nb verify` checks.",
     ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import Tally, tally
+from klaviyo_nb.diagnosis.facts import EndpointCount
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue, path_of
@@ -71,9 +74,7 @@ def by_class(counts: Tally, window: Window) -> pd.DataFrame:
     width = bin_s(window)
     frame = counts.frame
     bins = frame["timestamp"].dt.floor(f"{width}s").rename("timestamp")
-    table = (
-        frame["calls"].groupby([bins, status_classes(frame).rename("class")]).sum().unstack(fill_value=0.0)
-    )
+    table = frame["calls"].groupby([bins, status_classes(frame).rename("class")]).sum().unstack(fill_value=0)
     table = table.reindex(index=starts(window, width), fill_value=0.0)
     return table[[name for name in CLASSES if name in table]].round().astype("int64")
 
@@ -93,18 +94,21 @@ def by_endpoint(counts: Tally, window: Window) -> pd.DataFrame:
     return sums.reset_index()
 
 
-def endpoint_totals(counts: Tally, window: Window) -> pd.DataFrame:
-    """Calls per endpoint in the window: `endpoint`, `calls`, `failed`, `share`; most failures first."""
-    sums = by_endpoint(counts, window).groupby("endpoint", as_index=False)[["calls", "failed"]].sum()
-    sums["share"] = sums["failed"] / sums["calls"].where(sums["calls"] > 0)
-    order = sums.sort_values(["failed", "calls", "endpoint"], ascending=[False, False, True], kind="stable")
-    return order.reset_index(drop=True)
+def endpoint_totals(counts: Tally, window: Window) -> list[EndpointCount]:
+    """Calls per endpoint in the window, most failures first."""
+    sums = by_endpoint(counts, window).groupby("endpoint")[["calls", "failed"]].sum()
+    totals = [
+        EndpointCount(str(name), int(calls), int(failed))
+        for name, calls, failed in sums.reset_index().to_numpy()
+    ]
+    return sorted(totals, key=lambda each: (-each.failed, -each.calls, each.endpoint))
 
 
 def quantiles(evidence: Evidence) -> pd.DataFrame:
     """Durations per bin from logs: `timestamp`, `p50_s`, `p95_s`, `p99_s`, `calls`; empty if none is told.
 
-    All calls that tell a duration, failed ones too. A bin with fewer than `FEWEST_FOR_QUANTILE` has no quantile.
+    All calls that tell a duration, failed ones too. A bin with fewer of them than `FEWEST_FOR_QUANTILE` has
+    no quantile.
     """
     width = bin_s(evidence.window)
     calls = CALLS.empty() if evidence.calls is None else _within(evidence.calls, evidence.window)
@@ -139,10 +143,28 @@ def rate_limit_use(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def peak_use(use: pd.DataFrame) -> pd.DataFrame:
-    """The tightest minute of each endpoint: a row per endpoint of `rate_limit_use`, fullest first."""
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The fullest minute of one endpoint, as in a row of `rate_limit_use`."""
+
+    timestamp: datetime
+    endpoint: str
+    window_s: int
+    limit: int
+    calls: int
+    use: float
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as plain values; missing ones as None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def peaks(use: pd.DataFrame) -> list[Peak]:
+    """For each endpoint of `rate_limit_use` its fullest minute, of the tighter limit; fullest first."""
     fullest = use.sort_values(["use", "window_s"], ascending=[False, False], kind="stable")
-    return fullest.drop_duplicates("endpoint").reset_index(drop=True)
+    return [Peak(**row) for row in plain_rows(fullest.drop_duplicates("endpoint"))]
 
 
 def _used(table: pd.DataFrame, calls: str, limit: str, window_s: int) -> pd.DataFrame:
@@ -168,7 +190,7 @@ def _calls_by_second(evidence: Evidence) -> pd.DataFrame:
         frame = CALLS.empty()[["timestamp", "method", "endpoint"]].assign(calls=1.0)
     frame = _within(frame, evidence.window).rename(columns={"endpoint": "path"}).dropna(subset="path")
     frame = frame.assign(timestamp=frame["timestamp"].dt.floor("1s"), method=frame["method"].fillna(""))
-    return frame.groupby(["timestamp", "method", "path"], as_index=False)["calls"].sum()
+    return frame.groupby(["timestamp", "method", "path"], as_index=False)[["calls"]].sum()
 
 
 def _limits(evidence: Evidence, calls: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
-
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.redact import harmless
@@ -84,17 +82,11 @@ def _failing_calls(evidence: Evidence, since: datetime) -> Iterator[Entry]:
         "timestamp", kind="stable"
     )
     for name, rows in (("First", bad.head(1)), ("Last", bad.iloc[1:].tail(1))):
-        for row in rows.itertuples():
-            code = f"HTTP {row.status_code}" if pd.notna(row.status_code) else str(row.error_type)
-            where = f" on {_line(row.endpoint)}" if pd.notna(row.endpoint) else ""
-            cited = f"{row.source}:{row.line_no}" if pd.notna(row.line_no) else str(row.source)
-            yield Entry(
-                row.timestamp.to_pydatetime(),
-                None,
-                f"{name} failing call seen: {code}{where}",
-                cited,
-                "calls",
-            )
+        for row in series.plain_rows(rows):
+            where = f" on {_line(row['endpoint'])}" if row["endpoint"] else ""
+            cited = f"{row['source']}:{row['line_no']}" if row["line_no"] is not None else str(row["source"])
+            what = f"{name} failing call: {_answer(row)}{where}"
+            yield Entry(row["timestamp"].to_pydatetime(), None, what, cited, "calls")
 
 
 def _peak(evidence: Evidence) -> Iterator[Entry]:
@@ -104,11 +96,11 @@ def _peak(evidence: Evidence) -> Iterator[Entry]:
     table = series.by_class(counts, evidence.window)
     failed = table.drop(columns="succeeded", errors="ignore").sum(axis=1)
     if failed.max() > 0:
-        worst = failed.idxmax()
-        width = timedelta(seconds=series.bin_s(evidence.window))
-        at = max(worst.to_pydatetime(), evidence.window.start)
-        what = f"Most failures: {failed[worst]:,} of {table.sum(axis=1)[worst]:,} calls"
-        yield Entry(at, worst.to_pydatetime() + width, what, counts.source, "calls")
+        worst = int(failed.to_numpy().argmax())
+        at = table.index[worst].to_pydatetime()
+        until = at + timedelta(seconds=series.bin_s(evidence.window))
+        what = f"Most failures: {failed.iloc[worst]:,} of {table.iloc[worst].sum():,} calls"
+        yield Entry(max(at, evidence.window.start), until, what, counts.source, "calls")
 
 
 def _page(evidence: Evidence) -> Iterator[Entry]:
@@ -133,14 +125,15 @@ def _post(post: Mapping[str, Any], evidence: Evidence) -> Iterator[Entry]:
 def _us(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
     times = evidence.probes["checked_at"].dropna()
     if len(times):
-        said = ", ".join(f"{row.probe} {_answer(row)}" for row in evidence.probes.itertuples())
+        rows = series.plain_rows(evidence.probes)
+        said = ", ".join(f"{row['probe']} {_answer(row)}" for row in rows)
         yield Entry(times.min().to_pydatetime(), None, f"Probes ask: {said}", "evidence/probes.csv", "us")
     level = f", {document['severity']}" if document.get("severity") else ""
     yield Entry(evidence.collected_at, None, f"Verdict: {document['cause']}{level}", "verdict.json", "us")
 
 
-def _answer(row: Any) -> str:
-    return str(row.status_code) if pd.notna(row.status_code) else _line(row.error_type)
+def _answer(row: Mapping[str, Any]) -> str:
+    return f"HTTP {row['status_code']}" if row["status_code"] is not None else _line(row["error_type"])
 
 
 def _moment(text: object) -> datetime | None:

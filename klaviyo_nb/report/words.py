@@ -30,7 +30,8 @@ TITLES: Mapping[str, str] = {
 #: What only a person can add stands like this, in every text of a bundle.
 BLANK = "‹fill in: {}›"
 
-_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!$])")
+#: What means something in Markdown in the middle of a line; others' words never begin one.
+_MARKUP = re.compile(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
 
 
 def blank(what: str) -> str:
@@ -42,7 +43,13 @@ def plain(text: object, most: int = 300) -> str:
     """What others wrote, as one line of Markdown that is nothing but text: no markup, link, image or HTML."""
     line = " ".join(harmless("" if text is None else str(text)).split())
     line = line if len(line) <= most else line[: most - 1] + "…"
-    return _MARKUP.sub(r"\\\1", line).replace("://", "\\://").replace("www.", "www\\.")
+    return _MARKUP.sub(r"\\\g<0>", line)
+
+
+def shortened(text: str, most: int = 34) -> str:
+    """One line of `most` characters at most; the middle is what goes."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2]}…{line[-(most - most // 2 - 1) :]}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -86,15 +93,20 @@ def duration(document: Mapping[str, Any]) -> str | None:
         return None
     began = parse_time(onset["earliest"]), parse_time(onset["latest"])
     if not recovered:
-        return f"at least {length(parse_time(document['window']['end']) - began[1])}, not seen to end"
+        return f"at least {length(parse_time(document['window']['end']) - began[1])}"
     least = length(parse_time(recovered["earliest"]) - began[1])
     most = length(parse_time(recovered["latest"]) - began[0])
     return least if least == most else f"{least} to {most}"
 
 
+def number(count: int, noun: str) -> str:
+    """`1 source`, `1,200 sources`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def share(part: float | None, whole: float | None) -> str | None:
-    """`31 %`; one decimal below ten; None if there is nothing to divide."""
+    """`31%`; one decimal below ten; None if there is nothing to divide."""
     if part is None or not whole:
         return None
     ratio = 100 * part / whole
-    return f"{ratio:.0f} %" if ratio >= 10 or ratio == 0 else f"{ratio:.1f} %"
+    return f"{ratio:.0f}%" if ratio >= 10 or ratio == 0 else f"{ratio:.1f}%"

@@ -1,0 +1,322 @@
+"""`index.html`: the whole report in one file that runs no script and loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
+from klaviyo_nb.redact import harmless
+from klaviyo_nb.report import limits, series
+from klaviyo_nb.report.look import CSP, css
+from klaviyo_nb.report.timeline import Entry, entries
+from klaviyo_nb.report.words import BLANK, TITLES, duration, number, share, shortened, stamp
+from klaviyo_nb.window import iso, parse_time
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.report.charts import SavedChart
+    from klaviyo_nb.report.run import NotebookRun
+    from klaviyo_nb.window import Window
+
+#: Rows of the table of endpoints.
+MOST_ENDPOINTS = 12
+_CONTENTS = (
+    ("do", "What to do"),
+    ("timeline", "Timeline"),
+    ("impact", "Impact"),
+    ("why", "Why this verdict"),
+    ("evidence", "Evidence"),
+    ("limits", "Not seen"),
+    ("say", "What to say"),
+    ("proof", "Check it"),
+)
+_WITHIN = {"P1": "in 15 minutes", "P2": "in 1 hour", "P3": "in 4 hours", "P4": "on the next working day"}
+_BADGES = {"healthy": "Healthy", "inconclusive": "Undecided"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table on the page; a bad one is marked."""
+
+    cells: tuple[str, ...]
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table on the page.
+
+    Attributes:
+        head: Name of each column, and `num` for one that holds numbers.
+        rows: Its rows.
+        stack: On a phone each row becomes a block of its own.
+        more: What is left out, in words.
+    """
+
+    head: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    stack: bool = True
+    more: str = ""
+
+
+def render(
+    evidence: Evidence,
+    document: Mapping[str, Any],
+    *,
+    incident: str,
+    lead: str | None = None,
+    charts: Sequence[SavedChart] = (),
+    notebooks: Sequence[NotebookRun] = (),
+    messages: Mapping[str, str] | None = None,
+    problems: Sequence[str] = (),
+) -> str:
+    """The page.
+
+    Args:
+        evidence: What was seen.
+        document: The verdict as in `verdict.json`.
+        incident: Name of the incident.
+        lead: Who leads; None is shown as a blank.
+        charts: As `charts.save_all` returned them; those that are missing are left out.
+        notebooks: How each notebook went; pages are linked as `notebooks/NAME.html`.
+        messages: Name → text of each drafted message.
+        problems: What went wrong while the report was made, one line each.
+    """
+    cause = str(document["cause"])
+    level = document.get("severity")
+    counts = series.counted(evidence)
+    version = evidence.context.get("tool_version") or "(version unknown)"
+    return _template().render(
+        csp=CSP,
+        css=Markup(css()),  # noqa: S704 - our own file, no value in it
+        document=document,
+        incident=incident,
+        lead=lead,
+        blank=BLANK.format("…"),
+        blank_lead=BLANK.format("who leads"),
+        tone=level.lower() if level else "good" if cause == "healthy" else "none",
+        badge=level or _BADGES.get(cause, "No severity"),
+        heading=TITLES.get(cause, cause),
+        respond=_respond(document, evidence),
+        window=_extent(evidence.window),
+        figures=list(_figures(document, evidence)),
+        problems=problems,
+        contents=_CONTENTS,
+        events=[_event(entry, evidence) for entry in entries(evidence, document)],
+        charts={chart.name: _picture(chart) for chart in charts},
+        impact=_impact(document),
+        endpoints=_endpoints(evidence, counts),
+        certainty=_certainty(document),
+        rivals=_rivals(document),
+        probes=_probes(document),
+        gaps=sorted(document.get("gaps") or (), key=lambda gap: not gap["configured"]),
+        findings=list(limits.findings(evidence, say=str)),
+        coverage=_coverage(evidence),
+        messages=sorted((messages or {}).items()),
+        notebooks=notebooks,
+        collected=stamp(evidence.collected_at),
+        version=version,
+        budget=f"{evidence.budget.api_calls} of {evidence.budget.allowed} allowed requests to Klaviyo's API.",
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("klaviyo_nb.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: harmless(value) if type(value) is str else value,
+    )
+    environment.filters["cut"] = shortened
+    return environment.get_template("index.html.j2")
+
+
+def _respond(document: Mapping[str, Any], evidence: Evidence) -> str | None:
+    """`Respond by 08:00 UTC (09:00 Europe/Berlin) – within 1 hour`."""
+    if not document.get("respond_by"):
+        return None
+    due = parse_time(document["respond_by"])
+    zone = str((evidence.context.get("organisation") or {}).get("timezone") or "UTC")
+    here = _local(due, zone)
+    local = f" ({here:%a %H:%M} {zone})" if here and zone != "UTC" else ""
+    day = "" if due - evidence.collected_at < timedelta(hours=12) else f"{due:%a %d %b} "
+    within = _WITHIN.get(str(document.get("severity")), "")
+    return f"Respond by {day}{due:%H:%M} UTC{local}, {within}"
+
+
+def _local(moment: datetime, zone: str) -> datetime | None:
+    try:
+        return moment.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def _extent(window: Window) -> str:
+    return f"{stamp(window.start)} to {_same_day(window.start, window.end)} UTC"
+
+
+def _same_day(first: datetime, moment: datetime) -> str:
+    """`moment` without its date if that is the date of `first`."""
+    text = stamp(moment)
+    return text[11:] if text[:10] == stamp(first)[:10] else text
+
+
+def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[str, str, str]]:
+    """What a lead wants to know first: label, value, and a line below it."""
+    facts = document.get("facts") or {}
+    calls, failed, source = facts.get("calls"), facts.get("failed_calls"), facts.get("counted_from")
+    if facts.get("last_calls") and source != "probes":
+        lately = f"{facts['last_failed']:,} of {facts['last_calls']:,} at the end of the window"
+        yield "Calls failing lately", share(facts["last_failed"], facts["last_calls"]) or "unknown", lately
+    told = (
+        f"{failed:,} of {calls:,}, counted from {source}"
+        if calls
+        else "neither logs nor metrics told of calls"
+    )
+    yield "In the whole window", share(failed, calls) or "unknown", told
+    onset, recovered = document.get("onset"), document.get("recovered")
+    if onset:
+        yield "Began", _moments(onset, evidence), ""
+        ended = _moments(recovered, evidence) if recovered else "not seen to end"
+        yield "Ended", ended, f"lasted {duration(document)}"
+    else:
+        yield "Began", "not found", "no onset in the window"
+    others = len(document.get("rivals") or ())
+    yield (
+        "Verdict is",
+        str(document.get("certainty") or "undecided"),
+        f"{number(others, 'other cause')} possible",
+    )
+
+
+def _moments(interval: Mapping[str, str], evidence: Evidence) -> str:
+    """`06:19 to 06:21 UTC`, with the date where it is not the window's last day."""
+    earliest, latest = (
+        _same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest")
+    )
+    earliest, latest = (text.removesuffix(":00") for text in (earliest, latest))
+    return f"{earliest} UTC" if earliest == latest else f"{earliest} to {latest} UTC"
+
+
+def _event(entry: Entry, evidence: Evidence) -> dict[str, str]:
+    first = _same_day(evidence.window.end, entry.at)
+    until = f" to {_same_day(entry.at, entry.until)}" if entry.until else ""
+    return {"iso": iso(entry.at), "time": first + until, "what": entry.what, "source": entry.source}
+
+
+def _picture(chart: SavedChart) -> dict[str, str | int]:
+    """What the page needs to embed a chart: its SVG as a data URI, and its size in CSS pixels."""
+    svg = chart.svg.read_bytes()
+    size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    width, height = (round(float(side) * 96 / 72) for side in size.groups()) if size else (480, 300)
+    data = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    return {
+        "name": chart.name,
+        "title": chart.title,
+        "alt": chart.alt,
+        "data": data,
+        "width": width,
+        "height": height,
+    }
+
+
+def _impact(document: Mapping[str, Any]) -> str:
+    facts = document.get("facts") or {}
+    calls, failed = facts.get("calls"), facts.get("failed_calls")
+    if not calls:
+        return "How many calls failed is not known: neither logs nor metrics told of calls in the window."
+    lately = ""
+    if facts.get("last_calls"):
+        part = share(facts["last_failed"], facts["last_calls"])
+        lately = f" In its last part: {facts['last_failed']:,} of {facts['last_calls']:,} ({part})."
+    return f"{failed:,} of {calls:,} calls failed in the window ({share(failed, calls)}).{lately}"
+
+
+def _endpoints(evidence: Evidence, counts: Any) -> Grid:
+    head = (("endpoint", ""), ("calls", "num"), ("failed", "num"), ("share", "num"))
+    if counts is None:
+        return Grid(head, ())
+    totals = series.endpoint_totals(counts, evidence.window)
+    rows = tuple(
+        Row(
+            (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", share(each.failed, each.calls) or "–"),
+            each.failed > 0,
+        )
+        for each in totals[:MOST_ENDPOINTS]
+    )
+    rest = len(totals) - len(rows)
+    return Grid(head, rows, more=f"{rest} more are in charts/failures_by_endpoint.csv." if rest > 0 else "")
+
+
+def _certainty(document: Mapping[str, Any]) -> str:
+    told = {
+        "established": "Every question on the path was answered by what was seen.",
+        "tentative": "A question on the path was not answered; see the other causes.",
+    }
+    return told.get(
+        str(document.get("certainty")), "What was seen does not decide it; below is what was asked."
+    )
+
+
+def _rivals(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    found = document.get("rival_details") or [{"cause": cause} for cause in document.get("rivals") or ()]
+    return [
+        {"title": TITLES.get(each["cause"], each["cause"]), "because": "", "ask": ""} | each for each in found
+    ]
+
+
+def _probes(document: Mapping[str, Any]) -> Grid:
+    head = (
+        ("probe", "nowrap"),
+        ("answer", "nowrap"),
+        ("by", "nowrap"),
+        ("took", "num"),
+        ("said", ""),
+        ("request id", ""),
+    )
+    return Grid(head, tuple(_probe(row) for row in document.get("probes") or ()))
+
+
+def _probe(row: Mapping[str, Any]) -> Row:
+    status, took = row.get("status_code"), row.get("duration_s")
+    answer = f"HTTP {status}" if status is not None else f"none: {row.get('error_type') or 'unknown'}"
+    said = "; ".join(str(row[name]) for name in ("state", "error_code", "detail") if row.get(name))
+    alive = row.get("probe") == "webhook" and status in WEBHOOK_ALIVE
+    cells = (
+        str(row.get("probe")),
+        answer,
+        row.get("answered_by"),
+        f"{took * 1000:.0f} ms" if took is not None else None,
+    )
+    bad = not alive and (status is None or status >= 400)
+    return Row(tuple(cell or "–" for cell in (*cells, said, row.get("request_id"))), bad)
+
+
+def _coverage(evidence: Evidence) -> Grid:
+    head = (
+        ("source", ""),
+        ("got", ""),
+        ("lines", "num"),
+        ("calls", "num"),
+        ("not understood", "num"),
+        ("trouble", ""),
+    )
+    rows = []
+    for each in evidence.coverage:
+        got = _extent(each.got) if each.got else "–"
+        trouble = "; ".join(text for text in (each.gap, "cut short" if each.truncated else None) if text)
+        counts = (f"{count:,}" for count in (each.lines, each.calls, each.unparsed))
+        rows.append(Row((each.source, got, *counts, trouble or "–"), bool(trouble)))
+    return Grid(head, tuple(rows))
