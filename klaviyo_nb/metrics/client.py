@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import math
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -156,7 +157,14 @@ def _server(
     parts = _parse(url)
     bare = parts.copy_with(username=None, password=None)
     path = _API.sub("", bare.path)
-    secrets = {(token or "").strip(), parts.password, *(headers or {}).values(), *parts.params.values()}
+    basic = b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+    secrets = {
+        (token or "").strip(),
+        parts.password,
+        basic,
+        *(headers or {}).values(),
+        *parts.params.values(),
+    }
     return _Server(
         client,
         bare.copy_with(path=f"{path}/api/v1/query_range"),
@@ -255,7 +263,9 @@ async def _ask(server: _Server, question: Mapping[str, str | int]) -> bytes:
     except httpx.TimeoutException:
         raise SourceMissing(server.where, "no answer in time") from None
     except (httpx.HTTPError, httpx.StreamError) as exc:
-        raise SourceMissing(server.where, server.quote(f"no answer: {exc or type(exc).__name__}")) from None
+        raise SourceMissing(
+            server.where, server.quote(f"no answer: {str(exc) or type(exc).__name__}")
+        ) from None
     _refusal(server, response, body)
     return body
 
