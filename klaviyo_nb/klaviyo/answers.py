@@ -152,7 +152,9 @@ def read_answer(
         answered_by=_who(status_code, low, document, text, expected, asked),
         error_code=_text(error.get("code")),
         error_pointer=_pointer(error.get("source")),
-        detail=_text(error.get("detail")) or _text(error.get("title")) or _said(status_code, document, text),
+        detail=_text(error.get("detail"))
+        or _text(error.get("title"))
+        or _said(status_code, low, document, text),
         request_id=low.get("x-klaviyo-req-id") or _text(error.get("id")),
         retry_after_s=ratelimit.seconds(low.get("retry-after"), served),
         revision_effective=low.get("x-klaviyo-api-revision"),
@@ -242,8 +244,10 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _said(status: int, document: Any, text: str) -> str | None:
-    """What an answer that is no JSON:API error says, if it is a failing one or a page."""
+def _said(status: int, headers: Mapping[str, str], document: Any, text: str) -> str | None:
+    """What an answer that is no JSON:API error says, if it is a failing one, a redirect or a page."""
+    if 300 <= status < 400 and "location" in headers:
+        return f"redirects to {headers['location']}"
     if isinstance(document, dict) and status >= 400:
         return _text(document.get("message")) or text
     if document is not None:
