@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -96,7 +96,7 @@ def latency(calls: pd.DataFrame, freq: str = "5min") -> pd.DataFrame:
     return found.rename_axis("timestamp").reset_index()
 
 
-def _column(calls: pd.DataFrame, name: str) -> pd.Series[str]:
+def _column(calls: pd.DataFrame, name: str) -> Any:
     if name == "minute":
         return calls["timestamp"].dt.floor("1min")
     if name == "status":

@@ -1,0 +1,117 @@
+"""What collectors wrap around an application's lines, and which lines belong together.
+
+A record is its first line and the lines that continue it: indented, tracebacks, the headers and the body of
+an HTTP answer. Lines are compared by what the application wrote, so that a traceback is found again when each
+of its lines came back with a timestamp, as JSON or with a syslog header.
+
+Sources:
+    https://docs.docker.com/engine/logging/drivers/json-file/ ·
+    https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md ·
+    https://www.rfc-editor.org/rfc/rfc5424 · https://systemd.io/JOURNAL_EXPORT_FORMATS/
+"""
+
+from __future__ import annotations
+
+import re
+
+_STAMP = rb"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)"
+_BSD = rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?"
+#: A line's head that is not the application's.
+HEAD = re.compile(
+    rb"(?:\[pod/(?P<pod>[^\]]+)\] |(?P<service>[\w.-]{1,64}) +\| )?"  # kubectl logs --prefix, docker compose
+    rb"(?:(?P<cri>" + _STAMP + rb") std(?:out|err) (?P<flag>[FP])\S* ?"
+    rb"|(?P<pri><\d{1,3}>)?(?:(?P<bsd>" + _BSD + rb")|(?P<iso>" + _STAMP + rb")) (?P<host>[\w.:-]+) "
+    rb"(?P<tag>[\w./@-]+)(?:\[(?P<pid>\d+)\]: ?|(?(bsd): |(?(pri): |(?!))))"
+    rb"|<\d{1,3}>1 (?P<rfc5424>" + _STAMP + rb") (?P<host2>\S+) (?P<tag2>\S+) (?P<pid2>\S+) \S+ "
+    rb"(?:-|(?:\[[^\]]*\])+) ?)"
+    rb"|\[pod/(?P<pod2>[^\]]+)\] |(?P<service2>[\w.-]{1,64}) +\| "
+)
+_JSON_TEXT = (b'"log":"', b'"MESSAGE":"', b'"log": "', b'"MESSAGE": "', b'"MESSAGE" : "')
+
+_BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
+_STRING = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
+
+_INDENTED = re.compile(rb"(?:[ \t]|\\t)+\S")
+_CONTINUES = re.compile(
+    rb"(?:[ \t]|\\t)+\S|[})\]]+[,;]?\s*(?:$|\\n)|Traceback \(most recent|Caused by:|During handling|"
+    rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|Reason: |"
+    rb"\([1-5]\d\d\)\s*(?:$|\\n)|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
+)
+_EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
+_TRACE = re.compile(rb"Traceback \(most recent|\s*at |  File ")
+_HEADER = re.compile(
+    rb"[<>*]? ?(?:date|content-[a-z]+|connection|cf-[a-z-]+|allow|vary|www-authenticate|x-[a-z-]+|server|cid|via|"
+    rb"ratelimit-[a-z]+|retry-after|revision|transfer-encoding|accept(?:-[a-z]+)?|user-agent|authorization|host|"
+    rb"strict-transport-security|location|set-cookie|cache-control|etag) ?: ?\S?",
+    re.IGNORECASE,
+)
+_REQUEST = re.compile(rb"[<>]? ?(?:GET|POST|PUT|PATCH|DELETE|HEAD) (?:https?://|/)\S+(?: HTTP/[\d.]+)?\s*$")
+_STATUS = re.compile(rb"[<>]? ?HTTP(?:/[\d.]+)? [1-5]\d\d\b")
+_AFTER_BLANK = re.compile(rb"HTTP|[{\[<(]|[<>] ?$")
+_MARKUP = re.compile(rb"</?[a-zA-Z!]")
+_BARE = re.compile(rb"[{\[]\s*$")
+
+
+def opened(line: bytes) -> int:
+    """Where the application's own text begins in `line`; 0 if nothing is wrapped around it."""
+    if line[:1] == b"{":
+        ends = (found + len(key) for key in _JSON_TEXT if (found := line.find(key)) >= 0)
+        return next(ends, 0)
+    found = HEAD.match(line)
+    return found.end() if found else 0
+
+
+def partial(line: bytes) -> bool:
+    """Was this line cut by the collector, so that the next one goes on in the middle of it?"""
+    if line.startswith(b'{"log":"'):
+        return b'\\n"' not in line
+    found = HEAD.match(line)
+    return found is not None and found["flag"] == b"P"
+
+
+def alone(line: bytes) -> bool:
+    """Is this a whole JSON object that is no envelope: the commonest record, which nothing continues?"""
+    whole = line[:1] == b"{" and line.rstrip()[-1:] == b"}"
+    return whole and not line.startswith(_BODIES) and not opened(line)
+
+
+def follows(before: bytes, line: bytes) -> bool:
+    """Does `line` continue the record that `before` is a line of?"""
+    wrapped, inside = opened(before), opened(line)
+    if wrapped and partial(before):
+        return True
+    if bool(wrapped) != bool(inside):
+        return False
+    if wrapped:
+        before, line = _inner(before, wrapped), _inner(line, inside)
+    if not line.strip():
+        return bool(_HEADER.match(before))
+    if not before.strip():
+        return bool(_AFTER_BLANK.match(line))
+    if line[:1] in b"{[<":
+        return _block_follows(before, line)
+    return bool(_CONTINUES.match(line)) or _told_by_both(before, line)
+
+
+def _inner(line: bytes, at: int) -> bytes:
+    text = _STRING.match(line, at) if line[:1] == b"{" else None
+    return text.group().removesuffix(b"\\n") if text else line[at:]
+
+
+def _block_follows(before: bytes, line: bytes) -> bool:
+    """A body: after a colon, or markup after markup, or an object that is printed over several lines."""
+    if before.rstrip()[-1:] in (b":", b"=") or line.startswith((*_BODIES, b'{\\"errors')):
+        return before[:1] != b"{"
+    if _MARKUP.match(line):
+        return bool(_MARKUP.match(before)) or bool(_HEADER.match(before))
+    if _BARE.match(line):
+        return before[:1] not in (b"}", b"]", b"{", b"[")
+    return bool(_HEADER.match(line)) and bool(_HEADER.match(before))
+
+
+def _told_by_both(before: bytes, line: bytes) -> bool:
+    if _EXCEPTION.match(line):
+        return bool(_INDENTED.match(before) or _TRACE.match(before))
+    if _HEADER.match(line):
+        return bool(_HEADER.match(before) or _STATUS.match(before) or _REQUEST.match(before))
+    return bool(_STATUS.match(line)) and bool(_HEADER.match(before) or _REQUEST.match(before))

@@ -1,0 +1,177 @@
+"""Structured records: which key means what, at any depth, whoever named it.
+
+A key is compared without case and without `_`, `-`, `@`; a dotted key counts as nested. `parent.key` is tried
+before `key`. Where several keys of a record mean the same, the one named first in `FIELDS` wins, then the
+outermost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+#: Field → the keys that carry it, best first.
+FIELDS: Mapping[str, str] = {
+    "timestamp": "time timestamp ts eventtime datetime asctime date logtime when t instant.epochsecond timemillis "
+    "sourcerealtimetimestamp realtimetimestamp starttime timeunixnano timelocal receivedat createdat",
+    "level": "levelname log.level severitytext loglevel severity level lvl levelvalue priority l",
+    "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod nodename "
+    "containername container.name instance computername machinename dyno",
+    "worker": "pid process.pid processid process.thread.name thread.name threadname thread workerid worker tid",
+    "caller": "service.name servicename service app application job jobname task.name queue component logger.name "
+    "logger loggername log.logger channel syslogidentifier systemdunit program source name category",
+    "method": "method request.method httpmethod requestmethod verb",
+    "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path target "
+    "httptarget path requestpath route endpoint upstreamurl baseurl",
+    "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname",
+    "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
+    "responsecode httpcode status error.status errors.status err.status upstreamstatus code",
+    "duration": "duration durationms elapsed elapsedms responsetime latency took duration.ms event.duration timetaken "
+    "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis elapsedtime "
+    "elapseds elapsedseconds latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
+    "roundtripms ms",
+    "retry_after": "retryafter retryafters retryafterseconds retryafterms",
+    "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
+    "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
+    "error_pointer": "source.pointer pointer source.parameter errorpointer",
+    "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress profile",
+    "event_key": "uniqueid eventuniqueid eventkey eventid",
+    "attempt": "attempt attemptnumber attempts tries trynumber",
+    "retries": "retrycount retries retry",
+    "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
+    "outcome": "outcome result success succeeded ok state",
+    "topic": "topic webhooktopic",
+    "sent_at": "meta.timestamp",
+    "answered": "xklaviyoreqid cid cfmitigated",
+    "text": "message msg event log body response.body response.data responsebody error err exception errormessage "
+    "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
+    "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload line "
+    "description data responsetext raw content context exceptiontype error.type err.type err.name error.name "
+    "syscall errno",
+}
+#: Keys under which a collector puts the application's own line.
+INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
+_MOST_NODES = 2_000
+_DEEPEST = 12
+_NOISE = re.compile(r"[^a-z0-9.]+")
+_ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
+for _field, _keys in FIELDS.items():
+    for _rank, _key in enumerate(_keys.split()):
+        _ROLES[_key] = (*_ROLES.get(_key, ()), (_field, _rank))
+
+
+@dataclass(slots=True)
+class Found:
+    """What a record says, before it is understood.
+
+    Attributes:
+        values: Field → value as it stood there.
+        keys: Field → the normalised key that carried it, for its unit.
+        texts: Texts among the values, in which more may stand.
+        names: Keys of the outermost object.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    names: frozenset[str] = frozenset()
+    ranks: dict[str, int] = field(default_factory=dict)
+
+    def offer(self, name: str, value: Any, rank: int = 0, key: str = "") -> None:
+        """Keep `value` if nothing better is known."""
+        if value is not None and value != "" and rank < self.ranks.get(name, 1_000):
+            self.values[name], self.ranks[name], self.keys[name] = value, rank, key
+
+    def merge(self, outer: Found) -> None:
+        """Take from `outer` what is not known here."""
+        for name, value in outer.values.items():
+            if name not in self.values:
+                self.offer(name, value, outer.ranks[name], outer.keys[name])
+        self.texts += outer.texts
+
+
+class _Normal(dict[str, tuple[str, str]]):
+    """Key as written → (parent, key) as compared; remembers a bounded number of spellings."""
+
+    def __missing__(self, key: str) -> tuple[str, str]:
+        segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part]
+        split = (segments[-2] if len(segments) > 1 else "", segments[-1] if segments else "")
+        if len(self) < 4_096 and len(key) < 100:  # noqa: PLR2004 - hostile logs invent keys without end
+            self[key] = split
+        return split
+
+
+_normal = _Normal()
+
+
+def walk(data: Mapping[str, Any], found: Found) -> None:
+    """Read an object breadth first; bounded in depth and size."""
+    found.names = frozenset(data)
+    queue: deque[tuple[str, Any, int]] = deque([("", data, 0)])
+    nodes = 0
+    while queue and nodes < _MOST_NODES:
+        parent, node, depth = queue.popleft()
+        for key, value in _items(node):
+            nodes += 1
+            above, name = _normal[key] if key else ("", parent)
+            inside = _object(value)
+            if inside is not None:
+                if depth < _DEEPEST:
+                    queue.append((name, inside, depth + 1))
+            else:
+                _take(above or parent, name, value, found)
+
+
+def _items(node: Any) -> list[tuple[str, Any]]:
+    """Keys and values; of a list its elements; of `{"key": k, "value": v}`, as OpenTelemetry writes it, k and v."""
+    if isinstance(node, list):
+        return [("", element) for element in node[:50]]
+    name = node.get("key") or node.get("name") if len(node) == 2 and "value" in node else None  # noqa: PLR2004
+    if isinstance(name, str):
+        value = node["value"]
+        return [(name, next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value)]
+    return list(node.items())
+
+
+def _object(value: Any) -> Any:
+    """`value` if it holds more values; a text that is JSON is opened."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str) and value[:1] in ("{", "[") and value.rstrip()[-1:] in ("}", "]"):
+        try:
+            opened = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return None
+        return opened if isinstance(opened, dict | list) else None
+    return None
+
+
+def _take(parent: str, name: str, value: Any, found: Found) -> None:
+    roles = _ROLES.get(f"{parent}.{name}") or _ROLES.get(name)
+    if roles is None:
+        return
+    for role, rank in roles:
+        if role == "text":
+            if isinstance(value, str) and value and len(found.texts) < 40:  # noqa: PLR2004
+                found.texts.append(value)
+        elif _fits(role, name, value):
+            ours = role == "url" and "a.klaviyo.com" in value
+            found.offer(role, value, -1 if ours else rank, name)
+
+
+def _fits(role: str, name: str, value: Any) -> bool:
+    """Keys are shared between fields: `code` is a number for a status and a word for an error."""
+    if role == "status" and name == "code":
+        return (isinstance(value, int) and not isinstance(value, bool)) or str(value).isdigit()
+    if role == "error_code":
+        return isinstance(value, str) and value.replace("_", "").isalpha() and value.islower()
+    if role in ("url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "caller"):
+        return isinstance(value, str)
+    return role == "outcome" or not isinstance(value, bool)

@@ -1,0 +1,109 @@
+"""Which endpoint a record speaks of, and how surely that is Klaviyo's API."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+from urllib.parse import urlsplit
+
+from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
+from klaviyo_nb.logs.formats import text, values
+from klaviyo_nb.logs.formats.reading import Read
+
+#: `api`: a URL of Klaviyo's API. `path`: a path or name of its catalogue, without its host. `foreign`: another
+#: URL or path. `none`: the record names none.
+Place = Literal["api", "path", "foreign", "none"]
+
+_OPERATION = re.compile(
+    r"(?<![\w/])(?:klaviyo\.)?((?:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
+    r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
+)
+_NOT_API_HOSTS = ("status.", "developers.", "www.", "static.", "static-forms.", "help.", "fast.", "connect.", "community.")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What was called.
+
+    Attributes:
+        place: How surely it is Klaviyo's API.
+        method: HTTP method, upper case.
+        path: URL or path as told, or the template of the operation that was named.
+        endpoint: The operation, if it is known.
+    """
+
+    place: Place
+    method: str | None = None
+    path: str | None = None
+    endpoint: Endpoint | None = None
+
+
+def called(it: Read, body: str, speaks: bool) -> Where:
+    """What was called, as far as the record says."""
+    said = it.found.values
+    method = values.word(said.get("method"))
+    where = _place(str(said["url"]), method, speaks) if "url" in said else Where("none")
+    if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):
+        told = _place(found["v"], found.groupdict().get("method") or method, speaks)
+        where = told if where.place == "none" or told.place == "api" else where
+    if where.place in ("api", "path") and where.method is None and (found := text.search("method", body)):
+        where = replace(_place(where.path or "", found["v"], speaks), place=where.place)
+    if where.path is None and speaks and where.place == "none":
+        operation = _operation(it, body)
+        if operation is not None:
+            return Where("none", operation.method, operation.path, operation)
+    return where
+
+
+def _asked(body: str) -> re.Match[str] | None:
+    """The request told of; one that names Klaviyo's API before any other."""
+    if "a.klaviyo.com/" in body:
+        for pattern in text.PATTERNS["request"]:
+            for found in pattern.finditer(body):
+                if "a.klaviyo.com/" in found["v"]:
+                    return found
+    return text.search("request", body)
+
+
+def _place(url: str, method: str | None, speaks: bool) -> Where:
+    verb, _, rest = url.strip().partition(" ")
+    if rest and verb.isalpha() and verb.isupper():
+        method, url = verb, rest
+    method = method.upper() if method else None
+    host = _host(url)
+    known = catalogue().operations(url)
+    if not known and "/" not in url.strip("/") and speaks:
+        named = catalogue().by_operation(url)
+        known = (named,) if named else catalogue().operations(f"/api/{url.strip('/')}") if host is None else ()
+        url = known[0].path if known else url
+        method = method or (named.method if named else None)
+    endpoint = next((each for each in known if each.method == method), known[0] if len(known) == 1 else None)
+    place = _kind_of_place(host, url, bool(known))
+    return Where(place, method, url, endpoint)
+
+
+def _kind_of_place(host: str | None, url: str, known: bool) -> Place:
+    if host is None:
+        return "path" if known else "none" if "/" not in url else "foreign"
+    if host.endswith("klaviyo.com"):
+        path = url.split("klaviyo.com", 1)[1]
+        inside = re.match(r"(?::\d+)?/(?:api|client|oauth)\b", path)
+        return "api" if inside and not host.startswith(_NOT_API_HOSTS) else "none"
+    return "path" if known and (host in ("localhost", "127.0.0.1", "[::1]") or "klaviyo" in host) else "foreign"
+
+
+def _host(url: str) -> str | None:
+    if "//" not in url:
+        return url.split("/", 1)[0].split(":")[0].lower() if url.lower().startswith("a.klaviyo.com") else None
+    try:
+        return (urlsplit(url).hostname or "").lower() or None
+    except ValueError:
+        return None
+
+
+def _operation(it: Read, body: str) -> Endpoint | None:
+    said = it.found.values.get("operation")
+    names = [str(said).removeprefix("klaviyo.")] if said else []
+    names += [found[1] for _, found in zip(range(6), _OPERATION.finditer(body), strict=False)]
+    return next((found for name in names if (found := catalogue().by_operation(name))), None)

@@ -1,0 +1,199 @@
+"""A record's bytes to what it says: envelopes off, then JSON, logfmt or text, whatever it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from klaviyo_nb.logs.formats import table, text, times
+from klaviyo_nb.logs.formats.envelopes import HEAD, opened, partial
+from klaviyo_nb.logs.formats.keys import INNER, Found, walk
+
+_PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
+_LOGFMT_PAIRS = 3
+_HEAD_LENGTH = 48
+_DATE = re.compile(r"""\bdate['"]?\s*(?::|=>|=)\s*['"]?([^'"\n]{10,40})""", re.IGNORECASE)
+_MOST_JSON = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Read:
+    """A record, read.
+
+    Attributes:
+        found: Its values and texts.
+        text: All of its text, envelopes off.
+        body: The text in which more may be searched: of an object its messages, else the text behind its head.
+        head: Groups of the text format, as caught.
+        named: Was it a format with a name?
+        access: Is it a line of a server's access log?
+    """
+
+    found: Found
+    text: str
+    body: str = ""
+    head: dict[str, str] = field(default_factory=dict)
+    named: bool = False
+    access: bool = False
+
+
+def read(raw: bytes, near: datetime) -> Read:
+    """Read a record."""
+    outer, inner = _peel(raw)
+    result = _read_text(inner, near)
+    if outer is not None:
+        result.found.merge(outer)
+        if not result.body:
+            result.body = "\n".join(result.found.texts)
+    return result
+
+
+def load(raw: bytes | str) -> Any:
+    """Parse JSON as loggers write it: with control characters, broken UTF-8, NaN; None if it is none."""
+    if len(raw) > _MOST_JSON:
+        return None
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(raw if isinstance(raw, str) else raw.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").strip("\ufeff\0\r\n \t")
+
+
+def _peel(raw: bytes) -> tuple[Found | None, str]:
+    """Take off what collectors wrapped around the lines and join them again."""
+    if b"\n" not in raw.rstrip() and not opened(raw.lstrip(b"\0\xef\xbb\xbf")):
+        return None, _decoded(raw)
+    outer: Found | None = None
+    pieces: list[str] = []
+    for line in raw.rstrip(b"\r\n").split(b"\n"):
+        context, piece = _peel_line(line)
+        outer = outer or context
+        pieces.append(piece if partial(line) else piece + "\n")
+    return outer, "".join(pieces).strip("\ufeff\0\r\n")
+
+
+def _peel_line(line: bytes) -> tuple[Found | None, str]:
+    line = line.lstrip(b"\0\xef\xbb\xbf")
+    if not opened(line):
+        return None, line.decode("utf-8", "replace").rstrip("\r")
+    if line[:1] == b"{":
+        return _peel_object(line)
+    found = HEAD.match(line)
+    assert found is not None
+    context = Found()
+    for name, value in found.groupdict().items():
+        role = _HEAD_ROLES.get(name)
+        if role and value and value != b"-":
+            context.offer(role, value.decode("utf-8", "replace"), 100, name)
+    rest = line[found.end() :].decode("utf-8", "replace").rstrip("\r")
+    return (context, rest) if not opened(rest_bytes := line[found.end() :]) else _again(context, rest_bytes)
+
+
+_HEAD_ROLES = {
+    "pod": "host", "pod2": "host", "host": "host", "host2": "host", "service": "caller", "service2": "caller",
+    "tag": "caller", "tag2": "caller", "pid": "worker", "pid2": "worker", "cri": "timestamp", "bsd": "timestamp",
+    "iso": "timestamp", "rfc5424": "timestamp",
+}  # fmt: skip
+
+
+def _again(context: Found, line: bytes) -> tuple[Found, str]:
+    """An envelope in an envelope: CRI around docker's JSON, compose around syslog."""
+    inside, rest = _peel_line(line)
+    if inside is not None:
+        inside.merge(context)
+    return inside or context, rest
+
+
+def _peel_object(line: bytes) -> tuple[Found | None, str]:
+    data = load(line.strip(b"\0"))
+    if not isinstance(data, dict):
+        return None, _decoded(line)
+    for key in INNER:
+        value = data.get(key)
+        if isinstance(value, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):  # noqa: PLR2004
+            value = bytes(value).decode("utf-8", "replace")  # journald, of what is not printable
+        if isinstance(value, str):
+            context = Found()
+            walk({name: other for name, other in data.items() if name != key}, context)
+            context.ranks = {name: rank + 100 for name, rank in context.ranks.items()}
+            return context, value.rstrip("\r\n")
+    return None, _decoded(line)
+
+
+def _read_text(inner: str, near: datetime) -> Read:
+    if inner[:1] in ("{", "["):
+        data = load(inner)
+        if isinstance(data, list) and len(data) == 1:
+            data = data[0]
+        if isinstance(data, dict):
+            return _read_object(data, inner)
+    first, _, more = inner.partition("\n")
+    result = Read(Found(), inner, inner)
+    _read_head(result, first, more, near)
+    _read_tail(result)
+    return result
+
+
+def _read_object(data: dict[str, Any], inner: str) -> Read:
+    result = Read(Found(), inner)
+    values = data
+    for key in INNER:  # an envelope that was not told by its first bytes
+        value = data.get(key)
+        if isinstance(value, list) and value and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):  # noqa: PLR2004
+            values = data | {key: bytes(value).decode("utf-8", "replace")}
+    walk(values, result.found)
+    result.named = table.of_object(result.found.names) is not None
+    result.body = "\n".join(result.found.texts)
+    return result
+
+
+def _read_head(result: Read, first: str, more: str, near: datetime) -> None:
+    """What stands before the message: by a format that has a name, else by its looks."""
+    found, limited = result.found, first[: text.MOST]
+    named = table.of_text(limited)
+    if named is not None:
+        each, groups = named
+        result.named, result.access, result.head = True, each.access, groups
+        for name in ("level", "host", "worker", "caller", "method", "url", "status"):
+            found.offer(name, groups.get(name))
+        found.offer("duration", groups.get("duration"), 0, "ms" if groups.get("unit") == "" else groups.get("unit") or "")
+        found.offer("timestamp", times.of(groups.get("time", ""), near))
+        result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
+        return
+    if (moment := times.search(limited[: _HEAD_LENGTH + 40], near)) and moment[1] <= _HEAD_LENGTH:
+        found.offer("timestamp", moment[0])
+    elif dated := _DATE.search(result.text[: text.MOST]):
+        found.offer("timestamp", times.of(dated[1], near), 200)
+    if level := text.search("level", limited[:160]):
+        found.offer("level", level["v"], 50)
+
+
+def _read_tail(result: Read) -> None:
+    """JSON behind the message, or `key=value` pairs among it."""
+    body = result.body
+    brace = body.find("{")
+    if 0 <= brace < text.MOST:
+        end = body.rfind("}")
+        data = load(body[brace : end + 1]) if end > brace else None
+        if isinstance(data, dict):
+            names = result.found.names
+            walk(data, result.found)
+            result.found.names = names
+            result.body = "\n".join([body[:brace], *result.found.texts, body[end + 1 :]])
+            return
+    pairs = _PAIRS.findall(text.ends(body))
+    if len(pairs) >= _LOGFMT_PAIRS:
+        walk({key: value.strip("\"'") for key, value in pairs}, result.found)
+        result.found.names = frozenset()

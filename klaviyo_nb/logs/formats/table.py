@@ -1,0 +1,84 @@
+"""The formats that have a name, from `formats.toml`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+_PARTS = {
+    "{T}": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d:?\d\d)?",
+    "{L}": r"(?i:trace|debug|info|information|notice|warn|warning|err|error|severe|crit|critical|fatal|alert|panic)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Attributes:
+        name: What people call it.
+        spec: Where it is described.
+        pattern: For text, matched at the start of a record's first line.
+        has: For JSON, keys that a record of this format has.
+        access: Is it a server's access log?
+        samples: Text and the fields that must come of it; without fields it is not a call.
+    """
+
+    name: str
+    spec: str
+    pattern: re.Pattern[str] | None
+    has: frozenset[str]
+    access: bool
+    samples: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@cache
+def formats() -> tuple[Format, ...]:
+    """All of them, the more telling first."""
+    data = tomllib.loads(files(__package__).joinpath("formats.toml").read_text("utf-8"))
+    return tuple(map(_format, data["format"]))
+
+
+def of_text(line: str) -> tuple[Format, dict[str, str]] | None:
+    """The format of a line of text, with what its groups caught; a digit at the end of a name is dropped."""
+    for each in _texts():
+        if each.pattern is not None and (found := each.pattern.match(line)):
+            return each, {
+                name.rstrip("23"): text for name, text in found.groupdict().items() if text is not None
+            }
+    return None
+
+
+def of_object(keys: frozenset[str]) -> Format | None:
+    """The format of a JSON object with these outermost keys."""
+    return next((each for each in _objects() if each.has <= keys), None)
+
+
+@cache
+def _texts() -> tuple[Format, ...]:
+    return tuple(each for each in formats() if each.pattern is not None)
+
+
+@cache
+def _objects() -> tuple[Format, ...]:
+    return tuple(sorted((each for each in formats() if each.has), key=lambda each: -len(each.has)))
+
+
+def _format(row: Mapping[str, Any]) -> Format:
+    pattern = row.get("pattern")
+    for part, meaning in _PARTS.items():
+        pattern = pattern and pattern.replace(part, meaning)
+    samples = tuple((sample["text"], sample.get("fields", {})) for sample in row["samples"])
+    return Format(
+        name=row["name"],
+        spec=row["spec"],
+        pattern=re.compile(pattern, re.ASCII | re.DOTALL) if pattern else None,
+        has=frozenset(row.get("has", ())),
+        access=row.get("access", False),
+        samples=samples,
+    )

@@ -1,0 +1,124 @@
+"""Timestamps as logs write them, to microseconds since 1970 UTC.
+
+A time without an offset is taken for UTC. A syslog time carries no year: it gets the one that brings it nearest
+to a given moment, so that lines of December read in January are right.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
+_ZONE = r"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)(?![\w:]))?"
+_NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+#: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
+SHAPES = tuple(
+    re.compile(shape, re.ASCII)
+    for shape in (
+        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, ){_CLOCK}{_ZONE}",
+        rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}})[: ]{_CLOCK}{_ZONE}",
+        rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}(?: (?P<y>\d{{4}})\b)?{_ZONE}",
+        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
+        rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
+        rf"(?P<m>\d\d)/(?P<d>\d\d)/(?P<y>\d{{4}}),? {_CLOCK}{_ZONE}",
+    )
+)
+_EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])", re.ASCII)
+_AMBIGUOUS_WITHOUT_MARK = 60
+_DAY = timedelta(days=1)
+_FIRST, _LAST = 946_684_800, 4_102_444_800  # 2000 and 2100: a number outside is no time of a log line
+
+
+def of(value: Any, near: datetime) -> int | None:
+    """Read a time given as text or number; None if it is none.
+
+    Args:
+        value: ISO 8601 and its relatives, or seconds, milliseconds, microseconds or nanoseconds since 1970.
+        near: For times without a year.
+
+    >>> of("2026-11-23 05:00:00,250", datetime(2026, 11, 23, tzinfo=UTC))
+    1795410000250000
+    >>> of(1795410000250, datetime(2026, 11, 23, tzinfo=UTC))
+    1795410000250000
+    """
+    if isinstance(value, str):
+        return _iso(value) or _epoch_text(value) or (found[0] if (found := search(value, near)) else None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return epoch(value)
+
+
+def search(text: str, near: datetime) -> tuple[int, int, int] | None:
+    """The first time in `text`, with where it begins and ends."""
+    for shape in SHAPES:
+        if (found := shape.search(text)) and (moment := _moment(found, near)) is not None:
+            return moment, found.start(), found.end()
+    if (found := _EPOCH.search(text)) and found.start() < _AMBIGUOUS_WITHOUT_MARK:
+        moment = _epoch_text(found["epoch"])
+        return (moment, found.start(), found.end()) if moment is not None else None
+    return None
+
+
+def epoch(number: float) -> int | None:
+    """Since 1970, in the unit that puts it between 2000 and 2100."""
+    for unit in (1_000_000, 1_000, 1):
+        if _FIRST * 1_000_000 <= number * unit < _LAST * 1_000_000:
+            return int(number * unit) if isinstance(number, int) else round(number * unit)
+    nanoseconds = number / 1000
+    return int(nanoseconds) if _FIRST * 1_000_000 <= nanoseconds < _LAST * 1_000_000 else None
+
+
+def _iso(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)) if len(text) > len("2026-11-23") else None
+
+
+def _epoch_text(text: str) -> int | None:
+    if not text[:1].isdigit():
+        return None
+    try:
+        return epoch(int(text) if text.isascii() and text.isdigit() and len(text) < 20 else float(text))  # noqa: PLR2004
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment(found: re.Match[str], near: datetime) -> int | None:
+    part = found.groupdict()
+    month = int(part["m"]) if part.get("m") else _MONTHS.index(part["mon"].lower()) + 1
+    fraction = int((part.get("f") or "0").ljust(6, "0")[:6])
+    try:
+        moment = datetime(
+            int(part.get("y") or near.year), month, int(part["d"]), int(part["h"]), int(part["mi"]), int(part["s"]),
+            fraction, tzinfo=_zone(part.get("z")),
+        )  # fmt: skip
+        return _micros(moment if part.get("y") else _nearest(moment, near))
+    except ValueError:
+        return None
+
+
+def _zone(text: str | None) -> timezone:
+    if not text or text in ("Z", "UTC", "GMT"):
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    return timezone((-1 if text[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes))
+
+
+def _nearest(moment: datetime, near: datetime) -> datetime:
+    for year in (near.year, near.year - 1, near.year + 1):
+        try:
+            candidate = moment.replace(year=year)
+        except ValueError:  # 29 February of another year
+            continue
+        if abs(candidate - near) < 183 * _DAY:
+            return candidate
+    return moment
+
+
+def _micros(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)

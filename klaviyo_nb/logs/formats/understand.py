@@ -1,0 +1,261 @@
+"""What a record tells of: a call to Klaviyo's API, a webhook that came from it, or only a mention.
+
+A call needs an outcome (a status, no response, or "ok" and "error" beside a named operation) and a tie to
+Klaviyo's API: its URL, a path or an operation of the catalogue, an error body of its making, or Klaviyo's name
+beside the outcome with nobody else in between.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from klaviyo_nb.klaviyo.endpoints import catalogue
+from klaviyo_nb.logs.formats import text, times, values
+from klaviyo_nb.logs.formats.places import Where, called
+from klaviyo_nb.logs.formats.reading import Read, read
+
+Kind = Literal["call", "webhook", "mention", "other"]
+
+#: Others that applications talk to: a status beside their name is theirs.
+_OTHERS = re.compile(
+    r"\b(klaviyo|shopify|stripe|sendgrid|twilio|hubspot|salesforce|mailchimp|mailgun|postmark|braze|iterable|omnisend|"
+    r"attentive|yotpo|gorgias|recharge|bigcommerce|paypal|adyen|avalara|redis|valkey|memcached|postgres\w*|psql|mysql|"
+    r"mariadb|mongo\w*|kafka|rabbitmq|amqp|elastic\w*|opensearch|dynamodb|sqs|sns|s3|gcs|bigquery|snowflake|redshift|"
+    r"database|vault|slack|sentry|datadog|zendesk|github|pagerduty|smtp|facebook|google|tiktok)(?=[\W_]|api|client|$)",
+    re.IGNORECASE,
+)
+_BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
+_OUR_ANSWER = re.compile(r"pointer\W{1,6}\[?/data|request was throttled\. expected available|x-klaviyo-req-id|cf-mitigated|vnd\.api\+json",
+                         re.IGNORECASE)  # fmt: skip
+_WORKED = re.compile(r"\b(?:succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE)
+_NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
+_QUERY = re.compile(r"\?[^\s\"']*|\"https?://[^\"]*\"")
+_EDGE = re.compile(r"<center>cloudflare</center>|cf-ray\W{1,8}-\W|cloudflare.{0,200}text/html|text/html.{0,2000}cloudflare",
+                   re.IGNORECASE | re.DOTALL)  # fmt: skip
+_HOOK_REJECTED = re.compile(
+    r"signature\W+(?:\w+\W+){0,3}(?:invalid|mismatch|fail|reject|missing|wrong)|"
+    r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
+)  # fmt: skip
+_HOOK_ARRIVED = re.compile(r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE)
+_HOOK_OURS = re.compile(r"\b(?:send|sending|sent|create[sd]?|creating|register\w*|subscri\w+|configur\w+|deliver to)\b", re.IGNORECASE)
+_PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
+_EDGE_STATUSES = range(520, 528)
+_SERVED_BY_PROXY = 407
+_FAILS_FROM = 400
+_MESSAGE = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a record tells of.
+
+    Attributes:
+        kind: `other` has nothing to do with Klaviyo.
+        moment: Microseconds since 1970, or None.
+        fields: Columns of the CALLS or WEBHOOKS frame; not yet redacted.
+    """
+
+    kind: Kind
+    moment: int | None
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    status: int | None = None
+    error: str | None = None
+    worked: bool | None = None
+    at: int | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.status is not None or self.error is not None
+
+
+def understand(raw: bytes, near: datetime, about: bool = False) -> Told:
+    """Read a record and say what it tells of.
+
+    Args:
+        raw: Its bytes.
+        near: For times without a year.
+        about: Does the source as a whole speak of Klaviyo?
+    """
+    it = read(raw, near)
+    body = text.ends(it.body)
+    moment = it.found.values.get("timestamp")
+    moment = moment if isinstance(moment, int) and it.head.get("time") else times.of(moment, near)
+    if moment is None:
+        moment = _moment_in(it, near)
+    speaks = about or "klaviyo" in it.text.lower()
+    where = called(it, body, speaks)
+    outcome = _outcome(it, body, where)
+    hook = _webhook(it, body, where, outcome, speaks)
+    if hook is not None:
+        return Told("webhook", moment, hook)
+    if _is_call(it, body, where, outcome, speaks):
+        return Told("call", moment, _fields(it, body, where, outcome))
+    return Told("mention" if speaks else "other", moment, {})
+
+
+def _moment_in(it: Read, near: datetime) -> int | None:
+    found = times.search(it.text[:200], near) if it.text[:1] != "{" else None
+    return found[0] if found and found[1] < 48 else None  # noqa: PLR2004 - later in a line it is no head
+
+
+def _outcome(it: Read, body: str, where: Where) -> _Outcome:
+    said = it.found.values
+    status = values.status(said.get("status"))
+    at = None
+    if status is None and (found := text.search("status", body)):
+        status, at = int(found["v"]), found.start("v")
+    if status is None:
+        status = text.said_status(body) or text.CODES.get(str(said.get("error_code")))
+    worked = values.good(said.get("outcome"))
+    worked = values.good(said.get("status")) if worked is None else worked
+    if status:
+        return _Outcome(status, None, worked, at)
+    error = text.no_response(body) or ("other" if status == 0 else None)
+    if error is None and worked is None and where.path is not None:
+        worked = False if _NOT_WORKED.search(body) else True if _WORKED.search(body) else None
+    return _Outcome(None, error, worked, None)
+
+
+def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> bool:
+    if it.access and where.place != "api":
+        return where.place == "path" and "klaviyo" in _QUERY.sub("", it.text).lower() and outcome.known
+    if where.place == "api":
+        return outcome.known or outcome.worked is not None
+    if where.place == "foreign":
+        return bool(outcome.known and not it.access and _OUR_ANSWER.search(body) and speaks)
+    if where.place == "path" or where.endpoint is not None:
+        return (speaks or bool(_OUR_ANSWER.search(it.text))) and (outcome.known or outcome.worked is not None)
+    if not outcome.known:
+        return speaks and outcome.worked is not None and "operation" in it.found.values
+    if _OUR_ANSWER.search(it.text):
+        return True
+    return speaks and _klaviyo_said(body or it.text, outcome.at)
+
+
+def _klaviyo_said(body: str, at: int | None) -> bool:
+    """Is the outcome Klaviyo's, and not that of somebody else who is named nearer to it?"""
+    named = [(found.start(), found[1].lower()) for found in _OTHERS.finditer(body)]
+    if not any(name != "klaviyo" for _, name in named):
+        return True
+    if at is not None and (by := _BY.match(body[at + 3 : at + 120])) and _OTHERS.match(by[1]):
+        return by[1].lower() == "klaviyo"
+    before = [name for start, name in named if at is None or start < at]
+    return (before[-1] if before else named[0][1]) == "klaviyo"
+
+
+def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> dict[str, Any] | None:
+    """A delivery from Klaviyo to us, if the record tells of one."""
+    low = it.text[: text.MOST].lower()
+    if "webhook" not in low or where.place == "api" or not (speaks or body.lstrip().startswith("[Webhook]")):
+        return None
+    if where.place == "path" and not it.access:
+        return None
+    if it.access and not ("klaviyo" in (where.path or "").partition("?")[0].lower() and "webhook" in (where.path or "").lower()):
+        return None
+    verdict = _delivery(body, outcome)
+    if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not it.access):
+        return None
+    topic = text.search("topic", body)
+    said = it.found.values
+    return {"topic": values.word(said.get("topic")) or (topic["v"] if topic else None), "outcome": verdict,
+            "sent_at": said.get("sent_at")}  # fmt: skip
+
+
+def _delivery(body: str, outcome: _Outcome) -> str | None:
+    if _HOOK_REJECTED.search(body) or outcome.status in (401, 403):
+        return "bad_signature"
+    if outcome.status is not None:
+        return "accepted" if outcome.status < _FAILS_FROM else "failed"
+    if outcome.worked is not None:
+        return "accepted" if outcome.worked else "failed"
+    if outcome.error or _NOT_WORKED.search(body):
+        return "failed"
+    return "accepted" if _HOOK_ARRIVED.search(body) or "klaviyo.webhook." in body else None
+
+
+def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, Any]:
+    """Columns of the CALLS frame."""
+    said, keys = it.found.values, it.found.keys
+    fields: dict[str, Any] = {
+        "host": _machine(said.get("host")),
+        "worker": values.word(said.get("worker")),
+        "caller": values.word(said.get("caller")),
+        "level": values.level(said.get("level")),
+        "method": where.method,
+        "endpoint": catalogue().template(where.method, where.path) if where.path else None,
+        "status_code": outcome.status,
+        "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
+        "duration_s": values.seconds(said.get("duration"), keys.get("duration", "")),
+        "retry_after_s": values.seconds(said.get("retry_after"), "ms" if "ms" in keys.get("retry_after", "") else "s"),
+        "request_id": _request_id(said.get("request_id"), keys.get("request_id", "")),
+        "error_code": said.get("error_code"),
+        "error_pointer": said.get("error_pointer"),
+        "profile_key": values.word(said.get("profile_key")),
+        "event_key": values.word(said.get("event_key")),
+        "attempt": _attempt(said),
+        "revision": values.revision(said.get("revision")),
+        "message": (it.found.texts[0] if it.text[:1] == "{" and it.found.texts else body or it.text)[:_MESSAGE],
+        "parsed": it.named,
+    }
+    plain = outcome.status is not None and outcome.status < _FAILS_FROM and it.text[:1] == "{"
+    if not plain:
+        _search_missing(fields, it.text if it.text[:1] != "{" else body)
+    fields["answered_by"] = _answered_by(it, fields)
+    if fields["profile_key"] is None and (found := _PROFILE.search(where.path or "")):
+        fields["profile_key"] = found[1]
+    return fields
+
+
+def _search_missing(fields: dict[str, Any], whole: str) -> None:
+    """Fill from the text what no key told."""
+    whole = text.ends(whole)
+    for name in ("request_id", "error_code", "error_pointer", "revision", "event_key", "attempt", "retry_after"):
+        column = "retry_after_s" if name == "retry_after" else name
+        if fields[column] is None and (found := text.search(name, whole)):
+            fields[column] = found["v"]
+    for name in ("retry_after_s",):
+        if isinstance(fields[name], str):
+            found = text.search("retry_after", whole)
+            fields[name] = values.seconds(found["v"], "", (found.groupdict().get("u") or "s")) if found else None
+    if isinstance(fields["attempt"], str):
+        fields["attempt"] = int(fields["attempt"])
+    if fields["duration_s"] is None and (took := text.duration(whole)):
+        fields["duration_s"] = values.seconds(took["v"], "", took.groupdict().get("u") or "s")
+
+
+def _machine(value: Any) -> str | None:
+    """A host that wrote the line; Klaviyo's own name in such a key is the one that was called."""
+    name = values.word(value)
+    return None if name is None or name.lower().endswith("klaviyo.com") else name
+
+
+def _request_id(value: Any, key: str) -> str | None:
+    """Klaviyo's id for the call; another's only if it looks like one."""
+    return values.word(value) if "klaviyo" in key else values.uuid(value)
+
+
+def _attempt(said: dict[str, Any]) -> int | None:
+    attempt, retries = values.count(said.get("attempt")), values.count(said.get("retries"))
+    return attempt if attempt is not None else retries + 1 if retries is not None else None
+
+
+def _answered_by(it: Read, fields: dict[str, Any]) -> str | None:
+    """Who gave the answer, where the record shows it."""
+    status = fields["status_code"]
+    if status is None or status < _FAILS_FROM:
+        return None
+    if status == _SERVED_BY_PROXY:
+        return "proxy"
+    low = it.text[: text.MOST].lower()
+    if "cf-mitigated" in low or "just a moment..." in low:
+        return "challenge"
+    if fields["error_code"] or "x-klaviyo-req-id" in low or _OUR_ANSWER.search(low):
+        return "klaviyo"
+    return "edge" if status in _EDGE_STATUSES or _EDGE.search(low) else None

@@ -1,0 +1,112 @@
+"""Values as records write them, to the columns of the CALLS frame."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?([1-5]\d\d)\b")
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m)?", re.I)
+_UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0}
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+_REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
+#: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl, Envoy's gRPC log).
+_IN_SECONDS = frozenset({"requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt"})
+_LONGEST_S = 7 * 86_400.0
+_LEVELS = {
+    "trace": "debug", "debug": "debug", "verbose": "debug", "silly": "debug", "info": "info", "information": "info",
+    "notice": "info", "log": "info", "warn": "warning", "warning": "warning", "error": "error", "err": "error",
+    "severe": "error", "fail": "error", "failure": "error", "crit": "critical", "critical": "critical",
+    "fatal": "critical", "alert": "critical", "emerg": "critical", "emergency": "critical", "panic": "critical",
+    "dpanic": "critical", "i": "info", "w": "warning", "e": "error", "f": "critical", "d": "debug", "n": "info",
+}  # fmt: skip
+_SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
+_GOOD = frozenset(("ok", "success", "succeeded", "successful", "true", "sent", "delivered", "accepted", "completed"))
+_BAD = frozenset(("error", "failed", "failure", "false", "rejected", "refused", "exception"))
+
+
+def status(value: Any) -> int | None:
+    """100 to 599, or 0 where a client writes that for "no response"."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return int(value) if 100 <= value <= 599 or value == 0 else None  # noqa: PLR2004
+    found = _STATUS.match(value) if isinstance(value, str) else None
+    return int(found[1]) if found else None
+
+
+def good(value: Any) -> bool | None:
+    """Did it work, in words?"""
+    word = str(value).strip().lower()
+    return True if word in _GOOD else False if word in _BAD else None
+
+
+def level(value: Any) -> str | None:
+    """`debug`, `info`, `warning`, `error` or `critical`, from a word or from pino's, Monolog's or syslog's number."""
+    text = str(value).strip().lower()
+    if not text.isdecimal():
+        return _LEVELS.get(text)
+    number = int(text[:6])
+    if number < len(_SYSLOG):
+        return _SYSLOG[number]
+    steps = (29, 39, 49, 59) if number <= 60 else (199, 299, 399, 499)  # noqa: PLR2004 - pino, else Monolog
+    return ("debug", "info", "warning", "error", "critical")[sum(number > step for step in steps)]
+
+
+def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
+    """A duration in seconds; the unit stands behind the number, in the key's name, or is told by the size.
+
+    Without any unit: whole numbers are milliseconds, nanoseconds from a million on; fractions under ten seconds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    found = _AMOUNT.match(value) if isinstance(value, str) else None
+    if isinstance(value, str) and not found:
+        return None
+    amount = float(found[1]) if found else float(value)
+    named = unit or (found and found[2]) or _unit_of(key)
+    factor = _UNITS.get(_short(named)) if named else None
+    result = amount * (_guess(amount) if factor is None else factor)
+    return result if 0 <= result <= _LONGEST_S else None
+
+
+def _unit_of(key: str) -> str | None:
+    if key in _IN_SECONDS:
+        return "s"
+    for ending, unit in (("ms", "ms"), ("millis", "ms"), ("milliseconds", "ms"), ("ns", "ns"), ("nanos", "ns"),
+                         ("us", "us"), ("micros", "us"), ("seconds", "s"), ("secs", "s"), ("sec", "s"), ("s", "s")):  # fmt: skip
+        if key.endswith(ending):
+            return unit
+    return None
+
+
+def _short(unit: str) -> str:
+    unit = unit.lower()
+    return "ms" if unit.startswith(("ms", "milli")) else "s" if unit.startswith("s") else unit
+
+
+def _guess(amount: float) -> float:
+    if amount >= 1_000_000:  # noqa: PLR2004 - see `seconds`
+        return 1e-9
+    return 1.0 if amount < 10 and not amount.is_integer() else 1e-3  # noqa: PLR2004
+
+
+def uuid(value: Any) -> str | None:
+    """`value` if it is a UUID."""
+    return value if isinstance(value, str) and _UUID.fullmatch(value) else None
+
+
+def revision(value: Any) -> str | None:
+    """`value` if it is an API revision."""
+    return value if isinstance(value, str) and _REVISION.fullmatch(value) else None
+
+
+def count(value: Any) -> int | None:
+    """A small number, such as an attempt: `2`, `"2"`, `"2/5"`."""
+    head = re.match(r"\s*(\d{1,3})\b", str(value))
+    return int(head[1]) if head and not isinstance(value, bool) else None
+
+
+def word(value: Any, most: int = 200) -> str | None:
+    """A name as text, cut."""
+    return str(value).strip()[:most] or None if isinstance(value, str | int) and not isinstance(value, bool) else None

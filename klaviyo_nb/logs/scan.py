@@ -1,0 +1,259 @@
+"""Find the records that matter in a stream of bytes: fast, complete, in bounded memory.
+
+Blocks are read into one buffer that is used again. Every word of `WORDS` has seven bytes or more, so wherever it
+begins it holds a whole aligned group of four bytes: those groups are looked up in a small table, without regard
+to case, and the few that are found are compared byte by byte. Only lines with a word are looked at; the lines
+that continue them are cut with them.
+
+A range of a file is scanned like a whole one: a record belongs to the range in which its first line begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from klaviyo_nb.logs.formats.envelopes import alone, follows
+
+#: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
+#: without it; `klaviyo` in the lists of byte values that journald writes for text it cannot print.
+WORDS = (b"klaviyo", b"webhook", b"throttled", b"vnd.api+json", b" input.", b"cf-mitigated", b"118,105,121", b"86,73,89")
+BLOCK = 256 * 1024
+#: A record holds lines at most this far before and after the one with the word [lines, bytes].
+MAX_LINES = 80
+REACH = 32 * 1024
+#: What a range must be given of the bytes before and after it, so that records at its borders are whole [bytes].
+CONTEXT = 2 * REACH
+#: A longer line is read in pieces [bytes].
+MAX_LINE = 16 * 1024 * 1024
+
+Read = Callable[[memoryview], int]
+Find = Callable[[bytearray, int, int], "list[int]"]
+_GROUP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A line that matters, with the lines that continue it.
+
+    Attributes:
+        offset: Byte offset of its first line in the stream.
+        line: Lines before it in the scanned range.
+        raw: Its bytes.
+    """
+
+    offset: int
+    line: int
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Seen:
+    """What went through a scan: `lines` that began in the range, `read` bytes, `stopped` before the end."""
+
+    lines: int = 0
+    read: int = 0
+    stopped: bool = False
+
+
+def _table(words: tuple[bytes, ...]) -> tuple[npt.NDArray[np.bool_], dict[int, list[tuple[bytes, int]]]]:
+    table = np.zeros(1 << 16, dtype=np.bool_)
+    groups: dict[int, list[tuple[bytes, int]]] = {}
+    for word in words:
+        for at in range(_GROUP):
+            value = int.from_bytes(bytes(byte | 0x20 for byte in word[at : at + _GROUP]), "little")
+            groups.setdefault(value, []).append((word, at))
+            table[(value * _SPREAD >> 16) & 0xFFFF] = True
+    return table, groups
+
+
+_SPREAD = 0x9E3779B1  # Knuth's multiplicative hash: spreads what little the groups differ in over the table
+_TABLE, _GROUPS = _table(WORDS)
+_KNOWN = np.array(sorted(_GROUPS), dtype=np.uint32)
+_CASE = np.uint32(0x20202020)
+
+
+def find_words(buffer: bytearray, begin: int, end: int) -> list[int]:
+    """Offsets in `buffer[begin:end]` at which one of `WORDS` begins, ascending, in any case of letters.
+
+    The buffer's length is a multiple of four.
+    """
+    first = begin // _GROUP
+    groups = np.frombuffer(buffer, dtype="<u4", count=-(-end // _GROUP) - first, offset=first * _GROUP) | _CASE
+    spread = (groups * np.uint32(_SPREAD)).view("<u2")[1::2]
+    maybe = np.flatnonzero(_TABLE.take(spread))
+    maybe = maybe[np.isin(groups[maybe], _KNOWN)]
+    found = set()
+    for index, group in zip(maybe.tolist(), groups[maybe].tolist(), strict=True):
+        for word, at in _GROUPS[group]:
+            start = (first + index) * _GROUP - at
+            if begin <= start and start + len(word) <= end:
+                if buffer[start : start + len(word)].lower() == word:
+                    found.add(start)
+    return sorted(found)
+
+
+def every_line(buffer: bytearray, begin: int, end: int) -> list[int]:
+    """Instead of `find_words`, where the source as a whole speaks of Klaviyo."""
+    starts, at = [begin], begin
+    while (at := buffer.find(b"\n", at, end) + 1) and at < end:
+        starts.append(at)
+    return starts if end > begin else []
+
+
+class _Buffer:
+    """Part of the stream: `data[:end]`, whose first byte is the stream's byte `base`.
+
+    Attributes:
+        begin: Where the first line begins whose beginning is known.
+        looked: Up to where words were searched and lines were counted; a line begins there.
+        lines: Lines that begin in the range, as far as `looked`.
+    """
+
+    def __init__(self, base: int, start: int, stop: int | None) -> None:
+        self.data = bytearray(CONTEXT + 2 * BLOCK)
+        self.base, self.start, self.stop = base, start, stop
+        self.end = self.begin = self.looked = 0
+        self.lines = int(start == 0)
+
+    def fill(self, read: Read) -> int:
+        """Read on; keep what may still be needed, grow for a long line."""
+        if self.end + BLOCK > len(self.data):
+            keep = max(0, self.looked - CONTEXT)
+            left = self.end - keep
+            fits = left + BLOCK <= len(self.data)
+            room = self.data if fits else bytearray(2 * len(self.data))
+            room[:left] = self.data[keep : self.end]
+            self.data, self.base, self.end = room, self.base + keep, left
+            self.looked, self.begin = self.looked - keep, max(0, self.begin - keep)
+        got = read(memoryview(self.data)[self.end : self.end + BLOCK])
+        self.end += got
+        return got
+
+    def align(self) -> bool:
+        """Drop the end of a line that began before the buffer; False while that end was not read."""
+        found = self.data.find(b"\n", self.looked, self.end)
+        self.looked = self.begin = found + 1 or self.end
+        if found >= 0 and self.start - 1 <= self.base + found < self.last_break:
+            self.lines += 1
+        return found >= 0
+
+    @property
+    def last_break(self) -> float:
+        """Line breaks from here on (offset in the stream) begin no line of the range."""
+        return float("inf") if self.stop is None else self.stop - 1
+
+    def whole(self) -> int:
+        """Where the last whole line ends; the end of the buffer if the line is too long to wait for."""
+        found = self.data.rfind(b"\n", self.looked, self.end) + 1
+        return found or (self.end if self.end - self.looked >= MAX_LINE else self.looked)
+
+    def advance(self, until: int) -> None:
+        """Count the lines up to `until`."""
+        begin = max(self.looked, self.start - 1 - self.base)
+        end = int(min(until, self.last_break - self.base))
+        self.looked = max(self.looked, until)
+        if end > begin:
+            self.lines += self.breaks(begin, end)
+
+    def breaks(self, begin: int, end: int) -> int:
+        """Line breaks in `data[begin:end]`."""
+        part = np.frombuffer(self.data, dtype=np.uint8, count=end - begin, offset=begin)
+        return int(np.count_nonzero(part == ord("\n")))
+
+    def line_start(self, at: int) -> int:
+        """Where the line that holds `at` begins."""
+        return self.data.rfind(b"\n", self.begin, at) + 1 or self.begin
+
+    def line_end(self, at: int, limit: int) -> int:
+        """Just behind the line break that ends the line holding `at`, at most `limit`."""
+        return self.data.find(b"\n", at, limit) + 1 or limit
+
+    def record(self, hit: int, limit: int) -> tuple[int, int]:
+        """Begin and end of the record around a hit; it may end at `limit` only for want of more bytes."""
+        begin, end = self.line_start(hit), self.line_end(hit, limit)
+        line = bytes(self.data[begin:end])
+        if alone(line):
+            return begin, end
+        return self._back(begin, line), self._ahead(end, line, limit)
+
+    def _back(self, begin: int, line: bytes) -> int:
+        first, lines = begin, 1
+        while first > self.begin and lines < MAX_LINES:
+            before = self.line_start(first - 1)
+            text = bytes(self.data[before:first])
+            if begin - before > REACH or not follows(text, line):
+                break
+            first, line, lines = before, text, lines + 1
+        while first < begin and self.data[first : first + 1].isspace() and not line.strip():
+            first = self.line_end(first, begin)
+            line = bytes(self.data[first : self.line_end(first, begin)])
+        return first
+
+    def _ahead(self, end: int, line: bytes, limit: int) -> int:
+        begin, lines = end, 1
+        while end < limit and lines < MAX_LINES:
+            after = self.line_end(end, limit)
+            text = bytes(self.data[end:after])
+            if after - begin > REACH or not follows(line, text):
+                break
+            end, line, lines = after, text, lines + 1
+        return end
+
+
+def scan(
+    read: Read,
+    seen: Seen,
+    *,
+    at: int = 0,
+    start: int = 0,
+    stop: int | None = None,
+    find: Find = find_words,
+    halt: Callable[[], bool] = bool,
+) -> Iterator[Record]:
+    """The records that hold one of `WORDS` and begin in `[start, stop)`.
+
+    Args:
+        read: Fills a part of the memory it is given and says how many bytes; 0 at the end.
+        seen: Filled while scanning.
+        at: Offset of the first byte that `read` gives: `start` less `CONTEXT`, at least 0.
+        start: First byte of the range.
+        stop: End of the range; None: the end of the stream. `read` goes on behind it.
+        find: `find_words`, or `every_line`.
+        halt: Asked once per block; True ends the scan.
+    """
+    buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
+    free = 0  # the stream's offset up to which records were cut
+    while got and not seen.stopped and buffer.base + buffer.looked < buffer.last_break + 1 + CONTEXT:
+        got = buffer.fill(read)
+        seen.read += got
+        aligned = aligned or buffer.align()
+        limit = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
+        looked = limit
+        for hit in find(buffer.data, buffer.looked, limit):
+            if buffer.base + hit < free:
+                continue
+            first, last = buffer.record(hit, limit)
+            if last == limit and got:  # it may go on in what was not read yet
+                looked = buffer.line_start(hit)
+                break
+            first = max(first, free - buffer.base)
+            offset, free = buffer.base + first, buffer.base + last
+            if start <= offset <= buffer.last_break:
+                yield Record(offset, _line(buffer, first), bytes(buffer.data[first:last]))
+        buffer.advance(looked)
+        seen.stopped = bool(got) and halt()
+    ends_open = buffer.end == 0 or buffer.data[buffer.end - 1] == ord("\n")
+    seen.lines = buffer.lines - (stop is None and not seen.stopped and ends_open)
+
+
+def _line(buffer: _Buffer, first: int) -> int:
+    """Lines of the range before the one that begins at `first`."""
+    if first >= buffer.looked:
+        buffer.advance(first)
+        return buffer.lines - 1
+    return buffer.lines - 1 - buffer.breaks(first, buffer.looked)
