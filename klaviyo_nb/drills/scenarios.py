@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.verdict import Cause, Severity
@@ -162,7 +162,7 @@ _ALL = (
     Scenario(
         "rate_limited", "a job that ignores 429 spends the account's quota", "rate_limited", "P2",
         callers=(
-            Caller("segment-export", ("worker-2",), "worker", 21.0, _EXPORT, since_min=23.0, retries=False),
+            Caller("segment-export", ("worker-2",), "worker", 21.0, _EXPORT, since_min=18.0, retries=False),
         ),
         live=Live({"get_profiles": "throttled", "bulk_import_profiles": "throttled"}),
     ),
@@ -234,9 +234,3 @@ _ALL = (
 
 #: Name → scenario, the default first.
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _ALL})
-DEFAULT = "rate_limited"
-
-
-def as_rows() -> list[dict[str, Any]]:
-    """Name and title of each, for a list."""
-    return [{"scenario": scenario.name, "title": scenario.title} for scenario in _ALL]

@@ -206,7 +206,7 @@ class _Traffic:
         duration = way.seconds or self.rng.lognormvariate(-1.75, 0.4)
         at = started + duration
         if at < self.end:  # else it is still under way, and nobody has logged it yet
-            request_id = _uuid(self.rng) if way.has_request_id else None
+            request_id = uuid(self.rng) if way.has_request_id else None
             remaining = left if way.has_limits else None
             yield Call(at, duration, *about, name, attempt, request_id, wait, remaining, noise)
         if way.status in RETRIED and about.caller.retries and attempt < ATTEMPTS:
@@ -256,14 +256,15 @@ def _path(operation: str, rng: random.Random) -> str:
 
 
 def _address(rng: random.Random) -> str:
-    return f"{_FIRST_NAMES[int(rng.random() * 10)]}.{int(rng.random() * 4000)}@shop.example"
+    return f"{_FIRST_NAMES[int(rng.random() * 10)]}.{int(rng.random() * 4000)}@example.com"
 
 
 def _event_id(operation: str, rng: random.Random) -> str | None:
     return f"order-{int(rng.random() * 1e8):08d}" if operation == "create_event" else None
 
 
-def _uuid(rng: random.Random) -> str:
+def uuid(rng: random.Random) -> str:
+    """A request id."""
     digits = f"{rng.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
@@ -271,7 +272,7 @@ def _uuid(rng: random.Random) -> str:
 def _deliveries(scenario: Scenario, rng: random.Random, start: float, end: float) -> Iterator[Delivery]:
     until, moment = end - scenario.webhooks_until_min * 60, start
     while (moment := moment + rng.expovariate(_WEBHOOKS_PER_S)) < until:
-        yield Delivery(moment, rng.choice(("web-1", "web-2")), rng.choice(_TOPICS), _uuid(rng))
+        yield Delivery(moment, rng.choice(("web-1", "web-2")), rng.choice(_TOPICS), uuid(rng))
 
 
 def _truth(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
+#: JSON without blanks.
+compact = json.JSONEncoder(separators=(",", ":")).encode
 #: Statuses that Klaviyo's own clients try again.
 RETRIED = frozenset({429, 503, 504, 524})
 _REASONS = {520: "Web server is returning an unknown error", 525: "SSL handshake failed"}
@@ -28,6 +30,8 @@ _TITLES = {
     "throttled": "Request was throttled.",
     "error": "A server error occurred.",
 }
+#: Id of the made-up account: the public key.
+ACCOUNT = "Xy7kQz"
 _LIMITS_PAGE = "https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling#rate-limits"
 
 
@@ -134,7 +138,30 @@ def body(way: Way, request_id: str, retry_after_s: int | None = None, **changes:
         "links": {"type": _LIMITS_PAGE} if way.status == 429 else {},
         "meta": {},
     }
-    return json.dumps({"errors": [error | changes]}, separators=(",", ":"))
+    return compact({"errors": [error | changes]})
+
+
+def headers(way: Way, request_id: str | None, retry_after_s: int | None = None) -> dict[str, str]:
+    """The answer's headers, but for those that depend on the endpoint."""
+    if way.by == "portal":
+        return {"Content-Type": "text/html"}
+    html = way.by in ("edge", "challenge")
+    found = {
+        "Server": "cloudflare",
+        "Content-Type": "text/html; charset=UTF-8" if html else "application/vnd.api+json",
+        "Cf-Ray": "-" if way.status == 400 and html else "9f35d1268c4d0296-WAW",
+    }
+    if way.by == "challenge":
+        found["Cf-Mitigated"] = "challenge"
+    if way.status == 401:
+        found["Www-Authenticate"] = "Bearer, Klaviyo-API-Key"
+    elif way.by == "klaviyo":
+        found["Cid"] = ACCOUNT
+    if request_id:
+        found["X-Klaviyo-Req-Id"] = request_id
+    if retry_after_s is not None:
+        found["Retry-After"] = str(retry_after_s)
+    return found
 
 
 def _html(way: Way) -> str:
@@ -176,7 +203,7 @@ class Quota:
             if count >= limit:
                 return max(1, math.ceil((number + 1) * length - moment)), 0
             counts[length] = (number, count + 1)
-        for length, count in counts.items():
-            self._spent[operation, length] = count
+        for length, spent in counts.items():
+            self._spent[operation, length] = spent
         shortest = next(iter(limits))
         return None, limits[shortest] - counts[shortest][1]

@@ -1,0 +1,162 @@
+"""What the pretend application logs: pino JSON on the web hosts, text with SDK tracebacks on the workers.
+
+Between the calls stand lines that have nothing to do with Klaviyo, some that name it without being a call,
+and one that leaks the key.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from klaviyo_nb.drills.traffic import Call, Delivery, World, endpoint_of, status_of, way_of
+from klaviyo_nb.drills.ways import body, compact, headers
+
+HOST = "https://a.klaviyo.com"
+_OTHER_EVERY_S = 4.0
+_WEB_OTHERS = ("request completed", "cart updated", "cache miss", "klaviyo list cache refreshed from disk")
+_WORKER_OTHERS = (
+    "scheduler: job thumbnails finished in 0.8s",
+    "scheduler: next run of klaviyo profile-sync planned",
+    "db.pool: 7 of 20 connections in use",
+)
+#: Why no response came → how axios names it, code and message.
+_AXIOS = {
+    "timeout": ("ECONNABORTED", "timeout of 30000ms exceeded"),
+    "reset": ("ECONNRESET", "read ECONNRESET"),
+    "refused": ("ECONNREFUSED", "connect ECONNREFUSED 192.0.2.10:443"),
+}
+_POOL = "HTTPSConnectionPool(host='a.klaviyo.com', port=443)"
+#: Why no response came → how urllib3 names it.
+_URLLIB3 = {
+    "timeout": f"urllib3.exceptions.ReadTimeoutError: {_POOL}: Read timed out. (read timeout=30)",
+    "reset": "urllib3.exceptions.ProtocolError: ('Connection aborted.', "
+    "ConnectionResetError(104, 'Connection reset by peer'))",
+    "refused": f"urllib3.exceptions.MaxRetryError: {_POOL}: Max retries exceeded with url: /api "
+    "(Caused by NewConnectionError('Failed to establish a new connection: [Errno 111] Connection refused'))",
+}
+_EXCEPTIONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound"}
+_LIBRARY = "/srv/app/.venv/lib/python3.12/site-packages/openapi_client/exceptions.py"
+
+
+def logs(world: World) -> dict[str, str]:
+    """File name → text, for each log of the application."""
+    rng = random.Random(f"lines/{world.seed}")  # noqa: S311 - made-up lines
+    web = [(call.at, _pino(call)) for call in world.calls if call.caller.log == "web"]
+    web += [(delivery.at, _pino_webhook(delivery)) for delivery in world.deliveries]
+    web += [(at, _pino_other(at, rng)) for at in _moments(world, rng)]
+    worker = [(call.at, _text(call)) for call in world.calls if call.caller.log == "worker"]
+    worker += [
+        (at, _text_line(at, "INFO", "worker-1", rng.choice(_WORKER_OTHERS))) for at in _moments(world, rng)
+    ]
+    first = world.window.start.timestamp() - 600
+    leak = f"klaviyo_api: client ready, headers={{'Authorization': 'Klaviyo-API-Key {world.key}'}}"
+    worker.append((first, _text_line(first, "DEBUG", "worker-1", leak)))
+    return {f"{name}.log": _joined(rows) for name, rows in (("web", web), ("worker", worker))}
+
+
+def _joined(rows: list[tuple[float, str]]) -> str:
+    return "".join(f"{text}\n" for _, text in sorted(rows))
+
+
+def _moments(world: World, rng: random.Random) -> Iterator[float]:
+    moment, end = world.window.start.timestamp() - 600, world.window.end.timestamp()
+    while (moment := moment + rng.expovariate(1 / _OTHER_EVERY_S)) < end:
+        yield moment
+
+
+def _pino(call: Call) -> str:
+    way, status = way_of(call), status_of(call)
+    failed = call.way != "ok"
+    line: dict[str, object] = {
+        "level": 50 if failed else 30,
+        "time": int(call.at * 1000),
+        "pid": 17,
+        "hostname": call.host,
+        "name": call.caller.name,
+        "msg": f"klaviyo.{call.operation}",
+        "method": endpoint_of(call.operation).method,
+        "url": HOST + call.path,
+        "statusCode": status,
+        "durationMs": round(call.duration_s * 1000),
+        "attempt": call.attempt,
+        "requestId": call.request_id,
+        "profile": call.profile,
+        "uniqueId": call.unique_id,
+    }
+    if failed and way.error:
+        code, message = _AXIOS[way.error]
+        line["err"] = {"type": "AxiosError", "code": code, "message": message}
+    elif failed:
+        text = body(way, call.request_id or "", call.retry_after_s)
+        line["err"] = {
+            "type": "AxiosError",
+            "message": f"Request failed with status code {status}",
+            "response": {
+                "headers": {name.lower(): value for name, value in _headers(call).items()},
+                "data": json.loads(text) if way.by == "klaviyo" else text,
+            },
+        }
+    return compact({name: value for name, value in line.items() if value is not None})
+
+
+def _pino_webhook(delivery: Delivery) -> str:
+    return compact(
+        {
+            "level": 30,
+            "time": int(delivery.at * 1000),
+            "pid": 17,
+            "hostname": delivery.host,
+            "name": "webhooks",
+            "msg": f"klaviyo.webhook.{delivery.topic}",
+            "topic": delivery.topic,
+            "eventId": delivery.event,
+            "durationMs": 4,
+        }
+    )
+
+
+def _pino_other(at: float, rng: random.Random) -> str:
+    line = {"level": 30, "time": int(at * 1000), "pid": 17, "hostname": rng.choice(("web-1", "web-2"))}
+    return compact(line | {"name": "shop", "msg": rng.choice(_WEB_OTHERS)})
+
+
+def _text(call: Call) -> str:
+    way, status = way_of(call), status_of(call)
+    target = f"{endpoint_of(call.operation).method} {HOST}{call.path}"
+    if call.way == "ok":
+        said = f"{target} -> {status} in {call.duration_s:.3f}s (request {call.request_id})"
+        return _text_line(call.at, "INFO", call.host, f"{call.caller.name}: {said}")
+    said = f"{target} failed after {call.duration_s:.3f}s (attempt {call.attempt})"
+    first = _text_line(call.at, "ERROR", call.host, f"{call.caller.name}: {said}")
+    module = call.caller.name.replace("-", "_")
+    trace = (
+        f'Traceback (most recent call last):\n  File "/srv/app/jobs/{module}.py", line 88, in run\n'
+        f"    client.{call.operation}(payload)\n"
+    )
+    if way.error:
+        return f"{first}\n{trace}{_URLLIB3[way.error]}"
+    name = _EXCEPTIONS.get(status or 0, "Service" if (status or 0) >= 500 else "Api") + "Exception"
+    return (
+        f'{first}\n{trace}  File "{_LIBRARY}", line 157, in from_response\n'
+        f"    raise {name}(http_resp=http_resp, body=body, data=data)\n"
+        f"openapi_client.exceptions.{name}: ({status})\nReason: {way.reason}\n"
+        f"HTTP response headers: HTTPHeaderDict({_headers(call)})\n"
+        f"HTTP response body: {body(way, call.request_id or '', call.retry_after_s)}\n"
+    )
+
+
+def _text_line(at: float, level: str, host: str, message: str) -> str:
+    return f"{_second(int(at))},{int(at * 1000) % 1000:03d} {level} [{host}] {message}"
+
+
+def _headers(call: Call) -> dict[str, str]:
+    return headers(way_of(call), call.request_id, call.retry_after_s)
+
+
+@lru_cache(maxsize=16)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
