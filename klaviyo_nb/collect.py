@@ -157,7 +157,7 @@ def load(folder: Path) -> Evidence:
         )
     try:
         fields = header_fields(json.loads(header.read_text("utf-8")))
-        frames = {
+        frames: dict[str, Any] = {
             name: schema.from_csv(path.read_text("utf-8"))
             for name, schema in _schemas().items()
             if (path := folder / f"{name}.csv").is_file()
@@ -183,7 +183,8 @@ async def _history(
     deadline = time.monotonic() + limit if limit else None
     await asyncio.to_thread(_schemas)  # imports pandas while the probes wait for answers
     logs = asyncio.to_thread(_read_logs, settings, window, redactor, deadline, progress)
-    return await asyncio.gather(logs, _ask_metrics(settings, window, limit, progress))
+    read, fetched = await asyncio.gather(logs, _ask_metrics(settings, window, limit, progress))
+    return read, fetched
 
 
 def _read_logs(

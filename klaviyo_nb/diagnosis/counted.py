@@ -258,7 +258,7 @@ def _describe(fields: dict[str, Any], counted: Tally, limits: Thresholds) -> Non
     known = kinds.drop("unknown", errors="ignore")
     fields["failures"] = {str(kind): int(count) for kind, count in kinds.items()}
     by_status = failed.groupby("status_code")["calls"].sum().round().astype(int)
-    fields["status_codes"] = {int(status): int(count) for status, count in by_status.items()}
+    fields["status_codes"] = {int(str(status)): int(count) for status, count in by_status.items()}
     if not known.empty and known.iloc[0] >= kinds.iloc[0]:
         fields["failure"] = known.index[0]
         rest = known.iloc[1:]

@@ -99,7 +99,8 @@ def page_facts(page: Mapping[str, Any] | None, endpoints: Iterable[str]) -> dict
     if page is None:
         return {}
     used = list(endpoints)
-    ours, others = [], []
+    ours: list[str] = []
+    others: list[str] = []
     for post in [*page.get("incidents", ()), *page.get("maintenances", ())]:
         components = [component.get("name", "") for component in post.get("components") or ()]
         name = str(post.get("name", ""))

@@ -49,7 +49,7 @@ def from_table(table: Mapping[str, Any]) -> Thresholds:
     Raises:
         UsageError: A name is not known, or a value is not a positive number.
     """
-    known = {field.name: type(field.default) for field in fields(Thresholds)}
+    known: dict[str, type] = {field.name: type(field.default) for field in fields(Thresholds)}
     for name, value in table.items():
         where = f"klaviyo-nb.toml: thresholds.{name}"
         if name not in known:

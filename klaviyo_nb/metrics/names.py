@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.settings import FILE_NAME
 from klaviyo_nb.window import parse_duration
 
 #: What a series can be, as in the METRICS frame.
@@ -140,7 +139,7 @@ def _selector(key: str, value: Any) -> str:
 
 
 def _interval(key: str, value: Any) -> int:
-    seconds = parse_duration(str(value), f"{FILE_NAME}: metrics.{key}").total_seconds()
+    seconds = parse_duration(str(value), f"klaviyo-nb.toml: metrics.{key}").total_seconds()
     if seconds < 1 or seconds % 1:
         raise _wrong(key, f"{value!r} is not a whole number of seconds", f'{key} = "15s"')
     return int(seconds)
@@ -150,4 +149,4 @@ _READERS = {"labels": _labels, "succeeded": _pattern, "selector": _selector}
 
 
 def _wrong(key: str, what: str, hint: str) -> UsageError:
-    return UsageError(f"{FILE_NAME}: metrics.{key}", what, hint)
+    return UsageError(f"klaviyo-nb.toml: metrics.{key}", what, hint)

@@ -122,7 +122,10 @@ class Case:
         calls, throttled = self.evidence.calls, self.failing_calls()
         if calls is None or throttled is None or throttled.empty:
             return None
-        method, path = throttled.groupby(["method", "endpoint"]).size().idxmax()  # type: ignore[misc]
+        groups: Any = throttled.groupby(["method", "endpoint"]).size()
+        if groups.empty:
+            return None
+        method, path = groups.idxmax()
         endpoint = catalogue().match(method, path)
         if endpoint is None:
             return None
