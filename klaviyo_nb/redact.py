@@ -79,9 +79,10 @@ def _mail_domain(value: str) -> bool:
 
 
 # Another quote than a plain ": inside JSON, inside CSV, of Python, escaped once or more.
-_ODD_QUOTE = r"""\\+["']|'|\\*"{2}"""
+_ODD_QUOTE = r"""\\+["']|'|(?<!\\)"{2}"""
 _NO_VALUE = r"(?!\[redacted:|\$[A-Za-z_{(]|[‹…])"
-_BARE = _NO_VALUE + r"""(?!(?:null|true|false|none)\b)[^\s"'\\,;&<>\[\](){}*][^\s"'\\,;&<>\[\](){}]*"""
+_NO_VALUE_BARE = _NO_VALUE + r"(?!(?:null|true|false|none)\b)"
+_BARE = _NO_VALUE_BARE + r"""[^\s"'\\,;&<>\[\](){}*][^\s"'\\,;&<>\[\](){}]*"""
 # A colon in a sentence: a word follows, and another.
 _NOT_PROSE = r"(?! +[A-Za-z']{1,12}[.,;:!?]? +[A-Za-z])"
 
@@ -97,7 +98,7 @@ def _assigned(key: str, *, before: str = "", bare: str = _BARE, colon: str = ":"
     equals = rf"[ \t]*(?:=>|=|%3d|{colon})[ \t]*"
     return (
         rf'(?:{key})"{equals}"{before}(?P<value>{_NO_VALUE}(?:[^"\\\n]|\\.)+)',
-        rf'(?:{key})(?P<q>{_ODD_QUOTE}){equals}(?P=q){before}(?P<value>{_NO_VALUE}(?:(?!(?P=q))(?:[^"\\\n]|\\[^"\n]))+)',
+        rf'(?:{key})(?P<q>{_ODD_QUOTE}|\\+"{{2}}){equals}(?P=q){before}(?P<value>{_NO_VALUE}(?:(?!(?P=q))(?:[^"\\\n]|\\++[^"\n]))+)',
         rf"""(?:{key}){equals}(?P<q>"|{_ODD_QUOTE}){before}(?P<value>{_NO_VALUE}(?![\s,}}\]:])(?:(?!(?P=q))[^"\\\n])+)""",
         rf'(?:{key})(?P<key_quote>{_ODD_QUOTE}|"|){equals}{before}(?P<value>{bare})',
     )
@@ -111,11 +112,12 @@ _PHONE_NAMES = r"(?:phone|mobile)(?:[_ -]?(?:number|num|no))?"
 _SCHEME = r"(?:(?:klaviyo-api-key|bearer|basic|token|apikey)(?:[ \t]+|%20|\+))?+"
 # Where a word may begin: not inside another, and not on the letter of an escape such as \n or %22.
 _START = (
-    r"(?:(?<=\\[^u])|(?<=\\u[0-9a-f]{4})|(?<=\\u)(?![0-9a-f]{4})|(?<=%[0-9a-f]{2})|(?<=%)(?![0-9a-f]{2})"
+    r"(?:(?<=\\[^u\\])|(?<=\\u[0-9a-f]{4})|(?<=\\u)(?![0-9a-f]{4})|(?<=%[0-9a-f]{2})|(?<=%)(?![0-9a-f]{2})"
     r"|(?<![\w.+%\\-]))"
 )
 _AT = r"(?:@|%(?:25)*40|\\u0040)"
-_LOCAL = r"(?:[\w.+-]|%(?:25)*(?:2[bde]|5f|c3%(?:25)*[0-9a-f]{2}))"
+_LETTER = r"\\+u(?:00[c-f][0-9a-f]|0[1-9a-f][0-9a-f]{2}|[3-9a-d][0-9a-f]{3})"  # beyond ASCII, in JSON
+_LOCAL = rf"(?:[\w.+-]|%(?:25)*(?:2[bde]|5f|c3%(?:25)*[0-9a-f]{{2}})|{_LETTER})"
 _DOMAIN = r"(?:[\w-]+\.)+[^\W\d_][\w-]*[^\W_]"
 
 _BREAK = r"(?:\s|\\[nrt])"
@@ -169,7 +171,7 @@ RULES: tuple[Rule, ...] = (
         "url-credentials",
         "secret",
         ("://",),
-        (r"""://(?P<value>[^\s/?#@,:"'\\<>]*:[^\s/?#@,"'\\<>]+)(?=@)""",),
+        (r"""://(?P<value>(?!\[redacted:)[^\s/?#@,:"'\\<>]*:[^\s/?#@,"'\\<>]+)(?=@)""",),
         matches=("redis://app:s3cret@cache.example:6379/0",),
         spares=("https://a.klaviyo.com:443/api/profiles", "https://status.klaviyo.com/api/v2"),
     ),
@@ -213,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         "cookie",
         "secret",
         ("cookie",),
-        _assigned("cookie", bare=_NO_VALUE + r"""[^\s"'\\,\[][^"'\\,\n\r]*"""),
+        _assigned("cookie", bare=_NO_VALUE_BARE + r"""[^\s"'\\,{}\[\]][^"'\\,\n\r{}\[\]]*"""),
         matches=("Set-Cookie: __cf_bm=abc.123; path=/; HttpOnly", "{'set-cookie': '__cf_bm=abc; path=/'}"),
         spares=("Vary: Cookie, Accept-Encoding",),
     ),
@@ -394,13 +396,13 @@ class Redactor:
         return match[0][:start] + token + "\n" * value.count("\n") + match[0][end:]
 
     def _pseudonym(self, name: str, value: str) -> str:
-        digest = hmac.digest(self._key, f"{name}\0{_plain_form(name, value)}".encode(), "sha256")
-        return f"{name}-{digest.hex()[:8]}"
+        plain = f"{name}\0{_plain_form(name, value)}".encode("utf-8", "surrogatepass")
+        return f"{name}-{hmac.digest(self._key, plain, 'sha256').hex()[:8]}"
 
 
 def _plain_form(name: str, value: str) -> str:
     """One spelling for all ways to write the same address or number."""
-    value = value.replace("\\u0040", "@").replace("\\u002b", "+").replace("\\u002B", "+")
+    value = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), value)
     for _ in range(3):
         value = unquote(value)
     if name == "phone":

@@ -1,0 +1,239 @@
+"""Redaction and harmless text."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import pickle
+import random
+import re
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from klaviyo_nb.redact import RULES, Redactor, Rule, harmless
+
+KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
+PASSWORD = 'p@ss w"ord&1'
+
+#: Pieces that rules look at, so that made-up text is likely to touch several.
+PIECES = st.sampled_from(
+    [sample for rule in RULES for sample in (*rule.matches, *rule.spares)]
+    + [
+        "@",
+        "%40",
+        "\\u0040",
+        "\\n",
+        "\\",
+        '"',
+        "'",
+        '""',
+        '\\"',
+        ",",
+        ":",
+        "=",
+        " ",
+        "\n",
+        "{",
+        "}",
+        "[",
+        "]",
+    ]
+    + ["Authorization", "Bearer ", "Basic ", "password", "token", "secret:", "api_key=", "Cookie: ", "phone"]
+    + ["a.b", "x.io", "@x.io", "+1", "555-0100", "415-", "[redacted:secret]", "email-3f2a9c1b", "é", "漢"]
+)
+HOSTILE = st.lists(st.one_of(PIECES, st.text(max_size=6)), max_size=14).map("".join)
+
+
+def redactor() -> Redactor:
+    return Redactor(b"a key", (KEY, PASSWORD))
+
+
+@pytest.mark.parametrize(
+    ("rule", "sample"),
+    [(rule, sample) for rule in RULES for sample in rule.matches],
+    ids=lambda v: str(v)[:40],
+)
+def test_every_rule_takes_out_its_samples(rule: Rule, sample: str) -> None:
+    redact = redactor()
+    after = redact.text(f"first line\n{sample}\nlast line")
+    assert sample not in after
+    assert after.startswith("first line\n")
+    assert after.endswith("\nlast line")
+    assert rule.name in after
+    assert redact.counts[rule.name] == 1
+
+
+@pytest.mark.parametrize("sample", [sample for rule in RULES for sample in rule.spares])
+def test_look_alikes_are_left_alone(sample: str) -> None:
+    assert redactor().text(sample) == sample
+
+
+@given(HOSTILE)
+def test_redacting_twice_changes_nothing_and_keeps_the_number_of_lines(text: str) -> None:
+    once = redactor().text(text)
+    assert redactor().text(once) == once
+    assert once.count("\n") == text.count("\n")
+
+
+KEYS = st.one_of(
+    st.sampled_from(
+        ["phone", "phone_number", "password", "authorization", "email", "token", "Set-Cookie", "x"]
+    ),
+    HOSTILE,
+)
+VALUES = st.recursive(
+    st.one_of(HOSTILE, st.integers(), st.booleans(), st.none(), st.just(4155550100)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 2]))
+def test_json_stays_json(value: object, ascii_only: bool, indent: int | None) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    after = json.loads(redactor().text(text))
+    assert type(after) is type(value) or isinstance(after, str)
+    nested = json.dumps({"message": text})
+    json.loads(json.loads(redactor().text(nested))["message"])
+
+
+@given(st.lists(st.lists(HOSTILE, min_size=3, max_size=3), max_size=4))
+def test_csv_keeps_its_rows_and_columns(rows: list[list[str]]) -> None:
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    read = list(csv.reader(io.StringIO(redactor().text(out.getvalue()), newline="")))
+    assert [len(row) for row in read] == [len(row) for row in rows]
+
+
+ENCODINGS = {
+    "raw": str,
+    "url": lambda text: quote(text, safe=""),
+    "lower url": lambda text: re.sub("%..", lambda hit: hit[0].lower(), quote(text, safe="")),
+    "json": lambda text: json.dumps(text),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 after 1": lambda text: base64.b64encode(b"u" + text.encode() + b"tail").decode(),
+    "base64 after 2": lambda text: base64.b64encode(b"u:" + text.encode() + b"t").decode(),
+    "base64 url": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize(
+    "secret", [KEY, PASSWORD, "7h0rt!zz", "with\nnewline in it", "schlüssel-ohne-muster"]
+)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_configured_secret_is_found_however_it_is_written(secret: str, encoding: str) -> None:
+    written = ENCODINGS[encoding](secret)
+    after = Redactor(b"k", (secret,)).text(f"<{written}>")
+    core = written.strip('"=')[3:-2]
+    assert core not in after
+    assert "[redacted:" in after
+    assert after.count("\n") == written.count("\n")
+
+
+def test_a_key_with_a_stray_newline_is_found_without_it() -> None:
+    assert (
+        Redactor(b"k", ("odd-shaped-key\n",)).text("key odd-shaped-key.")
+        == "key [redacted:configured-secret]."
+    )
+
+
+def test_a_configured_word_does_not_eat_the_text() -> None:
+    text = "the secret is on the page"
+    assert Redactor(b"k", ("the", "secret", "")).text(text) == text
+
+
+def test_one_address_has_one_pseudonym_however_it_is_written() -> None:
+    written = ["Ann@Example.com", "ann%40example.com", "ann\\u0040example.com", "ann%2540example.com"]
+    assert len({redactor().text(text) for text in written}) == 1
+    umlauts = ["jürgen@example.com", "j\\u00fcrgen@example.com", "J%C3%BCrgen%40example.com"]
+    assert len({redactor().text(text) for text in umlauts}) == 1
+    assert (
+        len({redactor().text(text) for text in ["+14155550100", "%2B14155550100", "+1 (415) 555-0100"]}) == 1
+    )
+
+
+def test_pseudonyms_depend_on_the_key_and_on_the_address() -> None:
+    ann = Redactor(b"1").text("ann@example.com")
+    assert re.fullmatch("email-[0-9a-f]{8}", ann)
+    assert ann != Redactor(b"2").text("ann@example.com")
+    assert ann != Redactor(b"1").text("bob@example.com")
+
+
+def test_it_travels_to_worker_processes_and_gives_the_same_names_there() -> None:
+    there = pickle.loads(pickle.dumps(redactor()))
+    assert there.text(f"ann@example.com {KEY}") == redactor().text(f"ann@example.com {KEY}")
+    assert there.counts == {"email": 1, "klaviyo-key": 1}
+
+
+def test_its_description_shows_neither_key_nor_secrets() -> None:
+    assert KEY not in repr(redactor())
+
+
+def test_call_data_that_looks_personal_but_is_not_stays() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        row = {
+            "timestamp": f"2026-11-23T07:00:{rng.randrange(60):02d}.{rng.randrange(1000):03d}+00:00",
+            "epoch_ms": 1763881200000 + rng.randrange(10**7),
+            "order": f"4{rng.randrange(10**9):09d}",
+            "request_id": f"{rng.getrandbits(32):08x}-4000-8000-9000-{rng.randrange(10**12):012d}",
+            "duration": f"{rng.random() * 1000:.4f}",
+            "ip": f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(256)}:443",
+            "ratelimit": "75, 75;w=1, 750;w=60",
+            "profile": "01HMKGK1BB4D6VV4ZNGJRBKQMS",
+        }
+        text = json.dumps(row) + " ".join(str(value) for value in row.values())
+        assert redactor().text(text) == text
+
+
+def test_a_very_long_line_is_read_in_time_that_grows_with_it() -> None:
+    for piece in (
+        "a",
+        "a.",
+        "@",
+        "+1 ",
+        "pk_",
+        "password",
+        '"',
+        "\\",
+        "%",
+        "://",
+        "1-",
+        "-----BEGIN PRIVATE KEY-----",
+    ):
+        redactor().text(piece * 20_000 + " x@y.zz")
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]8;;http://evil.example\x07link\x1b]8;;\x1b\\", "link"),
+        ("\x1b[\x1b[2J31m", "31m"),
+        ("title \x9d0;pwned\x9c.", "title ."),
+        ("a\u202eb\u2066c\u200bd\ufeff\u2028e", "abcde"),
+        ("bell\a, nul\0, del\x7f, back\b, return\r\n", "bell, nul, del, back, return\n"),
+        ("lone \ud800 surrogate", "lone \ufffd surrogate"),
+        ("\tfine: žluťoučký 漢字 🎉\n", "\tfine: žluťoučký 漢字 🎉\n"),
+    ],
+)
+def test_hostile_text_becomes_harmless(text: str, clean: str) -> None:
+    assert harmless(text) == clean
+
+
+@given(
+    st.text(
+        alphabet=st.one_of(st.characters(), st.sampled_from("\x1b[]0;m\x07\\\x9b\u202e\r\n\t")), max_size=40
+    )
+)
+def test_harmless_text_holds_no_control_and_is_left_alone_the_second_time(text: str) -> None:
+    clean = harmless(text)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", clean)
+    assert harmless(clean) == clean
+    assert clean.count("\n") == text.count("\n")
+    clean.encode()
