@@ -40,6 +40,8 @@ FINEST = 12_000
 LONGEST_URL = 2_000
 #: Largest answer that is read [bytes].
 LARGEST = 256 * 2**20
+#: Longest answer in which an error is looked for [bytes].
+LONGEST_ERROR = 2**16
 
 _API = re.compile(r"(?:/api/v1(?:/query(?:_range)?)?|/graph)?/*$")
 
@@ -302,7 +304,9 @@ def _refusal(server: _Server, response: httpx.Response, body: bytes) -> None:
 
 
 def _error(body: bytes) -> str | None:
-    """What a Prometheus API says is wrong; None if it says nothing of the kind."""
+    """What a Prometheus API says is wrong, which is always short; None if it says nothing of the kind."""
+    if len(body) > LONGEST_ERROR:
+        return None
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -328,7 +332,8 @@ def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
 def _nothing(answers: Sequence[_Answer], server: _Server, names: MetricNames) -> Gap:
     troubles = list(dict.fromkeys(answer.trouble for answer in answers if answer.trouble))
     if troubles:
-        return Gap("metrics", "; ".join(troubles))
+        more = f" (and {len(troubles) - 1} more like it)" if len(troubles) > 1 else ""
+        return Gap("metrics", troubles[0] + more)
     if not answers:
         return Gap("metrics", "every name in the [metrics] table is empty", configured=False)
     return Gap(

@@ -1,0 +1,274 @@
+"""One incident, put into two real servers: both must give the same counts and the same onset."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from klaviyo_nb import metrics
+from klaviyo_nb.metrics.client import Fetched
+from klaviyo_nb.metrics.impact import impact
+from klaviyo_nb.metrics.names import from_table
+from klaviyo_nb.metrics.onset import episodes
+from klaviyo_nb.metrics.rates import bins, increases, latency
+from klaviyo_nb.window import Window
+
+pytestmark = pytest.mark.real
+Need = Callable[[str], str]
+
+SCRAPE = 15
+START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
+WINDOW = Window(START, START + timedelta(hours=2))
+ONSET, RECOVERED = START + timedelta(minutes=70, seconds=7), START + timedelta(minutes=95, seconds=4)
+#: A process that begins anew at this moment; its counters with it.
+RESTART = START + timedelta(minutes=30)
+HELP = {
+    "klaviyo_api_requests_total": "counter",
+    "klaviyo_api_errors_total": "counter",
+    "klaviyo_api_duration_seconds": "histogram",
+    "klaviyo_rate_limit_remaining": "gauge",
+}
+BOUNDS = ("0.1", "0.5", "2.5", "+Inf")
+
+
+@dataclass
+class Truth:
+    """What was generated: family → series → samples at scrape times, and what they add up to."""
+
+    samples: dict[str, dict[str, list[tuple[float, float]]]]
+    calls: int = 0
+    failed: int = 0
+
+    def openmetrics(self) -> str:
+        lines = []
+        for family, series in self.samples.items():
+            lines.append(f"# TYPE {family.removesuffix('_total')} {HELP[family]}")
+            lines += [f"{name} {value:g} {at:.3f}" for name, rows in series.items() for at, value in rows]
+        return "\n".join([*lines, "# EOF", ""])
+
+    def exposition(self) -> str:
+        """Prometheus text; times in milliseconds."""
+        return "".join(
+            f"{name} {value:g} {at * 1000:.0f}\n"
+            for series in self.samples.values()
+            for name, rows in series.items()
+            for at, value in rows
+        )
+
+
+def incident() -> Truth:
+    """Two processes, 2 calls a second each; 429s on /api/profiles from `ONSET` to `RECOVERED`."""
+    rng = np.random.default_rng(7)
+    truth = Truth({family: {} for family in HELP})
+    for process, offset in (("web-1:8080", 3.0), ("web-2:8080", 8.0)):
+        totals: dict[tuple[str, str], float] = {}
+        for scrape in range(-20, 2 * 3600 // SCRAPE + 1):
+            until = START + timedelta(seconds=scrape * SCRAPE + offset)
+            since = until - timedelta(seconds=SCRAPE)
+            if process == "web-2:8080" and since <= RESTART < until:
+                totals = {}
+            for endpoint in ("/api/profiles/", "/api/events/"):
+                _count(truth, totals, process, endpoint, since, until, rng)
+            for (family, name), value in totals.items():
+                truth.samples[family].setdefault(name, []).append((until.timestamp(), value))
+            gauge = f'klaviyo_rate_limit_remaining{{instance="{process}"}}'
+            truth.samples["klaviyo_rate_limit_remaining"].setdefault(gauge, []).append(
+                (until.timestamp(), 9.0)
+            )
+    return truth
+
+
+def _count(
+    truth: Truth,
+    totals: dict[tuple[str, str], float],
+    process: str,
+    endpoint: str,
+    since: datetime,
+    until: datetime,
+    rng: np.random.Generator,
+) -> None:
+    def add(family: str, name: str, labels: str, amount: float) -> None:
+        series = f'{name}{{instance="{process}",endpoint="{endpoint}",{labels}}}'
+        totals[family, series] = totals.get((family, series), 0.0) + amount
+
+    hit = max(0.0, (min(until, RECOVERED) - max(since, ONSET)) / (until - since)) * (
+        endpoint == "/api/profiles/"
+    )
+    calls = int(rng.poisson(SCRAPE))
+    failed = int(rng.binomial(calls, 0.8 * hit + 0.01 * (1 - hit)))
+    add(
+        "klaviyo_api_requests_total",
+        "klaviyo_api_requests_total",
+        'method="GET",status="success"',
+        calls - failed,
+    )
+    if failed:
+        add("klaviyo_api_requests_total", "klaviyo_api_requests_total", 'method="GET",status="error"', failed)
+        code = "429" if hit else "500"
+        add("klaviyo_api_errors_total", "klaviyo_api_errors_total", f'status_code="{code}"', failed)
+    for bound, share in zip(BOUNDS, (0.5, 0.9, 1.0, 1.0), strict=True):
+        bucket = "klaviyo_api_duration_seconds_bucket"
+        add("klaviyo_api_duration_seconds", bucket, f'method="GET",le="{bound}"', round(calls * share))
+    if since >= START - timedelta(seconds=SCRAPE):
+        truth.calls += calls
+        truth.failed += failed
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    return incident()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], ready: str, log: Path) -> Iterator[None]:
+    """A server, from the moment it answers `ready`."""
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while not _answers(ready):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+            yield
+        finally:
+            process.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def prometheus(need: Need, folder: Path, truth: Truth) -> Iterator[str]:
+    samples, data, config = folder / "samples.txt", folder / "data", folder / "prometheus.yml"
+    samples.write_text(truth.openmetrics())
+    config.write_text("global: {scrape_interval: 15s}\n")
+    backfill = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(samples), str(data)]
+    subprocess.run(backfill, check=True, capture_output=True, timeout=60)
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [
+        need("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={data}",
+        "--storage.tsdb.retention.time=10y",
+        f"--web.listen-address={url.removeprefix('http://')}",
+    ]
+    with running(command, f"{url}/-/ready", folder / "prometheus.log"):
+        yield url
+
+
+@contextmanager
+def victoria(need: Need, folder: Path, truth: Truth) -> Iterator[str]:
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [
+        need("victoria-metrics"),
+        f"-storageDataPath={folder / 'vm'}",
+        f"-httpListenAddr={url.removeprefix('http://')}",
+        "-retentionPeriod=10y",
+    ]
+    with running(command, f"{url}/health", folder / "vm.log"):
+        answer = httpx.post(f"{url}/api/v1/import/prometheus", content=truth.exposition(), trust_env=False)
+        assert answer.is_success, answer.text
+        assert httpx.get(f"{url}/internal/force_flush", trust_env=False).is_success
+        yield url
+
+
+SERVERS = {"prometheus": prometheus, "victoria-metrics": victoria}
+
+
+def ask(url: str, window: Window = WINDOW, **table: object) -> Fetched:
+    return asyncio.run(metrics.fetch(url, window, names=from_table(table), timeout_s=20))
+
+
+@pytest.fixture(scope="module")
+def fetched(truth: Truth, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Need], Fetched]:
+    found: dict[str, Fetched] = {}
+
+    def once(server: str, need: Need) -> Fetched:
+        if server not in found:
+            with SERVERS[server](need, tmp_path_factory.mktemp(server), truth) as url:
+                found[server] = ask(url)
+        return found[server]
+
+    return once
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_was_put_in_comes_out(
+    server: str, need: Need, fetched: Callable[[str, Need], Fetched], truth: Truth
+):
+    found = fetched(server, need)
+    assert found.frame is not None
+    assert {gap.signal for gap in found.gaps} == {"metrics:webhooks"}
+    steps = increases(found.frame)
+    assert abs(steps["calls"].sum() - truth.calls) <= 0.01 * truth.calls
+    total = impact(bins(found.frame), WINDOW)
+    assert total.failed_calls is not None
+    assert abs(total.failed_calls - truth.failed) <= 0.02 * truth.failed
+    sums = steps.groupby(["endpoint", "status"])["calls"].sum()
+    assert sums["/api/profiles", "429"] > 1000
+    assert ("/api/events", "429") not in sums
+    assert latency(found.frame, "10min")["p50_s"].between(0.05, 0.12).all()
+    assert set(found.frame.loc[found.frame["role"] == "ratelimit_remaining", "value"]) == {9.0}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("width", [None, "1min"])
+def test_beginning_and_end_are_found(
+    server: str, width: str | None, need: Need, fetched: Callable[[str, Need], Fetched]
+):
+    frame = fetched(server, need).frame
+    assert frame is not None
+    (episode,) = episodes(bins(frame, width), lag_s=SCRAPE)
+    print(server, width, episode)
+    assert episode.onset is not None
+    assert episode.recovered is not None
+    assert episode.onset[0] <= ONSET <= episode.onset[1]
+    assert episode.recovered[0] <= RECOVERED <= episode.recovered[1]
+    assert episode.onset[1] - episode.onset[0] <= timedelta(minutes=3)
+
+
+def test_both_servers_give_the_same_counts(need: Need, fetched: Callable[[str, Need], Fetched]):
+    one, other = (fetched(server, need).frame for server in SERVERS)
+    assert one is not None
+    assert other is not None
+    pd.testing.assert_frame_equal(increases(one), increases(other))
+    assert episodes(bins(one)) == episodes(bins(other))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_a_server_refuses_is_a_gap(server: str, need: Need, truth: Truth, tmp_path: Path):
+    with SERVERS[server](need, tmp_path, truth) as url:
+        wrong = ask(url, selector='endpoint=="x"')
+        ahead = ask(url, Window(WINDOW.end + timedelta(days=1), WINDOW.end + timedelta(days=2)))
+        before = ask(url, Window(WINDOW.start - timedelta(hours=1), WINDOW.end))
+        lost = ask(f"{url}/elsewhere")
+        days = ask(url, Window(WINDOW.end - timedelta(hours=49), WINDOW.end))
+    for refused, says in ((wrong, r"HTTP 4\d\d, .*pars"), (ahead, "no series of"), (lost, "HTTP 4")):
+        assert refused.frame is None
+        assert re.search(says, refused.gaps[0].reason), refused.gaps
+        print(server, refused.gaps[0].reason)
+    assert "metrics:window" in {gap.signal for gap in before.gaps}
+    assert days.frame is not None
+    assert days.queries[0].requests == 2
