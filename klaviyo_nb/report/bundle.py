@@ -2,6 +2,8 @@
 
 All is written into a hidden folder beside the final one, which gets its name when it is sealed: what a killed
 run leaves behind looks like what it is, and what was collected can be read there.
+
+What draws and converts is imported late: the fork server does its own imports meanwhile.
 """
 
 from __future__ import annotations
@@ -21,12 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klaviyo_nb import collect
-from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import RedactionError, ReportError
-from klaviyo_nb.report import charts, index, manifest, pages, run
+from klaviyo_nb.report import manifest
 from klaviyo_nb.report.kernels import ForkServer, kernel_environment
 from klaviyo_nb.report.sweep import PICTURES, REDACTION_SCHEMA, swept
-from klaviyo_nb.report.texts import texts
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def make(
     progress: Callable[[str], None] = lambda _: None,
     clock: Callable[[], datetime] = collect.utc_now,
     source: Path | None = None,
-    limit_s: float = run.LIMIT_S,
+    limit_s: float | None = None,
 ) -> Bundle:
     """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
 
@@ -78,7 +78,7 @@ def make(
         progress: Told what has been done, one short line each.
         clock: The wall clock.
         source: Folder of the notebooks; None: the shipped ones.
-        limit_s: Wall clock for one notebook [s].
+        limit_s: Wall clock for one notebook [s]; None: `run.LIMIT_S`.
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
@@ -110,17 +110,20 @@ class _Maker:
         lead: str | None,
         clock: Callable[[], datetime],
         source: Path | None,
-        limit_s: float,
+        limit_s: float | None,
     ) -> str:
         """Everything but the archive; returns the digest."""
-        server = await ForkServer.start(kernel_environment(os.environ))  # it imports while we write
+        server = await ForkServer.start(kernel_environment(os.environ))
+        from klaviyo_nb.report import run
+
         try:
             seen = self._keep(evidence)
             incident, lead = self.redactor.text(incident), self.redactor.text(lead) if lead else None
             runs, drawn = await asyncio.gather(
                 run.run_all(
                     self.folder, "../evidence", incident=incident, lead=lead or "", server=server,
-                    source=source, redact=self.redactor.text, limit_s=limit_s, on_done=self._page,
+                    source=source, redact=self.redactor.text, on_done=self._page,
+                    limit_s=limit_s or run.LIMIT_S,
                 ),
                 asyncio.to_thread(self._draw, seen),
             )  # fmt: skip
@@ -152,13 +155,16 @@ class _Maker:
         return collect.load(self.folder / "evidence")
 
     def _draw(self, evidence: Evidence) -> list[SavedChart]:
+        from klaviyo_nb.diagnosis import decide
+        from klaviyo_nb.report import charts
+
         drawn = charts.save_all(evidence, decide(evidence), self.folder / "charts")
         self.progress(f"{len(drawn)} charts are drawn")
         return drawn
 
     async def _page(self, result: NotebookRun, path: Path) -> None:
         async with self._converting:  # the exporter is not made for two at once
-            await asyncio.to_thread(pages.notebook_html, path, path.with_suffix(".html"))
+            await asyncio.to_thread(_convert, path)
         if result.error:
             self._trouble([f"notebooks/{result.name}.ipynb: {result.error}"])
         self.progress(f"notebook {result.name}: {result.status} in {result.seconds:.1f} s")
@@ -171,6 +177,9 @@ class _Maker:
         runs: Sequence[NotebookRun],
         drawn: Sequence[SavedChart],
     ) -> None:
+        from klaviyo_nb.report import index
+        from klaviyo_nb.report.texts import texts
+
         written = texts(evidence, incident, lead)
         page = index.render(
             evidence,
@@ -214,6 +223,12 @@ class _Maker:
     def _trouble(self, what: Sequence[str]) -> None:
         self.problems += [self.redactor.text(line) for line in what]
         self.partial = self.partial or bool(what)
+
+
+def _convert(notebook: Path) -> None:
+    from klaviyo_nb.report.pages import notebook_html
+
+    notebook_html(notebook, notebook.with_suffix(".html"))
 
 
 @contextmanager
