@@ -21,7 +21,7 @@ from klaviyo_nb.logs.calls import by as grouped
 from klaviyo_nb.metrics.impact import impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
-from klaviyo_nb.metrics.rates import bins
+from klaviyo_nb.metrics.rates import bins, step_s
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def read_metrics(settings: Settings) -> MetricAnswer:
             window,
             names=from_table(settings.metrics),
             token=settings.metrics_token,
+            headers=settings.metrics.get("headers"),
             timeout_s=METRICS_TIMEOUT_S,
         )
     )
@@ -156,7 +157,7 @@ def _metrics_document(found: MetricAnswer) -> dict[str, Any]:
         return document
     counts = bins(found.frame)
     document["impact"] = asdict(impact(counts, found.window))
-    seen = episodes(counts)
+    seen = episodes(counts, lag_s=step_s(found.frame) or 0.0)
     if seen:
         last = seen[-1]
         document |= {
@@ -179,9 +180,7 @@ def _coverage_text(found: LogAnswer) -> str:
         got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no line in the window"
         lines.append(
             f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood,"
-            f" {got}"
-            + (", cut short" if each.truncated else "")
-            + (f"; {each.gap}" if each.gap else "")
+            f" {got}" + (", cut short" if each.truncated else "") + (f"; {each.gap}" if each.gap else "")
         )
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.metrics.onset import episodes
-from klaviyo_nb.metrics.rates import increases
+from klaviyo_nb.metrics.rates import increases, step_s
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dic
         "failing": failing,
         "failed_earlier": _failed_earlier(slices, quiet, limits) if failing is not True else None,
         "slow": None,
-        **_when(counted, evidence.window),
+        **_when(counted, evidence.window, evidence.metrics),
         **_durations(counted, limits),
         "evidence": {},
         "because": {},
@@ -212,8 +212,9 @@ def _failed_earlier(slices: list[tuple[int, int]], quiet: float, limits: Thresho
     return any(is_failing(failed, calls, quiet, limits) for calls, failed in slices)
 
 
-def _when(counted: Tally, window: Window) -> dict[str, Interval | None]:
-    found = episodes(bins(counted, window))
+def _when(counted: Tally, window: Window, metrics: pd.DataFrame | None) -> dict[str, Interval | None]:
+    lag_s = (step_s(metrics) or 0.0) if counted.source == "metrics" and metrics is not None else 0.0
+    found = episodes(bins(counted, window), lag_s=lag_s)
     if not found:
         return {"onset": None, "recovered": None}
     last = found[-1]
