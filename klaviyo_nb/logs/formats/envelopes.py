@@ -26,7 +26,7 @@ HEAD = re.compile(
     rb"(?:-|(?:\[[^\]]*\])+) ?)"
     rb"|\[pod/(?P<pod2>[^\]]+)\] |(?P<service2>[\w.-]{1,64}) +\| "
 )
-_JSON_TEXT = (b'"log":"', b'"MESSAGE":"', b'"log": "', b'"MESSAGE": "', b'"MESSAGE" : "')
+_JSON_TEXT = (b'"log":"', b'"MESSAGE":"', b'"log": "', b'"MESSAGE": "', b'"MESSAGE" : "', b'"MESSAGE":[')
 
 _BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
 _STRING = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)

@@ -18,6 +18,7 @@ _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|
 _LOGFMT_PAIRS = 3
 _HEAD_LENGTH = 48
 _DATE = re.compile(r"""\bdate['"]?\s*(?::|=>|=)\s*['"]?([^'"\n]{10,40})""", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _MOST_JSON = 32 * 1024 * 1024
 
 
@@ -45,6 +46,8 @@ class Read:
 def read(raw: bytes, near: datetime) -> Read:
     """Read a record."""
     outer, inner = _peel(raw)
+    if "\x1b" in inner:
+        inner = _COLOUR.sub("", inner)
     result = _read_text(inner, near)
     if outer is not None:
         result.found.merge(outer)
@@ -148,12 +151,7 @@ def _read_text(inner: str, near: datetime) -> Read:
 
 def _read_object(data: dict[str, Any], inner: str) -> Read:
     result = Read(Found(), inner)
-    values = data
-    for key in INNER:  # an envelope that was not told by its first bytes
-        value = data.get(key)
-        if isinstance(value, list) and value and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):  # noqa: PLR2004
-            values = data | {key: bytes(value).decode("utf-8", "replace")}
-    walk(values, result.found)
+    walk(data, result.found)
     result.named = table.of_object(result.found.names) is not None
     result.body = "\n".join(result.found.texts)
     return result

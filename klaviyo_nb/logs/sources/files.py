@@ -1,0 +1,242 @@
+"""Files: plain ones in ranges from their end, compressed ones whole; pipes and standard input as they come.
+
+A file is read up to the size it had when it was found: one that grows meanwhile is cut there, one that shrinks
+or is replaced is said to be truncated. What compression it has is told by its first bytes.
+
+Sources:
+    https://www.rfc-editor.org/rfc/rfc1952 · https://www.rfc-editor.org/rfc/rfc8878
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import zstandard
+
+from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
+from klaviyo_nb.logs.scan import CONTEXT
+from klaviyo_nb.logs.sources.base import Chunk, Opened, Read, pipe_reader
+from klaviyo_nb.window import Window
+
+#: Ranges of plain files [bytes].
+RANGE = 32 * 1024 * 1024
+_PIECE = 256 * 1024
+
+
+class _Inflater(Protocol):
+    unused_data: bytes
+    eof: bool
+
+    def decompress(self, data: bytes) -> bytes: ...
+
+
+#: First bytes → name, how to inflate one member, what the library raises on broken data.
+CODECS: dict[bytes, tuple[str, Callable[[], Any], type[Exception]]] = {
+    b"\x1f\x8b": ("gzip", lambda: zlib.decompressobj(wbits=31), zlib.error),
+    b"\x28\xb5\x2f\xfd": ("zstd", lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError),
+    b"BZh": ("bzip2", bz2.BZ2Decompressor, OSError),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor, lzma.LZMAError),
+}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Stdin:
+    """Standard input."""
+
+    name: str = "-"
+
+    def chunks(self, window: Window) -> Sequence[Chunk]:
+        """One: it can be read once."""
+        return [Pipe("-")]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """Standard input, or a pipe with a name."""
+
+    path: str
+    size: int = 0
+
+    @contextmanager
+    def open(self, deadline: float | None) -> Iterator[Opened]:
+        """See `Chunk.open`."""
+        own = self.path != "-"
+        descriptor = _open(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
+        try:
+            opened = Opened(lambda memory: 0, offsets=False)
+            opened.read = _unpacked(pipe_reader(descriptor, opened, deadline), opened)
+            yield opened
+        finally:
+            if own:
+                os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file by its path."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """Its path, as given."""
+        return self.path
+
+    def chunks(self, window: Window) -> Sequence[Chunk]:
+        """Ranges of a plain file from its end; a compressed one whole."""
+        descriptor = _open(self.path, os.O_NONBLOCK)
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                return [Pipe(self.path)]
+            head = os.pread(descriptor, 8, 0)
+        except OSError as exc:
+            raise SourceError(self.path, f"cannot be read: {exc.strerror}", f"file {self.path}") from None
+        finally:
+            os.close(descriptor)
+        if head.startswith(_UTF16):
+            raise SourceError(self.path, "its text is UTF-16", f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log")
+        identity = (facts.st_dev, facts.st_ino)
+        if _codec(head):
+            return [Range(self.path, 0, facts.st_size, facts.st_size, identity, packed=True)]
+        starts = range(0, facts.st_size, RANGE)
+        return [
+            Range(self.path, start, min(start + RANGE, facts.st_size), facts.st_size, identity)
+            for start in reversed(starts)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes `start` to `stop` of a file that had `total` bytes and this device and inode."""
+
+    path: str
+    start: int
+    stop: int
+    total: int
+    identity: tuple[int, int]
+    packed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return self.stop - self.start
+
+    @contextmanager
+    def open(self, deadline: float | None) -> Iterator[Opened]:
+        """See `Chunk.open`."""
+        descriptor = _open(self.path)
+        try:
+            facts = os.fstat(descriptor)
+            if (facts.st_dev, facts.st_ino) != self.identity:
+                raise SourceError(self.path, "it was replaced while it was read", f"klaviyo-nb logs '{self.path}*'")
+            at = 0 if self.packed else max(0, self.start - CONTEXT)
+            opened = Opened(lambda memory: 0, at, self.start, None if self.packed else self.stop, not self.packed)
+            plain = _file_reader(descriptor, at, self.total, opened)
+            opened.read = _unpacked(plain, opened) if self.packed else plain
+            yield opened
+        finally:
+            os.close(descriptor)
+
+
+def _open(path: str, flags: int = 0) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    except FileNotFoundError:
+        raise SourceMissing(path, "no such file", f"ls -l {path}") from None
+    except PermissionError:
+        raise SourceDenied(path, "permission denied", f"sudo klaviyo-nb logs {path}") from None
+    except OSError as exc:
+        raise SourceError(path, f"cannot be opened: {exc.strerror}", f"ls -l {path}") from None
+
+
+def _file_reader(descriptor: int, at: int, total: int, opened: Opened) -> Read:
+    place = at
+
+    def read(memory: memoryview) -> int:
+        nonlocal place
+        want = min(len(memory), total - place)
+        if want <= 0:
+            return 0
+        try:
+            got = os.preadv(descriptor, [memory[:want]], place)
+        except OSError as exc:
+            opened.problems.append(f"reading failed at byte {place:,}: {exc.strerror}")
+            got = 0
+        if got == 0:
+            opened.truncated = True
+            opened.problems = opened.problems or ["it shrank while it was read"]
+        place += got
+        return got
+
+    return read
+
+
+def _codec(head: bytes) -> tuple[str, Callable[[], Any], type[Exception]] | None:
+    return next((codec for magic, codec in CODECS.items() if head.startswith(magic)), None)
+
+
+def _unpacked(read: Read, opened: Opened) -> Read:
+    """Inflate what `read` gives, if it is packed; a torn end keeps all that came before it."""
+    pieces = _inflate(read, opened)
+    rest = memoryview(b"")
+
+    def unpacked(memory: memoryview) -> int:
+        nonlocal rest
+        while not rest:
+            piece = next(pieces, None)
+            if piece is None:
+                return 0
+            rest = memoryview(piece)
+        count = min(len(rest), len(memory))
+        memory[:count] = rest[:count]
+        rest = rest[count:]
+        return count
+
+    return unpacked
+
+
+def _inflate(read: Read, opened: Opened) -> Iterator[bytes]:
+    memory = bytearray(_PIECE)
+
+    def more() -> bytes:
+        return bytes(memory[: read(memoryview(memory))])
+
+    data = more()
+    codec = _codec(data)
+    if codec is None:
+        while data:
+            yield data
+            data = more()
+        return
+    name, make, error = codec
+    inflater: _Inflater = make()
+    while data:
+        try:
+            yield inflater.decompress(data)
+        except (error, EOFError):
+            opened.truncated = True
+            opened.problems.append(f"its {name} data is broken: what came before is kept")
+            return
+        if inflater.eof:  # members follow each other; what is no member is padding
+            data = (inflater.unused_data or b"").lstrip(b"\0") or more().lstrip(b"\0")
+            if data and _codec(data) is codec:
+                inflater = make()
+            elif data:
+                opened.problems.append(f"bytes behind its {name} data were not read")
+                return
+        else:
+            data = more()
+    if not inflater.eof:
+        opened.truncated = True
+        opened.problems.append(f"its {name} data ends too early: what came before is kept")
