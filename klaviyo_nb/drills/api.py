@@ -75,8 +75,10 @@ class PretendKlaviyo:
         """What Klaviyo says to this request."""
         found: dict[str, str] = {}
         try:
-            endpoint = self._admit(request)
+            endpoint, broken = self._admit(request)
             found |= self._spend(endpoint) | _revision(request, self._today())
+            if broken != "ok":
+                raise Refused(broken)
             status, document = self._serve(endpoint, request)
         except Refused as refused:
             return self._refuse(refused, found)
@@ -85,20 +87,20 @@ class PretendKlaviyo:
             del found["Content-Type"]  # as on a recorded 202
         return Reply(OK, status, found, json.dumps(document) if document is not None else "")
 
-    def _admit(self, request: Request) -> Endpoint:
-        """Who answers, what is asked for, and may they?"""
+    def _admit(self, request: Request) -> tuple[Endpoint, str]:
+        """What is asked for, and the way in which it will end; refused where the request is not even read."""
         method = "GET" if request.method == "HEAD" else request.method
         endpoint = catalogue().match(method, request.path)
         broken = self._broken(endpoint)
-        if WAYS[broken].by != "klaviyo" or (WAYS[broken].status or 0) >= 500:
-            raise Refused(broken)  # nobody got as far as looking at the request
+        if WAYS[broken].by != "klaviyo" or WAYS[broken].status == 503:
+            raise Refused(broken)
         if endpoint is None:
             raise _nowhere(method, request.path)
         if not endpoint.client_side:
             self._authorise(request.headers.get("Authorization", ""))
-        if broken != "ok":
+        if not WAYS[broken].has_limits:
             raise Refused(broken, self._until_the_minute() if broken == "throttled" else None)
-        return endpoint
+        return endpoint, broken
 
     def _broken(self, endpoint: Endpoint | None) -> str:
         """Name of the way in which the scenario has this endpoint answer."""
