@@ -87,7 +87,7 @@ def _sources(evidence: Evidence) -> list[str]:
         "trouble",
     )
     rows = [_source(each) for each in evidence.coverage]
-    note = "*Not understood*: lines that speak of Klaviyo and gave no call. *Cut short*: the end is missing."
+    note = "“Not understood”: lines that speak of Klaviyo and gave no call. “Cut short”: the end is missing."
     return [*table(head, rows), "", note]
 
 

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
+
+import samples
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.tree import questions
+from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.frames import CALLS
+from klaviyo_nb.report import charts
+from klaviyo_nb.report.canvas import drawable, save_png, save_svg
+from klaviyo_nb.report.look import COLOURS
+from klaviyo_nb.window import Window
+
+Make = Callable[[], Evidence]
+
+
+def alts(evidence: Evidence) -> dict[str, str]:
+    verdict = decide(evidence)
+    return {name: draw(evidence, verdict).alt for name, (_, draw) in charts.CHARTS.items()}
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def saved(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[charts.SavedChart]:
+    evidence = request.param()
+    return charts.save_all(evidence, decide(evidence), tmp_path_factory.mktemp("charts"))
+
+
+def test_every_chart_is_saved_for_every_kind_of_evidence(saved: list[charts.SavedChart]) -> None:
+    assert {chart.name for chart in saved} == set(charts.CHARTS)
+    for chart in saved:
+        root = ElementTree.parse(chart.svg).getroot()
+        texts = {element.tag.rpartition("}")[2]: element.text or "" for element in root}
+        assert texts["title"] == chart.title
+        assert texts["desc"]
+        assert chart.alt
+        with Image.open(chart.png) as picture:
+            assert set(picture.info) == {"dpi"}
+        assert len(pd.read_csv(chart.csv).columns) > 0
+
+
+def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:
+    evidence = nothing()
+    first, second = (charts.save_all(evidence, decide(evidence), tmp_path / each) for each in "ab")
+    for one, other in zip(first, second, strict=True):
+        for suffix in ("svg", "png", "csv"):
+            assert getattr(one, suffix).read_bytes() == getattr(other, suffix).read_bytes()
+
+
+def test_pictures_tell_neither_date_nor_software(saved: list[charts.SavedChart]) -> None:
+    for chart in saved:
+        text = chart.svg.read_text("utf-8")
+        assert "Matplotlib" not in text
+        assert "<dc:date" not in text
+        assert "<!--" not in text
+        assert b"tEXt" not in chart.png.read_bytes()
+
+
+def test_alt_texts_state_the_finding_with_figures() -> None:
+    told = alts(samples.rate_limited())
+    failed = int((samples.rate_limited().calls["status_code"] == 429).sum())  # type: ignore[index]
+    assert f"{failed:,} of 3,600 calls failed" in told["calls_by_status"]
+    assert f"{failed:,} with 429" in told["calls_by_status"]
+    assert "Failures began at 06:19–06:21 and were not seen to end." in told["calls_by_status"]
+    assert f"/api/profiles: {failed:,} of" in told["failures_by_endpoint"]
+    assert "/api/events: none of" in told["failures_by_endpoint"]
+    assert "usually" in told["latency"]
+    assert re.search(r"GET /api/profiles: at most \d+ of 750 per minute, \d%", told["rate_limit_headroom"])
+    assert told["decision_path"].endswith("So the verdict is rate_limited.")
+    assert "1. 06:19 Calls begin to fail" in told["timeline"]
+
+
+def test_an_incident_that_ended_says_when() -> None:
+    assert re.search(r"ended at 06:2\d", alts(recovered())["calls_by_status"])
+
+
+def test_nothing_failed_is_said_and_no_onset_claimed() -> None:
+    told = alts(healthy())["calls_by_status"]
+    assert "None of 3,600 calls failed. No onset was found in the window." in told
+
+
+def test_what_was_not_observed_is_said_with_the_reason() -> None:
+    told = alts(nothing())
+    for name in ("calls_by_status", "failures_by_endpoint", "latency", "rate_limit_headroom"):
+        assert "nothing told of" in told[name]
+        assert "no answer from http://prometheus:9090: refused" in told[name]
+
+
+def test_a_notebook_gets_a_figure_that_carries_its_alt_text() -> None:
+    evidence = samples.rate_limited()
+    verdict = decide(evidence)
+    figure = charts.calls_by_status(evidence, verdict)
+    assert figure.get_label() == charts.CHARTS["calls_by_status"][1](evidence, verdict).alt
+
+
+def test_drawing_leaves_no_trace_in_pyplot() -> None:
+    import matplotlib.pyplot as plt
+
+    evidence = samples.rate_limited()
+    charts.timeline(evidence, decide(evidence))
+    assert plt.get_fignums() == []
+
+
+def test_the_decision_path_shows_the_whole_tree() -> None:
+    evidence = nothing()
+    figure = charts.decision_path(evidence, decide(evidence))
+    drawn = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+    for question in questions():
+        assert question.text in drawn
+    assert "not proven: inconclusive" in drawn
+
+
+def test_more_calls_than_the_limit_are_said_to_be_more() -> None:
+    rows = [
+        {"timestamp": samples.NOW - timedelta(minutes=5, seconds=-second), "method": "GET", "endpoint": "/api/accounts",
+         "status_code": 200, "source": "app.log", "line_no": second + 1}
+        for second in range(30)
+    ]  # fmt: skip
+    evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows), metrics=None)
+    assert "GET /api/accounts: at most 30 of 15 per minute, 200%" in alts(evidence)["rate_limit_headroom"]
+
+
+@pytest.mark.parametrize("hours", [1 / 60, 7, 24 * 30])
+def test_windows_from_a_minute_to_a_month_are_drawn(hours: float, tmp_path: Path) -> None:
+    window = Window.last(timedelta(hours=hours), samples.NOW)
+    evidence = replace(samples.rate_limited(calls_per_minute=2), window=window)
+    for chart in charts.save_all(evidence, decide(evidence), tmp_path):
+        assert "nan" not in chart.alt
+
+
+def test_a_csv_cell_is_never_a_formula(saved: list[charts.SavedChart]) -> None:
+    for chart in saved:
+        cells = pd.read_csv(chart.csv, dtype="str", keep_default_na=False).to_numpy().ravel()
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_a_chart_of_hostile_text_is_a_well_formed_picture_without_script() -> None:
+    evidence = hostile()
+    figure = charts.failures_by_endpoint(evidence, decide(evidence))
+    drawing = save_svg(figure, HOSTILE, HOSTILE)
+    tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawing).iter()}
+    assert tags <= {
+        "svg",
+        "title",
+        "desc",
+        "style",
+        "metadata",
+        "defs",
+        "g",
+        "path",
+        "use",
+        "rect",
+        "clipPath",
+    }
+    assert save_png(figure).startswith(b"\x89PNG")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text())
+def test_any_text_can_be_drawn(text: str) -> None:
+    from klaviyo_nb.report.diagrams import message
+
+    assert save_png(message(text, f"{text}: {text}").figure)
+    assert "\x1b" not in drawable(text)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: str, other: str) -> float:
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_text_has_enough_contrast_in_light_and_dark(mode: int) -> None:
+    for text in ("ink", "muted", "link"):
+        for ground in ("paper", "panel", "shade"):
+            assert _contrast(COLOURS[text][mode], COLOURS[ground][mode]) >= 4.5, (text, ground)
+    for badge in ("p1", "p2", "p3", "p4"):
+        assert _contrast(COLOURS[badge][mode], "#ffffff") >= 4.5
+    for series in ("throttled", "refused", "server", "silent", "series"):
+        assert _contrast(COLOURS[series][mode], COLOURS["paper"][mode]) >= 3
+
+
+def test_no_two_roles_share_a_light_colour() -> None:
+    light = [both[0] for both in COLOURS.values()]
+    assert len(light) == len(set(light))

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
+
+import samples
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.report import limits
+from klaviyo_nb.report.postmortem import draft
+from klaviyo_nb.report.timeline import entries
+from klaviyo_nb.report.words import plain
+from klaviyo_nb.response.document import verdict_document
+
+Make = Callable[[], Evidence]
+SECTIONS = [
+    "Summary",
+    "Timeline",
+    "Root cause",
+    "Impact",
+    "Action items",
+    "Lessons",
+    "What could not be seen",
+    "Evidence",
+]
+
+
+def drafted(evidence: Evidence, lead: str | None = None) -> str:
+    return draft(evidence, verdict_document(evidence, decide(evidence)), "INC-7", lead)
+
+
+def rendered(markdown: str) -> list[str]:
+    """The types of all tokens a Markdown reader sees."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    return [child.type for token in tokens for child in (token, *(token.children or ()))]
+
+
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+def test_every_draft_has_every_section_and_marks_what_a_person_must_add(make: Make) -> None:
+    text = drafted(make())
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    for fact in (
+        "Incident",
+        "Error type",
+        "Date",
+        "Window looked at",
+        "Began",
+        "Ended",
+        "Duration",
+        "Severity",
+        "Lead",
+    ):
+        assert f"| {fact} |" in text
+    for name in (
+        "Alert raised",
+        "Acknowledged",
+        "Cause found",
+        "Mitigated",
+        "Service restored",
+        "Confirmed stable",
+    ):
+        assert re.search(rf"\*\*‹fill in: [^›]+›\*\* \| {name} \|", text)
+    for blank in ("who led", "owner", "due date", "how many, and how they noticed", "what was queued"):
+        assert f"‹fill in: {blank}" in text
+    for lesson in ("What went well", "What could improve", "Where we got lucky"):
+        assert f"- {lesson}: **‹fill in: …›**" in text
+
+
+def test_numbers_are_those_of_the_evidence() -> None:
+    evidence = samples.rate_limited()
+    failed = int((evidence.calls["status_code"] == 429).sum())  # type: ignore[index]
+    text = drafted(evidence, "Ada")
+    assert (
+        f"Failed calls: {failed:,} of 3,600 ({100 * failed / 3600:.1f}%) in the window, counted from logs."
+        in text
+    )
+    assert f"{failed:,} were throttled: refused" in text
+    assert "| Began | between 2026-11-23 06:19:00 and 06:21:00 UTC |" in text
+    assert "| Ended | not seen to end |" in text
+    assert "| Duration | at least 39 min |" in text
+    assert "| Lead | Ada |" in text
+
+
+def test_an_incident_that_ended_has_a_duration_with_both_ends() -> None:
+    assert re.search(r"\| Duration \| 3\d min to 3\d min \|", drafted(recovered()))
+
+
+def test_nothing_seen_claims_nothing() -> None:
+    text = drafted(nothing())
+    assert "Failed calls: not counted" in text
+    assert "| Severity | none |" in text
+    assert "not known: no onset was found" in text
+
+
+def test_a_healthy_window_is_not_called_an_incident() -> None:
+    assert "# Postmortem INC-7: No incident found" in drafted(healthy())
+
+
+def test_affected_profiles_are_counted_as_far_as_logs_name_them() -> None:
+    evidence = samples.rate_limited()
+    calls = evidence.calls.copy()  # type: ignore[union-attr]
+    failed = calls.index[calls["status_code"] == 429]
+    calls.loc[failed[:4], "profile_key"] = ["a", "b", "a", "c"]
+    text = drafted(replace(evidence, calls=calls))
+    assert f"at least 3 profiles (4 of {len(failed):,} failed calls name one)" in text
+
+
+def test_every_line_of_the_timeline_has_a_source_and_they_are_in_order() -> None:
+    evidence = recovered()
+    told = entries(evidence, verdict_document(evidence, decide(evidence)))
+    assert [entry.at for entry in told] == sorted(entry.at for entry in told)
+    assert all(entry.source for entry in told)
+    assert {entry.lane for entry in told} == {"calls", "page", "us"}
+    said = " ".join(entry.what for entry in told)
+    for part in (
+        "Calls begin to fail",
+        "First failing call: HTTP 503",
+        "Most failures",
+        "Calls succeed again",
+    ):
+        assert part in said
+
+
+def test_the_first_failing_call_is_cited_by_source_and_line() -> None:
+    evidence = samples.rate_limited()
+    told = entries(evidence, verdict_document(evidence, decide(evidence)))
+    first = next(entry for entry in told if entry.what.startswith("First failing call"))
+    bad = evidence.calls[evidence.calls["status_code"] == 429].iloc[0]  # type: ignore[index]
+    assert first.source == f"/var/log/app.log:{bad['line_no']}"
+
+
+def test_a_post_without_a_readable_time_is_left_out() -> None:
+    page = {"incidents": [{"name": "x", "created_at": "yesterday", "incident_updates": []}]}
+    evidence = replace(nothing(), status_page=page)
+    told = entries(evidence, verdict_document(evidence, decide(evidence)))
+    assert [entry.lane for entry in told] == ["us"]
+
+
+def test_the_same_arguments_give_the_same_text() -> None:
+    assert drafted(recovered()) == drafted(recovered())
+    assert limits.text(recovered()) == limits.text(recovered())
+
+
+def test_limits_tell_per_source_what_was_asked_and_got() -> None:
+    text = limits.text(samples.rate_limited())
+    row = next(line for line in text.splitlines() if line.startswith("| /var/log/app.log"))
+    assert "| 10,800 | 3,600 | 2 | 0 | no | – |" in row
+    assert "2 lines about Klaviyo not understood" in text
+    assert "Not asked for: webhook: KLAVIYO" in text
+    assert "Requests to Klaviyo's API: 3 of 6 allowed." in text
+
+
+def test_limits_of_nothing_say_that_nothing_is_known() -> None:
+    text = limits.text(nothing())
+    assert "neither success nor failure of calls is known from logs" in text
+    assert "nothing is known of what Klaviyo acknowledges" in text
+    assert "Probes: none ran." in text
+    assert "**metrics** could not be seen" in text
+
+
+def test_a_torn_source_is_said_to_be_cut_short() -> None:
+    text = limits.text(CASES["no call in window"]())
+    assert "| yes | torn archive |" in text
+    assert "1 source cut short or not read" in text
+
+
+@pytest.mark.parametrize(
+    "write", [drafted, lambda evidence: limits.text(evidence)], ids=["postmortem", "limits"]
+)
+def test_hostile_text_stays_text_in_markdown(write: Callable[[Evidence], str]) -> None:
+    told = write(hostile())
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", told)
+    kinds = rendered(told)
+    assert not {"html_inline", "html_block", "link_open", "image", "em_open", "fence"} & set(kinds)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from(
+            ["[a](b)", "`", "*", "_a_", "<b>", "|", "\\", "http://x.y", "www.x.y", "\n", "&lt;", "~~"]
+        )
+    ).map("".join)
+)
+def test_any_text_is_one_line_of_plain_markdown(text: str) -> None:
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(f"words {plain(text, 10_000)}")
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert {child.type for child in tokens[1].children or ()} <= {"text", "text_special"}
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.text())
+def test_no_text_breaks_out_of_the_draft(text: str) -> None:
+    calm, told = drafted(hostile("plain")), drafted(hostile(text or "x"))
+    assert re.findall(r"^## (.+)$", told, re.MULTILINE) == SECTIONS
+    allowed = set(rendered(calm)) | {"text_special"}
+    assert set(rendered(told)) <= allowed
+
+
+def test_hostile_sample_is_hostile() -> None:
+    assert {"html_inline", "link_open"} & set(rendered(f"words {HOSTILE}"))
