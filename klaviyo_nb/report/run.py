@@ -84,6 +84,7 @@ async def run_all(
     names: Sequence[str] = NAMES,
     redact: Callable[[str], str] = str,
     limit_s: float = LIMIT_S,
+    output_cap: int = OUTPUT_CAP,
     on_done: Callable[[NotebookRun, Path], Awaitable[None]] | None = None,
 ) -> list[NotebookRun]:
     """Execute notebooks into `bundle/notebooks`, all at once; one that fails stops none of the others.
@@ -98,6 +99,7 @@ async def run_all(
         names: Which of them, without `.ipynb`.
         redact: Tells whether a parameter carries a secret.
         limit_s: Wall clock for one notebook [s].
+        output_cap: Outputs of one notebook that are kept [bytes].
         on_done: Awaited with each result and its file, when that is written.
 
     Raises:
@@ -112,7 +114,7 @@ async def run_all(
     notebooks = {name: prepared(folder / f"{name}.ipynb", parameters, redact) for name in names}
 
     async def run_one(name: str, scratch: Path) -> NotebookRun:
-        result = await _execute(name, notebooks[name], target, server, scratch, limit_s)
+        result = await _execute(name, notebooks[name], target, server, scratch, limit_s, output_cap)
         if on_done is not None:
             await on_done(result, target / f"{name}.ipynb")
         return result
@@ -156,12 +158,18 @@ def _check_parameter(
 
 
 async def _execute(
-    name: str, notebook: Any, target: Path, server: ForkServer | None, scratch: Path, limit_s: float
+    name: str,
+    notebook: Any,
+    target: Path,
+    server: ForkServer | None,
+    scratch: Path,
+    limit_s: float,
+    output_cap: int,
 ) -> NotebookRun:
     started = time.monotonic()
     state = NotebookExecutionManager(notebook, progress_bar=False)  # without a path: written once, at the end
     state.notebook_start()
-    error = await _run_cells(state, target, server, scratch, started + limit_s)
+    error = await _run_cells(state, target, server, scratch, started + limit_s, output_cap)
     state.notebook_complete()
     path = target / f"{name}.ipynb"
     if error is None:
@@ -175,7 +183,12 @@ async def _execute(
 
 
 async def _run_cells(
-    state: NotebookExecutionManager, target: Path, server: ForkServer | None, scratch: Path, deadline: float
+    state: NotebookExecutionManager,
+    target: Path,
+    server: ForkServer | None,
+    scratch: Path,
+    deadline: float,
+    output_cap: int,
 ) -> str | None:
     """Run all cells; what went wrong, or None."""
     cells = list(enumerate(state.nb.cells))
@@ -183,7 +196,7 @@ async def _run_cells(
     try:
         environment = kernel_environment(os.environ, scratch)
         async with kernel(server, target, environment, scratch) as (manager, client):
-            runner = _Client(state.nb, manager, client, deadline)
+            runner = _Client(state.nb, manager, client, deadline, output_cap)
             for index, cell in cells:
                 state.cell_start(cell)
                 await runner.async_execute_cell(cell, index)
@@ -216,7 +229,7 @@ def _one_line(text: str) -> str:
 class _Client(NotebookClient):
     """Executes cells in a kernel that runs already, until a deadline, keeping so much output and no more."""
 
-    def __init__(self, notebook: Any, manager: Any, client: Any, deadline: float) -> None:
+    def __init__(self, notebook: Any, manager: Any, client: Any, deadline: float, output_cap: int) -> None:
         super().__init__(
             notebook,
             km=manager,
@@ -227,15 +240,15 @@ class _Client(NotebookClient):
             record_timing=False,  # papermill's metadata has the times
         )
         self.kc = client
-        self._kept = 0
+        self._kept, self._cap = 0, output_cap
 
     def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
         size = sum(len(str(part)) for part in _texts(msg["content"]))
-        if self._kept <= OUTPUT_CAP < self._kept + size:
-            note = f"\n[output cut here: a notebook may write {OUTPUT_CAP:,} bytes]\n"
+        if self._kept <= self._cap < self._kept + size:
+            note = f"\n[output cut here: a notebook may write {self._cap:,} bytes]\n"
             outs.append(nbformat.v4.new_output("stream", name="stderr", text=note))
         self._kept += size
-        return super().output(outs, msg, display_id, cell_index) if self._kept <= OUTPUT_CAP else None
+        return super().output(outs, msg, display_id, cell_index) if self._kept <= self._cap else None
 
 
 def _texts(content: Mapping[str, Any]) -> list[Any]:

@@ -1,0 +1,74 @@
+"""Kernels: forked or plain, without our secrets, and gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from klaviyo_nb.report.kernels import Forked, ForkServer, kernel, kernel_environment
+
+CLEAN = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp")}
+
+
+def test_what_is_named_like_a_secret_stays_out_of_the_environment(tmp_path: Path) -> None:
+    environ = {"PATH": "/bin", "KLAVIYO_PRIVATE_KEY": "x", "AWS_SECRET_ACCESS_KEY": "x", "NPM_TOKEN": "x",
+               "DB_PASSWORD": "x", "KLAVIYO_NB_LOGS": "x", "LANG": "C"}  # fmt: skip
+    assert set(kernel_environment(environ, tmp_path)) == {"PATH", "LANG", "IPYTHONDIR"}
+
+
+async def _ask(server: ForkServer | None, scratch: Path) -> tuple[str, bool]:
+    """The class of the provisioner, and whether the kernel is gone at the end."""
+    async with kernel(server, scratch, kernel_environment(CLEAN, scratch), scratch) as (manager, client):
+        name, pid = type(manager.provisioner).__name__, manager.provisioner.pid  # type: ignore[union-attr]
+        asked = client.execute("1")
+        while (await client.shell_channel.get_msg(timeout=20))["parent_header"]["msg_id"] != asked:
+            pass
+    return name, not _alive(pid)  # type: ignore[arg-type]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_forked_kernel_answers_and_is_gone_at_the_end(tmp_path: Path) -> None:
+    async def both() -> tuple[str, bool]:
+        server = await ForkServer.start(kernel_environment(CLEAN))
+        assert server is not None
+        try:
+            return await _ask(server, tmp_path)
+        finally:
+            await server.stop()
+
+    assert asyncio.run(both()) == ("ForkProvisioner", True)
+
+
+def test_without_a_fork_server_a_plain_kernel_does_the_same(tmp_path: Path) -> None:
+    assert asyncio.run(_ask(None, tmp_path)) == ("LocalProvisioner", True)
+
+
+def test_a_fork_server_that_died_is_done_without(tmp_path: Path) -> None:
+    async def after_death() -> tuple[str, bool]:
+        server = await ForkServer.start({"PYTHONHOME": "/nowhere"})  # cannot even start
+        assert server is not None
+        try:
+            return await _ask(server, tmp_path)
+        finally:
+            await server.stop()
+
+    assert asyncio.run(after_death()) == ("LocalProvisioner", True)
+
+
+def test_signals_to_a_kernel_that_has_just_ended_do_no_harm() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    gone = Forked(pid)
+    gone.kill()
+    gone.terminate()
+    assert gone.poll() is None
