@@ -1,104 +1,162 @@
-"""Questions on a CALLS frame. Pure: frame in, frame out."""
+"""Questions on a CALLS frame: frame in, frame out. No question touches disk, net or clock.
+
+A call failed if `klaviyo.answers.failure` says so of its status, error type and who answered; a call of which
+only a duration is known did not fail.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from klaviyo_nb.errors import UsageError
 from klaviyo_nb.klaviyo.answers import failure
+from klaviyo_nb.window import Window
 
-if TYPE_CHECKING:
-    from klaviyo_nb.window import Window
-
-#: What `by` can group on besides the columns of CALLS.
-DERIVED = ("status", "minute")
+#: What `by` can group by: columns of the frame, and two that are derived.
+GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code", "error_type",
+          "revision", "source", "kind")  # fmt: skip
+_QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 
 def failure_kinds(calls: pd.DataFrame) -> pd.Series[str]:
-    """What each call's failure looks like: a `klaviyo.answers.Failure`; missing where it did not fail.
+    """What each call's failure looks like from outside; missing where it did not fail. Same index as `calls`."""
+    keys = pd.MultiIndex.from_arrays(
+        [
+            calls["status_code"].to_numpy(dtype="float64", na_value=np.nan),
+            calls["error_type"].to_numpy(dtype=object),
+            calls["answered_by"].to_numpy(dtype=object),
+        ]
+    )
+    codes, kinds = keys.factorize()
+    named = np.array([_kind(*key) for key in kinds] + [None], dtype=object)
+    return pd.Series(named[codes], index=calls.index, dtype="str", name="kind")
 
-    Args:
-        calls: CALLS frame.
 
-    Returns:
-        str, on the index of `calls`.
-    """
-    # Few distinct answers, many rows: each combination is judged once.
-    keys = calls[["status_code", "error_type", "answered_by"]]
-    codes = keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup()
-    firsts = keys[~codes.duplicated()].astype(object)
-    firsts = firsts.where(firsts.notna(), None)
-    numbers = codes[~codes.duplicated()]
-    kinds = {
-        number: failure(*row) for number, row in zip(numbers, firsts.itertuples(index=False), strict=True)
-    }
-    return codes.map(kinds).astype("str")
+def _kind(status: float, error_type: Any, answered_by: Any) -> str | None:
+    return failure(
+        None if pd.isna(status) else int(status),
+        None if pd.isna(error_type) else error_type,
+        None if pd.isna(answered_by) else answered_by,
+    )
 
 
 def by(calls: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Calls and failures per group, most failures first.
+    """Calls and failures per group, the busiest first; time groups in their order.
 
     Args:
         calls: CALLS frame.
-        columns: Columns of CALLS, `status` (the code, or why no response came) or `minute`.
+        columns: Of `GROUPS`. `status` is the HTTP status, or why no response came; `minute` is its beginning.
 
     Returns:
-        The group columns, then `calls` and `failed` (int64), `first` and `last` (time of the group's calls).
+        The group's columns (missing: the log does not tell), then `calls`, `failed`, `first`, `last`.
+
+    Raises:
+        UsageError: A column is not of `GROUPS`, or none is given.
     """
-    frame = pd.DataFrame({column: _column(calls, column) for column in columns})
-    frame["failed"] = failure_kinds(calls).notna()
-    frame["timestamp"] = calls["timestamp"]
-    groups = frame.groupby(list(columns), dropna=False, sort=True)
-    counted = groups.agg(
-        calls=("failed", "size"),
-        failed=("failed", "sum"),
-        first=("timestamp", "min"),
-        last=("timestamp", "max"),
+    unknown = [column for column in columns if column not in GROUPS]
+    if unknown or not columns:
+        known = ", ".join(GROUPS)
+        raise UsageError("--by", f"{', '.join(unknown) or 'nothing'} is not a group", f"use one of: {known}")
+    columns = list(dict.fromkeys(columns))
+    kinds = failure_kinds(calls)
+    frame = pd.DataFrame({column: _group(calls, column, kinds) for column in columns})
+    frame["failed"], frame["when"] = kinds.notna(), calls["timestamp"]
+    grouped = frame.groupby(columns, dropna=False, sort=False, observed=True)
+    told = grouped.agg(
+        calls=("failed", "size"), failed=("failed", "sum"), first=("when", "min"), last=("when", "max")
+    ).reset_index()
+    order = ["minute", "calls"] if "minute" in columns else ["calls"]
+    told = told.sort_values(order, ascending=[name == "minute" for name in order], kind="stable")
+    return told.reset_index(drop=True)
+
+
+def _group(calls: pd.DataFrame, column: str, kinds: pd.Series[str]) -> Any:
+    if column == "minute":
+        return calls["timestamp"].dt.floor("min")
+    if column == "kind":
+        return kinds
+    if column == "status":
+        known = calls["status_code"].notna() & (calls["status_code"] != 0)
+        return (
+            calls["status_code"].astype(object).where(known.fillna(False), calls["error_type"].astype(object))
+        )
+    return calls[column]
+
+
+def overview(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """One row per endpoint, most failures first.
+
+    Args:
+        calls: CALLS frame.
+        window: Calls outside it are left out; those without a time are counted.
+
+    Returns:
+        `endpoint`, `calls`, `failed`, `share` (of calls that failed), `kind` (of most failures),
+        `first_failed`, `last_failed`, `p50_s`, `p95_s` [s, of calls with a duration].
+    """
+    inside = ~((calls["timestamp"] < window.start) | (calls["timestamp"] >= window.end))
+    calls = calls[inside]
+    kinds = failure_kinds(calls)
+    frame = calls[["endpoint", "duration_s"]].assign(
+        kind=kinds, failed=kinds.notna(), failed_at=calls["timestamp"].where(kinds.notna())
     )
-    counted = counted.reset_index()
-    if "minute" in columns:
-        return counted
-    return counted.sort_values(["failed", "calls"], ascending=False, kind="stable").reset_index(drop=True)
+    grouped = frame.groupby("endpoint", dropna=False, sort=False)
+    told = grouped.agg(
+        calls=("failed", "size"), failed=("failed", "sum"), kind=("kind", _commonest), first_failed=("failed_at", "min"),
+        last_failed=("failed_at", "max"), p50_s=("duration_s", "median"),
+    )  # fmt: skip
+    told["p95_s"] = grouped["duration_s"].quantile(0.95)
+    told["share"] = told["failed"] / told["calls"]
+    told = (
+        told.reset_index()
+        .sort_values(["failed", "calls"], ascending=False, kind="stable")
+        .reset_index(drop=True)
+    )
+    return told[
+        ["endpoint", "calls", "failed", "share", "kind", "first_failed", "last_failed", "p50_s", "p95_s"]
+    ]
 
 
-def overview(calls: pd.DataFrame, window: Window, freq: str = "1min") -> pd.DataFrame:
-    """Calls per minute by status class over the whole window.
+def _commonest(kinds: pd.Series[str]) -> Any:
+    counts = kinds.value_counts()
+    return counts.index[0] if len(counts) else None
+
+
+def latency(calls: pd.DataFrame, freq: str) -> pd.DataFrame:
+    """Quantiles of the durations per bin of time.
+
+    Args:
+        calls: CALLS frame.
+        freq: Length of a bin, as pandas writes it: `1min`, `15min`.
 
     Returns:
-        One row per minute: `timestamp`, then `ok`, and one column per kind of failure met (int64); a minute
-        without a call has zeros.
+        `timestamp` (beginning of the bin), `calls` (with a duration), `p50_s`, `p95_s`, `p99_s`; only bins with
+        such calls.
     """
+    known = calls[calls["duration_s"].notna() & calls["timestamp"].notna()]
+    grouped = known.groupby(known["timestamp"].dt.floor(freq))["duration_s"]
+    told = pd.DataFrame(
+        {"calls": grouped.size()} | {name: grouped.quantile(q) for name, q in _QUANTILES.items()}
+    )
+    return told.rename_axis("timestamp").reset_index()
+
+
+def bins(calls: pd.DataFrame, window: Window, freq: str = "1min") -> pd.DataFrame:
+    """Calls and failures per bin over the whole window, bins without a call included.
+
+    Returns:
+        `timestamp` (beginning of the bin), `calls`, `failed`.
+    """
+    times = pd.date_range(
+        pd.Timestamp(window.start).floor(freq), window.end, freq=freq, inclusive="left", unit="ns"
+    )
     inside = calls[(calls["timestamp"] >= window.start) & (calls["timestamp"] < window.end)]
-    kinds = failure_kinds(inside).fillna("ok")
-    minutes = pd.date_range(
-        pd.Timestamp(window.start).floor(freq), window.end, freq=freq, inclusive="left", name="timestamp"
-    )
-    counted = pd.crosstab(inside["timestamp"].dt.floor(freq), kinds).reindex(minutes, fill_value=0)
-    if "ok" not in counted:
-        counted.insert(0, "ok", 0)
-    counted.columns.name = None
-    others = sorted(column for column in counted.columns if column != "ok")
-    return counted[["ok", *others]].rename_axis("timestamp").reset_index()
-
-
-def latency(calls: pd.DataFrame, freq: str = "5min") -> pd.DataFrame:
-    """Quantiles of durations over time.
-
-    Returns:
-        `timestamp`, `p50_s`, `p95_s`, `p99_s` (float64; missing without durations), `calls` (int64).
-    """
-    timed = calls[calls["timestamp"].notna() & calls["duration_s"].notna()]
-    groups = timed.groupby(timed["timestamp"].dt.floor(freq))["duration_s"]
-    found = pd.DataFrame({f"p{round(q * 100)}_s": groups.quantile(q) for q in (0.5, 0.95, 0.99)})
-    found["calls"] = groups.size()
-    return found.rename_axis("timestamp").reset_index()
-
-
-def _column(calls: pd.DataFrame, name: str) -> Any:
-    if name == "minute":
-        return calls["timestamp"].dt.floor("1min")
-    if name == "status":
-        return calls["status_code"].astype("str").where(calls["status_code"].notna(), calls["error_type"])
-    return calls[name]
+    at = inside["timestamp"].dt.floor(freq)
+    failed = at[failure_kinds(inside).notna()]
+    counts = {"calls": at.value_counts(), "failed": failed.value_counts()}
+    table = {name: count.reindex(times, fill_value=0).to_numpy() for name, count in counts.items()}
+    return pd.DataFrame({"timestamp": times} | table)

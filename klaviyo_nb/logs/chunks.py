@@ -19,7 +19,17 @@ from klaviyo_nb.window import Window
 
 MESSAGE = 500
 #: Texts that come from the log and leave with the row.
-_TEXTS = ("host", "worker", "caller", "endpoint", "error_pointer", "request_id", "profile_key", "event_key", "topic")
+_TEXTS = (
+    "host",
+    "worker",
+    "caller",
+    "endpoint",
+    "error_pointer",
+    "request_id",
+    "profile_key",
+    "event_key",
+    "topic",
+)
 _EDGE = 4_096
 _REMEMBERED = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,7 +157,9 @@ def _add(part: Part, record: Record, told: Told, span: tuple[int, int], offsets:
 
 def _redact(redact: Callable[[str], str], part: Part) -> None:
     """Take secrets out of everything that leaves; messages in one go, because that is much faster."""
-    for row, message in zip(part.calls, _redacted(redact, [row.fields["message"] for row in part.calls]), strict=True):
+    for row, message in zip(
+        part.calls, _redacted(redact, [row.fields["message"] for row in part.calls]), strict=True
+    ):
         row.fields["message"] = _shown(message)[:MESSAGE]
     known: dict[str, str] = {}
     for row in (*part.calls, *part.webhooks):
@@ -201,4 +213,4 @@ class _Edges:
         """Times at the beginning of the outermost whole lines."""
         lines = (self._head.split(b"\n")[:3], self._tail.split(b"\n")[-4:])
         found = (times.search(line[:300].decode("utf-8", "replace"), near) for edge in lines for line in edge)
-        return [moment[0] for moment in found if moment and moment[1] < 120]  # noqa: PLR2004 - the head of a line
+        return [moment[0] for moment in found if moment and moment[1] < 120]  # the head of a line

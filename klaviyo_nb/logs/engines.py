@@ -39,4 +39,6 @@ def engine(name: str) -> Engine:
         return _ENGINES[name]()
     except KeyError:
         known = ", ".join(_ENGINES)
-        raise UsageError("--engine", f"{name!r} is not an engine", f"--engine local    (known: {known})") from None
+        raise UsageError(
+            "--engine", f"{name!r} is not an engine", f"--engine local    (known: {known})"
+        ) from None

@@ -14,7 +14,7 @@ import pandas as pd
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema
-from klaviyo_nb.logs.chunks import Job, Part, Row, micros, read_chunk
+from klaviyo_nb.logs.chunks import Job, Part, Row, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.sources import Chunk, Source, resolve
@@ -146,9 +146,19 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
     parts = shelf.parts
     first = min((part.first for part in parts if part.first is not None), default=None)
     last = max((part.last for part in parts if part.last is not None), default=None)
-    got = Window(_moment(first), _moment(last) + timedelta(microseconds=1)) if first is not None and last is not None else None
-    reasons = dict.fromkeys(([shelf.gap] if shelf.gap else []) + [text for part in parts for text in part.problems])
-    unread = sum(max(0, chunk.size - part.read) for chunk, part in zip(shelf.chunks, parts, strict=False) if part.truncated)
+    got = (
+        Window(_moment(first), _moment(last) + timedelta(microseconds=1))
+        if first is not None and last is not None
+        else None
+    )
+    reasons = dict.fromkeys(
+        ([shelf.gap] if shelf.gap else []) + [text for part in parts for text in part.problems]
+    )
+    unread = sum(
+        max(0, chunk.size - part.read)
+        for chunk, part in zip(shelf.chunks, parts, strict=False)
+        if part.truncated
+    )
     return Coverage(
         source=_without_credentials(shelf.name),
         asked=window,
@@ -182,7 +192,9 @@ def _frame(schema: Schema, rows: list[tuple[str, int | None, Row]]) -> pd.DataFr
         "offset": [row.offset for _, _, row in rows],
     }
     columns = {
-        name: _column(own[name] if name in own else [row.fields.get(name) for _, _, row in rows], column.dtype)
+        name: _column(
+            own[name] if name in own else [row.fields.get(name) for _, _, row in rows], column.dtype
+        )
         for name, column in schema.columns.items()
     }
     return schema.check(pd.DataFrame(columns))
@@ -208,6 +220,10 @@ def _column(values: list[Any], dtype: str) -> Any:
 
 def _nanoseconds(values: list[Any]) -> Any:
     near = datetime.fromtimestamp(0, UTC)
-    moments = [value if isinstance(value, int) or value is None else times.of(value, near) for value in values]
+    moments = [
+        value if isinstance(value, int) or value is None else times.of(value, near) for value in values
+    ]
     missing = np.iinfo(np.int64).min
-    return np.array([missing if each is None else each * 1_000 for each in moments], dtype="int64").view("datetime64[ns]")
+    return np.array([missing if each is None else each * 1_000 for each in moments], dtype="int64").view(
+        "datetime64[ns]"
+    )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,16 @@ from klaviyo_nb.logs.formats.envelopes import alone, follows
 
 #: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
 #: without it; `klaviyo` in the lists of byte values that journald writes for text it cannot print.
-WORDS = (b"klaviyo", b"webhook", b"throttled", b"vnd.api+json", b" input.", b"cf-mitigated", b"118,105,121", b"86,73,89")
+WORDS = (
+    b"klaviyo",
+    b"webhook",
+    b"throttled",
+    b"vnd.api+json",
+    b" input.",
+    b"cf-mitigated",
+    b"118,105,121",
+    b"86,73,89",
+)
 BLOCK = 256 * 1024
 #: A record holds lines at most this far before and after the one with the word [lines, bytes].
 MAX_LINES = 80
@@ -60,21 +68,33 @@ class Seen:
     stopped: bool = False
 
 
-def _table(words: tuple[bytes, ...]) -> tuple[npt.NDArray[np.bool_], dict[int, list[tuple[bytes, int]]]]:
-    table = np.zeros(1 << 16, dtype=np.bool_)
+#: Multipliers that spread groups over a table of 64 Ki bits, each another way; what both let through is compared.
+_SPREADS = (np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B))
+_CASE = np.uint32(0x20202020)
+
+
+def _groups_of(words: tuple[bytes, ...]) -> dict[int, list[tuple[bytes, int]]]:
+    """Four bytes in lower case as a number → the words that hold them, and where."""
     groups: dict[int, list[tuple[bytes, int]]] = {}
     for word in words:
         for at in range(_GROUP):
             value = int.from_bytes(bytes(byte | 0x20 for byte in word[at : at + _GROUP]), "little")
             groups.setdefault(value, []).append((word, at))
-            table[(value * _SPREAD >> 16) & 0xFFFF] = True
-    return table, groups
+    return groups
 
 
-_SPREAD = 0x9E3779B1  # Knuth's multiplicative hash: spreads what little the groups differ in over the table
-_TABLE, _GROUPS = _table(WORDS)
-_KNOWN = np.array(sorted(_GROUPS), dtype=np.uint32)
-_CASE = np.uint32(0x20202020)
+def _spread(groups: npt.NDArray[np.uint32], by: np.uint32) -> npt.NDArray[np.uint16]:
+    return (groups * by).view("<u2")[1::2]
+
+
+def _table(by: np.uint32) -> npt.NDArray[np.bool_]:
+    table = np.zeros(1 << 16, dtype=np.bool_)
+    table[_spread(np.array(list(_GROUPS), dtype="<u4"), by)] = True
+    return table
+
+
+_GROUPS = _groups_of(WORDS)
+_TABLES = tuple(_table(by) for by in _SPREADS)
 
 
 def find_words(buffer: bytearray, begin: int, end: int) -> list[int]:
@@ -83,17 +103,18 @@ def find_words(buffer: bytearray, begin: int, end: int) -> list[int]:
     The buffer's length is a multiple of four.
     """
     first = begin // _GROUP
-    groups = np.frombuffer(buffer, dtype="<u4", count=-(-end // _GROUP) - first, offset=first * _GROUP) | _CASE
-    spread = (groups * np.uint32(_SPREAD)).view("<u2")[1::2]
-    maybe = np.flatnonzero(_TABLE.take(spread))
-    maybe = maybe[np.isin(groups[maybe], _KNOWN)]
+    groups = (
+        np.frombuffer(buffer, dtype="<u4", count=-(-end // _GROUP) - first, offset=first * _GROUP) | _CASE
+    )
+    maybe = np.flatnonzero(_TABLES[0].take(_spread(groups, _SPREADS[0])))
+    maybe = maybe[_TABLES[1].take(_spread(groups[maybe], _SPREADS[1]))]
     found = set()
     for index, group in zip(maybe.tolist(), groups[maybe].tolist(), strict=True):
-        for word, at in _GROUPS[group]:
+        for word, at in _GROUPS.get(group, ()):
             start = (first + index) * _GROUP - at
-            if begin <= start and start + len(word) <= end:
-                if buffer[start : start + len(word)].lower() == word:
-                    found.add(start)
+            fits = begin <= start and start + len(word) <= end
+            if fits and buffer[start : start + len(word)].lower() == word:
+                found.add(start)
     return sorted(found)
 
 

@@ -95,18 +95,24 @@ class Found:
         self.texts += outer.texts
 
 
-class _Normal(dict[str, tuple[str, str]]):
-    """Key as written → (parent, key) as compared; remembers a bounded number of spellings."""
-
-    def __missing__(self, key: str) -> tuple[str, str]:
-        segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part]
-        split = (segments[-2] if len(segments) > 1 else "", segments[-1] if segments else "")
-        if len(self) < 4_096 and len(key) < 100:  # noqa: PLR2004 - hostile logs invent keys without end
-            self[key] = split
-        return split
+#: What a key is: the name it is compared by, and the fields it may carry with their rank.
+_Meaning = tuple[str, tuple[tuple[str, int], ...]]
 
 
-_normal = _Normal()
+class _Meanings(dict[tuple[str, str], _Meaning]):
+    """(parent, key as written) → what it is; remembers a bounded number of spellings."""
+
+    def __missing__(self, spelled: tuple[str, str]) -> _Meaning:
+        parent, key = spelled
+        segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part] or [""]
+        above = segments[-2] if len(segments) > 1 else parent
+        meaning = segments[-1], _ROLES.get(f"{above}.{segments[-1]}") or _ROLES.get(segments[-1]) or ()
+        if len(self) < 4_096 and len(key) < 100:  # hostile logs invent keys without end
+            self[spelled] = meaning
+        return meaning
+
+
+_meanings = _Meanings()
 
 
 def walk(data: Mapping[str, Any], found: Found) -> None:
@@ -116,50 +122,47 @@ def walk(data: Mapping[str, Any], found: Found) -> None:
     nodes = 0
     while queue and nodes < _MOST_NODES:
         parent, node, depth = queue.popleft()
-        for key, value in _items(node):
+        for key, value in node.items() if len(node) != 2 and isinstance(node, dict) else _items(node, parent):
             nodes += 1
-            above, name = _normal[key] if key else ("", parent)
-            inside = _object(value)
+            name, roles = _meanings[parent, key]
+            inside = _object(value) if isinstance(value, dict | list | str) else None
             if inside is not None:
                 if depth < _DEEPEST:
                     queue.append((name, inside, depth + 1))
-            else:
-                _take(above or parent, name, value, found)
+            elif roles:
+                _take(name, roles, value, found)
 
 
-def _items(node: Any) -> list[tuple[str, Any]]:
+def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
     """Keys and values; of a list its elements; of `{"key": k, "value": v}`, as OpenTelemetry writes it, k and v."""
     if isinstance(node, list):
-        return [("", element) for element in node[:50]]
-    name = node.get("key") or node.get("name") if len(node) == 2 and "value" in node else None  # noqa: PLR2004
+        return [(parent, element) for element in node[:50]]
+    name = node.get("key") or node.get("name") if len(node) == 2 and "value" in node else None
     if isinstance(name, str):
         value = node["value"]
-        return [(name, next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value)]
+        return [
+            (name, next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value)
+        ]
     return list(node.items())
 
 
 def _object(value: Any) -> Any:
     """`value` if it holds more values; a text that is JSON is opened."""
-    if isinstance(value, dict):
+    if not isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str) and value[:1] in ("{", "[") and value.rstrip()[-1:] in ("}", "]"):
-        try:
-            opened = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return None
-        return opened if isinstance(opened, dict | list) else None
-    return None
+    if value[:1] not in ("{", "[") or value.rstrip()[-1:] not in ("}", "]"):
+        return None
+    try:
+        opened = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    return opened if isinstance(opened, dict | list) else None
 
 
-def _take(parent: str, name: str, value: Any, found: Found) -> None:
-    roles = _ROLES.get(f"{parent}.{name}") or _ROLES.get(name)
-    if roles is None:
-        return
+def _take(name: str, roles: tuple[tuple[str, int], ...], value: Any, found: Found) -> None:
     for role, rank in roles:
         if role == "text":
-            if isinstance(value, str) and value and len(found.texts) < 40:  # noqa: PLR2004
+            if isinstance(value, str) and value and len(found.texts) < 40:
                 found.texts.append(value)
         elif _fits(role, name, value):
             ours = role == "url" and "a.klaviyo.com" in value

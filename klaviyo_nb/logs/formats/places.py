@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -19,7 +20,17 @@ _OPERATION = re.compile(
     r"(?<![\w/])(?:klaviyo\.)?((?:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
-_NOT_API_HOSTS = ("status.", "developers.", "www.", "static.", "static-forms.", "help.", "fast.", "connect.", "community.")
+_NOT_API_HOSTS = (
+    "status.",
+    "developers.",
+    "www.",
+    "static.",
+    "static-forms.",
+    "help.",
+    "fast.",
+    "connect.",
+    "community.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,11 @@ class Where:
     method: str | None = None
     path: str | None = None
     endpoint: Endpoint | None = None
+
+    @property
+    def template(self) -> str | None:
+        """The path template of what was called."""
+        return _template(self.method, self.path) if self.path else None
 
 
 def called(it: Read, body: str, speaks: bool) -> Where:
@@ -66,6 +82,7 @@ def _asked(body: str) -> re.Match[str] | None:
     return text.search("request", body)
 
 
+@lru_cache(4096)
 def _place(url: str, method: str | None, speaks: bool) -> Where:
     verb, _, rest = url.strip().partition(" ")
     if rest and verb.isalpha() and verb.isupper():
@@ -75,7 +92,9 @@ def _place(url: str, method: str | None, speaks: bool) -> Where:
     known = catalogue().operations(url)
     if not known and "/" not in url.strip("/") and speaks:
         named = catalogue().by_operation(url)
-        known = (named,) if named else catalogue().operations(f"/api/{url.strip('/')}") if host is None else ()
+        known = (
+            (named,) if named else catalogue().operations(f"/api/{url.strip('/')}") if host is None else ()
+        )
         url = known[0].path if known else url
         method = method or (named.method if named else None)
     endpoint = next((each for each in known if each.method == method), known[0] if len(known) == 1 else None)
@@ -90,7 +109,9 @@ def _kind_of_place(host: str | None, url: str, known: bool) -> Place:
         path = url.split("klaviyo.com", 1)[1]
         inside = re.match(r"(?::\d+)?/(?:api|client|oauth)\b", path)
         return "api" if inside and not host.startswith(_NOT_API_HOSTS) else "none"
-    return "path" if known and (host in ("localhost", "127.0.0.1", "[::1]") or "klaviyo" in host) else "foreign"
+    return (
+        "path" if known and (host in ("localhost", "127.0.0.1", "[::1]") or "klaviyo" in host) else "foreign"
+    )
 
 
 def _host(url: str) -> str | None:
@@ -107,3 +128,8 @@ def _operation(it: Read, body: str) -> Endpoint | None:
     names = [str(said).removeprefix("klaviyo.")] if said else []
     names += [found[1] for _, found in zip(range(6), _OPERATION.finditer(body), strict=False)]
     return next((found for name in names if (found := catalogue().by_operation(name))), None)
+
+
+@lru_cache(4096)
+def _template(method: str | None, path: str) -> str:
+    return catalogue().template(method, path)

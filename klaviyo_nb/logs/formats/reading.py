@@ -125,7 +125,7 @@ def _peel_object(line: bytes) -> tuple[Found | None, str]:
         return None, _decoded(line)
     for key in INNER:
         value = data.get(key)
-        if isinstance(value, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):  # noqa: PLR2004
+        if isinstance(value, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):
             value = bytes(value).decode("utf-8", "replace")  # journald, of what is not printable
         if isinstance(value, str):
             context = Found()
@@ -166,7 +166,12 @@ def _read_head(result: Read, first: str, more: str, near: datetime) -> None:
         result.named, result.access, result.head = True, each.access, groups
         for name in ("level", "host", "worker", "caller", "method", "url", "status"):
             found.offer(name, groups.get(name))
-        found.offer("duration", groups.get("duration"), 0, "ms" if groups.get("unit") == "" else groups.get("unit") or "")
+        found.offer(
+            "duration",
+            groups.get("duration"),
+            0,
+            "ms" if groups.get("unit") == "" else groups.get("unit") or "",
+        )
         found.offer("timestamp", times.of(groups.get("time", ""), near))
         result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
         return

@@ -16,7 +16,7 @@ MOST = 16_000
 _URL = r"https?://[^\s\"'`<>\])}\\,|]+"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
-    sorted({status.phrase for status in HTTPStatus if status >= 200} | {"Gateway Time-out", "TooManyRequests"},  # noqa: PLR2004
+    sorted({status.phrase for status in HTTPStatus if status >= 200} | {"Gateway Time-out", "TooManyRequests"},
            key=len, reverse=True)
 )  # fmt: skip
 # What a number counts or measures when it is no status.
@@ -41,7 +41,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
         rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |from )?[\[\"'`<(]*(?P<v>{_URL}|/[\w.%/{{}}-]*(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
-        rf"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}}\\,|]*)",
+        r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*)",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) request\b"),
@@ -142,10 +142,13 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"request was throttled|too many requests|TooManyRequests", 429),
         (r"(?:missing or invalid (?:private key|authorization scheme))|authentication credentials were not provided", 401),
         (r"this API has been retired", 410),
-        *((rf"\bReason: {re.escape(status.phrase)}\b", int(status)) for status in HTTPStatus if status >= 400),  # noqa: PLR2004
+        *((rf"\bReason: {re.escape(status.phrase)}\b", int(status)) for status in HTTPStatus if status >= 400),
     )
 )  # fmt: skip
-_WAITS = re.compile(r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$", re.IGNORECASE)
+_WAITS = re.compile(
+    r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$",
+    re.IGNORECASE,
+)
 
 
 def search(field: str, text: str) -> re.Match[str] | None:

@@ -76,14 +76,18 @@ def _iso(text: str) -> int | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)) if len(text) > len("2026-11-23") else None
+    return (
+        _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        if len(text) > len("2026-11-23")
+        else None
+    )
 
 
 def _epoch_text(text: str) -> int | None:
     if not text[:1].isdigit():
         return None
     try:
-        return epoch(int(text) if text.isascii() and text.isdigit() and len(text) < 20 else float(text))  # noqa: PLR2004
+        return epoch(int(text) if text.isascii() and text.isdigit() and len(text) < 20 else float(text))
     except (ValueError, OverflowError):
         return None
 

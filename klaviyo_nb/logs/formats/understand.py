@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.formats import text, times, values
 from klaviyo_nb.logs.formats.places import Where, called
 from klaviyo_nb.logs.formats.reading import Read, read
@@ -39,8 +38,13 @@ _HOOK_REJECTED = re.compile(
     r"signature\W+(?:\w+\W+){0,3}(?:invalid|mismatch|fail|reject|missing|wrong)|"
     r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
 )  # fmt: skip
-_HOOK_ARRIVED = re.compile(r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE)
-_HOOK_OURS = re.compile(r"\b(?:send|sending|sent|create[sd]?|creating|register\w*|subscri\w+|configur\w+|deliver to)\b", re.IGNORECASE)
+_HOOK_ARRIVED = re.compile(
+    r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
+)
+_HOOK_OURS = re.compile(
+    r"\b(?:send|sending|sent|create[sd]?|creating|register\w*|subscri\w+|configur\w+|deliver to)\b",
+    re.IGNORECASE,
+)
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _EDGE_STATUSES = range(520, 528)
 _SERVED_BY_PROXY = 407
@@ -102,7 +106,7 @@ def understand(raw: bytes, near: datetime, about: bool = False) -> Told:
 
 def _moment_in(it: Read, near: datetime) -> int | None:
     found = times.search(it.text[:200], near) if it.text[:1] != "{" else None
-    return found[0] if found and found[1] < 48 else None  # noqa: PLR2004 - later in a line it is no head
+    return found[0] if found and found[1] < 48 else None  # later in a line it is no head
 
 
 def _outcome(it: Read, body: str, where: Where) -> _Outcome:
@@ -157,7 +161,9 @@ def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
         return None
     if where.place == "path" and not it.access:
         return None
-    if it.access and not ("klaviyo" in (where.path or "").partition("?")[0].lower() and "webhook" in (where.path or "").lower()):
+    if it.access and not (
+        "klaviyo" in (where.path or "").partition("?")[0].lower() and "webhook" in (where.path or "").lower()
+    ):
         return None
     verdict = _delivery(body, outcome)
     if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not it.access):
@@ -189,11 +195,13 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         "caller": values.word(said.get("caller")),
         "level": values.level(said.get("level")),
         "method": where.method,
-        "endpoint": catalogue().template(where.method, where.path) if where.path else None,
+        "endpoint": where.template,
         "status_code": outcome.status,
         "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
         "duration_s": values.seconds(said.get("duration"), keys.get("duration", "")),
-        "retry_after_s": values.seconds(said.get("retry_after"), "ms" if "ms" in keys.get("retry_after", "") else "s"),
+        "retry_after_s": values.seconds(
+            said.get("retry_after"), "ms" if "ms" in keys.get("retry_after", "") else "s"
+        ),
         "request_id": _request_id(said.get("request_id"), keys.get("request_id", "")),
         "error_code": said.get("error_code"),
         "error_pointer": said.get("error_pointer"),
@@ -201,7 +209,9 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         "event_key": values.word(said.get("event_key")),
         "attempt": _attempt(said),
         "revision": values.revision(said.get("revision")),
-        "message": (it.found.texts[0] if it.text[:1] == "{" and it.found.texts else body or it.text)[:_MESSAGE],
+        "message": (it.found.texts[0] if it.text[:1] == "{" and it.found.texts else body or it.text)[
+            :_MESSAGE
+        ],
         "parsed": it.named,
     }
     plain = outcome.status is not None and outcome.status < _FAILS_FROM and it.text[:1] == "{"
@@ -216,14 +226,24 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
 def _search_missing(fields: dict[str, Any], whole: str) -> None:
     """Fill from the text what no key told."""
     whole = text.ends(whole)
-    for name in ("request_id", "error_code", "error_pointer", "revision", "event_key", "attempt", "retry_after"):
+    for name in (
+        "request_id",
+        "error_code",
+        "error_pointer",
+        "revision",
+        "event_key",
+        "attempt",
+        "retry_after",
+    ):
         column = "retry_after_s" if name == "retry_after" else name
         if fields[column] is None and (found := text.search(name, whole)):
             fields[column] = found["v"]
     for name in ("retry_after_s",):
         if isinstance(fields[name], str):
             found = text.search("retry_after", whole)
-            fields[name] = values.seconds(found["v"], "", (found.groupdict().get("u") or "s")) if found else None
+            fields[name] = (
+                values.seconds(found["v"], "", (found.groupdict().get("u") or "s")) if found else None
+            )
     if isinstance(fields["attempt"], str):
         fields["attempt"] = int(fields["attempt"])
     if fields["duration_s"] is None and (took := text.duration(whole)):

@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 _STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?([1-5]\d\d)\b")
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m)?", re.I)
+_AMOUNT = re.compile(
+    r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m)?", re.I
+)
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
@@ -21,7 +23,9 @@ _LEVELS = {
     "dpanic": "critical", "i": "info", "w": "warning", "e": "error", "f": "critical", "d": "debug", "n": "info",
 }  # fmt: skip
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
-_GOOD = frozenset(("ok", "success", "succeeded", "successful", "true", "sent", "delivered", "accepted", "completed"))
+_GOOD = frozenset(
+    ("ok", "success", "succeeded", "successful", "true", "sent", "delivered", "accepted", "completed")
+)
 _BAD = frozenset(("error", "failed", "failure", "false", "rejected", "refused", "exception"))
 
 
@@ -30,7 +34,7 @@ def status(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return int(value) if 100 <= value <= 599 or value == 0 else None  # noqa: PLR2004
+        return int(value) if 100 <= value <= 599 or value == 0 else None
     found = _STATUS.match(value) if isinstance(value, str) else None
     return int(found[1]) if found else None
 
@@ -49,7 +53,7 @@ def level(value: Any) -> str | None:
     number = int(text[:6])
     if number < len(_SYSLOG):
         return _SYSLOG[number]
-    steps = (29, 39, 49, 59) if number <= 60 else (199, 299, 399, 499)  # noqa: PLR2004 - pino, else Monolog
+    steps = (29, 39, 49, 59) if number <= 60 else (199, 299, 399, 499)  # pino, else Monolog
     return ("debug", "info", "warning", "error", "critical")[sum(number > step for step in steps)]
 
 
@@ -86,9 +90,9 @@ def _short(unit: str) -> str:
 
 
 def _guess(amount: float) -> float:
-    if amount >= 1_000_000:  # noqa: PLR2004 - see `seconds`
+    if amount >= 1_000_000:  # see `seconds`
         return 1e-9
-    return 1.0 if amount < 10 and not amount.is_integer() else 1e-3  # noqa: PLR2004
+    return 1.0 if amount < 10 and not amount.is_integer() else 1e-3
 
 
 def uuid(value: Any) -> str | None:
@@ -109,4 +113,8 @@ def count(value: Any) -> int | None:
 
 def word(value: Any, most: int = 200) -> str | None:
     """A name as text, cut."""
-    return str(value).strip()[:most] or None if isinstance(value, str | int) and not isinstance(value, bool) else None
+    return (
+        str(value).strip()[:most] or None
+        if isinstance(value, str | int) and not isinstance(value, bool)
+        else None
+    )

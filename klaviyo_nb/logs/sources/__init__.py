@@ -92,5 +92,7 @@ def _file(path: str) -> Source:
 
 def _folder(path: str) -> Source:
     if next(Path(path).glob("**/*.journal"), None) is None:
-        raise SourceMissing(path, "it is a folder without .journal files", f"klaviyo-nb logs '{path.rstrip('/')}/*.log*'")
+        raise SourceMissing(
+            path, "it is a folder without .journal files", f"klaviyo-nb logs '{path.rstrip('/')}/*.log*'"
+        )
     return Journal(path, (f"--directory={path}",))

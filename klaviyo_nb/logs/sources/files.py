@@ -105,7 +105,9 @@ class File:
         finally:
             os.close(descriptor)
         if head.startswith(_UTF16):
-            raise SourceError(self.path, "its text is UTF-16", f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log")
+            raise SourceError(
+                self.path, "its text is UTF-16", f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log"
+            )
         identity = (facts.st_dev, facts.st_ino)
         if _codec(head):
             return [Range(self.path, 0, facts.st_size, facts.st_size, identity, packed=True)]
@@ -139,9 +141,13 @@ class Range:
         try:
             facts = os.fstat(descriptor)
             if (facts.st_dev, facts.st_ino) != self.identity:
-                raise SourceError(self.path, "it was replaced while it was read", f"klaviyo-nb logs '{self.path}*'")
+                raise SourceError(
+                    self.path, "it was replaced while it was read", f"klaviyo-nb logs '{self.path}*'"
+                )
             at = 0 if self.packed else max(0, self.start - CONTEXT)
-            opened = Opened(lambda memory: 0, at, self.start, None if self.packed else self.stop, not self.packed)
+            opened = Opened(
+                lambda memory: 0, at, self.start, None if self.packed else self.stop, not self.packed
+            )
             plain = _file_reader(descriptor, at, self.total, opened)
             opened.read = _unpacked(plain, opened) if self.packed else plain
             yield opened
