@@ -213,9 +213,13 @@ async def _ask_metrics(
     from klaviyo_nb.metrics.names import from_table
 
     fetched = await metrics.fetch(
-        settings.metrics_url, window, names=from_table(settings.metrics), token=settings.metrics_token,
+        settings.metrics_url,
+        window,
+        names=from_table(settings.metrics),
+        token=settings.metrics_token,
+        headers=settings.metrics.get("headers"),
         timeout_s=limit or METRICS_S,
-    )  # fmt: skip
+    )
     samples = 0 if fetched.frame is None else len(fetched.frame)
     progress(f"metrics: {samples:,} samples from {len(fetched.queries)} queries")
     return fetched
