@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from klaviyo_nb.report.words import BLANK, TITLES, duration, number, share, shor
 from klaviyo_nb.window import iso, parse_time
 
 if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.counted import Tally
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.report.charts import SavedChart
     from klaviyo_nb.report.run import NotebookRun
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
 
 #: Rows of the table of endpoints.
 MOST_ENDPOINTS = 12
-_CONTENTS = (
-    ("do", "What to do"),
-    ("timeline", "Timeline"),
-    ("impact", "Impact"),
-    ("why", "Why this verdict"),
-    ("evidence", "Evidence"),
-    ("limits", "Not seen"),
-    ("say", "What to say"),
-    ("proof", "Check it"),
-)
 _WITHIN = {"P1": "in 15 minutes", "P2": "in 1 hour", "P3": "in 4 hours", "P4": "on the next working day"}
 _BADGES = {"healthy": "Healthy", "inconclusive": "Undecided"}
 
@@ -54,19 +45,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table on the page.
-
-    Attributes:
-        head: Name of each column, and `num` for one that holds numbers.
-        rows: Its rows.
-        stack: On a phone each row becomes a block of its own.
-        more: What is left out, in words.
-    """
+    """A table on the page: name and CSS class of each column, and the rows."""
 
     head: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
-    stack: bool = True
-    more: str = ""
+
+
+def _grid(head: str, rows: Iterable[Row]) -> Grid:
+    """A table; in `head` a name that ends in `#` is a column of numbers, one in `!` is not wrapped."""
+    kinds = {"#": "num", "!": "nowrap"}
+    return Grid(tuple((name.strip("#!"), kinds.get(name[-1], "")) for name in head.split(", ")), tuple(rows))
 
 
 def render(
@@ -94,16 +82,13 @@ def render(
     """
     cause = str(document["cause"])
     level = document.get("severity")
-    counts = series.counted(evidence)
-    version = evidence.context.get("tool_version") or "(version unknown)"
     return _template().render(
         csp=CSP,
         css=Markup(css()),  # noqa: S704 - our own file, no value in it
         document=document,
         incident=incident,
         lead=lead,
-        blank=BLANK.format("…"),
-        blank_lead=BLANK.format("who leads"),
+        blank=BLANK.format,
         tone=level.lower() if level else "good" if cause == "healthy" else "none",
         badge=level or _BADGES.get(cause, "No severity"),
         heading=TITLES.get(cause, cause),
@@ -111,12 +96,9 @@ def render(
         window=_extent(evidence.window),
         figures=list(_figures(document, evidence)),
         problems=problems,
-        contents=_CONTENTS,
         events=[_event(entry, evidence) for entry in entries(evidence, document)],
         charts={chart.name: _picture(chart) for chart in charts},
-        impact=_impact(document),
-        endpoints=_endpoints(evidence, counts),
-        certainty=_certainty(document),
+        endpoints=_endpoints(evidence, series.counted(evidence)),
         rivals=_rivals(document),
         probes=_probes(document),
         gaps=sorted(document.get("gaps") or (), key=lambda gap: not gap["configured"]),
@@ -125,7 +107,7 @@ def render(
         messages=sorted((messages or {}).items()),
         notebooks=notebooks,
         collected=stamp(evidence.collected_at),
-        version=version,
+        version=evidence.context.get("tool_version") or "(version unknown)",
         budget=f"{evidence.budget.api_calls} of {evidence.budget.allowed} allowed requests to Klaviyo's API.",
     )
 
@@ -180,11 +162,7 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     if facts.get("last_calls") and source != "probes":
         lately = f"{facts['last_failed']:,} of {facts['last_calls']:,} at the end of the window"
         yield "Calls failing lately", share(facts["last_failed"], facts["last_calls"]) or "unknown", lately
-    told = (
-        f"{failed:,} of {calls:,}, counted from {source}"
-        if calls
-        else "neither logs nor metrics told of calls"
-    )
+    told = f"{failed:,} of {calls:,}, counted from {source}" if calls else "no call was counted"
     yield "In the whole window", share(failed, calls) or "unknown", told
     onset, recovered = document.get("onset"), document.get("recovered")
     if onset:
@@ -193,20 +171,14 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
         yield "Ended", ended, f"lasted {duration(document)}"
     else:
         yield "Began", "not found", "no onset in the window"
-    others = len(document.get("rivals") or ())
-    yield (
-        "Verdict is",
-        str(document.get("certainty") or "undecided"),
-        f"{number(others, 'other cause')} possible",
-    )
+    open_causes = f"{number(len(document.get('rivals') or ()), 'other cause')} possible"
+    yield "Verdict is", str(document.get("certainty") or "undecided"), open_causes
 
 
 def _moments(interval: Mapping[str, str], evidence: Evidence) -> str:
     """`06:19 to 06:21 UTC`, with the date where it is not the window's last day."""
-    earliest, latest = (
-        _same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest")
-    )
-    earliest, latest = (text.removesuffix(":00") for text in (earliest, latest))
+    both = (_same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest"))
+    earliest, latest = (text.removesuffix(":00") for text in both)
     return f"{earliest} UTC" if earliest == latest else f"{earliest} to {latest} UTC"
 
 
@@ -216,77 +188,36 @@ def _event(entry: Entry, evidence: Evidence) -> dict[str, str]:
     return {"iso": iso(entry.at), "time": first + until, "what": entry.what, "source": entry.source}
 
 
-def _picture(chart: SavedChart) -> dict[str, str | int]:
+def _picture(chart: SavedChart) -> dict[str, Any]:
     """What the page needs to embed a chart: its SVG as a data URI, and its size in CSS pixels."""
     svg = chart.svg.read_bytes()
     size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     width, height = (round(float(side) * 96 / 72) for side in size.groups()) if size else (480, 300)
     data = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    return {
-        "name": chart.name,
-        "title": chart.title,
-        "alt": chart.alt,
-        "data": data,
-        "width": width,
-        "height": height,
-    }
+    return asdict(chart) | {"data": data, "width": width, "height": height}
 
 
-def _impact(document: Mapping[str, Any]) -> str:
-    facts = document.get("facts") or {}
-    calls, failed = facts.get("calls"), facts.get("failed_calls")
-    if not calls:
-        return "How many calls failed is not known: neither logs nor metrics told of calls in the window."
-    lately = ""
-    if facts.get("last_calls"):
-        part = share(facts["last_failed"], facts["last_calls"])
-        lately = f" In its last part: {facts['last_failed']:,} of {facts['last_calls']:,} ({part})."
-    return f"{failed:,} of {calls:,} calls failed in the window ({share(failed, calls)}).{lately}"
-
-
-def _endpoints(evidence: Evidence, counts: Any) -> Grid:
-    head = (("endpoint", ""), ("calls", "num"), ("failed", "num"), ("share", "num"))
-    if counts is None:
-        return Grid(head, ())
-    totals = series.endpoint_totals(counts, evidence.window)
-    rows = tuple(
+def _endpoints(evidence: Evidence, counts: Tally | None) -> Grid:
+    totals = series.endpoint_totals(counts, evidence.window)[:MOST_ENDPOINTS] if counts else []
+    rows = (
         Row(
             (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", share(each.failed, each.calls) or "–"),
             each.failed > 0,
         )
-        for each in totals[:MOST_ENDPOINTS]
+        for each in totals
     )
-    rest = len(totals) - len(rows)
-    return Grid(head, rows, more=f"{rest} more are in charts/failures_by_endpoint.csv." if rest > 0 else "")
-
-
-def _certainty(document: Mapping[str, Any]) -> str:
-    told = {
-        "established": "Every question on the path was answered by what was seen.",
-        "tentative": "A question on the path was not answered; see the other causes.",
-    }
-    return told.get(
-        str(document.get("certainty")), "What was seen does not decide it; below is what was asked."
-    )
+    return _grid("endpoint, calls#, failed#, share#", rows)
 
 
 def _rivals(document: Mapping[str, Any]) -> list[dict[str, str]]:
     found = document.get("rival_details") or [{"cause": cause} for cause in document.get("rivals") or ()]
-    return [
-        {"title": TITLES.get(each["cause"], each["cause"]), "because": "", "ask": ""} | each for each in found
-    ]
+    names = ({"title": TITLES.get(each["cause"], each["cause"]), "because": "", "ask": ""} for each in found)
+    return [name | each for name, each in zip(names, found, strict=True)]
 
 
 def _probes(document: Mapping[str, Any]) -> Grid:
-    head = (
-        ("probe", "nowrap"),
-        ("answer", "nowrap"),
-        ("by", "nowrap"),
-        ("took", "num"),
-        ("said", ""),
-        ("request id", ""),
-    )
-    return Grid(head, tuple(_probe(row) for row in document.get("probes") or ()))
+    rows = (_probe(row) for row in document.get("probes") or ())
+    return _grid("probe!, answer!, by!, took#, said, request id", rows)
 
 
 def _probe(row: Mapping[str, Any]) -> Row:
@@ -294,29 +225,17 @@ def _probe(row: Mapping[str, Any]) -> Row:
     answer = f"HTTP {status}" if status is not None else f"none: {row.get('error_type') or 'unknown'}"
     said = "; ".join(str(row[name]) for name in ("state", "error_code", "detail") if row.get(name))
     alive = row.get("probe") == "webhook" and status in WEBHOOK_ALIVE
-    cells = (
-        str(row.get("probe")),
-        answer,
-        row.get("answered_by"),
-        f"{took * 1000:.0f} ms" if took is not None else None,
-    )
+    time = None if took is None else f"{took * 1000:.0f} ms"
+    cells = (str(row.get("probe")), answer, row.get("answered_by"), time)
     bad = not alive and (status is None or status >= 400)
     return Row(tuple(cell or "–" for cell in (*cells, said, row.get("request_id"))), bad)
 
 
 def _coverage(evidence: Evidence) -> Grid:
-    head = (
-        ("source", ""),
-        ("got", ""),
-        ("lines", "num"),
-        ("calls", "num"),
-        ("not understood", "num"),
-        ("trouble", ""),
-    )
     rows = []
     for each in evidence.coverage:
         got = _extent(each.got) if each.got else "–"
         trouble = "; ".join(text for text in (each.gap, "cut short" if each.truncated else None) if text)
         counts = (f"{count:,}" for count in (each.lines, each.calls, each.unparsed))
         rows.append(Row((each.source, got, *counts, trouble or "–"), bool(trouble)))
-    return Grid(head, tuple(rows))
+    return _grid("source, got, lines#, calls#, not understood#, trouble", rows)

@@ -121,7 +121,7 @@ def test_the_page_works_for_every_cause(cause: Any) -> None:
 def test_missing_evidence_is_told_and_no_figure_is_made_up() -> None:
     _, page = page_of(nothing())
     assert "Undecided" in page.text
-    assert "How many calls failed is not known" in page.text
+    assert "no call was counted" in page.text
     assert "no answer from http://prometheus:9090: refused" in page.text
     assert "(was not asked for)" in page.text
     assert "0%" not in page.text
