@@ -205,6 +205,10 @@ async def _read(response: httpx.Response, question: Question, reply: Reply) -> N
         plain = _inflated(bytes(body), coding, question.cap)
         return read_answer(response.status_code, response.headers, plain, question.expected, question.url)
 
+    if response.is_stream_consumed:  # a transport that hands over the whole body at once
+        body += response.content[: question.cap]
+        reply.answer = so_far()
+        return
     reply.answer = so_far()
     try:
         async for chunk in response.aiter_raw():

@@ -14,7 +14,7 @@ ERROR_TYPES = {
     "dns": "the name has no address, or one that leads nowhere (0.0.0.0)",
     "refused": "nothing listens at the address",
     "no_route": "this machine has no way there",
-    "connect_timeout": "nobody took the connection in time",
+    "connect_timeout": "no connection, or no TLS, in time",
     "tls": "no TLS, or a certificate that does not fit",
     "proxy": "the proxy of the environment did not let us through",
     "timeout": "the connection was taken, and the answer did not come (whole) in time",
@@ -63,10 +63,10 @@ def error_type(exc: BaseException, *, answering: bool = False) -> str:
     for kinds, name in _BY_CAUSE:
         if any(isinstance(cause, kinds) for cause in causes):
             return name
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):  # its errno is not the system's
+        return "reset" if isinstance(exc, httpx.ReadError | httpx.WriteError) else "tls"
     if any(isinstance(cause, OSError) and cause.errno in _NO_ROUTE for cause in causes):
         return "no_route"
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "tls"
     return _by_kind(exc)
 
 
@@ -75,7 +75,7 @@ def why(exc: BaseException) -> str:
     causes = list(_causes(exc))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause.verify_message
+            return str(getattr(cause, "verify_message", cause))  # unset on one that no handshake raised
     return next((text for cause in reversed(causes) if (text := _words(cause))), ERROR_TYPES[error_type(exc)])
 
 

@@ -1,0 +1,5 @@
+"""The world of the probes tests."""
+
+from probes_world import world
+
+__all__ = ["world"]
