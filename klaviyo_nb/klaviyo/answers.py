@@ -281,4 +281,5 @@ def _limits(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _milliseconds(text: str | None) -> float | None:
-    return int(text) / 1000 if text and re.fullmatch(r"[0-9]{1,9}", text.strip()) else None
+    number = re.fullmatch(r"\s*([0-9]{1,9})\s*", text or "")
+    return int(number[1]) / 1000 if number else None

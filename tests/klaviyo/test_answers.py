@@ -155,6 +155,13 @@ def test_reading_never_raises(status, headers, body, expected):
     read_answer(status, headers, body, expected, "https://a.klaviyo.com/api/accounts")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [("36", 0.036), (" 36 ", 0.036), ("0\x1f", 0.0), ("-1", None), ("", None)]
+)
+def test_the_time_inside_klaviyo_is_read_without_raising(text, expected):
+    assert read_answer(200, {"X-Envoy-Upstream-Service-Time": text}, b"", "api").upstream_s == expected
+
+
 def test_nothing_known_of_a_call_is_not_a_failure():
     assert failure(None, None, None) is None
 
