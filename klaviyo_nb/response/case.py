@@ -1,13 +1,19 @@
-"""What the actions and messages of one verdict need to know of it, read once."""
+"""An action, and the case that fills it: one verdict with the values of its incident."""
 
 from __future__ import annotations
 
 import shlex
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.response.ledger import Outcome, outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,43 +21,30 @@ if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
 
-#: Length of the windows in which Klaviyo counts calls [s], and what people call them.
-WINDOWS = {1: "second", 60: "minute", 86400: "day"}
+API_URL = "https://a.klaviyo.com"
+#: More log sources than this do not fit on the line that a person copies.
+_MOST_SOURCES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
-    """How one endpoint's rate limit was used.
+class Action:
+    """One thing to do.
 
     Attributes:
-        endpoint: Method and path.
-        window_s: The tightest window: the one filled most.
-        limit: Calls it allows.
-        peak: Most calls counted in one such window.
-        caller: Who made most of them, if the logs tell.
-        share: That caller's share of the calls.
-        p50_s: Median duration of a call [s], if the logs tell.
+        title: An imperative.
+        why: What it is good for, with this incident's figures.
+        command: What to type, or None where it is done elsewhere. Never holds a secret.
+        expect: What happens, and within how many minutes.
+        undo: How to take it back, or None where nothing changes.
+        check: How to see that it worked.
     """
 
-    endpoint: str
-    window_s: int
-    limit: int
-    peak: int
-    caller: str | None
-    share: float | None
-    p50_s: float | None
-
-    @property
-    def concurrency(self) -> int | None:
-        """Calls at once that stay below 80 % of the limit: rate times duration, by Little's law."""
-        if not self.p50_s:
-            return None
-        return max(1, int(0.8 * self.limit / self.window_s * self.p50_s))
-
-    @property
-    def pause_s(self) -> float:
-        """Seconds between calls of one worker that stay below 80 % of the limit."""
-        return round(self.window_s / (0.8 * self.limit), 3)
+    title: str
+    why: str
+    command: str | None
+    expect: str
+    undo: str | None
+    check: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +54,52 @@ class Case:
     verdict: Verdict
     evidence: Evidence
 
-    def context(self, name: str, default: str) -> str:
-        """A setting the evidence was collected with, safe to paste into a shell."""
-        return shlex.quote(str(self.evidence.context.get(name) or default))
+    def setting(self, name: str, default: str) -> str:
+        """A setting the evidence was collected with."""
+        return str(self.evidence.context.get(name) or default)
 
     @property
     def api_url(self) -> str:
         """Root of the API."""
-        return self.context("api_url", "https://a.klaviyo.com")
+        return self.setting("api_url", API_URL)
 
     @property
     def api_host(self) -> str:
-        """Host of the API."""
-        return shlex.quote(
-            str(self.evidence.context.get("api_url") or "https://a.klaviyo.com").split("//")[-1].split("/")[0]
-        )
+        """Host of the API, without port."""
+        return urlsplit(self.api_url).hostname or API_URL
 
     @property
     def revision(self) -> str:
         """Revision that was pinned."""
-        return str(self.evidence.context.get("revision") or catalogue().revision)
+        return self.setting("revision", catalogue().revision)
 
-    def curl(self, path: str, more: str = "") -> str:
-        """A call with the key from the environment that prints the status and the headers that matter."""
-        url = f"{self.api_url}{path}"
-        return (
-            'curl -sS -g -o /dev/null -D - -H "Authorization: Klaviyo-API-Key $KLAVIYO_PRIVATE_KEY"'
-            f' -H "revision: {self.revision}"{more} "{url}"'
-        )
+    def curl(self, path: str, method: str = "GET") -> str:
+        """A call with the key from the environment; prints status, headers and the answer's first words.
+
+        A call that would write has an empty body: it is rejected with 400 once the key is allowed to make
+        it, and writes nothing.
+        """
+        parts = [
+            "curl -sS -g -i -m 20",
+            '-H "Authorization: Klaviyo-API-Key $KLAVIYO_PRIVATE_KEY"',
+            f"-H {shlex.quote(f'revision: {self.revision}')}",
+        ]
+        if method != "GET":
+            parts.append(f"-X {shlex.quote(method)} -H 'content-type: application/vnd.api+json' -d '{{}}'")
+        return " ".join([*parts, shlex.quote(self.api_url + path), "| head -c 1500"])
+
+    def logs(self, *columns: str, since: str = "15m") -> str:
+        """The command that counts the last minutes of the same logs by these columns."""
+        sources = list(dict.fromkeys(coverage.source for coverage in self.evidence.coverage))
+        named = " ".join(map(shlex.quote, sources[:_MOST_SOURCES])) or "LOG-FILE"
+        return f"klaviyo-nb logs {named} --since {since}" + "".join(f" --by {each}" for each in columns)
+
+    @property
+    def triage(self) -> str:
+        """The command that decides again from the last minutes of the same logs."""
+        sources = list(dict.fromkeys(coverage.source for coverage in self.evidence.coverage))
+        named = "".join(f" --logs {shlex.quote(each)}" for each in sources[:_MOST_SOURCES])
+        return f"klaviyo-nb triage --since 15m{named}"
 
     @property
     def failing_endpoints(self) -> list[str]:
@@ -108,46 +119,65 @@ class Case:
         counts = calls[column].value_counts() if calls is not None else None
         return None if counts is None or counts.empty else (str(counts.index[0]), int(counts.iloc[0]))
 
+    def probes_failing_as(self, kind: str | None) -> list[Mapping[Any, Any]]:
+        """Rows of the probes that failed this way."""
+        frame = self.evidence.probes.astype(object).where(self.evidence.probes.notna(), None)
+        rows = frame.to_dict("records")
+        return [
+            row
+            for row in rows
+            if failure(row["status_code"], row["error_type"], row["answered_by"]) == kind is not None
+        ]
+
     def operations(self) -> list[Endpoint]:
-        """The catalogue's operations behind the failing calls."""
+        """The catalogue's operations behind the failing calls; without logs, behind the failing probes."""
         calls = self.failing_calls()
-        if calls is None or calls.empty:
-            return [each for path in self.failing_endpoints for each in catalogue().operations(path)]
-        pairs = calls[["method", "endpoint"]].dropna(subset=["endpoint"]).drop_duplicates()
-        found = (catalogue().match(_text(method), path) for method, path in pairs.itertuples(index=False))
-        return [each for each in found if each]
+        if calls is not None and not calls.empty:
+            return operations_of(calls)
+        kind = self.verdict.facts.get("failure")
+        asked = [catalogue().match("GET", str(row["target"])) for row in self.probes_failing_as(kind)]
+        named = [each for path in self.failing_endpoints for each in catalogue().operations(path)]
+        return [each for each in asked if each] or named
 
-    def spending(self) -> Spending | None:
-        """The throttled endpoint whose limit was filled most, from the logs."""
-        calls, throttled = self.evidence.calls, self.failing_calls()
-        if calls is None or throttled is None or throttled.empty:
+    def frees_at(self) -> datetime | None:
+        """Until when Klaviyo last asked us to wait; None if no answer said so."""
+        calls = self.failing_calls()
+        ends: list[datetime] = []
+        if calls is not None:
+            told = calls[calls["retry_after_s"].notna() & calls["timestamp"].notna()]
+            ends = [
+                at.to_pydatetime() + timedelta(seconds=wait)
+                for at, wait in zip(told["timestamp"], told["retry_after_s"], strict=True)
+            ]
+        for row in self.probes_failing_as("throttled"):
+            if row["retry_after_s"] is not None:
+                ends.append(row["checked_at"].to_pydatetime() + timedelta(seconds=row["retry_after_s"]))
+        return max(ends, default=None)
+
+    def outcomes(self) -> Counter[Outcome] | None:
+        """Failed calls of the window by what became of them; None without logs."""
+        calls = self.evidence.calls
+        if calls is None:
             return None
-        groups: Any = throttled.groupby(["method", "endpoint"]).size()
-        if groups.empty:
-            return None
-        method, path = groups.idxmax()
-        endpoint = catalogue().match(method, path)
-        if endpoint is None:
-            return None
-        mine = calls[(calls["method"] == method) & (calls["endpoint"] == path) & calls["timestamp"].notna()]
-        used = {
-            window_s: int(mine.groupby(mine["timestamp"].dt.floor(f"{window_s}s")).size().max())
-            for window_s in endpoint.limits
-            if window_s <= max(60.0, self.evidence.window.seconds)
-        }
-        window_s = max(used, key=lambda each: used[each] / endpoint.limits[each])
-        callers = mine["caller"].value_counts(normalize=True)
-        durations = mine["duration_s"].dropna()
-        return Spending(
-            endpoint=f"{method} {path}",
-            window_s=window_s,
-            limit=endpoint.limits[window_s],
-            peak=used[window_s],
-            caller=str(callers.index[0]) if len(callers) else None,
-            share=float(callers.iloc[0]) if len(callers) else None,
-            p50_s=float(durations.median()) if len(durations) else None,
-        )
+        groups = calls.groupby(["status_code", "error_type", "answered_by"], dropna=False).size()
+        found: Counter[Outcome] = Counter()
+        for answer, count in groups.items():
+            status, error, who = (None if each != each else each for each in _each(answer))
+            if became := outcome(status, error, who):
+                found[became] += int(count)
+        return found
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def operations_of(calls: pd.DataFrame) -> list[Endpoint]:
+    """The catalogue's operations behind calls, each once; those it does not know are left out."""
+    pairs = calls[["method", "endpoint"]].dropna(subset=["endpoint"]).drop_duplicates()
+    found = (
+        catalogue().match(method if isinstance(method, str) else None, path)
+        for method, path in pairs.itertuples(index=False)
+    )
+    return [each for each in found if each]
+
+
+def _each(answer: Any) -> tuple[Any, ...]:
+    """A group's key, missing values as NaN whatever the dtype they came from."""
+    return tuple(float("nan") if type(each).__name__ == "NAType" else each for each in answer)

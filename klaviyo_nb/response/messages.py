@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import parse_time
 
 Channel = Literal["slack", "status-page"]
@@ -63,7 +64,7 @@ def _slack(document: Mapping[str, Any], phase: Phase, incident: str | None, lead
         lines.append(f"*Ended:* {_ended(document)}")
         lines.append(f"*Data:* {blank('what was lost, what was replayed')}")
     else:
-        lines.append(f"*ETA:* {blank('when you expect it to be over, or unknown')}")
+        lines.append(f"*ETA:* {_eta(document)}")
     lines.append(f"*Lead:* {_slack_text(lead) if lead else blank('who leads')}")
     if phase != "resolved":
         lines.append(f"*Next update:* {_next_update(document)}")
@@ -112,6 +113,12 @@ def _action(document: Mapping[str, Any], phase: Phase) -> str:
     return str(document["actions"][index]["title"])
 
 
+def _eta(document: Mapping[str, Any]) -> str:
+    wait = document["facts"].get("retry_after_s") if document["cause"] == "rate_limited" else None
+    person = blank("when you expect it to be over, or unknown")
+    return f"Klaviyo asks to wait {wait:.0f} s; {person}" if wait is not None else person
+
+
 def _ended(document: Mapping[str, Any]) -> str:
     recovered = document["recovered"]
     return _clock(recovered["latest"]) if recovered else blank("when calls were well again; not observed yet")
@@ -132,5 +139,9 @@ def _clock(moment: datetime | str) -> str:
 
 
 def _slack_text(text: str) -> str:
-    """Slack's three control characters escaped. Source: https://api.slack.com/reference/surfaces/formatting#escaping."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """One line, Slack's three control characters escaped.
+
+    Source: https://api.slack.com/reference/surfaces/formatting#escaping
+    """
+    line = " ".join(harmless(text).split())
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
