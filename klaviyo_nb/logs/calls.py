@@ -17,13 +17,13 @@ from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.window import Window
 
 #: What `by` can group by: columns of the frame, and two that are derived.
-GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code", "error_type",
-          "revision", "source", "kind")  # fmt: skip
+GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code",
+          "error_type", "revision", "source", "kind")  # fmt: skip
 _QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 
 def failure_kinds(calls: pd.DataFrame) -> pd.Series[str]:
-    """What each call's failure looks like from outside; missing where it did not fail. Same index as `calls`."""
+    """What each call's failure looks like from outside, on the index of `calls`; missing: it did not fail."""
     keys = pd.MultiIndex.from_arrays(
         [
             calls["status_code"].to_numpy(dtype="float64", na_value=np.nan),
@@ -106,7 +106,8 @@ def overview(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
     )
     grouped = frame.groupby("endpoint", dropna=False, sort=False)
     told = grouped.agg(
-        calls=("failed", "size"), failed=("failed", "sum"), kind=("kind", _commonest), first_failed=("failed_at", "min"),
+        calls=("failed", "size"), failed=("failed", "sum"), kind=("kind", _commonest),
+        first_failed=("failed_at", "min"),
         last_failed=("failed_at", "max"), p50_s=("duration_s", "median"),
     )  # fmt: skip
     told["p95_s"] = grouped["duration_s"].quantile(0.95)
@@ -134,8 +135,8 @@ def latency(calls: pd.DataFrame, freq: str) -> pd.DataFrame:
         freq: Length of a bin, as pandas writes it: `1min`, `15min`.
 
     Returns:
-        `timestamp` (beginning of the bin), `calls` (with a duration), `p50_s`, `p95_s`, `p99_s`; only bins with
-        such calls.
+        `timestamp` (beginning of the bin), `calls` (with a duration), `p50_s`, `p95_s`, `p99_s`; only bins
+        with such calls.
     """
     known = calls[calls["duration_s"].notna() & calls["timestamp"].notna()]
     grouped = known.groupby(known["timestamp"].dt.floor(freq))["duration_s"]

@@ -58,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A call or a webhook: microseconds since 1970 or None, lines before it in its chunk, byte offset, columns."""
+    """A call or a webhook: microseconds since 1970, lines before it in its chunk, byte offset, columns."""
 
     moment: int | None
     line: int

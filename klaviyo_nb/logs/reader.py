@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,8 @@ from klaviyo_nb.window import Window
 class Progress(Protocol):
     """Told after each chunk: the source it belongs to, bytes read so far, bytes there are (0: unknown)."""
 
-    def __call__(self, source: str, done: int, total: int) -> None: ...
+    def __call__(self, source: str, done: int, total: int) -> None:
+        """Say how far reading got."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +213,10 @@ def _column(values: list[Any], dtype: str) -> Any:
     if dtype in ("Int64", "boolean"):
         missing = np.array([value is None for value in values], dtype=np.bool_)
         kind = np.int64 if dtype == "Int64" else np.bool_
-        filled = np.array([0 if value is None else value for value in values], dtype=kind)
+        filled: Any = np.array([0 if value is None else value for value in values], dtype=kind)
         make = pd.arrays.IntegerArray if dtype == "Int64" else pd.arrays.BooleanArray
         return make(filled, missing)
-    return pd.array(values, dtype=dtype)
+    return pd.Series(values, dtype=cast("Any", dtype))
 
 
 def _nanoseconds(values: list[Any]) -> Any:

@@ -1,9 +1,9 @@
 """Find the records that matter in a stream of bytes: fast, complete, in bounded memory.
 
-Blocks are read into one buffer that is used again. Every word of `WORDS` has seven bytes or more, so wherever it
-begins it holds a whole aligned group of four bytes: those groups are looked up in a small table, without regard
-to case, and the few that are found are compared byte by byte. Only lines with a word are looked at; the lines
-that continue them are cut with them.
+Blocks are read into one buffer that is used again. Every word of `WORDS` has seven bytes or more, so
+wherever it begins it holds a whole aligned group of four bytes: those groups are looked up in a small
+table, without regard to case, and the few that are found are compared byte by byte. Only lines with a word
+are looked at; the lines that continue them are cut with them.
 
 A range of a file is scanned like a whole one: a record belongs to the range in which its first line begins.
 """
@@ -34,7 +34,8 @@ BLOCK = 256 * 1024
 #: A record holds lines at most this far before and after the one with the word [lines, bytes].
 MAX_LINES = 80
 REACH = 32 * 1024
-#: What a range must be given of the bytes before and after it, so that records at its borders are whole [bytes].
+#: What a range must be given of the bytes before and after it, so that records at its borders are whole
+#: [bytes].
 CONTEXT = 2 * REACH
 #: A longer line is read in pieces [bytes].
 MAX_LINE = 16 * 1024 * 1024
@@ -68,7 +69,8 @@ class Seen:
     stopped: bool = False
 
 
-#: Multipliers that spread groups over a table of 64 Ki bits, each another way; what both let through is compared.
+#: Multipliers that spread groups over a table of 64 Ki bits, each another way; what both let through is
+#: compared.
 _SPREADS = (np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B))
 _CASE = np.uint32(0x20202020)
 

@@ -34,13 +34,15 @@ _STRING = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
 _INDENTED = re.compile(rb"(?:[ \t]|\\t)+\S")
 _CONTINUES = re.compile(
     rb"(?:[ \t]|\\t)+\S|[})\]]+[,;]?\s*(?:$|\\n)|Traceback \(most recent|Caused by:|During handling|"
-    rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|Reason: |"
+    rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|"
+    rb"Reason: |"
     rb"\([1-5]\d\d\)\s*(?:$|\\n)|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
 )
 _EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
 _TRACE = re.compile(rb"Traceback \(most recent|\s*at |  File ")
 _HEADER = re.compile(
-    rb"[<>*]? ?(?:date|content-[a-z]+|connection|cf-[a-z-]+|allow|vary|www-authenticate|x-[a-z-]+|server|cid|via|"
+    rb"[<>*]? ?(?:date|content-[a-z]+|connection|cf-[a-z-]+|allow|vary|www-authenticate|x-[a-z-]+|server|"
+    rb"cid|via|"
     rb"ratelimit-[a-z]+|retry-after|revision|transfer-encoding|accept(?:-[a-z]+)?|user-agent|authorization|host|"
     rb"strict-transport-security|location|set-cookie|cache-control|etag) ?: ?\S?",
     re.IGNORECASE,
@@ -55,7 +57,7 @@ _BARE = re.compile(rb"[{\[]\s*$")
 def opened(line: bytes) -> int:
     """Where the application's own text begins in `line`; 0 if nothing is wrapped around it."""
     if line[:1] == b"{":
-        ends = (found + len(key) for key in _JSON_TEXT if (found := line.find(key)) >= 0)
+        ends = (at + len(key) for key in _JSON_TEXT if (at := line.find(key)) >= 0)
         return next(ends, 0)
     found = HEAD.match(line)
     return found.end() if found else 0

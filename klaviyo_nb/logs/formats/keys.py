@@ -15,31 +15,41 @@ from typing import Any
 
 import orjson
 
+from klaviyo_nb.logs.formats.times import epoch
+
 #: Field → the keys that carry it, best first.
 FIELDS: Mapping[str, str] = {
-    "timestamp": "time timestamp ts eventtime datetime asctime date logtime when t instant.epochsecond timemillis "
-    "sourcerealtimetimestamp realtimetimestamp starttime timeunixnano timelocal receivedat createdat",
-    "level": "levelname log.level severitytext loglevel severity level lvl levelvalue priority l",
-    "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod nodename "
+    "timestamp": "time timestamp ts eventtime datetime asctime date logtime when t instant.epochsecond "
+    "timemillis "
+    "sourcerealtimetimestamp realtimetimestamp starttime timeunixnano timelocal startdatetime starteddatetime receivedat createdat",
+    "level": "levelname log.level severitytext loglevel severity level lvl levelvalue priority l status",
+    "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
+    "nodename "
     "containername container.name instance computername machinename dyno",
-    "worker": "pid process.pid processid process.thread.name thread.name threadname thread workerid worker tid",
-    "caller": "service.name servicename service app application job jobname task.name queue component logger.name "
+    "worker": "pid process.pid processid process.thread.name thread.name threadname thread workerid "
+    "worker tid",
+    "caller": "service.name servicename service app application job jobname task.name queue component "
+    "logger.name "
     "logger loggername log.logger channel syslogidentifier systemdunit program source name category",
     "method": "method request.method httpmethod requestmethod verb",
-    "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path target "
+    "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
+    "target "
     "httptarget path requestpath route endpoint upstreamurl baseurl",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
-    "responsecode httpcode status error.status errors.status err.status upstreamstatus code",
-    "duration": "duration durationms elapsed elapsedms responsetime latency took duration.ms event.duration timetaken "
-    "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis elapsedtime "
-    "elapseds elapsedseconds latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
+    "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code",
+    "duration": "duration durationms elapsed elapsedms responsetime latency took duration.ms "
+    "event.duration timetaken "
+    "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
+    "elapsedtime "
+    "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
     "roundtripms ms",
     "retry_after": "retryafter retryafters retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
     "error_pointer": "source.pointer pointer source.parameter errorpointer",
-    "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress profile",
+    "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
+    "profile",
     "event_key": "uniqueid eventuniqueid eventkey eventid",
     "attempt": "attempt attemptnumber attempts tries trynumber",
     "retries": "retrycount retries retry",
@@ -48,9 +58,11 @@ FIELDS: Mapping[str, str] = {
     "topic": "topic webhooktopic",
     "sent_at": "meta.timestamp",
     "answered": "xklaviyoreqid cid cfmitigated",
-    "text": "message msg event log body response.body response.data responsebody error err exception errormessage "
+    "text": "message msg event log body response.body response.data responsebody error err exception "
+    "errormessage "
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
-    "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload line "
+    "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
+    "line "
     "description data responsetext raw content context exceptiontype error.type err.type err.name error.name "
     "syscall errno",
 }
@@ -134,7 +146,7 @@ def walk(data: Mapping[str, Any], found: Found) -> None:
 
 
 def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
-    """Keys and values; of a list its elements; of `{"key": k, "value": v}`, as OpenTelemetry writes it, k and v."""
+    """Keys and values; of a list its elements; of OpenTelemetry's `{"key": k, "value": v}` k and v."""
     if isinstance(node, list):
         return [(parent, element) for element in node[:50]]
     name = node.get("key") or node.get("name") if len(node) == 2 and "value" in node else None
@@ -173,8 +185,16 @@ def _fits(role: str, name: str, value: Any) -> bool:
     """Keys are shared between fields: `code` is a number for a status and a word for an error."""
     if role == "status" and name == "code":
         return (isinstance(value, int) and not isinstance(value, bool)) or str(value).isdigit()
+    if role == "level" and name == "status":
+        return isinstance(value, str) and value.isalpha()
+    if role == "timestamp":
+        return len(value) > len("2026-1-1") if isinstance(value, str) else _is_time(value)
     if role == "error_code":
         return isinstance(value, str) and value.replace("_", "").isalpha() and value.islower()
     if role in ("url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "caller"):
         return isinstance(value, str)
     return role == "outcome" or not isinstance(value, bool)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is not None

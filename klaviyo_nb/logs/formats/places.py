@@ -12,8 +12,8 @@ from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.logs.formats import text, values
 from klaviyo_nb.logs.formats.reading import Read
 
-#: `api`: a URL of Klaviyo's API. `path`: a path or name of its catalogue, without its host. `foreign`: another
-#: URL or path. `none`: the record names none.
+#: `api`: a URL of Klaviyo's API. `path`: a path or name of its catalogue, without its host. `foreign`:
+#: another URL or path. `none`: the record names none.
 Place = Literal["api", "path", "foreign", "none"]
 
 _OPERATION = re.compile(
@@ -21,7 +21,6 @@ _OPERATION = re.compile(
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
 _NOT_API_HOSTS = (
-    "status.",
     "developers.",
     "www.",
     "static.",
@@ -99,7 +98,7 @@ def _place(url: str, method: str | None, speaks: bool) -> Where:
         method = method or (named.method if named else None)
     endpoint = next((each for each in known if each.method == method), known[0] if len(known) == 1 else None)
     place = _kind_of_place(host, url, bool(known))
-    return Where(place, method, url, endpoint)
+    return Where(place, method, url, endpoint) if place != "none" else Where(place)
 
 
 def _kind_of_place(host: str | None, url: str, known: bool) -> Place:
@@ -108,6 +107,8 @@ def _kind_of_place(host: str | None, url: str, known: bool) -> Place:
     if host.endswith("klaviyo.com"):
         path = url.split("klaviyo.com", 1)[1]
         inside = re.match(r"(?::\d+)?/(?:api|client|oauth)\b", path)
+        if host.startswith("status."):
+            return "foreign"
         return "api" if inside and not host.startswith(_NOT_API_HOSTS) else "none"
     return (
         "path" if known and (host in ("localhost", "127.0.0.1", "[::1]") or "klaviyo" in host) else "foreign"

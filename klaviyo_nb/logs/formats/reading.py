@@ -29,7 +29,7 @@ class Read:
     Attributes:
         found: Its values and texts.
         text: All of its text, envelopes off.
-        body: The text in which more may be searched: of an object its messages, else the text behind its head.
+        body: The text in which more may be searched: of an object its messages, else what is behind its head.
         head: Groups of the text format, as caught.
         named: Was it a format with a name?
         access: Is it a line of a server's access log?
@@ -106,7 +106,8 @@ def _peel_line(line: bytes) -> tuple[Found | None, str]:
 
 _HEAD_ROLES = {
     "pod": "host", "pod2": "host", "host": "host", "host2": "host", "service": "caller", "service2": "caller",
-    "tag": "caller", "tag2": "caller", "pid": "worker", "pid2": "worker", "cri": "timestamp", "bsd": "timestamp",
+    "tag": "caller", "tag2": "caller",
+    "pid": "worker", "pid2": "worker", "cri": "timestamp", "bsd": "timestamp",
     "iso": "timestamp", "rfc5424": "timestamp",
 }  # fmt: skip
 

@@ -12,7 +12,8 @@ from typing import Any
 
 _PARTS = {
     "{T}": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d:?\d\d)?",
-    "{L}": r"(?i:trace|debug|info|information|notice|warn|warning|err|error|severe|crit|critical|fatal|alert|panic)",
+    "{L}": r"(?i:trace|debug|info|information|notice|warn|warning|err|error|severe|crit|critical|fatal|"
+    "alert|panic)",
 }
 
 

@@ -1,7 +1,8 @@
 """Free text: where it tells of a method, a URL, a status, a duration, an error.
 
-Patterns are tried in order and the first match wins, so the surest shapes come first. A number is a status only
-where something says so: "429 on attempt 1", "status code 429", "429 Too Many Requests", never "429 profiles".
+Patterns are tried in order and the first match wins, so the surest shapes come first. A number is a status
+only where something says so: "429 on attempt 1", "status code 429", "429 Too Many Requests", never "429
+profiles".
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ MOST = 16_000
 _URL = r"https?://[^\s\"'`<>\])}\\,|]+"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
-    sorted({status.phrase for status in HTTPStatus if status >= 200} | {"Gateway Time-out", "TooManyRequests"},
-           key=len, reverse=True)
+    sorted(
+        {status.phrase for status in HTTPStatus if status >= 200} | {"Gateway Time-out", "TooManyRequests"},
+        key=len, reverse=True,
+    )
 )  # fmt: skip
 # What a number counts or measures when it is no status.
 _COUNTED = (
     r"(?![\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
-    r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b)[a-z]{3,}s\b)"
+    r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b|https?\b)[a-z]{3,}s\b)"
 )
 _SAYS = (
     r"error|errors|errored|failed|failure|fails|failing|rejected|refused|returned|returns|returning|responded|"
-    r"responds|response|answered|answer|got|received|throttled|limited|resulted in|exception|status|unexpected"
+    r"responds|response|answered|answer|got|received|throttled|limited|resulted in|exception|status|"
+    r"unexpected"
 )
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _QUOTE = r"\\*[\"']?"
@@ -39,24 +43,29 @@ def _compiled(*patterns: str) -> tuple[re.Pattern[str], ...]:
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
-        rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |from )?[\[\"'`<(]*(?P<v>{_URL}|/[\w.%/{{}}-]*(?:\?[^\s\"'`]*)?)",
+        rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
+        rf"from )?[\[\"'`<(]*(?P<v>{_URL}|/[\w.%/{{}}-]*(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*)",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
-    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) request\b"),
+    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) "
+                       r"request\b"),
     "status": _compiled(
         r"\bHTTP/[\d.]+\"?\s+(?P<v>[1-5]\d\d)\b",
         r"\b(?P<v>[45]\d\d) (?:Client|Server) Error\b",
-        rf"\b(?:http[ _-]?|response[ _-]?|upstream[ _-]?)*(?:status[ _-]?code|status|(?:http|response|error)[ _-]code)"
+        rf"\b(?:http[ _-]?|response[ _-]?|upstream[ _-]?)*(?:status[ _-]?code|status|(?:http|response|"
+        rf"error)[ _-]code)"
         rf"{_QUOTE}\s*(?:[:=]+>?|is|was|of)?\s*{_QUOTE}[(\[]?(?P<v>[1-5]\d\d)\b{_COUNTED}",
-        rf"\b(?P<v>[1-5]\d\d)[\s:,)\]-]{{1,3}}[\"'`]?(?:{_PHRASES})\b",
+        rf"\b(?P<v>[1-5]\d\d)[\s:,()\]-]{{1,3}}[\"'`]?(?:{_PHRASES})\b",
         rf"\bHTTP(?: error| status| response)?[:\s]+(?P<v>[1-5]\d\d)\b{_COUNTED}",
+        r"(?:\d+/){4}\+?\d+ (?P<v>[1-5]\d\d) ",  # HAProxy
         r"\bTCP_\w+/(?P<v>[1-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[1-5]\d\d)\b",
         rf"\b(?P<v>[1-5]\d\d) [\"'\[]?(?:{_VERB}) ",
         rf"(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[1-5]\d\d)\b{_COUNTED}",
-        rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+| HTTP)*\s?[:=(\[\"'`\s-]{{0,4}}"
+        rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+|"
+        rf" HTTP)*\s?[:=(\[\"'`\s-]{{0,4}}"
         rf"(?P<v>[1-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[1-5]\d\d)\b{_COUNTED}",
@@ -66,16 +75,19 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(
-        r"\b(?:took|in|after|within|durations?|elapsed|latency|(?:total|request|response|elapsed)[ _-]?time|time|rt)"
-        r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)\s?(?P<u>ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?)\b",
+        r"\b(?:took|in|after|within|durations?|elapsed|latency|(?:total|request|response|"
+        r"elapsed)[ _-]?time|time|rt)"
+        r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)\s?(?P<u>ms|msecs?|milliseconds?|µs|"
+        r"us|ns|s|secs?|seconds?)\b",
         r"\b(?:duration|elapsed|latency|response_?time)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
-        r"\b(?:total_time|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
+        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"(?<![\w.])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
-        rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=]>?|is|of)?\s*[\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
+        rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=]>?|is|"
+        rf"of)?\s*[\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
         r"\bretry(?:ing)? after (?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)",
     ),
@@ -95,13 +107,15 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
     "attempt": _compiled(r"\battempt\W{1,3}#?(?P<v>\d{1,3})\b", r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b"),
-    "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}(?P<v>20\d\d-\d\d-\d\d(?:\.pre)?)"),
+    "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"
+                          r"(?P<v>20\d\d-\d\d-\d\d(?:\.pre)?)"),
     "event_key": _compiled(rf"\bunique_?id{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>[\w.:-]{{1,100}})"),
     "topic": _compiled(r"\b(?P<v>event:[a-z_]+\.[\w]+)", r"\btopic\W{1,4}(?P<v>[\w.:-]{3,80})",
                        r"klaviyo\.webhook\.(?P<v>[\w.:-]{3,80})"),
     "level": (
         re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE)(?![\w/-])"),
-        re.compile(r"^(?:<\d+>)?\S{0,40} ?\[?(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
+        re.compile(r"^(?:<\d+>)?\S{0,40} "
+                   r"?\[?(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
         re.compile(r"\[(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|alert|emerg)\]"),
         re.compile(r"\blevel=\"?(?P<v>\w+)"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
@@ -112,22 +126,33 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
 NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
-        "dns": r"ENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|NameResolution|no such host|"
-        r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|failed to resolve|"
+        "dns": r"ENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
+        r"NameResolution|no such host|"
+        r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|"
+        r"failed to resolve|"
         r"cURL error 6\b|dns error|\bNXDOMAIN\b",
         "refused": r"ECONNREFUSED|connection refused|actively refused|ConnectionRefused|cURL error 7\b|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
-        "tls": r"CERTIFICATE_VERIFY|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|TLS handshake (?!timeout)|SELF_SIGNED|"
-        r"UNABLE_TO_(?:GET|VERIFY)|wrong version number|\bERR_TLS|self[- ]signed|certificate (?:has expired|verify)|"
+        "tls": r"CERTIFICATE_VERIFY|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|"
+        r"TLS handshake (?!timeout)|SELF_SIGNED|"
+        r"UNABLE_TO_(?:GET|VERIFY)|wrong version number|\bERR_TLS|self[- ]signed|"
+        r"certificate (?:has expired|verify)|"
         r"CERT_HAS_EXPIRED|OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
-        "timeout": r"timed[ -]?out|time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|TimeoutE|ETIMEDOUT|"
-        r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|(?:Read|Connect|Open|Write|Pool|Socket)Timeout|"
-        r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout|_sslobj\.read|timeout (?:calling|contacting)",
-        "reset": r"ECONNRESET|connection (?:was )?reset|reset by peer|socket hang up|other side closed|UND_ERR_SOCKET|"
-        r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|premature close|"
-        r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|: EOF\b|"
+        "timeout": r"timed[ -]?out|time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|"
+        r"TimeoutE|ETIMEDOUT|"
+        r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|(?:Read|Connect|Open|Write|"
+        r"Pool|Socket)Timeout|"
+        r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout|"
+        r"_sslobj\.read|timeout (?:calling|contacting)",
+        "reset": r"ECONNRESET|connection (?:was )?reset|reset by peer|socket hang up|other side closed|"
+        r"UND_ERR_SOCKET|"
+        r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|"
+        r"premature close|"
+        r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|"
+        r": EOF\b|"
         r"connection (?:unexpectedly )?closed|IncompleteMessage",
-        "other": r"fetch failed|network ?error|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|no response|"
+        "other": r"fetch failed|network ?error|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
+        r"no response|"
         r"max retries exceeded|connection failed|failed to connect|error sending request|did not respond",
     }.items()
 }
@@ -140,9 +165,9 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests", 429),
-        (r"(?:missing or invalid (?:private key|authorization scheme))|authentication credentials were not provided", 401),
+        (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
         (r"this API has been retired", 410),
-        *((rf"\bReason: {re.escape(status.phrase)}\b", int(status)) for status in HTTPStatus if status >= 400),
+        *((rf"\bReason: {re.escape(each.phrase)}\b", int(each)) for each in HTTPStatus if each >= 400),
     )
 )  # fmt: skip
 _WAITS = re.compile(
@@ -168,9 +193,12 @@ def duration(text: str) -> re.Match[str] | None:
     return None
 
 
-def no_response(text: str) -> str | None:
-    """`timeout`, `reset`, `refused`, `dns`, `tls`, `other`, or None if the text tells of none."""
-    return next((kind for kind, pattern in NO_RESPONSE.items() if pattern.search(text)), None)
+def no_response(text: str) -> tuple[str, int] | None:
+    """`timeout`, `reset`, `refused`, `dns`, `tls` or `other`, and where that is said; None if it is not."""
+    for kind, pattern in NO_RESPONSE.items():
+        if found := pattern.search(text):
+            return kind, found.start()
+    return None
 
 
 def said_status(text: str) -> int | None:

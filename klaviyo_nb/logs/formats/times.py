@@ -1,7 +1,7 @@
 """Timestamps as logs write them, to microseconds since 1970 UTC.
 
-A time without an offset is taken for UTC. A syslog time carries no year: it gets the one that brings it nearest
-to a given moment, so that lines of December read in January are right.
+A time without an offset is taken for UTC. A syslog time carries no year: it gets the one that brings it
+nearest to a given moment, so that lines of December read in January are right.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
     fraction = int((part.get("f") or "0").ljust(6, "0")[:6])
     try:
         moment = datetime(
-            int(part.get("y") or near.year), month, int(part["d"]), int(part["h"]), int(part["mi"]), int(part["s"]),
-            fraction, tzinfo=_zone(part.get("z")),
+            int(part.get("y") or near.year), month, int(part["d"]), int(part["h"]), int(part["mi"]),
+            int(part["s"]), fraction, tzinfo=_zone(part.get("z")),
         )  # fmt: skip
         return _micros(moment if part.get("y") else _nearest(moment, near))
     except ValueError:

@@ -1,8 +1,8 @@
 """What a record tells of: a call to Klaviyo's API, a webhook that came from it, or only a mention.
 
 A call needs an outcome (a status, no response, or "ok" and "error" beside a named operation) and a tie to
-Klaviyo's API: its URL, a path or an operation of the catalogue, an error body of its making, or Klaviyo's name
-beside the outcome with nobody else in between.
+Klaviyo's API: its URL, a path or an operation of the catalogue, an error body of its making, or Klaviyo's
+name beside the outcome with nobody else in between.
 """
 
 from __future__ import annotations
@@ -27,16 +27,22 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
-_OUR_ANSWER = re.compile(r"pointer\W{1,6}\[?/data|request was throttled\. expected available|x-klaviyo-req-id|cf-mitigated|vnd\.api\+json",
-                         re.IGNORECASE)  # fmt: skip
+_OUR_ANSWER = re.compile(
+    r"pointer\W{1,6}\[?/data|request was throttled\. expected available|"
+    r"x-klaviyo-req-id|cf-mitigated|vnd\.api\+json",
+    re.IGNORECASE,
+)
+_SQL = re.compile(r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b", re.DOTALL)
 _WORKED = re.compile(r"\b(?:succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE)
 _NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s\"']*|\"https?://[^\"]*\"")
-_EDGE = re.compile(r"<center>cloudflare</center>|cf-ray\W{1,8}-\W|cloudflare.{0,200}text/html|text/html.{0,2000}cloudflare",
+_EDGE = re.compile(r"<center>cloudflare</center>|cf-ray\W{1,8}-\W|cloudflare.{0,200}text/html|"
+    r"text/html.{0,2000}cloudflare",
                    re.IGNORECASE | re.DOTALL)  # fmt: skip
 _HOOK_REJECTED = re.compile(
     r"signature\W+(?:\w+\W+){0,3}(?:invalid|mismatch|fail|reject|missing|wrong)|"
-    r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
+    r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|"
+    r"unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
 )  # fmt: skip
 _HOOK_ARRIVED = re.compile(
     r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
@@ -121,10 +127,11 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     worked = values.good(said.get("status")) if worked is None else worked
     if status:
         return _Outcome(status, None, worked, at)
-    error = text.no_response(body) or ("other" if status == 0 else None)
+    silence = text.no_response(body)
+    error, at = silence if silence else ("other" if status == 0 else None, None)
     if error is None and worked is None and where.path is not None:
         worked = False if _NOT_WORKED.search(body) else True if _WORKED.search(body) else None
-    return _Outcome(None, error, worked, None)
+    return _Outcome(None, error, worked, at)
 
 
 def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> bool:
@@ -140,7 +147,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
         return speaks and outcome.worked is not None and "operation" in it.found.values
     if _OUR_ANSWER.search(it.text):
         return True
-    return speaks and _klaviyo_said(body or it.text, outcome.at)
+    return speaks and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
 
 
 def _klaviyo_said(body: str, at: int | None) -> bool:

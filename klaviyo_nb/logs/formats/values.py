@@ -12,16 +12,22 @@ _AMOUNT = re.compile(
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
-#: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl, Envoy's gRPC log).
-_IN_SECONDS = frozenset({"requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt"})
+#: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl).
+_IN_SECONDS = frozenset(
+    {"timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt"}
+)
+#: Endings of keys → unit; the longer ones first.
+_ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos": "ns", "us": "us",
+            "micros": "us", "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
 _LONGEST_S = 7 * 86_400.0
-_LEVELS = {
-    "trace": "debug", "debug": "debug", "verbose": "debug", "silly": "debug", "info": "info", "information": "info",
-    "notice": "info", "log": "info", "warn": "warning", "warning": "warning", "error": "error", "err": "error",
-    "severe": "error", "fail": "error", "failure": "error", "crit": "critical", "critical": "critical",
-    "fatal": "critical", "alert": "critical", "emerg": "critical", "emergency": "critical", "panic": "critical",
-    "dpanic": "critical", "i": "info", "w": "warning", "e": "error", "f": "critical", "d": "debug", "n": "info",
-}  # fmt: skip
+_WORDS = {
+    "debug": "trace debug verbose silly d",
+    "info": "info information notice log i n",
+    "warning": "warn warning w",
+    "error": "error err severe fail failure e",
+    "critical": "crit critical fatal alert emerg emergency panic dpanic f",
+}
+_LEVELS = {word: level for level, words in _WORDS.items() for word in words.split()}
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
 _GOOD = frozenset(
     ("ok", "success", "succeeded", "successful", "true", "sent", "delivered", "accepted", "completed")
@@ -46,7 +52,7 @@ def good(value: Any) -> bool | None:
 
 
 def level(value: Any) -> str | None:
-    """`debug`, `info`, `warning`, `error` or `critical`, from a word or from pino's, Monolog's or syslog's number."""
+    """`debug` to `critical`, from a word or from pino's, Monolog's or syslog's number."""
     text = str(value).strip().lower()
     if not text.isdecimal():
         return _LEVELS.get(text)
@@ -60,7 +66,8 @@ def level(value: Any) -> str | None:
 def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
     """A duration in seconds; the unit stands behind the number, in the key's name, or is told by the size.
 
-    Without any unit: whole numbers are milliseconds, nanoseconds from a million on; fractions under ten seconds.
+    Without any unit: whole numbers are milliseconds, nanoseconds from a million on; fractions under ten
+    seconds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -75,13 +82,11 @@ def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
 
 
 def _unit_of(key: str) -> str | None:
-    if key in _IN_SECONDS:
-        return "s"
-    for ending, unit in (("ms", "ms"), ("millis", "ms"), ("milliseconds", "ms"), ("ns", "ns"), ("nanos", "ns"),
-                         ("us", "us"), ("micros", "us"), ("seconds", "s"), ("secs", "s"), ("sec", "s"), ("s", "s")):  # fmt: skip
-        if key.endswith(ending):
-            return unit
-    return None
+    return (
+        "s"
+        if key in _IN_SECONDS
+        else next((unit for end, unit in _ENDINGS.items() if key.endswith(end)), None)
+    )
 
 
 def _short(unit: str) -> str:

@@ -1,7 +1,7 @@
 """Where lines come from: one URL-like string per source.
 
-A source cuts itself into chunks, newest first. A chunk is small and picklable and is opened where it is read, so
-that the same function reads it in this process or in another.
+A source cuts itself into chunks, newest first. A chunk is small and picklable and is opened where it is
+read, so that the same function reads it in this process or in another.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files: plain ones in ranges from their end, compressed ones whole; pipes and standard input as they come.
 
-A file is read up to the size it had when it was found: one that grows meanwhile is cut there, one that shrinks
-or is replaced is said to be truncated. What compression it has is told by its first bytes.
+A file is read up to the size it had when it was found: one that grows meanwhile is cut there, one that
+shrinks or is replaced is said to be truncated. What compression it has is told by its first bytes.
 
 Sources:
     https://www.rfc-editor.org/rfc/rfc1952 · https://www.rfc-editor.org/rfc/rfc8878

@@ -1,7 +1,7 @@
 """systemd's journal, through journalctl: live, or from files.
 
-`-g` lets journalctl look for the words inside its own process, several times faster than printing every entry.
-Lines that may continue a record (a traceback's) are asked for as well.
+`-g` lets journalctl look for the words inside its own process, several times faster than printing every
+entry. Lines that may continue a record (a traceback's) are asked for as well.
 
 Source:
     https://www.freedesktop.org/software/systemd/man/latest/journalctl.html
@@ -25,7 +25,8 @@ from klaviyo_nb.window import Window
 _FIELDS = "MESSAGE,_HOSTNAME,_PID,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,PRIORITY,CONTAINER_NAME"
 # Lower case, so that journalctl ignores case.
 _WORDS = (
-    r"klaviyo|webhook|throttled|vnd\.api|cf-mitigated|invalid input\.|^\s|^traceback|^[\w.]*(error|exception)\b|"
+    r"klaviyo|webhook|throttled|vnd\.api|cf-mitigated|invalid input\.|^\s|^traceback|^[\w.]*(error|"
+    r"exception)\b|"
     r"^reason: |^http |^\([1-5]\d\d\)|^response (headers|body)|^[})\]]"
 )
 _SLICES = 4
@@ -82,7 +83,8 @@ class Slice:
     def command(self) -> list[str]:
         """What is run."""
         return [
-            "journalctl", *self.arguments, "--output=json", f"--output-fields={_FIELDS}", "--all", "--no-pager",
+            "journalctl", *self.arguments, "--output=json", f"--output-fields={_FIELDS}", "--all",
+            "--no-pager",
             "--quiet", f"--since=@{self.since.timestamp():.6f}", f"--until=@{self.until.timestamp():.6f}",
             *(() if self.everything else (f"--grep={_WORDS}",)),
         ]  # fmt: skip
