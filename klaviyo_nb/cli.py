@@ -18,7 +18,7 @@ from klaviyo_nb.errors import KlaviyoNbError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.evidence import Evidence, Gap
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.settings import Settings
 
@@ -179,30 +179,30 @@ def verify(path: Path, form: str) -> int:
     "--by", multiple=True, type=click.Choice(["endpoint", "status", "caller", "minute", "host", "worker"])
 )
 @_format("text", "json", "csv", "parquet")
-def logs(urls: tuple[str, ...], by: tuple[str, ...], form: str, **flags: Any) -> int:
+def logs(urls: tuple[str, ...], by: tuple[str, ...], form: str, **flags: Any) -> None:
     """Read Klaviyo's calls out of logs."""
     from klaviyo_nb import answers
 
     settings = _settings(flags | {"logs": urls})
     answers.need_logs(settings)
     found = answers.read_logs(settings)
+    _report_gaps(found.gaps, nothing=not found.lines, hint="klaviyo-nb logs --help")
     _print_bytes(answers.render_logs(found, by, form))
-    return _report_gaps(found.gaps, nothing=not found.lines)
 
 
 @commands.command()
 @click.argument("url", required=False)
 @_window_options
 @_format("text", "json")
-def metrics(url: str | None, form: str, **flags: Any) -> int:
+def metrics(url: str | None, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import answers
 
     settings = _settings(flags | {"metrics_url": url})
     answers.need_metrics(settings)
     found = answers.read_metrics(settings)
+    _report_gaps(found.gaps, nothing=found.frame is None, hint="klaviyo-nb metrics --help")
     _print_bytes(answers.render_metrics(found, form))
-    return _report_gaps(found.gaps, nothing=found.frame is None)
 
 
 @commands.command()
@@ -316,15 +316,13 @@ def _seal(evidence: Evidence, redactor: Redactor, out: Path, incident: str, lead
     return FAILED if sealed.partial else 0
 
 
-def _report_gaps(gaps: tuple[Any, ...], nothing: bool) -> int:
-    """Tell what could not be read; without anything read at all it is an error of the settings."""
-    for gap in gaps:
+def _report_gaps(gaps: tuple[Gap, ...], nothing: bool, hint: str) -> None:
+    """Tell what could not be read; with nothing read at all it is an error of the settings."""
+    troubles = [gap for gap in gaps if gap.configured]
+    if troubles and nothing:
+        raise UsageError(troubles[0].signal, troubles[0].reason, hint)
+    for gap in troubles:
         click.echo(f"warning: {gap.signal}: {gap.reason}", err=True)
-    if gaps and nothing:
-        raise UsageError(
-            gaps[0].signal, gaps[0].reason, "klaviyo-nb logs --help, or klaviyo-nb metrics --help"
-        )
-    return 0
 
 
 def _mapped(value: Any, function: Callable[[str], str]) -> Any:
