@@ -17,7 +17,7 @@ ERROR_TYPES = {
     "connect_timeout": "no connection, or no TLS, in time",
     "tls": "no TLS, or a certificate that does not fit",
     "proxy": "the proxy of the environment did not let us through",
-    "timeout": "the connection was taken, and the answer did not come (whole) in time",
+    "timeout": "no answer, or not all of it, in time",
     "reset": "the connection was closed without an answer",
     "truncated": "the connection was closed before the answer was whole",
     "protocol": "what came is not HTTP",
