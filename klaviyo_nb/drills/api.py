@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from klaviyo_nb.drills.resources import RESOURCES, Refused, read, written
+from klaviyo_nb.drills.resources import RESOURCES, Refused, read, shown, written
 from klaviyo_nb.drills.traffic import World, uuid
 from klaviyo_nb.drills.ways import OK, WAYS, Quota, Way, body, headers
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
@@ -138,14 +138,14 @@ class PretendKlaviyo:
             return status, read(endpoint, request.path, request.form)
         if endpoint.method == "DELETE":
             return status, None
-        made = written(request.path, request.body, uuid(self.rng))
+        made = written(endpoint, request.path, request.body, uuid(self.rng))
         if endpoint.operation_id == "create_event" and not made["attributes"].keys() >= _EVENT_PARTS:
             raise Refused("invalid", source={"pointer": "/data/attributes"})
         if endpoint.operation_id == "query_metric_aggregates":
-            made["attributes"] = {"dates": [], "data": []}
+            return status, {"data": made | {"attributes": {"dates": [], "data": []}}}
         if self._is_new(endpoint, made["attributes"].get("email")) and 201 in endpoint.success:
             status = 201
-        return status, None if status in (202, 204) else {"data": made}
+        return status, None if status in (202, 204) else {"data": shown(made)}
 
     def _is_new(self, endpoint: Endpoint, email: object) -> bool:
         """Check an address and remember it."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from klaviyo_nb.drills.traffic import Call, Delivery, World, endpoint_of, status_of, way_of
-from klaviyo_nb.drills.ways import body, compact, headers
+from klaviyo_nb.drills.traffic import Call, Delivery, World, endpoint_of, status_of
+from klaviyo_nb.drills.ways import WAYS, body, compact, headers
 
 HOST = "https://a.klaviyo.com"
 _OTHER_EVERY_S = 4.0
@@ -69,7 +69,7 @@ def _moments(world: World, rng: random.Random) -> Iterator[float]:
 
 
 def _pino(call: Call) -> str:
-    way, status = way_of(call), status_of(call)
+    way, status = WAYS[call.way], status_of(call)
     failed = call.way != "ok"
     line: dict[str, object] = {
         "level": 50 if failed else 30,
@@ -125,7 +125,7 @@ def _pino_other(at: float, rng: random.Random) -> str:
 
 
 def _text(call: Call) -> str:
-    way, status = way_of(call), status_of(call)
+    way, status = WAYS[call.way], status_of(call)
     target = f"{endpoint_of(call.operation).method} {HOST}{call.path}"
     if call.way == "ok":
         said = f"{target} -> {status} in {call.duration_s:.3f}s (request {call.request_id})"
@@ -154,7 +154,7 @@ def _text_line(at: float, level: str, host: str, message: str) -> str:
 
 
 def _headers(call: Call) -> dict[str, str]:
-    return headers(way_of(call), call.request_id, call.retry_after_s)
+    return headers(WAYS[call.way], call.request_id, call.retry_after_s)
 
 
 @lru_cache(maxsize=16)

@@ -1,33 +1,21 @@
-"""What the pretend account holds: enough to read, list, page and create; other collections are empty."""
+"""What the pretend account holds: enough to read, list, page and create; other collections are empty.
+
+The rows are in `account.json` beside this file.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
-from klaviyo_nb.drills.ways import ACCOUNT
 from klaviyo_nb.klaviyo.endpoints import Endpoint
 
 ROOT = "https://a.klaviyo.com"
-_CREATED = "2026-01-05T09:00:00+00:00"
-_STREET = {"address1": "1 Rehearsal Row", "address2": None, "city": "Boston", "region": "MA"}
-_ACCOUNT_ATTRIBUTES = {
-    "test_account": True,
-    "contact_information": {
-        "default_sender_name": "Pretend Shop",
-        "default_sender_email": "hello@example.com",
-        "website_url": "https://shop.example",
-        "organization_name": "Pretend Shop",
-        "street_address": _STREET | {"country": "United States", "zip": "02110"},
-    },
-    "industry": "Ecommerce",
-    "timezone": "US/Eastern",
-    "preferred_currency": "USD",
-    "public_api_key": ACCOUNT,
-    "locale": "en-US",
-}
-_METRICS = ("Placed Order", "Viewed Product", "Opened Email", "Clicked Email")
+#: Path → the collection that a write to it ends up in.
+_WRITES_TO = {"/api/profile-import": "/api/profiles"}
+_OPT_IN = ("double_opt_in", "single_opt_in")
 _LARGEST_PAGE = 1000
 _DEFAULT_PAGE = 20
 
@@ -46,45 +34,16 @@ def resource(kind: str, path: str, name: str, attributes: Mapping[str, Any]) -> 
     return {"type": kind, "id": name, "attributes": dict(attributes), "links": {"self": link}}
 
 
+def _load() -> dict[str, list[dict[str, Any]]]:
+    rows = json.loads(files(__package__).joinpath("account.json").read_bytes())
+    return {
+        path: [resource(row["type"], path, row["id"], row["attributes"]) for row in found]
+        for path, found in rows.items()
+    }
+
+
 #: Path of the collection → what is in it.
-RESOURCES: dict[str, list[dict[str, Any]]] = {
-    "/api/accounts": [resource("account", "/api/accounts", ACCOUNT, _ACCOUNT_ATTRIBUTES)],
-    "/api/profiles": [
-        resource(
-            "profile",
-            "/api/profiles",
-            f"01HPRETEND{number:016d}",
-            {
-                "email": f"profile.{number}@example.com",
-                "first_name": "Pat",
-                "created": _CREATED,
-                "properties": {},
-            },
-        )
-        for number in range(25)
-    ],
-    "/api/metrics": [
-        resource("metric", "/api/metrics", f"Metr{number:02d}", {"name": name, "created": _CREATED})
-        for number, name in enumerate(_METRICS)
-    ],
-    "/api/lists": [
-        resource("list", "/api/lists", f"List{number:02d}", {"name": name, "created": _CREATED})
-        for number, name in enumerate(("Newsletter", "VIP"))
-    ],
-    "/api/events": [
-        resource(
-            "event",
-            "/api/events",
-            f"Evnt{number:02d}",
-            {
-                "timestamp": 1_767_603_600 + number,
-                "datetime": _CREATED,
-                "event_properties": {"value": number},
-            },
-        )
-        for number in range(3)
-    ],
-}
+RESOURCES = _load()
 
 
 def read(endpoint: Endpoint, path: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -98,8 +57,6 @@ def read(endpoint: Endpoint, path: str, query: Mapping[str, str]) -> dict[str, A
             "invalid", detail="The pretend Klaviyo does not filter.", source={"parameter": "filter"}
         )
     links = {"self": ROOT + path}
-    if endpoint.operation_id == "get_client_ip_allowlist":
-        return {"data": _allowlist(path), "links": links}
     if not endpoint.path.endswith("{id}"):
         rows, more = _page(RESOURCES.get(endpoint.path, []), query)
         links |= {"next": f"{ROOT}{path}?page%5Bcursor%5D={more}"} if more else {}
@@ -113,17 +70,36 @@ def read(endpoint: Endpoint, path: str, query: Mapping[str, str]) -> dict[str, A
     return {"data": _sparse(row, query), "links": links}
 
 
-def written(path: str, body: bytes, name: str) -> dict[str, Any]:
+def written(endpoint: Endpoint, path: str, body: bytes, name: str) -> dict[str, Any]:
     """The resource that a write makes: what was sent, with an id.
 
     Raises:
-        Refused: It is not a JSON:API document.
+        Refused: It is not a JSON:API document, or one of another kind.
     """
+    collection = _WRITES_TO.get(path.rstrip("/"), path.rstrip("/"))
+    if endpoint.path.endswith("/{id}"):
+        collection, _, name = collection.rpartition("/")
     try:
         data = json.loads(body)["data"]
-        return resource(data["type"], path.rstrip("/"), data.get("id") or name, data.get("attributes") or {})
+        made = resource(data["type"], collection, name, data.get("attributes") or {})
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Refused("invalid") from None
+    kinds = [row["type"] for row in RESOURCES.get(collection, [])]
+    if not isinstance(made["type"], str) or (kinds and made["type"] not in kinds):
+        raise Refused("invalid", source={"pointer": "/data/type"})
+    return made
+
+
+def shown(made: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a resource just written: texts and properties, not what has a shape of its own."""
+    kept = {
+        name: value
+        for name, value in made["attributes"].items()
+        if value is None or (name != "location" and isinstance(value, dict if name == "properties" else str))
+    }
+    if kept.get("opt_in_process") not in _OPT_IN:
+        kept.pop("opt_in_process", None)
+    return made | {"attributes": kept}
 
 
 def _page(rows: list[dict[str, Any]], query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str | None]:
@@ -146,10 +122,3 @@ def _sparse(row: dict[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
         return row
     wanted = fields.split(",")
     return row | {"attributes": {key: value for key, value in row["attributes"].items() if key in wanted}}
-
-
-def _allowlist(path: str) -> dict[str, Any]:
-    if not path.rstrip("/").endswith("/integration-egress"):
-        raise Refused("not_found")
-    attributes = {"prefixes": ["192.0.2.0/24"], "sync_token": "e1c5", "created": _CREATED}
-    return resource("ip-allowlist", "/client/ip-allowlists", "integration-egress", attributes)

@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klaviyo_nb.drills.scenarios import CALLERS, SCENARIOS, Caller, Phase, Scenario
-from klaviyo_nb.drills.ways import OK, RETRIED, WAYS, Quota, Way
+from klaviyo_nb.drills.ways import RETRIED, WAYS, Quota
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.window import Window, iso
@@ -238,11 +238,6 @@ def status_of(call: Call) -> int | None:
     return endpoint_of(call.operation).success[0] if call.way == "ok" else WAYS[call.way].status
 
 
-def way_of(call: Call) -> Way:
-    """How the call ended."""
-    return WAYS[call.way]
-
-
 def _phases(scenario: Scenario, operation: str, host: str, end: float) -> list[tuple[Phase, float, float]]:
     return [
         (phase, end - phase.since_min * 60, end - phase.until_min * 60)
@@ -280,7 +275,7 @@ def _truth(
 ) -> Truth:
     start, end = window.start.timestamp(), window.end.timestamp()
     inside = [call for call in calls if start <= call.at < end]
-    failed = [call for call in inside if way_of(call) is not OK]
+    failed = [call for call in inside if call.way != "ok"]
     incident = [call.at for call in failed if not call.noise]
     over = bool(scenario.phases) and all(phase.until_min > 0 for phase in scenario.phases)
     return Truth(

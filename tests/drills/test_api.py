@@ -7,6 +7,7 @@ import pytest
 
 from klaviyo_nb.drills import world
 from klaviyo_nb.drills.api import PretendKlaviyo, Reply, Request
+from klaviyo_nb.drills.resources import RESOURCES
 from klaviyo_nb.klaviyo.endpoints import catalogue
 
 EVENT = {"properties": {}, "metric": {"data": {}}, "profile": {"data": {}}}
@@ -134,11 +135,23 @@ def test_an_address_that_is_none_is_pointed_at(ask: Asking) -> None:
     assert (reply.status, error(reply)["source"]) == (400, {"pointer": "/data/attributes/email"})
 
 
+@pytest.mark.parametrize("kind", ["thing", None, ["profile"]])
+def test_a_resource_of_another_kind_is_not_written(ask: Asking, kind: object) -> None:
+    reply = ask("POST", "/api/profiles", {"data": {"type": kind, "attributes": {}}})
+    assert (reply.status, error(reply)["source"]) == (400, {"pointer": "/data/type"})
+
+
+def test_an_update_keeps_the_id_and_the_address_of_what_it_updates(ask: Asking) -> None:
+    document = {"data": {"type": "list", "attributes": {"name": "Friends"}}}
+    made = json.loads(ask("PATCH", "/api/lists/List01", document).body)["data"]
+    assert (made["id"], made["links"]["self"]) == ("List01", "https://a.klaviyo.com/api/lists/List01/")
+
+
 def test_a_list_is_read_page_by_page(ask: Asking) -> None:
-    first = json.loads(ask("GET", "/api/profiles?page%5Bsize%5D=20").body)
-    assert len(first["data"]) == 20
+    first = json.loads(ask("GET", "/api/profiles?page%5Bsize%5D=4").body)
+    assert len(first["data"]) == 4
     rest = json.loads(ask("GET", first["links"]["next"].removeprefix("https://a.klaviyo.com")).body)
-    assert len(rest["data"]) == 5
+    assert len(rest["data"]) == 2
     assert "next" not in rest["links"]
 
 
@@ -208,9 +221,10 @@ def test_every_operation_of_the_catalogue_is_answered_with_its_own_status_or_as_
 ) -> None:
     ask = Asking(now)
     for endpoint in catalogue().endpoints:
-        sent = (
-            {"data": {"type": "thing", "attributes": EVENT}} if endpoint.method in ("POST", "PATCH") else None
-        )
+        kinds = [row["type"] for row in RESOURCES.get(endpoint.path.removesuffix("/{id}"), [])]
+        kinds += ["profile" if endpoint.path == "/api/profile-import" else "thing"]
+        document = {"data": {"type": kinds[0], "attributes": EVENT}}
+        sent = document if endpoint.method in ("POST", "PATCH") else None
         reply = ask(endpoint.method, endpoint.path.replace("{id}", "abc"), sent)
         assert reply.status in {*endpoint.success, 404}, endpoint.operation_id
         assert bool(reply.body) == (reply.status not in (202, 204)), endpoint.operation_id
