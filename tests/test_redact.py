@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klaviyo_nb.redact import RULES, Redactor, Rule, harmless
+from klaviyo_nb.redact import Redactor, harmless
+from klaviyo_nb.redact_rules import RULES, Rule
 
 KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
 PASSWORD = 'p@ss w"ord&1'
