@@ -28,7 +28,6 @@ from klaviyo_nb.report.canvas import (
 )
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import shortened
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def _mark(axes: Axes, number: int, entry: Entry, y: float, window: Window) -> No
     axes.text(
         right if fits_right else left,
         y,
-        drawable(shortened(entry.what, max(12, int(room / 0.066)))),
+        textwrap.shorten(drawable(entry.what), max(12, int(room / 0.068)), placeholder=" …"),
         ha="left" if fits_right else "right",
         va="center",
         size=8.5,
