@@ -200,7 +200,7 @@ class _Maker:
 
     def _sweep(self) -> None:
         """Redact every text once more, and say what was found where. What cannot be redacted is withheld."""
-        found: dict[str, dict[str, int]] = {}
+        found: dict[str, list[dict[str, object]]] = {}
         for name in manifest.files(self.folder):
             if name.startswith("evidence/") or name.endswith(PICTURES):
                 continue  # evidence passed through the redactor as it was written
@@ -215,14 +215,19 @@ class _Maker:
             if clean != text:
                 (self.folder / name).write_text(clean, "utf-8")
             if counts := Counter(self.redactor.counts) - before:
-                found[name] = dict(counts)
-        report = {"schema": REDACTION_SCHEMA, "counts": dict(self.redactor.counts), "files": found}
+                found[name] = _counted(counts)
+        report = {"schema": REDACTION_SCHEMA, "found": _counted(self.redactor.counts), "files": found}
         (self.folder / "redaction.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
         self.progress(f"{sum(self.redactor.counts.values()):,} secrets and personal data were taken out")
 
     def _trouble(self, what: Sequence[str]) -> None:
         self.problems += [self.redactor.text(line) for line in what]
         self.partial = self.partial or bool(what)
+
+
+def _counted(counts: Counter[str]) -> list[dict[str, object]]:
+    """As rows: a rule's name as a key, such as `secret`, would itself look like a secret's name."""
+    return [{"rule": rule, "count": count} for rule, count in sorted(counts.items())]
 
 
 def _convert(notebook: Path) -> None:

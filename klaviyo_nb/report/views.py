@@ -103,7 +103,11 @@ def posts(evidence: Evidence) -> pd.DataFrame | None:
 
 def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
     """Calls and failures in the logs by these columns, most failures first."""
-    return None if evidence.calls is None else by(evidence.calls, columns)
+    if evidence.calls is None:
+        return None
+    return by(evidence.calls, columns).sort_values(
+        ["failed", "calls"], ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:

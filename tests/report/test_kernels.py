@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from klaviyo_nb.report.kernels import Forked, ForkServer, kernel, kernel_environment
@@ -64,11 +66,9 @@ def test_a_fork_server_that_died_is_done_without(tmp_path: Path) -> None:
 
 
 def test_signals_to_a_kernel_that_has_just_ended_do_no_harm() -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    gone = Forked(pid)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    gone = Forked(ended.pid)
     gone.kill()
     gone.terminate()
     assert gone.poll() is None

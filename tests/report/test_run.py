@@ -6,23 +6,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from tiny_notebooks import write
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.report.run import NotebookRun, prepared, run_notebooks
 
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 SECRET = "pk_0123456789abcdef0123456789abcdef01"
-
-
-def write(folder: Path, name: str, *cells: str) -> Path:
-    """A notebook with the parameters `evidence` and `api_key`, and these cells."""
-    parameters = 'evidence: str = ""  # a folder\napi_key: str = ""'
-    first = new_code_cell(parameters, metadata={"tags": ["parameters"]})
-    rest = [new_code_cell(cell, id=f"cell-{number}") for number, cell in enumerate(cells)]
-    path = folder / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=[first, *rest], metadata={"kernelspec": KERNEL}), path)
-    return path
 
 
 def outputs(folder: Path, name: str) -> list[dict[str, object]]:

@@ -1,0 +1,53 @@
+"""One sealed bundle for the tests of sealing and verifying: making one takes seconds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import samples
+from klaviyo_nb.redact import Redactor
+from klaviyo_nb.report.bundle import Bundle, make
+
+LEAD = "Jo <jo@example.com>"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A sealed bundle and what was told while it was made."""
+
+    bundle: Bundle
+    progress: list[str]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    told: list[str] = []
+    out = tmp_path_factory.mktemp("bundle") / "reports"
+    bundle = make(
+        samples.rate_limited(),
+        out=out,
+        incident="INC-7",
+        lead=LEAD,
+        redactor=Redactor(b"k" * 16),
+        progress=told.append,
+    )
+    return Made(bundle, told)
+
+
+@pytest.fixture
+def copied(made: Made, tmp_path: Path) -> Path:
+    """A copy of the sealed folder, to be altered."""
+    return Path(shutil.copytree(made.bundle.path, tmp_path / "INC-7"))
+
+
+@pytest.fixture
+def problems() -> Callable[[Path], dict[str, str]]:
+    """Path → what is wrong, as `verify` finds it."""
+    from klaviyo_nb.report.verify import verify
+
+    return lambda path: {problem.path: problem.what for problem in verify(path).problems}

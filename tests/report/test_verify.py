@@ -1,0 +1,190 @@
+"""Verifying: one byte changed anywhere is found; what is missing, extra or odd is named; an intact bundle passes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.report import manifest
+from klaviyo_nb.report.verify import verify
+
+Problems = Callable[[Path], dict[str, str]]
+
+
+def reseal(folder: Path) -> None:
+    """Hashes as a forger would mend them."""
+    found = json.loads((folder / "manifest.json").read_text())
+    for entry in found["files"]:
+        path = folder / entry["path"]
+        entry["sha256"], entry["bytes"] = manifest.sha256(path), path.stat().st_size
+    (folder / "manifest.json").write_text(json.dumps(found))
+    names = [entry["path"] for entry in found["files"]] + ["manifest.json"]
+    (folder / "SHA256SUMS").write_text(
+        manifest.sums({name: manifest.sha256(folder / name) for name in names})
+    )
+
+
+def test_what_was_sealed_is_intact_as_folder_and_as_archive(made) -> None:  # type: ignore[no-untyped-def]
+    assert verify(made.bundle.path).problems == ()
+    assert verify(made.bundle.zip).problems == ()
+    assert verify(made.bundle.zip).intact
+
+
+def test_one_byte_changed_in_any_file_is_found(copied: Path, problems: Problems) -> None:
+    rng = random.Random(7)
+    for name in manifest.files(copied):
+        path = copied / name
+        before = path.read_bytes()
+        position = rng.randrange(len(before))
+        changed = before[position] ^ (1 << rng.randrange(8))
+        path.write_bytes(before[:position] + bytes([changed]) + before[position + 1 :])
+        assert problems(copied), (name, position)
+        path.write_bytes(before)
+    assert not problems(copied)
+
+
+def test_one_byte_changed_anywhere_in_the_archive_is_found(made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data, rng = made.bundle.zip.read_bytes(), random.Random(7)
+    directory = data.rindex(b"PK\x05\x06")
+    positions = [rng.randrange(len(data)) for _ in range(12)]
+    positions += [rng.randrange(directory - 3000, len(data)) for _ in range(40)]
+    target = tmp_path / "changed.zip"
+    for position in positions:
+        changed = data[position] ^ (1 << rng.randrange(8))
+        target.write_bytes(data[:position] + bytes([changed]) + data[position + 1 :])
+        assert not verify(target).intact, position
+
+
+def test_bytes_added_to_the_archive_are_found(made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "longer.zip").write_bytes(made.bundle.zip.read_bytes() + b"\0")
+    assert not verify(tmp_path / "longer.zip").intact
+
+
+def test_a_missing_file_is_named(copied: Path, problems: Problems) -> None:
+    (copied / "limits.md").unlink()
+    assert problems(copied) == {"limits.md": "it is missing"}
+
+
+def test_an_extra_file_is_named(copied: Path, problems: Problems) -> None:
+    (copied / "evidence" / "more.csv").write_text("x")
+    assert problems(copied) == {"evidence/more.csv": "it was not sealed with the rest"}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS", "verdict.json", "evidence/evidence.json"])
+def test_no_file_is_beyond_missing(copied: Path, problems: Problems, name: str) -> None:
+    (copied / name).unlink()
+    assert problems(copied)
+
+
+def test_a_link_is_refused_before_anything_is_read(copied: Path, problems: Problems) -> None:
+    (copied / "limits.md").unlink()
+    (copied / "limits.md").symlink_to("/etc/hostname")
+    assert problems(copied) == {"limits.md": "it is a symbolic link or no plain file"}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(copied: Path, problems: Problems) -> None:
+    os.mkfifo(copied / "pipe")
+    assert list(problems(copied)) == ["pipe"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("postmortem.md", "115", "116"),
+        ("verdict.json", '"rate_limited"', '"invalid_key"'),
+        ("messages/slack-investigating.md", "profiles", "events"),
+        ("limits.md", "3,600", "3,601"),
+    ],
+)
+def test_a_figure_changed_with_its_hashes_mended_does_not_follow_from_the_evidence(
+    copied: Path, problems: Problems, name: str, old: str, new: str
+) -> None:
+    path = copied / name
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    reseal(copied)
+    assert "does not follow from evidence/" in problems(copied)[name]
+
+
+def test_evidence_changed_with_its_hashes_mended_contradicts_the_texts(
+    copied: Path, problems: Problems
+) -> None:
+    path = copied / "evidence" / "calls.csv"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if ",429," not in line))
+    reseal(copied)
+    assert "verdict.json" in problems(copied)
+
+
+def test_a_secret_is_found_though_the_hashes_are_right(copied: Path, problems: Problems) -> None:
+    (copied / "charts" / "latency.csv").write_text("x\npk_0123456789abcdef0123456789abcdef01\n")
+    reseal(copied)
+    assert "klaviyo-key" in problems(copied)["charts/latency.csv"]
+
+
+def test_text_inside_a_picture_is_found(copied: Path, problems: Problems) -> None:
+    path = copied / "charts" / "latency.png"
+    data, body = path.read_bytes(), b"tEXtComment\0pk_secret"
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+    reseal(copied)
+    assert "carries text" in problems(copied)["charts/latency.png"]
+
+
+def test_another_schema_is_named(copied: Path, problems: Problems) -> None:
+    path = copied / "redaction.json"
+    path.write_text(path.read_text().replace("redaction/1", "redaction/9"))
+    reseal(copied)
+    assert "klaviyo-nb/redaction/9" in problems(copied)["redaction.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"files": [1]}', '{"schema": "klaviyo-nb/manifest/1", "files": null}']
+)
+def test_a_manifest_that_is_none_is_a_problem_and_no_crash(
+    copied: Path, problems: Problems, text: str
+) -> None:
+    (copied / "manifest.json").write_text(text)
+    assert "manifest.json" in problems(copied)
+
+
+def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path, problems: Problems) -> None:
+    assert "no sealed bundle" in problems(tmp_path)["SHA256SUMS"]
+
+
+def test_a_file_that_is_no_archive_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("hello")
+    with pytest.raises(UsageError) as caught:
+        verify(tmp_path / "x.txt")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "INC-7/../../evil", "INC-7//x", "INC-7\\x/y"])
+def test_an_archive_that_leads_out_is_refused_unpacked(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr(name, "x")
+    assert not verify(tmp_path / "x.zip").intact
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_compressed_archive_is_no_sealed_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("INC-7/zeros", b"\0" * 1_000_000)
+    assert "compressed" in verify(tmp_path / "bomb.zip").problems[0].what
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        link = zipfile.ZipInfo("INC-7/link")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "/etc/passwd")
+    assert "symbolic link" in verify(tmp_path / "x.zip").problems[0].what
