@@ -151,7 +151,7 @@ def app(case: Case) -> Iterator[Action]:
     health = shlex.quote(case.setting("health_url", "http://localhost:3000/health"))
     yield Action(
         "Read the health endpoint whole",
-        f"It said: {case.verdict.facts.get('app_says')}. Calls to Klaviyo are not the trouble.",
+        f"It said: {_fact(case, 'app_says', 'nothing')}. Calls to Klaviyo are not the trouble.",
         f"curl -sS -g -m 5 -i {health}",
         "the part that is unwell, at once",
         None,
@@ -181,7 +181,7 @@ def webhook(case: Case) -> Iterator[Action]:
     url = case.setting("webhook_url", "WEBHOOK-URL")
     yield Action(
         "Call the route from outside",
-        f"The route said: {case.verdict.facts.get('webhook_says')}."
+        f"The route said: {_fact(case, 'webhook_says', 'nothing')}."
         " Without a signature 2xx, 400, 401, 403 and 405 mean that it lives.",
         f"curl -sS -g -m 10 -v -o /dev/null {shlex.quote(url)} 2>&1 | grep -E '< HTTP|issuer|expire|^curl'",
         "a status that means alive, and a certificate that holds, at once",
@@ -211,7 +211,7 @@ def resolved(case: Case) -> Iterator[Action]:
     """Keep watching, find what was lost."""
     yield Action(
         "Keep watching for an hour",
-        f"{case.verdict.facts.get('failed_calls')} calls failed in the window and calls succeed now.",
+        f"{_fact(case, 'failed_calls', 'Some')} calls failed in the window, and calls succeed now.",
         f"while {case.triage}; do sleep 300; done",
         "the loop goes on for an hour; it ends by itself if calls fail again",
         None,
@@ -257,6 +257,11 @@ def inconclusive(case: Case) -> Iterator[Action]:
             case.triage,
         )
     yield from _gaps(case, "to decide")
+
+
+def _fact(case: Case, name: str, unknown: str) -> str:
+    value = case.verdict.facts.get(name)
+    return unknown if value is None else str(value)
 
 
 def _gaps(case: Case, purpose: str) -> Iterator[Action]:
