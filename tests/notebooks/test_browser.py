@@ -1,0 +1,201 @@
+"""What a person sees: pages open offline without a request or a complaint; JupyterLab runs a notebook."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import missing
+
+import samples
+from klaviyo_nb.collect import save
+from klaviyo_nb.redact import Redactor
+from klaviyo_nb.report.bundle import make
+from klaviyo_nb.report.notebooks import shipped
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.real
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+TOKEN = "test-token"
+
+
+@pytest.fixture(scope="module")
+def browser(report: Path) -> Iterator[Browser]:  # the report first: playwright's loop would be in its way
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing("chromium is not installed")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("browser")
+    return make(
+        samples.rate_limited(), out=out, incident="INC-7", lead=None, redactor=Redactor(b"k" * 16)
+    ).path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where screenshots are kept: the folder named by KLAVIYO_NB_SCREENSHOTS, else the test's own."""
+    folder = Path(KEPT) if KEPT else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+KEPT = os.environ.get("KLAVIYO_NB_SCREENSHOTS")  # read before the environment is cleaned for each test
+
+
+def watched(browser: Browser, **options: Any) -> tuple[Page, list[str], list[str]]:
+    """A page, the requests it makes, and what it complains of."""
+    page = browser.new_page(**options)
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, requests, complaints
+
+
+PAGES = ["index.html", *(f"notebooks/{name}.html" for name in ("triage", "logs", "metrics", "postmortem"))]
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_without_a_request_or_a_complaint(
+    browser: Browser, report: Path, pictures: Path, name: str, width: int
+) -> None:
+    page, requests, complaints = watched(browser, viewport={"width": width, "height": 900})
+    page.goto((report / name).as_uri())
+    page.screenshot(path=pictures / f"{Path(name).stem}-{width}.png", full_page=True)
+    assert [url for url in requests if not url.startswith("data:")] == [(report / name).as_uri()]
+    assert complaints == []
+    assert page.evaluate("document.scripts.length") == 0
+    assert (
+        page.evaluate("[...document.images].filter(image => !image.alt || !image.naturalWidth).length") == 0
+    )
+    assert page.evaluate("document.images.length + document.querySelectorAll('svg').length") >= 3
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
+    page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_link_of_a_page_leads_somewhere(browser: Browser, report: Path, name: str) -> None:
+    page, _, _ = watched(browser)
+    page.goto((report / name).as_uri())
+    links = page.evaluate("[...document.links].map(link => link.getAttribute('href'))")
+    local = [link for link in links if not re.match(r"https?://|#|mailto:", link)]
+    assert all(((report / name).parent / link.partition("#")[0]).is_file() for link in local)
+    page.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab of our own, on a copy of triage.ipynb beside an evidence folder."""
+    root = tmp_path / "root"
+    (root / "notebooks").mkdir(parents=True)
+    save(samples.rate_limited(), root / "evidence")
+    notebook = (shipped() / "triage.ipynb").read_text("utf-8")
+    (root / "notebooks" / "triage.ipynb").write_text(
+        notebook.replace('evidence: str = \\"\\"', 'evidence: str = \\"../evidence\\"')
+    )
+    config = tmp_path / "config"
+    (config / "labconfig").mkdir(parents=True)
+    quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (config / "labconfig" / "page_config.json").write_text(json.dumps(quiet))
+    own = (
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+        "IPYTHONDIR",
+    )
+    environ = (
+        os.environ
+        | {name: str(tmp_path / name.lower()) for name in own}
+        | {"JUPYTER_CONFIG_DIR": str(config)}
+    )
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port=0",
+        f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}", "--LabApp.extension_manager=readonly",
+    ]  # fmt: skip
+    log = (tmp_path / "lab.log").open("w+")
+    server = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield _address(tmp_path / "lab.log", server)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # the group: kernels too
+        server.wait(10)
+        log.close()
+
+
+def _address(log: Path, server: subprocess.Popen[bytes]) -> str:
+    """Wait until the server tells its address and answers there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/lab", log.read_text())
+        if found:
+            return f"http://127.0.0.1:{found[1]}"
+        server_is_starting(server)
+    pytest.fail(f"JupyterLab did not start: {log.read_text()[-2000:]}")
+
+
+def server_is_starting(server: subprocess.Popen[bytes]) -> None:
+    """Give it a tenth of a second, or less if it ends."""
+    try:
+        server.wait(0.1)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def test_jupyterlab_runs_triage_and_shows_its_charts(browser: Browser, lab: str, pictures: Path) -> None:
+    page, requests, complaints = watched(browser, viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab}/lab/tree/notebooks/triage.ipynb?token={TOKEN}")
+    # The indicator in the toolbar says "idle" before there is a session; the status bar does not.
+    page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle")).wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.get_by_text("the first message to the channel").last.wait_for(timeout=60_000)
+    page.wait_for_function(
+        "document.querySelectorAll('.jp-OutputArea-output img').length >= 3", timeout=60_000
+    )
+    page.screenshot(path=pictures / "lab-triage.png")
+    assert (
+        page.locator(
+            "[data-mime-type='application/vnd.jupyter.stderr'], .jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
+        ).count()
+        == 0
+    )
+    page.locator(".jp-OutputArea-output img").first.scroll_into_view_if_needed()
+    page.screenshot(path=pictures / "lab-triage-chart.png")
+    assert [
+        url for url in requests if not url.startswith((lab, lab.replace("http", "ws"), "data:", "blob:"))
+    ] == []
+    assert complaints == []
+    page.close()
