@@ -17,12 +17,18 @@ from klaviyo_nb.drills.ways import WAYS, body, compact, headers
 
 HOST = "https://a.klaviyo.com"
 _OTHER_EVERY_S = 4.0
-_WEB_OTHERS = ("request completed", "cart updated", "cache miss", "klaviyo list cache refreshed from disk")
-_WORKER_OTHERS = (
-    "scheduler: job thumbnails finished in 0.8s",
-    "scheduler: next run of klaviyo profile-sync planned",
-    "db.pool: 7 of 20 connections in use",
-)
+#: Lines that are no calls, and how often they come; some name Klaviyo all the same.
+_WEB_OTHERS = {
+    "request completed": 50,
+    "cart updated": 20,
+    "cache miss": 9,
+    "klaviyo list cache refreshed": 1,
+}
+_WORKER_OTHERS = {
+    "scheduler: job thumbnails finished in 0.8s": 50,
+    "db.pool: 7 of 20 connections in use": 29,
+    "scheduler: next run of klaviyo profile-sync planned": 1,
+}
 #: Why no response came → how axios names it, code and message.
 _AXIOS = {
     "timeout": ("ECONNABORTED", "timeout of 30000ms exceeded"),
@@ -49,9 +55,7 @@ def logs(world: World) -> dict[str, str]:
     web += [(delivery.at, _pino_webhook(delivery)) for delivery in world.deliveries]
     web += [(at, _pino_other(at, rng)) for at in _moments(world, rng)]
     worker = [(call.at, _text(call)) for call in world.calls if call.caller.log == "worker"]
-    worker += [
-        (at, _text_line(at, "INFO", "worker-1", rng.choice(_WORKER_OTHERS))) for at in _moments(world, rng)
-    ]
+    worker += [(at, _text_other(at, rng)) for at in _moments(world, rng)]
     first = world.window.start.timestamp() - 600
     leak = f"klaviyo_api: client ready, headers={{'Authorization': 'Klaviyo-API-Key {world.key}'}}"
     worker.append((first, _text_line(first, "DEBUG", "worker-1", leak)))
@@ -121,7 +125,7 @@ def _pino_webhook(delivery: Delivery) -> str:
 
 def _pino_other(at: float, rng: random.Random) -> str:
     line = {"level": 30, "time": int(at * 1000), "pid": 17, "hostname": rng.choice(("web-1", "web-2"))}
-    return compact(line | {"name": "shop", "msg": rng.choice(_WEB_OTHERS)})
+    return compact(line | {"name": "shop", "msg": _pick(_WEB_OTHERS, rng)})
 
 
 def _text(call: Call) -> str:
@@ -151,6 +155,14 @@ def _text(call: Call) -> str:
 
 def _text_line(at: float, level: str, host: str, message: str) -> str:
     return f"{_second(int(at))},{int(at * 1000) % 1000:03d} {level} [{host}] {message}"
+
+
+def _text_other(at: float, rng: random.Random) -> str:
+    return _text_line(at, "INFO", "worker-1", _pick(_WORKER_OTHERS, rng))
+
+
+def _pick(weighted: dict[str, int], rng: random.Random) -> str:
+    return rng.choices(list(weighted), list(weighted.values()))[0]
 
 
 def _headers(call: Call) -> dict[str, str]:

@@ -162,7 +162,7 @@ _ALL = (
     Scenario(
         "rate_limited", "a job that ignores 429 spends the account's quota", "rate_limited", "P2",
         callers=(
-            Caller("segment-export", ("worker-2",), "worker", 21.0, _EXPORT, since_min=18.0, retries=False),
+            Caller("segment-export", ("worker-2",), "worker", 21.0, _EXPORT, since_min=9.0, retries=False),
         ),
         live=Live({"get_profiles": "throttled", "bulk_import_profiles": "throttled"}),
     ),
