@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Rows of a table that are shown, and characters of a cell.
 MOST_ROWS, MOST_TEXT = 30, 160
+#: Width at which JupyterLab shows a picture, which has more pixels than that.
+SHOWN_PX = 680
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", since: str = "2h") -> Evidence:
@@ -73,7 +77,7 @@ class Shown:
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, str], dict[str, Any]]:
         if self.png:
             data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.plain}
-            return data, {"image/png": {"alt": self.plain}}
+            return data, {"image/png": {"alt": self.plain, "width": SHOWN_PX}}
         return {"text/html": self.html, "text/plain": self.plain}, {}
 
 
@@ -145,7 +149,11 @@ def verdict(found: Verdict) -> Shown:
 
 
 def _row(tag: str, cells: Sequence[str], numeric: Sequence[bool], more: str = "") -> str:
-    classes = [' class="num"' if flush else "" for flush in numeric]
+    kinds = [
+        "num" if flush else "nowrap" if _MOMENT.fullmatch(cell) else ""
+        for cell, flush in zip(cells, numeric, strict=True)
+    ]
+    classes = [f' class="{kind}"' if kind else "" for kind in kinds]
     inner = (f"<{tag}{more}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, classes, strict=True))
     return f"<tr>{''.join(inner)}</tr>"
 
