@@ -17,7 +17,7 @@ from klaviyo_nb import collect
 def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KLAVIYO")}
     return subprocess.run([sys.executable, "-m", "klaviyo_nb", *arguments], cwd=cwd, env=clean | environ,
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+                          capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

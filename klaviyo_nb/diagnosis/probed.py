@@ -101,14 +101,14 @@ def page_facts(page: Mapping[str, Any] | None, endpoints: Iterable[str]) -> dict
     used = list(endpoints)
     ours: list[str] = []
     others: list[str] = []
-    for post in [*page.get("incidents", ()), *page.get("maintenances", ())]:
+    for post in [*(page.get("incidents") or ()), *(page.get("maintenances") or ())]:
         components = [component.get("name", "") for component in post.get("components") or ()]
         name = str(post.get("name", ""))
         relevant = (
             any(concerns(each, used) for each in components) if components else concerns_everything(name)
         )
         (ours if relevant else others).append(f"{name} ({post.get('status', 'status unknown')})")
-    for component in page.get("components", ()):
+    for component in page.get("components") or ():
         if component.get("status", "operational") != "operational" and not component.get("group"):
             text = f"{component.get('name')}: {component.get('status')}"
             (ours if concerns(str(component.get("name", "")), used) else others).append(text)

@@ -45,7 +45,7 @@ def _kind(status: float, error_type: Any, answered_by: Any) -> str | None:
 
 
 def by(calls: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Calls and failures per group, the busiest first; time groups in their order.
+    """Calls and failures per group, most failures first; time groups in their order.
 
     Args:
         calls: CALLS frame.
@@ -69,7 +69,7 @@ def by(calls: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     told = grouped.agg(
         calls=("failed", "size"), failed=("failed", "sum"), first=("when", "min"), last=("when", "max")
     ).reset_index()
-    order = ["minute", "calls"] if "minute" in columns else ["calls"]
+    order = [*(["minute"] if "minute" in columns else []), "failed", "calls"]
     told = told.sort_values(order, ascending=[name == "minute" for name in order], kind="stable")
     return told.reset_index(drop=True)
 
