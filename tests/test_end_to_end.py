@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from test_cli import run
 
 SCENARIOS = ("rate_limited", "invalid_key", "klaviyo_outage", "app_unhealthy", "healthy")

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from probes_world import KLAVIYO, garble, hang, healthy, refusal, reply, reset, row_of
 
 from klaviyo_nb.klaviyo.answers import failure
+from probes_world import KLAVIYO, garble, hang, healthy, refusal, reply, reset, row_of
 
 BOTH = ("/api/accounts", "/api/profiles")
 EDGE = {"Server": "cloudflare", "Content-Type": "text/html", "CF-RAY": "-"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from probes_world import hang, reply, row_of
 
 

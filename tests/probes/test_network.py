@@ -6,9 +6,9 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from probes_world import KEY, World, refusal, reply, row_of
 
 from klaviyo_nb.probes.asking import proxy_for, target_of
+from probes_world import KEY, World, refusal, reply, row_of
 
 
 def certificate(openssl, folder, name, days=20):

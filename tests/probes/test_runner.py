@@ -10,6 +10,13 @@ from datetime import date
 
 import httpx
 import pytest
+
+from klaviyo_nb import probes
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.klaviyo.answers import failure
+from klaviyo_nb.klaviyo.revisions import NEWEST, state
+from klaviyo_nb.probes.runner import ImpatientExecutor
+from klaviyo_nb.settings import Settings
 from probes_world import (
     KEY,
     NOW,
@@ -26,13 +33,6 @@ from probes_world import (
     row_of,
     truncate,
 )  # fmt: skip
-
-from klaviyo_nb import probes
-from klaviyo_nb.errors import UsageError
-from klaviyo_nb.klaviyo.answers import failure
-from klaviyo_nb.klaviyo.revisions import NEWEST, state
-from klaviyo_nb.probes.runner import ImpatientExecutor
-from klaviyo_nb.settings import Settings
 
 ALL = ("/api/v2/summary.json", "/api/accounts", "keyless", "/api/profiles", "/health", "/hook")
 ASKED = ("status_page", "auth", "rate_limit", "liveness", "app_health", "webhook")

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
 import samples
 from klaviyo_nb.diagnosis import decide
@@ -23,6 +22,7 @@ from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import drawable, save_png, save_svg
 from klaviyo_nb.report.look import COLOURS
 from klaviyo_nb.window import Window
+from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
 Make = Callable[[], Evidence]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_samples import CASES, HOSTILE, hostile, nothing, recovered
 
 import samples
 from klaviyo_nb.diagnosis import decide
@@ -20,6 +19,7 @@ from klaviyo_nb.report.index import render
 from klaviyo_nb.report.look import CSP
 from klaviyo_nb.report.words import TITLES
 from klaviyo_nb.response.document import verdict_document
+from report_samples import CASES, HOSTILE, hostile, nothing, recovered
 
 Make = Callable[[], Evidence]
 LOADING = {"src", "srcset", "data", "poster", "action", "formaction", "background", "ping", "xlink:href"}

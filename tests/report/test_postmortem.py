@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
 import samples
 from klaviyo_nb.diagnosis import decide
@@ -18,6 +17,7 @@ from klaviyo_nb.report.postmortem import draft
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import plain
 from klaviyo_nb.response.document import verdict_document
+from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
 Make = Callable[[], Evidence]
 SECTIONS = [
