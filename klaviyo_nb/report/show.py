@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MOST_ROWS, MOST_TEXT = 30, 160
 #: Width at which JupyterLab shows a picture, which has more pixels than that.
 SHOWN_PX = 680
+#: Numbers that are looked up rather than read.
+_PLACES = ("line_no", "offset")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
@@ -92,7 +95,10 @@ def table(frame: pd.DataFrame | None, none: str = "nothing", unseen: str = "it w
     if frame is None or frame.empty:
         said = unseen if frame is None else none
         return Shown(said, f"<p><em>{escape(said)}</em></p>")
-    cells = [[_text(value) for value in row] for row in frame.head(MOST_ROWS).itertuples(index=False)]
+    cells = [
+        [_text(value, plain=name in _PLACES) for name, value in zip(frame.columns, row, strict=True)]
+        for row in frame.head(MOST_ROWS).itertuples(index=False)
+    ]
     names = [str(name).replace("_", " ") for name in frame.columns]
     numeric = [pd.api.types.is_numeric_dtype(dtype) and dtype != "boolean" for dtype in frame.dtypes]
     head = _row("th", names, numeric, ' scope="col"')
@@ -158,11 +164,13 @@ def _row(tag: str, cells: Sequence[str], numeric: Sequence[bool], more: str = ""
     return f"<tr>{''.join(inner)}</tr>"
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, plain: bool = False) -> str:
     if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN differs from itself
         return "–"
     if isinstance(value, pd.Timestamp):
         return iso(value.to_pydatetime(warn=False))
+    if isinstance(value, Integral) and value is not True and value is not False and not plain:
+        return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.3f}".rstrip("0").rstrip(".")
     said = " ".join(harmless(str(value)).split(" "))

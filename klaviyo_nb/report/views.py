@@ -5,12 +5,14 @@ None means that nobody looked or nothing could be seen, which is not the same as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from klaviyo_nb.diagnosis.counted import BIN_S, MAX_BINS
 from klaviyo_nb.logs.calls import by, failure_kinds
 from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.onset import episodes as stretches
@@ -130,7 +132,8 @@ def coverage(evidence: Evidence) -> pd.DataFrame:
 
 def queries(evidence: Evidence) -> pd.DataFrame:
     """What the metrics server was asked, ready to be asked again."""
-    return _named(evidence.queries, "role", "expr", "step_s", "samples", "sha256")
+    found = _named(evidence.queries, "role", "expr", "step_s", "requests", "samples", "sha256")
+    return found.assign(sha256=found["sha256"].str[:12])
 
 
 def metered(evidence: Evidence) -> pd.DataFrame | None:
@@ -139,7 +142,9 @@ def metered(evidence: Evidence) -> pd.DataFrame | None:
         return None
     steps = increases(evidence.metrics)
     counted = steps.groupby(["endpoint", "status"], dropna=False)["calls"].sum().round().reset_index()
-    return counted.sort_values("calls", ascending=False, kind="stable", ignore_index=True)
+    return counted[counted["calls"] > 0].sort_values(
+        "calls", ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def episodes(evidence: Evidence) -> pd.DataFrame | None:
@@ -153,7 +158,7 @@ def episodes(evidence: Evidence) -> pd.DataFrame | None:
             each.calls,
             each.failed,
         )
-        for each in stretches(bins(evidence.metrics))
+        for each in stretches(bins(evidence.metrics, _width(evidence)))
     ]
     return _frame(["began", "ended", "calls", "failed"], rows)
 
@@ -191,6 +196,11 @@ def gaps(verdict: Verdict) -> pd.DataFrame:
 def facts(values: Mapping[str, Any]) -> pd.DataFrame:
     """Named values, one row each: `fact`, `value`; None where it is not known."""
     return _frame(["fact", "value"], [(name.replace("_", " "), value) for name, value in values.items()])
+
+
+def _width(evidence: Evidence) -> str:
+    """Width of a bin as the verdict has it: a minute, longer for windows of more than a day."""
+    return f"{max(BIN_S, math.ceil(evidence.window.seconds / MAX_BINS / 60) * 60)}s"
 
 
 def _between(moments: tuple[Any, Any] | None, unknown: str) -> str:

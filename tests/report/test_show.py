@@ -116,3 +116,17 @@ def test_views_of_an_incident_tell_it() -> None:
     assert len(views.gaps(verdict)) == len(verdict.gaps)
     assert set(views.answers(evidence)["probe"]) == {"status_page", "auth", "rate_limit", "app_health"}
     assert views.posts(evidence).empty  # type: ignore[union-attr]
+
+
+def test_counts_are_grouped_and_places_are_not() -> None:
+    shown = show.table(pd.DataFrame({"calls": [46108], "line_no": [46108], "truncated": [True]}))
+    assert shown.plain.splitlines()[1] == "46,108  46108  True"
+
+
+def test_stretches_from_metrics_agree_with_the_verdict() -> None:
+    evidence = samples.rate_limited()
+    found, onset = views.episodes(evidence), decide(evidence).onset
+    assert found is not None
+    assert onset is not None
+    assert len(found) == 1
+    assert found.loc[0, "ended"] == "not observed"
