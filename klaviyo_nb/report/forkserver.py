@@ -32,11 +32,12 @@ import matplotlib_inline.backend_inline
 import tornado.platform.asyncio
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from matplotlib.figure import Figure
 
 import klaviyo_nb.report.charts
-import klaviyo_nb.report.show
 import klaviyo_nb.report.texts
 import klaviyo_nb.report.views
+from klaviyo_nb.report import show
 
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
@@ -47,7 +48,6 @@ PRELOADED = (
     matplotlib_inline.backend_inline,
     tornado.platform.asyncio,
     klaviyo_nb.report.charts,
-    klaviyo_nb.report.show,
     klaviyo_nb.report.texts,
     klaviyo_nb.report.views,
 )
@@ -121,7 +121,16 @@ def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
         os._exit(status)
 
 
+def _read_fonts() -> None:
+    """Draw something, so that fonts are looked up and read once for all forks."""
+    drawn = Figure(figsize=(1, 1))
+    drawn.text(0, 0, "plain")
+    drawn.text(0, 0, "bold", fontweight="bold")
+    show.figure(drawn)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever asked decides
+    _read_fonts()
     gc.freeze()  # collecting in a fork would copy the pages it shares with us
     serve(sys.stdin.fileno(), sys.stdout.fileno())

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import samples
-from klaviyo_nb.collect import save
+from klaviyo_nb import drills
+from klaviyo_nb.collect import save, utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.report import charts, show, views
@@ -91,6 +92,20 @@ def test_a_folder_without_evidence_is_an_error_with_a_hint(tmp_path: Path) -> No
     with pytest.raises(EvidenceError) as caught:
         asyncio.run(show.open_evidence(str(tmp_path)))
     assert caught.value.hint
+
+
+def test_without_a_folder_evidence_is_collected_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with drills.serve(drills.world("healthy", 7, utc_now()), tmp_path) as services:
+        for name, value in services.environ.items():
+            monkeypatch.setenv(name, value)
+        logs, metrics = services.environ["KLAVIYO_NB_LOGS"], services.environ["KLAVIYO_NB_METRICS_URL"]
+        monkeypatch.delenv("KLAVIYO_NB_LOGS")
+        monkeypatch.delenv("KLAVIYO_NB_METRICS_URL")
+        found = asyncio.run(show.open_evidence(logs=logs, metrics=metrics, since="30m"))
+    assert found.window.seconds == 1800
+    assert len(found.probes) > 3
+    assert found.calls is not None
+    assert found.metrics is not None
 
 
 def test_views_of_evidence_without_logs_metrics_and_page_are_none_not_empty() -> None:
