@@ -158,7 +158,7 @@ def load(folder: Path) -> Evidence:
     try:
         fields = header_fields(json.loads(header.read_text("utf-8")))
         frames: dict[str, Any] = {
-            name: schema.from_csv(path.read_text("utf-8"))
+            name: schema.from_csv(path.read_bytes().decode("utf-8"))  # line ends as they are
             for name, schema in _schemas().items()
             if (path := folder / f"{name}.csv").is_file()
         }

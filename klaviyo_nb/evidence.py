@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.window import Window, iso, parse_time
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.window import Window, exact, parse_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +146,7 @@ class Evidence:
         return {
             "schema": SCHEMA,
             "window": self.window.as_json(),
-            "collected_at": iso(self.collected_at),
+            "collected_at": exact(self.collected_at),
             "coverage": [coverage.as_json() for coverage in self.coverage],
             "queries": [asdict(query) for query in self.queries],
             "gaps": [asdict(gap) for gap in self.gaps],
@@ -162,6 +163,15 @@ def header_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     if data["schema"] != SCHEMA:
         raise ValueError(f"schema {data['schema']!r} is not {SCHEMA!r}")
+    if not isinstance(data["context"], Mapping):
+        raise TypeError("context is not an object")
+    try:
+        return _fields(data)
+    except UsageError as exc:  # a time or window in it is wrong, which is no mistake of the user's
+        raise ValueError(str(exc)) from exc
+
+
+def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "window": Window.from_json(data["window"]),
         "collected_at": parse_time(data["collected_at"]),

@@ -5,19 +5,24 @@ Flags win, then the environment, then the file. The private key comes from the e
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.window import parse_duration
+from klaviyo_nb.window import parse_duration, parse_time
 
 FILE_NAME = "klaviyo-nb.toml"
 _TABLES = ("metrics", "thresholds", "organisation")
+_REVISION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
+_UNWANTED = re.compile(r"[\x00-\x20\x7f]")
+_CREDENTIALS = re.compile(r"//[^/]*@")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -143,39 +148,75 @@ def _from_file(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if unknown:
         known = ", ".join(sorted(_FILE_KEYS | set(_TABLES)))
         raise UsageError(f"{FILE_NAME}: {unknown[0]}", "no such setting", f"use one of: {known}")
+    data = {name: value for name, value in data.items() if value != "" or name == "health_url"}
+    origins = {name: f"{FILE_NAME}: {name}" for name in data}
     if "deadline" in data:
-        data["deadline_s"] = data.pop("deadline")
-    return data, {name: f"{FILE_NAME}: {name}" for name in data}
+        data["deadline_s"], origins["deadline_s"] = data.pop("deadline"), origins.pop("deadline")
+    return data, origins
 
 
 def _typed(values: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    for name in _URLS:
-        if values.get(name):
-            values[name] = _url(str(values[name]), origins[name])
     for name in _TABLES:
         if not isinstance(values.get(name, {}), Mapping):
             raise UsageError(f"{FILE_NAME}: {name}", "must be a table", f"[{name}]")
+    for name in set(values) - set(_TABLES) - {"logs"}:
+        values[name] = _text(values[name], origins[name])
+    for name in _URLS:
+        if values.get(name):
+            values[name] = _url(values[name], origins[name])
     if "logs" in values:
-        logs = values["logs"]
-        values["logs"] = tuple(logs.split()) if isinstance(logs, str) else tuple(str(url) for url in logs)
-    if "deadline_s" in values and not isinstance(values["deadline_s"], float):
-        values["deadline_s"] = parse_duration(
-            str(values["deadline_s"]), origins["deadline_s"]
-        ).total_seconds()
+        values["logs"] = _logs(values["logs"], origins["logs"])
+    _check_times(values, origins)
+    if "deadline_s" in values:
+        values["deadline_s"] = parse_duration(values["deadline_s"], origins["deadline_s"]).total_seconds()
     if "organisation" in values:
         values["organisation"] = _organisation(values["organisation"])
     return values
 
 
+def _text(value: object, origin: str) -> str:
+    """A value as text: TOML has numbers (of seconds) and times too."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value}s"
+    raise UsageError(origin, f"{value!r} is not text", 'write it in quotes: name = "value"')
+
+
+def _logs(value: object, origin: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.split())
+    if isinstance(value, list | tuple) and all(isinstance(url, str) and url for url in value):
+        return tuple(value)
+    raise UsageError(origin, "not a list of log source URLs", 'logs = ["app.log", "journald:///web"]')
+
+
+def _check_times(values: Mapping[str, str], origins: Mapping[str, str]) -> None:
+    if "since" in values:
+        parse_duration(values["since"], origins["since"])
+    for name in ("start", "end"):
+        if name in values:
+            parse_time(values[name], origins[name])
+    if "revision" in values and not _REVISION.fullmatch(values["revision"]):
+        raise UsageError(
+            origins["revision"], f"{values['revision']!r} is not a revision", "use one such as 2026-07-15"
+        )
+
+
 def _url(text: str, origin: str) -> str:
+    text = text.strip()
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        usable = parts.scheme in ("http", "https") and (parts.port or 1) > 0 and not _UNWANTED.search(text)
+        usable = usable and bool((parts.hostname or "").encode("idna"))
     except ValueError:
         usable = False
     if not usable:
+        shown = _CREDENTIALS.sub("//***@", text)
         raise UsageError(
-            origin, f"{text!r} is not an http(s) URL", "give one such as https://host.example:9090"
+            origin, f"{shown!r} is not an http(s) URL", "give one such as https://host.example:9090"
         )
     return text.rstrip("/")
 
@@ -188,14 +229,15 @@ def _organisation(table: Mapping[str, Any]) -> Organisation:
     timezone = str(table.get("timezone", "UTC"))
     try:
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
             f"{where}.timezone", f"{timezone!r} is not a time zone", 'timezone = "Europe/Berlin"'
         ) from None
-    days = [str(day).lower()[:3] for day in table.get("working_days", _DAYS[:5])]
+    listed = table.get("working_days", _DAYS[:5])
+    days = [str(day).lower()[:3] for day in listed] if isinstance(listed, list | tuple) else []
     if not days or any(day not in _DAYS for day in days):
         raise UsageError(f"{where}.working_days", "not a list of weekdays", 'working_days = ["mon", "tue"]')
     day_end = table.get("day_end", 17)
-    if not isinstance(day_end, int) or not 0 < day_end < 24:
+    if type(day_end) is not int or not 0 < day_end < 24:
         raise UsageError(f"{where}.day_end", f"{day_end!r} is not an hour", "day_end = 17")
     return Organisation(timezone, frozenset(_DAYS.index(day) for day in days), day_end)

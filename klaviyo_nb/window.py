@@ -44,8 +44,8 @@ class Window:
         return self.start <= moment < self.end
 
     def as_json(self) -> dict[str, str]:
-        """`{"start": "…Z", "end": "…Z"}`."""
-        return {"start": iso(self.start), "end": iso(self.end)}
+        """`{"start": "…Z", "end": "…Z"}`, to the microsecond, so that reading it back gives this window."""
+        return {"start": exact(self.start), "end": exact(self.end)}
 
     @classmethod
     def from_json(cls, data: dict[str, str]) -> Window:
@@ -61,6 +61,14 @@ def iso(moment: datetime) -> str:
     )
 
 
+def exact(moment: datetime) -> str:
+    """As `iso`, with microseconds where there are some: what is written to be read back."""
+    moment = moment.astimezone(UTC)
+    if moment.microsecond % 1000 == 0:
+        return iso(moment)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def parse_duration(text: str, where: str = "--since") -> timedelta:
     """Read `90s`, `15m`, `2h`, `1h30m`, `7d`.
 
@@ -70,10 +78,12 @@ def parse_duration(text: str, where: str = "--since") -> timedelta:
     compact = text.strip().lower()
     parts = _PART.findall(compact)
     if not parts or "".join(n + u for n, u in parts) != re.sub(r"\s+", "", compact):
-        raise UsageError(where, f"{text!r} is not a duration", f"{where} 2h    (units: s, m, h, d, w)")
+        raise UsageError(
+            where, f"{text!r} is not a duration", f"{_example(where, '2h')}    (units: s, m, h, d, w)"
+        )
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not 0 < seconds <= LONGEST.total_seconds():
-        raise UsageError(where, f"{text!r} is not between 1 ms and a year", f"{where} 2h")
+    if not 0.001 <= seconds <= LONGEST.total_seconds():
+        raise UsageError(where, f"{text!r} is not between 1 ms and a year", _example(where, "2h"))
     return timedelta(seconds=seconds)
 
 
@@ -85,8 +95,15 @@ def parse_time(text: str, where: str = "--start") -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 or 9999 may have no UTC equivalent
         raise UsageError(
-            where, f"{text!r} is not an ISO 8601 time", f"{where} 2026-11-23T05:00:00Z"
+            where, f"{text!r} is not an ISO 8601 time", _example(where, "2026-11-23T05:00:00Z")
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _example(where: str, value: str) -> str:
+    """What to type: a flag, a variable, or a line of the file."""
+    if where.startswith("--"):
+        return f"{where} {value}"
+    return f"{where}={value}" if where.isupper() else f'{where.rpartition(": ")[2]} = "{value}"'
