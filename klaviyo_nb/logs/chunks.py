@@ -136,11 +136,14 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
         find=every_line if job.about else find_words, halt=partial(_late, job.deadline),
     )  # fmt: skip
     for record in records:
+        if _late(job.deadline):
+            seen.stopped = True
+            records.close()
         _add(part, record, understand(record.raw, near, job.about), span, opened.offsets)
     for moment in edges.times(near):
         part.saw(moment, span)
     part.lines, part.read = seen.lines, seen.read
-    if seen.stopped:
+    if seen.stopped and not opened.truncated:
         part.truncated = True
         part.problems.append("it was not read to its end before the deadline")
 

@@ -251,27 +251,29 @@ def scan(
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
     free = 0  # the stream's offset up to which records were cut
-    while got and not seen.stopped and buffer.base + buffer.looked < buffer.last_break + 1 + CONTEXT:
-        got = buffer.fill(read)
-        seen.read += got
-        aligned = aligned or buffer.align()
-        limit = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
-        looked = limit
-        for hit in find(buffer.data, buffer.looked, limit):
-            if buffer.base + hit < free:
-                continue
-            first, last = buffer.record(hit, limit)
-            if last == limit and got:  # it may go on in what was not read yet
-                looked = buffer.line_start(hit)
-                break
-            first = max(first, free - buffer.base)
-            offset, free = buffer.base + first, buffer.base + last
-            if start <= offset <= buffer.last_break:
-                yield Record(offset, _line(buffer, first), bytes(buffer.data[first:last]))
-        buffer.advance(looked)
-        seen.stopped = bool(got) and halt()
-    ends_open = buffer.end == 0 or buffer.data[buffer.end - 1] == ord("\n")
-    seen.lines = buffer.lines - (stop is None and not seen.stopped and ends_open)
+    try:
+        while got and not seen.stopped and buffer.base + buffer.looked < buffer.last_break + 1 + CONTEXT:
+            got = buffer.fill(read)
+            seen.read += got
+            aligned = aligned or buffer.align()
+            limit = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
+            looked = limit
+            for hit in find(buffer.data, buffer.looked, limit):
+                if buffer.base + hit < free:
+                    continue
+                first, last = buffer.record(hit, limit)
+                if last == limit and got:  # it may go on in what was not read yet
+                    looked = buffer.line_start(hit)
+                    break
+                first = max(first, free - buffer.base)
+                offset, free = buffer.base + first, buffer.base + last
+                if start <= offset <= buffer.last_break:
+                    yield Record(offset, _line(buffer, first), bytes(buffer.data[first:last]))
+            buffer.advance(looked)
+            seen.stopped = bool(got) and halt()
+    finally:  # also when nobody wants the rest
+        ends_open = buffer.end == 0 or buffer.data[buffer.end - 1] == ord("\n")
+        seen.lines = buffer.lines - (stop is None and not seen.stopped and ends_open)
 
 
 def _line(buffer: _Buffer, first: int) -> int:

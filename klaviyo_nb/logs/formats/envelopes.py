@@ -29,6 +29,8 @@ HEAD = re.compile(
 _JSON_TEXT = (b'"log":"', b'"MESSAGE":"', b'"log": "', b'"MESSAGE": "', b'"MESSAGE" : "', b'"MESSAGE":[')
 
 _BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
+#: Envelopes in envelopes are opened so often.
+DEEPEST = 3
 _STRING = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
 
 _INDENTED = re.compile(rb"(?:[ \t]|\\t)+\S")
@@ -95,9 +97,25 @@ def follows(before: bytes, line: bytes) -> bool:
     return bool(_CONTINUES.match(line)) or _told_by_both(before, line)
 
 
-def _inner(line: bytes, at: int) -> bytes:
-    text = _STRING.match(line, at) if line[:1] == b"{" else None
-    return text.group().removesuffix(b"\\n") if text else line[at:]
+def _inner(line: bytes, at: int, depth: int = 0) -> bytes:
+    """The application's own text, out of as many as `DEEPEST` envelopes."""
+    if line[:1] != b"{":
+        text = line[at:]
+    elif line[at - 1 : at] == b"[":
+        text = _from_numbers(line[at : line.find(b"]", at)])
+    else:
+        found = _STRING.match(line, at)
+        text = found.group().removesuffix(b"\\n") if found else b""
+    inside = opened(text) if depth < DEEPEST else 0
+    return _inner(text, inside, depth + 1) if inside else text
+
+
+def _from_numbers(numbers: bytes) -> bytes:
+    """Byte values as journald lists them, to bytes."""
+    try:
+        return bytes(map(int, numbers.split(b",")))
+    except ValueError:
+        return b""
 
 
 def _block_follows(before: bytes, line: bytes) -> bool:

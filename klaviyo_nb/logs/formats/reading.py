@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
-from klaviyo_nb.logs.formats.envelopes import HEAD, opened, partial
+from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
 from klaviyo_nb.logs.formats.keys import INNER, Found, walk
 
 _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
@@ -74,9 +74,14 @@ def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "replace").strip("\ufeff\0\r\n \t")
 
 
+def _clean(raw: bytes) -> bytes:
+    """Without a hole (a file written to after a crash) or a byte order mark before it."""
+    return raw.lstrip(b"\0").removeprefix(b"\xef\xbb\xbf")
+
+
 def _peel(raw: bytes) -> tuple[Found | None, str]:
     """Take off what collectors wrapped around the lines and join them again."""
-    if b"\n" not in raw.rstrip() and not opened(raw.lstrip(b"\0\xef\xbb\xbf")):
+    if b"\n" not in raw.rstrip() and not opened(_clean(raw)):
         return None, _decoded(raw)
     outer: Found | None = None
     pieces: list[str] = []
@@ -87,8 +92,8 @@ def _peel(raw: bytes) -> tuple[Found | None, str]:
     return outer, "".join(pieces).strip("\ufeff\0\r\n")
 
 
-def _peel_line(line: bytes) -> tuple[Found | None, str]:
-    line = line.lstrip(b"\0\xef\xbb\xbf")
+def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
+    line = _clean(line)
     if not opened(line):
         return None, line.decode("utf-8", "replace").rstrip("\r")
     if line[:1] == b"{":
@@ -100,8 +105,10 @@ def _peel_line(line: bytes) -> tuple[Found | None, str]:
         role = _HEAD_ROLES.get(name)
         if role and value and value != b"-":
             context.offer(role, value.decode("utf-8", "replace"), 100, name)
-    rest = line[found.end() :].decode("utf-8", "replace").rstrip("\r")
-    return (context, rest) if not opened(rest_bytes := line[found.end() :]) else _again(context, rest_bytes)
+    inside = line[found.end() :]
+    if depth < DEEPEST and opened(inside):
+        return _again(context, inside, depth + 1)
+    return context, inside.decode("utf-8", "replace").rstrip("\r")
 
 
 _HEAD_ROLES = {
@@ -112,9 +119,9 @@ _HEAD_ROLES = {
 }  # fmt: skip
 
 
-def _again(context: Found, line: bytes) -> tuple[Found, str]:
+def _again(context: Found, line: bytes, depth: int) -> tuple[Found, str]:
     """An envelope in an envelope: CRI around docker's JSON, compose around syslog."""
-    inside, rest = _peel_line(line)
+    inside, rest = _peel_line(line, depth)
     if inside is not None:
         inside.merge(context)
     return inside or context, rest

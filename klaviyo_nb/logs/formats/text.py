@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 #: Longer texts are searched at both ends only [characters].
-MOST = 16_000
+MOST = 12_000
 
 _URL = r"https?://[^\s\"'`<>\])}\\,|]+"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
@@ -36,8 +36,19 @@ _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _QUOTE = r"\\*[\"']?"
 
 
+#: Open repetitions → bounded ones: hostile text must not cost time that grows with the square of its length.
+_BOUNDS = ((r"\d+", r"\d{1,12}"), (r"\s*", r"\s{0,8}"), (r"\s+", r"\s{1,8}"), (r"\w+", r"\w{1,80}"),
+           ("]+", "]{1,1000}"), ("]*", "]{0,1000}"), (")*", "){0,4}"))  # fmt: skip
+
+
 def _compiled(*patterns: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(pattern, re.IGNORECASE | re.ASCII) for pattern in patterns)
+    return tuple(re.compile(_bounded(pattern), re.IGNORECASE | re.ASCII) for pattern in patterns)
+
+
+def _bounded(pattern: str) -> str:
+    for many, bounded in _BOUNDS:
+        pattern = pattern.replace(many, bounded)
+    return pattern
 
 
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).

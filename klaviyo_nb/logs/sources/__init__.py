@@ -87,7 +87,11 @@ def _file(path: str) -> Source:
         raise SourceMissing(path, f"cannot be read: {exc}", "ls -l") from None
     if stat.S_ISDIR(mode):
         return _folder(path)
-    return Journal(path, (f"--file={path}",)) if path.endswith(".journal") or is_journal(path) else File(path)
+    return (
+        Journal(path, (f"--file={path}",))
+        if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path))
+        else File(path)
+    )
 
 
 def _folder(path: str) -> Source:

@@ -13,7 +13,7 @@ from typing import Protocol
 from klaviyo_nb.window import Window
 
 Read = Callable[[memoryview], int]
-_PATIENCE_S = 0.25
+_PATIENCE_S = 0.1
 
 
 @dataclass(slots=True)
@@ -74,17 +74,33 @@ def speaks_of_klaviyo(name: str) -> bool:
     return "klaviyo" in os.path.basename(name.rstrip("/")).lower().removeprefix("klaviyo-nb")
 
 
-def pipe_reader(descriptor: int, opened: Opened, deadline: float | None) -> Read:
-    """Read what comes out of a pipe until it ends or the deadline (`time.monotonic`) has passed."""
+def pipe_reader(
+    descriptor: int, opened: Opened, deadline: float | None, silence_s: float | None = None
+) -> Read:
+    """Read what comes out of a pipe until it ends or the deadline (`time.monotonic`) has passed.
+
+    Args:
+        descriptor: Of its reading end.
+        opened: Is told when the end was not reached.
+        deadline: When to stop, or None.
+        silence_s: How long to wait for the first byte; None: as long as it takes.
+    """
+    first = None if silence_s is None else time.monotonic() + silence_s
 
     def read(memory: memoryview) -> int:
+        nonlocal first
         while True:
-            left = _PATIENCE_S if deadline is None else min(_PATIENCE_S, deadline - time.monotonic())
-            if left <= 0:
+            now = time.monotonic()
+            late = (deadline is not None and now >= deadline) or (first is not None and now >= first)
+            if late:
                 opened.truncated = True
-                opened.problems.append("it was still sending at the deadline")
+                silent = first is not None
+                opened.problems.append(
+                    "nothing was written to it" if silent else "it was still sending at the deadline"
+                )
                 return 0
-            if select.select([descriptor], [], [], left)[0]:
+            if select.select([descriptor], [], [], _PATIENCE_S)[0]:
+                first = None
                 try:
                     return os.readv(descriptor, [memory])
                 except BlockingIOError:

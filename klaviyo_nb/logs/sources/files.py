@@ -12,7 +12,6 @@ from __future__ import annotations
 import bz2
 import lzma
 import os
-import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,9 @@ from klaviyo_nb.window import Window
 
 #: Ranges of plain files [bytes].
 RANGE = 32 * 1024 * 1024
-_PIECE = 256 * 1024
+_PIECE = 16 * 1024  # what is inflated at once, and lost if it is broken
+#: A pipe with a name is given up if nobody writes to it for so long [s].
+_SILENCE_S = 5.0
 
 
 class _Inflater(Protocol):
@@ -74,7 +75,9 @@ class Pipe:
         descriptor = _open(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
         try:
             opened = Opened(lambda memory: 0, offsets=False)
-            opened.read = _unpacked(pipe_reader(descriptor, opened, deadline), opened)
+            opened.read = _unpacked(
+                pipe_reader(descriptor, opened, deadline, _SILENCE_S if own else None), opened
+            )
             yield opened
         finally:
             if own:
@@ -94,11 +97,11 @@ class File:
 
     def chunks(self, window: Window) -> Sequence[Chunk]:
         """Ranges of a plain file from its end; a compressed one whole."""
-        descriptor = _open(self.path, os.O_NONBLOCK)
+        if not os.path.isfile(self.path) and os.path.lexists(self.path):
+            return [Pipe(self.path)]  # opening a pipe twice would break it
+        descriptor = _open(self.path)
         try:
             facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                return [Pipe(self.path)]
             head = os.pread(descriptor, 8, 0)
         except OSError as exc:
             raise SourceError(self.path, f"cannot be read: {exc.strerror}", f"file {self.path}") from None

@@ -9,7 +9,6 @@ Source:
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -38,14 +37,10 @@ _HEADER = b"LPKSHHRH"
 def is_journal(path: str) -> bool:
     """Is this file a journal, by its first bytes?"""
     try:
-        with open(path, "rb", opener=_calm) as file:
+        with open(path, "rb") as file:
             return file.read(len(_HEADER)) == _HEADER
     except OSError:
         return False
-
-
-def _calm(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer must not stop us
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import zstandard
+
+from klaviyo_nb import logs
+from klaviyo_nb.errors import SourceError
+from klaviyo_nb.logs.reader import LogsRead
+from klaviyo_nb.logs.sources import files, resolve
+from klaviyo_nb.window import Window
+
+NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+WINDOW = Window.last(timedelta(hours=2), NOW)
+
+
+def lines(count: int) -> bytes:
+    return b"".join(
+        b'{"time":"2026-11-23T05:%02d:%02d.%03dZ","msg":"klaviyo","url":"https://a.klaviyo.com/api/events","status":%d}\n'
+        % (n // 6000 % 60, n // 100 % 60, n % 1000, 429 if n % 7 == 0 else 202)
+        for n in range(count)
+    )
+
+
+def read(*urls: object, **options: object) -> LogsRead:
+    return logs.read([str(url) for url in urls], WINDOW, redact=str, **options)  # type: ignore[arg-type]
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".log": bytes,
+    ".log.gz": gzip.compress,
+    ".log.zst": zstandard.ZstdCompressor().compress,
+    ".log.bz2": bz2.compress,
+    ".log.xz": lzma.compress,
+    ".many.gz": lambda data: gzip.compress(data[:5_000]) + gzip.compress(data[5_000:]),
+    ".many.zst": lambda data: b"".join(
+        map(zstandard.ZstdCompressor().compress, (data[:5_000], data[5_000:]))
+    ),
+    ".padded.gz": lambda data: gzip.compress(data) + b"\0" * 700,
+    ".named-log-but-packed.log": gzip.compress,
+    ".named-gz-but-plain.gz": bytes,
+}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_file_is_read_however_it_is_packed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"app{suffix}"
+    path.write_bytes(PACKERS[suffix](lines(3_000)))
+    found = read(path)
+    (coverage,) = found.coverage
+    assert (coverage.lines, coverage.calls, coverage.truncated, coverage.gap) == (3_000, 3_000, False, None)
+    assert found.calls["line_no"].tolist() == list(range(1, 3_001))
+
+
+@pytest.mark.parametrize("suffix", [".log.gz", ".log.zst", ".log.bz2", ".log.xz"])
+def test_a_torn_archive_keeps_what_is_readable_and_says_so(tmp_path: Path, suffix: str) -> None:
+    data = b"".join(os.urandom(40).hex().encode() + b" klaviyo API error: 503\n" for _ in range(40_000))
+    path = tmp_path / f"app{suffix}"
+    whole = PACKERS[suffix](data)
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    (coverage,) = read(path).coverage
+    assert 20_000 < coverage.calls < 40_000
+    assert coverage.truncated
+    assert coverage.gap is not None
+    assert "too early" in coverage.gap
+
+
+def test_rubbish_in_an_archive_keeps_what_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "app.gz"
+    whole = gzip.compress(lines(60_000))
+    path.write_bytes(whole[: len(whole) // 2] + b"\xff" * 1_000 + whole[len(whole) // 2 :])
+    (coverage,) = read(path).coverage
+    assert coverage.truncated
+    assert coverage.calls > 0
+
+
+def test_an_empty_file_and_an_empty_archive_are_empty_not_broken(tmp_path: Path) -> None:
+    (tmp_path / "a.log").touch()
+    (tmp_path / "b.log.gz").touch()
+    (tmp_path / "c.log.gz").write_bytes(gzip.compress(b""))
+    coverage = read(tmp_path / "a.log", tmp_path / "b.log.gz", tmp_path / "c.log.gz").coverage
+    assert [(each.lines, each.calls, each.truncated) for each in coverage] == [(0, 0, False)] * 3
+    assert coverage[0].gap == "it is empty"
+
+
+def test_a_large_file_is_cut_into_ranges_the_newest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RANGE", 100_000)
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(6_000))
+    (source,) = resolve(str(path))
+    starts = [chunk.start for chunk in source.chunks(WINDOW)]  # type: ignore[attr-defined]
+    assert len(starts) > 5
+    assert starts == sorted(starts, reverse=True)
+    found = read(path)
+    assert found.calls["line_no"].tolist() == list(range(1, 6_001))
+    assert found.coverage[0].lines == 6_000
+    data = path.read_bytes()
+    offset, line = found.calls.loc[4_321, ["offset", "line_no"]]
+    assert data[:offset].count(b"\n") + 1 == line
+
+
+def test_at_the_deadline_the_newest_lines_were_read_and_the_rest_is_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RANGE", 100_000)
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(6_000))
+    deadline = time.monotonic() + 1.0
+
+    def until_the_deadline(text: str) -> str:  # called when the newest range was read
+        while time.monotonic() < deadline:
+            pass
+        return text
+
+    found = logs.read([str(path)], WINDOW, redact=until_the_deadline, deadline=deadline)
+    (coverage,) = found.coverage
+    assert 0 < coverage.calls < 2_000
+    assert found.calls["timestamp"].max() == pd.Timestamp("2026-11-23T05:00:59.999Z")
+    assert found.calls["line_no"].isna().all()
+    assert coverage.truncated
+    assert coverage.skipped_bytes > 400_000
+    assert coverage.gap == "not read before the deadline"
+
+
+def test_past_the_deadline_nothing_is_read_and_that_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(10))
+    found = read(path, deadline=0.0)
+    assert found.calls.empty
+    assert found.coverage[0].truncated
+    assert found.coverage[0].gap == "not read before the deadline"
+    assert found.coverage[0].skipped_bytes == path.stat().st_size
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(10))
+    (chunk,) = resolve(str(path))[0].chunks(WINDOW)
+    (tmp_path / "new.log").write_bytes(lines(5))
+    (tmp_path / "new.log").rename(path)
+    with pytest.raises(SourceError, match="replaced"), chunk.open(None):
+        pass
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(10_000))
+    (chunk,) = resolve(str(path))[0].chunks(WINDOW)
+    with chunk.open(None) as opened:
+        os.truncate(path, 100)
+        memory = memoryview(bytearray(10_000))
+        assert opened.read(memory) == 100
+        assert opened.read(memory) == 0
+    assert opened.truncated
+    assert opened.problems == ["it shrank while it was read"]
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_up_to_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(10))
+    (chunk,) = resolve(str(path))[0].chunks(WINDOW)
+    size = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(lines(10))
+    with chunk.open(None) as opened:
+        assert opened.read(memoryview(bytearray(1_000_000))) == size
+        assert opened.read(memoryview(bytearray(10))) == 0
+    assert not opened.truncated
+
+
+def test_utf16_is_said_to_be_utf16(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes("klaviyo API error: 429\n".encode("utf-16"))
+    assert read(path).coverage[0].gap == "its text is UTF-16"
+
+
+def test_a_named_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as pipe:  # waits for a reader
+            pipe.write(lines(200))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = read(path)
+    writer.join()
+    assert len(found.calls) == 200
+    assert found.calls["offset"].isna().all()
+
+
+def test_a_pipe_nobody_writes_to_does_not_stop_us(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found = read(tmp_path / "pipe", deadline=time.monotonic() + 0.2)
+    assert found.calls.empty
+    assert found.coverage[0].gap == "nothing was written to it"
+
+
+def test_standard_input_is_read_packed_or_not(tmp_path: Path) -> None:
+    code = (
+        "import sys; from datetime import datetime, UTC; from klaviyo_nb import logs; from klaviyo_nb.window import Window\n"
+        "w = Window(datetime(2026, 11, 23, 5, tzinfo=UTC), datetime(2026, 11, 23, 7, tzinfo=UTC))\n"
+        "found = logs.read(['-'], w, redact=str)\n"
+        "print(len(found.calls), found.coverage[0].lines, found.calls['source'].unique().tolist())"
+    )
+    for data in (lines(500), gzip.compress(lines(500))):
+        done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+        assert done.stdout.decode().strip() == "500 500 ['-']"
+
+
+def test_input_that_never_ends_is_cut_at_the_deadline(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    try:
+        os.write(write_end, lines(50))
+        path = f"/dev/fd/{read_end}"
+        found = read(path, deadline=time.monotonic() + 0.4)
+    finally:
+        os.close(write_end)
+        os.close(read_end)
+    assert len(found.calls) == 50
+    assert found.coverage[0].truncated
+    assert found.coverage[0].gap == "it was still sending at the deadline"

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+import pickle
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
+from klaviyo_nb.logs.sources import resolve
+from klaviyo_nb.logs.sources.base import speaks_of_klaviyo
+from klaviyo_nb.window import Window
+
+WINDOW = Window.last(timedelta(hours=2), datetime(2026, 11, 23, 7, 0, tzinfo=UTC))
+
+
+def test_a_path_and_a_file_url_name_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "a log.log"
+    path.write_text("x\n")
+    assert [source.name for source in resolve(str(path))] == [str(path)]
+    assert [source.name for source in resolve(f"file://{tmp_path}/a%20log.log")] == [str(path)]
+
+
+def test_a_glob_names_its_files_in_order(tmp_path: Path) -> None:
+    for name in ("app.log.1", "app.log", "other.txt"):
+        (tmp_path / name).write_text("x\n")
+    assert [Path(source.name).name for source in resolve(f"{tmp_path}/app*")] == ["app.log", "app.log.1"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "app[1].log"
+    path.write_text("x\n")
+    assert [source.name for source in resolve(str(path))] == [str(path)]
+
+
+@pytest.mark.parametrize("text", ["nowhere.log", "nowhere*.log", "", "a\0b"])
+def test_what_is_not_there_is_missing(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SourceMissing):
+        resolve(str(tmp_path / text) if text else "/nowhere/")
+
+
+def test_a_folder_without_journals_is_no_source_and_says_what_is(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing) as caught:
+        resolve(str(tmp_path))
+    assert str(caught.value.hint).endswith("*.log*'")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_denied(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o000)
+    with pytest.raises(SourceDenied):
+        resolve(str(folder / "app.log"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "docker://web",
+        "k8s://shop/deploy/web",
+        "loki://host:3100/web",
+        "cloudwatch://eu-west-1/web",
+        "s3://bucket/app.log",
+    ],
+)
+def test_schemes_that_are_not_read_yet_say_what_to_type_instead(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(url)
+    assert "not read yet" in caught.value.what
+    assert "klaviyo-nb logs" in str(caught.value.hint)
+
+
+def test_an_unknown_scheme_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="not a log source"):
+        resolve("gopher://x/y")
+
+
+def test_a_journald_url_names_a_unit() -> None:
+    (source,) = resolve("journald:///web.service")
+    assert source.name == "journald:///web.service"
+    assert source.arguments == ("--unit=web.service",)  # type: ignore[attr-defined]
+    assert resolve("journald:///")[0].arguments == ()  # type: ignore[attr-defined]
+
+
+def test_a_unit_that_looks_like_an_option_stays_a_unit() -> None:
+    assert resolve("journald:///--vacuum-size=1")[0].arguments == ("--unit=--vacuum-size=1",)  # type: ignore[attr-defined]
+
+
+def test_chunks_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("x\n")
+    chunks = resolve(str(path))[0].chunks(WINDOW)
+    assert pickle.loads(pickle.dumps(chunks)) == chunks
+
+
+@pytest.mark.parametrize(
+    ("name", "speaks"),
+    [("/var/log/klaviyo.log", True), ("journald:///klaviyo-sync.service", True), ("/srv/klaviyo/app.log", False),
+     ("/tmp/klaviyo-nb-1/app.log", False), ("-", False)],
+)  # fmt: skip
+def test_the_name_of_a_source_says_if_all_of_it_is_about_klaviyo(name: str, speaks: bool) -> None:
+    assert speaks_of_klaviyo(name) == speaks
