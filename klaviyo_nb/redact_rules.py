@@ -64,7 +64,7 @@ def _mail_domain(value: str) -> bool:
 
 # Another quote than a plain ": inside JSON, inside CSV, of Python, escaped once or more.
 _ODD_QUOTE = r"""\\+["']|'|(?<!\\)"{2}"""
-_NO_VALUE = r"(?!\[redacted:|\$[A-Za-z_{(]|[‹…])"
+_NO_VALUE = r"(?!\[redacted:|\$[A-Za-z_{(]|[‹…]|/dev/stdin\b)"
 _NO_VALUE_BARE = _NO_VALUE + r"(?!(?:null|true|false|none)\b)"
 _BARE = _NO_VALUE_BARE + r"""[^\s"'\\,;&<>\[\](){}*][^\s"'\\,;&<>\[\](){}]*"""
 # A colon in a sentence: a word follows, and another.
@@ -217,6 +217,7 @@ RULES: tuple[Rule, ...] = (
         ),
         spares=(
             "export KLAVIYO_PRIVATE_KEY=…",
+            "--from-file=private-key=/dev/stdin",
             'kubectl create secret generic klaviyo --from-literal=KLAVIYO_PRIVATE_KEY="$NEW_KEY"',
             "klaviyo-nb.toml: private_key: a key does not belong in a file",
             '{"token": null, "tokens": 512, "next_token": 5}',

@@ -64,9 +64,10 @@ class Case:
         return self.setting("api_url", API_URL)
 
     @property
-    def api_host(self) -> str:
-        """Host of the API, without port."""
-        return urlsplit(self.api_url).hostname or API_URL
+    def api_host(self) -> tuple[str, int]:
+        """Host and port of the API."""
+        parts = urlsplit(self.api_url)
+        return parts.hostname or "a.klaviyo.com", parts.port or (80 if parts.scheme == "http" else 443)
 
     @property
     def revision(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from klaviyo_nb.klaviyo.endpoints import Endpoint
 from klaviyo_nb.klaviyo.keys import USUAL_LENGTH
@@ -166,6 +167,8 @@ def _scopes_seen(case: Case) -> set[str]:
     if calls is None:
         return set()
     worked = calls[failure_kinds(calls).isna() & calls["status_code"].between(200, 299)]
+    if case.verdict.onset:  # what succeeded before may have had another key
+        worked = worked[worked["timestamp"] >= case.verdict.onset.latest]
     return {scope for each in operations_of(worked) for scope in each.scopes}
 
 
@@ -268,17 +271,16 @@ def invalid_request(case: Case) -> Iterator[Action]:
         None,
         case.logs("endpoint", "status"),
     )
-    span = (
-        f"--since='{since.earliest:%Y-%m-%dT%H:%MZ}' --until='{since.latest:%Y-%m-%dT%H:%MZ}'"
-        if since
-        else None
-    )
+    span = "--since=1.day"
+    if since:
+        before = since.earliest - timedelta(hours=1)
+        span = f"--since='{before:%Y-%m-%dT%H:%M:%SZ}' --until='{since.latest:%Y-%m-%dT%H:%M:%SZ}'"
     yield Action(
         "Find the deploy that began it, and take it back",
-        f"It began between {since.earliest:%H:%M} and {since.latest:%H:%M} UTC; look an hour further back."
+        f"It began between {since.earliest:%H:%M} and {since.latest:%H:%M} UTC. Listed is the hour before too."
         if since
         else "When it began was not seen: it was under way already, or the logs carry no times.",
-        f"git log {span or '--since=1.day'} --oneline",
+        f"git log {span} --oneline",
         "calls succeed within five minutes of the rollback",
         "deploy again",
         case.triage,
@@ -293,7 +295,7 @@ def invalid_request(case: Case) -> Iterator[Action]:
     )
 
 
-def some(endpoints: list[str], most: int = 3) -> str:
+def some(endpoints: Sequence[str], most: int = 3) -> str:
     """The first few, and how many more."""
     if not endpoints:
         return "Klaviyo"

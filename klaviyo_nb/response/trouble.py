@@ -107,7 +107,8 @@ def endpoint_degraded(case: Case) -> Iterator[Action]:
 
 def network(case: Case) -> Iterator[Action]:
     """DNS, TCP and TLS, proxy, another network."""
-    host = shlex.quote(case.api_host)
+    name, port = case.api_host
+    host = shlex.quote(name)
     yield Action(
         "Ask DNS here and elsewhere",
         "a.klaviyo.com stands on tracker block lists: 0.0.0.0 or no such name means a local blocker.",
@@ -119,7 +120,7 @@ def network(case: Case) -> Iterator[Action]:
     yield Action(
         "Try TCP and TLS by hand",
         "A firewall shows as no connection, a proxy in Klaviyo's place as a strange issuer.",
-        f"openssl s_client -connect {host}:443 -servername {host} </dev/null 2>&1"
+        f"openssl s_client -connect {host}:{port} -servername {host} </dev/null 2>&1"
         " | openssl x509 -noout -issuer -dates",
         "an issuer you know and dates that hold, within a minute",
         None,
@@ -246,17 +247,18 @@ def healthy(case: Case) -> Iterator[Action]:
 
 def inconclusive(case: Case) -> Iterator[Action]:
     """Answer the open questions, close the gaps."""
-    for ask in list(dict.fromkeys(rival.ask for rival in case.verdict.rivals))[:3]:
-        causes = [rival.cause for rival in case.verdict.rivals if rival.ask == ask]
+    asks = list(dict.fromkeys(rival.ask for rival in case.verdict.rivals))[:3]
+    for ask in asks:
+        causes = list(dict.fromkeys(rival.cause for rival in case.verdict.rivals if rival.ask == ask))
         yield Action(
             ask[:1].upper() + ask[1:],
-            f"It tells whether it is {' or '.join(dict.fromkeys(causes))}.",
+            f"It tells whether it is {some(causes)}.",
             case.triage,
             "a verdict, or fewer causes left, within a minute",
             None,
             case.triage,
         )
-    yield from _gaps(case, "to decide")
+    yield from _gaps(case, "to decide", asked=" ".join(asks))
 
 
 def _fact(case: Case, name: str, unknown: str) -> str:
@@ -264,21 +266,25 @@ def _fact(case: Case, name: str, unknown: str) -> str:
     return unknown if value is None else str(value)
 
 
-def _gaps(case: Case, purpose: str) -> Iterator[Action]:
-    """One action per thing that was not seen and can be given."""
-    ways = {
-        "logs": "klaviyo-nb triage --logs LOG-FILE",
-        "metrics": "klaviyo-nb triage --metrics http://PROMETHEUS:9090",
-        "webhook": "KLAVIYO_NB_WEBHOOK_URL=https://… klaviyo-nb triage",
-        "app_health": "KLAVIYO_NB_HEALTH_URL=http://… klaviyo-nb triage",
-        "auth": "export KLAVIYO_PRIVATE_KEY=…; klaviyo-nb triage",
-    }
+#: Signal → what makes it seen: the setting, and the command.
+_GIVE = {
+    "logs": ("--logs", "klaviyo-nb triage --logs LOG-FILE"),
+    "metrics": ("--metrics", "klaviyo-nb triage --metrics http://PROMETHEUS:9090"),
+    "webhook": ("KLAVIYO_NB_WEBHOOK_URL", "KLAVIYO_NB_WEBHOOK_URL=https://… klaviyo-nb triage"),
+    "app_health": ("KLAVIYO_NB_HEALTH_URL", "KLAVIYO_NB_HEALTH_URL=http://… klaviyo-nb triage"),
+    "auth": ("KLAVIYO_PRIVATE_KEY", "export KLAVIYO_PRIVATE_KEY=…; klaviyo-nb triage"),
+}
+
+
+def _gaps(case: Case, purpose: str, asked: str = "") -> Iterator[Action]:
+    """One action per thing that was not seen and can be given, but for those already asked for."""
     for gap in case.evidence.gaps:
-        if gap.signal in ways:
+        setting, command = _GIVE.get(gap.signal, ("", ""))
+        if setting and setting not in asked:
             yield Action(
                 f"Give {gap.signal.replace('_', ' ')}, {purpose}",
                 f"Nothing was seen of it: {gap.reason}.",
-                ways[gap.signal],
+                command,
                 "the gap is gone, within a minute",
                 None,
                 "the list of what was not seen",

@@ -16,6 +16,7 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Advisory, Cause, Interval, Rival, Verdict
 from klaviyo_nb.evidence import Evidence, Gap
 from klaviyo_nb.frames import CALLS, PROBES
+from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.actions import Action, actions_for
 from klaviyo_nb.response.case import Case
 from klaviyo_nb.response.spending import spending
@@ -268,3 +269,20 @@ def test_what_cannot_be_decided_asks_what_would_decide() -> None:
     first = actions_for(verdict("inconclusive", facts={}, rivals=rivals), NOTHING_SEEN)[0]
     assert first.title == "Set KLAVIYO_PRIVATE_KEY"
     assert "invalid_key" in first.why
+
+
+def test_a_scope_seen_before_the_trouble_began_may_have_been_another_keys() -> None:
+    began = Interval(samples.NOW - timedelta(seconds=400), samples.NOW - timedelta(seconds=390))
+    evidence = seen(call(202, at_s=0), call(403, at_s=300))
+    facts = {"failure": "forbidden"}
+    first = actions_for(verdict("missing_scope", facts=facts, onset=began), evidence)[0]
+    assert first.title == "Check that the key has events:write"
+
+
+def test_no_command_is_spoilt_by_redaction() -> None:
+    evidence = samples.rate_limited()
+    redact = Redactor(b"k").text
+    for cause in CAUSES:
+        for action in actions_for(verdict(cause, facts=decide(evidence).facts), evidence):
+            assert redact(action.command or "") == (action.command or "")
+            assert redact(action.why) == action.why
