@@ -61,6 +61,8 @@ def tally(evidence: Evidence, limits: Thresholds) -> Tally | None:
     found = []
     if evidence.calls is not None:
         found.append(_tally("logs", _from_logs(evidence.calls), window, part))
+        if found[0].last_calls >= limits.last_part_calls:
+            return found[0]  # metrics need not be counted
     if evidence.metrics is not None:
         found.append(_tally("metrics", _from_metrics(evidence.metrics), window, part))
     found = [each for each in found if len(each.frame)]

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -113,24 +113,23 @@ class _Maker:
         limit_s: float | None,
     ) -> str:
         """Everything but the archive; returns the digest."""
+        incident, lead = self.redactor.text(incident), self.redactor.text(lead) if lead else None
         server = await ForkServer.start(kernel_environment(os.environ))
-        from klaviyo_nb.report import run
-
         try:
             seen = self._keep(evidence)
-            incident, lead = self.redactor.text(incident), self.redactor.text(lead) if lead else None
-            runs, drawn = await asyncio.gather(
-                run.run_all(
-                    self.folder, "../evidence", incident=incident, lead=lead or "", server=server,
-                    source=source, redact=self.redactor.text, on_done=self._page,
-                    limit_s=limit_s or run.LIMIT_S,
-                ),
-                asyncio.to_thread(self._draw, seen),
+            drawing = asyncio.create_task(asyncio.to_thread(self._draw, seen, incident, lead))
+            await asyncio.sleep(0)  # it begins while the runner is imported
+            from klaviyo_nb.report import run
+
+            runs = await run.run_all(
+                self.folder, "../evidence", incident=incident, lead=lead or "", server=server, source=source,
+                redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
             )  # fmt: skip
+            drawn, written = await drawing
         finally:
             if server is not None:
                 await server.stop()
-        self._write(seen, incident, lead, runs, drawn)
+        self._write(seen, incident, lead, runs, drawn, written)
         self._sweep()
         about = {
             "incident": incident,
@@ -154,13 +153,17 @@ class _Maker:
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
         return collect.load(self.folder / "evidence")
 
-    def _draw(self, evidence: Evidence) -> list[SavedChart]:
+    def _draw(
+        self, evidence: Evidence, incident: str, lead: str | None
+    ) -> tuple[list[SavedChart], dict[str, str]]:
+        """The charts, and the texts: what needs no notebook."""
         from klaviyo_nb.diagnosis import decide
         from klaviyo_nb.report import charts
+        from klaviyo_nb.report.texts import texts
 
         drawn = charts.save_all(evidence, decide(evidence), self.folder / "charts")
         self.progress(f"{len(drawn)} charts are drawn")
-        return drawn
+        return drawn, texts(evidence, incident, lead)
 
     async def _page(self, result: NotebookRun, path: Path) -> None:
         async with self._converting:  # the exporter is not made for two at once
@@ -176,11 +179,10 @@ class _Maker:
         lead: str | None,
         runs: Sequence[NotebookRun],
         drawn: Sequence[SavedChart],
+        written: Mapping[str, str],
     ) -> None:
         from klaviyo_nb.report import index
-        from klaviyo_nb.report.texts import texts
 
-        written = texts(evidence, incident, lead)
         page = index.render(
             evidence,
             json.loads(written["verdict.json"]),

@@ -37,6 +37,7 @@ from matplotlib.figure import Figure
 import klaviyo_nb.report.charts
 import klaviyo_nb.report.texts
 import klaviyo_nb.report.views
+from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.report import show
 
 #: What a kernel or a notebook would import after the fork.
@@ -121,8 +122,9 @@ def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
         os._exit(status)
 
 
-def _read_fonts() -> None:
-    """Draw something, so that fonts are looked up and read once for all forks."""
+def _read_once() -> None:
+    """Read what every fork would read again: the endpoint catalogue, and fonts, by drawing something."""
+    catalogue()
     drawn = Figure(figsize=(1, 1))
     drawn.text(0, 0, "plain")
     drawn.text(0, 0, "bold", fontweight="bold")
@@ -131,6 +133,6 @@ def _read_fonts() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever asked decides
-    _read_fonts()
+    _read_once()
     gc.freeze()  # collecting in a fork would copy the pages it shares with us
     serve(sys.stdin.fileno(), sys.stdout.fileno())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import nbformat
 from jinja2 import DictLoader
-from nbconvert import HTMLExporter
+from nbconvert.exporters import TemplateExporter
+from nbconvert.filters import Highlight2HTML
 from traitlets.config import Config
 
 from klaviyo_nb.report.look import CSP, css
@@ -56,19 +57,21 @@ def harmless_html(data: Mapping[str, str]) -> str:
 
 
 @cache
-def _exporter() -> HTMLExporter:
+def _exporter() -> TemplateExporter:
+    # Not the HTML exporter: it parses every finished page again, to add what our template has already.
     shown = ["image/png", "text/html", "text/plain"]
-    exporter: HTMLExporter = HTMLExporter(
+    exporter: TemplateExporter = TemplateExporter(
         extra_loaders=[DictLoader({_TEMPLATE: _packaged(_TEMPLATE)})],
         template_name="basic",
         template_file=_TEMPLATE,
-        exclude_anchor_links=True,
+        optimistic_validation=True,
         config=Config(
             NbConvertBase={"display_data_priority": shown},
             TagRemovePreprocessor={"enabled": True, "remove_cell_tags": _HIDDEN},
         ),
     )
     exporter.register_filter("harmless_html", harmless_html)
+    exporter.register_filter("highlight_code", Highlight2HTML(pygments_lexer="ipython3", parent=exporter))
     return exporter
 
 

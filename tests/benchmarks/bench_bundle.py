@@ -4,13 +4,15 @@ Ours: one `klaviyo-nb bundle --evidence` (four notebooks, pages, charts, texts, 
 included. By hand: four `papermill` and four `jupyter nbconvert` commands on the same notebooks, one after the
 other; no charts as files, no texts, no seal. Both give the same number of outputs, none of them an error.
 
-Unit: seconds of wall clock, best of the rounds. Run: python tests/benchmarks/bench_bundle.py [ROUNDS]
+Unit: seconds of wall clock and of processor time, best of the rounds; the second tells on a busy machine.
+Run: python tests/benchmarks/bench_bundle.py [ROUNDS]
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -27,23 +29,37 @@ GOAL = 0.35
 ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def by_hand(evidence: Path, out: Path) -> float:
-    """Seconds for papermill and nbconvert, command by command."""
+Cost = tuple[float, float]
+
+
+def by_hand(evidence: Path, out: Path) -> Cost:
+    """What papermill and nbconvert take, command by command."""
     out.mkdir(parents=True)
-    started = time.perf_counter()
+    started = clocks()
     for name in NAMES:
         source, target = str(shipped() / f"{name}.ipynb"), str(out / f"{name}.ipynb")
         run("papermill", source, target, "-p", "evidence", str(evidence), "--no-progress-bar")
     for name in NAMES:
         run("nbconvert", "--to", "html", str(out / f"{name}.ipynb"))
-    return time.perf_counter() - started
+    return since(started)
 
 
-def ours(evidence: Path, out: Path) -> float:
-    """Seconds for one command of ours."""
-    started = time.perf_counter()
+def ours(evidence: Path, out: Path) -> Cost:
+    """What one command of ours takes."""
+    started = clocks()
     run("klaviyo_nb", "bundle", "--evidence", str(evidence), "--incident", "INC-7", "--out", str(out))
-    return time.perf_counter() - started
+    return since(started)
+
+
+def clocks() -> Cost:
+    """Wall clock, and processor time of all that has ended below us [s]."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
+
+
+def since(started: Cost) -> Cost:
+    wall, processor = clocks()
+    return wall - started[0], processor - started[1]
 
 
 def run(module: str, *arguments: str) -> None:
@@ -72,9 +88,13 @@ def main(rounds: int) -> None:
             hand.append(by_hand(folder / "evidence", folder / f"hand-{number}"))
         made = outputs(folder / "ours-0" / "INC-7" / "notebooks")
         assert made == outputs(folder / "hand-0"), "not the same work"
-    ratio = min(own) / min(hand)
-    print(f"bundle: {min(own):.2f} s, by hand: {min(hand):.2f} s, outputs of each: {sum(made.values())}")
-    print(f"ratio {ratio:.2f} (goal: at most {GOAL}) {'met' if ratio <= GOAL else 'MISSED'}")
+    best = [(min(each[kind] for each in own), min(each[kind] for each in hand)) for kind in (0, 1)]
+    for name, (mine, theirs) in zip(("wall clock", "processor time"), best, strict=True):
+        print(f"{name}: bundle {mine:.2f} s, by hand {theirs:.2f} s, ratio {mine / theirs:.2f}")
+    ratio = best[0][0] / best[0][1]
+    print(
+        f"outputs of each: {sum(made.values())}; goal: at most {GOAL}: {'met' if ratio <= GOAL else 'MISSED'}"
+    )
 
 
 if __name__ == "__main__":
