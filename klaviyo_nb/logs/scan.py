@@ -10,7 +10,7 @@ A range of a file is scanned like a whole one: a record belongs to the range in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -237,7 +237,7 @@ def scan(
     stop: int | None = None,
     find: Find = find_words,
     halt: Callable[[], bool] = bool,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """The records that hold one of `WORDS` and begin in `[start, stop)`.
 
     Args:

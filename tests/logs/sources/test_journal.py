@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from klaviyo_nb import logs
+from klaviyo_nb.logs.sources.journal import Journal
+from klaviyo_nb.window import Window
+
+NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+WINDOW = Window.last(timedelta(hours=2), NOW)
+REMOTE = "/lib/systemd/systemd-journal-remote"  # not on the path where Debian puts it
+TRACE = (
+    "Traceback (most recent call last):",
+    '  File "/app/klaviyo_api/wrapper.py", line 88, in create_event',
+    "openapi_client.exceptions.ApiException: (429)",
+    "Reason: Too Many Requests",
+    "HTTP response headers: HTTPHeaderDict({'Retry-After': '12'})",
+    'HTTP response body: {"errors":[{"status":429,"code":"throttled","source":{"pointer":"/data/"}}]}',
+)
+
+
+def entry(at: datetime, message: bytes, unit: str) -> bytes:
+    """One entry of systemd's export format."""
+    micros = round(at.timestamp() * 1e6)
+    fields = {
+        "__REALTIME_TIMESTAMP": micros, "__MONOTONIC_TIMESTAMP": micros % 10**12, "_BOOT_ID": "a" * 32, "_MACHINE_ID": "b" * 32,
+        "_HOSTNAME": "web-1", "_SYSTEMD_UNIT": unit, "SYSLOG_IDENTIFIER": "shop", "_PID": 17, "PRIORITY": 6,
+    }  # fmt: skip
+    head = "".join(f"{name}={value}\n" for name, value in fields.items()).encode()
+    return head + b"MESSAGE\n" + len(message).to_bytes(8, "little") + message + b"\n\n"
+
+
+@pytest.fixture
+def journal(need: Callable[[str], str], tmp_path: Path) -> Callable[..., Path]:
+    """`journal((minute, message[, unit]), …)` is a real journal file with these entries."""
+    need("journalctl")
+    remote = REMOTE if Path(REMOTE).exists() else need("systemd-journal-remote")
+
+    def make(*messages: tuple[float, bytes, str] | tuple[float, bytes]) -> Path:
+        entries = [
+            entry(
+                WINDOW.start + timedelta(minutes=message[0]),
+                message[1],
+                message[2] if len(message) > 2 else "shop.service",
+            )
+            for message in messages
+        ]
+        (tmp_path / "in.export").write_bytes(b"".join(entries))
+        folder = tmp_path / "journal"
+        folder.mkdir()
+        path = folder / "web.journal"
+        subprocess.run([remote, f"--output={path}", tmp_path / "in.export"], check=True, capture_output=True)
+        return path
+
+    return make
+
+
+@pytest.mark.real
+def test_a_real_journal_file_is_read(journal: Callable[..., Path]) -> None:
+    path = journal(
+        (-5, b"Klaviyo API error: 500"),
+        (1, b"Klaviyo API error: 503 - unavailable"),
+        (2, b"order done"),
+        (3, b"\x1b[31mKLAVIYO API error: 502\x1b[0m"),
+        (4, b"klaviyo caf\xe9 \xff answered 401"),
+        (5, b"Klaviyo API error: 429 " + b"x" * 20_000),
+        *((60 + n / 1000, line.encode()) for n, line in enumerate(TRACE)),
+        (70, b"klaviyo plugin loaded"),
+        (80, b"[Webhook] Invalid signature rejected"),
+        (121, b"Klaviyo API error: 500"),
+    )
+    found = logs.read([str(path)], WINDOW, redact=str)
+    assert found.calls["status_code"].tolist() == [503, 502, 401, 429, 429]
+    assert found.calls["endpoint"].iloc[-1] == "/api/events"
+    assert set(found.calls["host"]) == {"web-1"}
+    assert set(found.calls["worker"]) == {"17"}
+    assert found.calls["offset"].isna().all()
+    assert found.calls["timestamp"].iloc[0] == WINDOW.start + timedelta(minutes=1)
+    assert found.webhooks["outcome"].tolist() == ["bad_signature"]
+    (coverage,) = found.coverage
+    assert (coverage.calls, coverage.unparsed, coverage.gap, coverage.truncated) == (5, 1, None, False)
+
+
+@pytest.mark.real
+def test_a_folder_of_journals_is_read(journal: Callable[..., Path]) -> None:
+    path = journal((1, b"Klaviyo API error: 503"))
+    assert len(logs.read([str(path.parent)], WINDOW, redact=str).calls) == 1
+
+
+@pytest.mark.real
+def test_a_unit_about_klaviyo_need_not_name_it(journal: Callable[..., Path]) -> None:
+    path = journal((1, b"request failed with status code 503"), (2, b"order done"))
+    renamed = path.rename(path.with_name("klaviyo-sync.journal"))
+    assert logs.read([str(renamed)], WINDOW, redact=str).calls["status_code"].tolist() == [503]
+
+
+@pytest.mark.real
+def test_a_journal_without_an_entry_about_klaviyo_is_no_gap(journal: Callable[..., Path]) -> None:
+    (coverage,) = logs.read([str(journal((1, b"order done")))], WINDOW, redact=str).coverage
+    assert (coverage.calls, coverage.gap, coverage.truncated) == (0, None, False)
+
+
+@pytest.mark.real
+def test_a_torn_journal_is_a_gap_with_journalctls_own_words(journal: Callable[..., Path]) -> None:
+    path = journal((1, b"Klaviyo API error: 503"))
+    path.write_bytes(path.read_bytes()[:3_000])
+    (coverage,) = logs.read([str(path)], WINDOW, redact=str).coverage
+    assert coverage.gap is not None
+    assert coverage.gap.startswith("journalctl (exit status 1): ")
+
+
+@pytest.mark.real
+def test_a_journal_that_is_empty_bytes_is_a_gap(need: Callable[[str], str], tmp_path: Path) -> None:
+    need("journalctl")
+    path = tmp_path / "web.journal"
+    path.touch()
+    (coverage,) = logs.read([str(path)], WINDOW, redact=str).coverage
+    assert coverage.gap is not None
+    assert coverage.calls == 0
+
+
+@pytest.mark.real
+def test_the_live_journal_is_asked_for_the_unit(need: Callable[[str], str]) -> None:
+    need("journalctl")
+    found = logs.read(["journald:///no-such-unit-here.service"], WINDOW, redact=str)
+    assert found.calls.empty
+    assert found.coverage[0].source == "journald:///no-such-unit-here.service"
+
+
+def test_without_journalctl_the_source_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (coverage,) = logs.read(["journald:///shop.service"], WINDOW, redact=str).coverage
+    assert coverage.gap == "journalctl is not installed"
+
+
+def test_slices_cover_the_window_once_the_newest_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "journalctl"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slices = Journal("journald:///web", ("--unit=web",)).chunks(WINDOW)
+    assert slices[0].until == WINDOW.end - timedelta(microseconds=1)  # type: ignore[attr-defined]
+    assert slices[-1].since == WINDOW.start  # type: ignore[attr-defined]
+    for newer, older in itertools.pairwise(slices):
+        assert newer.since - older.until == timedelta(microseconds=1)  # type: ignore[attr-defined]
+    command = slices[0].command()  # type: ignore[attr-defined]
+    assert "--unit=web" in command
+    assert "--all" in command
+
+
+def test_what_journalctl_says_on_stderr_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "journalctl"
+    program.write_text(
+        "#!/bin/sh\necho 'No journal files were opened due to insufficient permissions.' >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (coverage,) = logs.read(["journald:///web"], WINDOW, redact=str).coverage
+    assert (
+        coverage.gap
+        == "journalctl (exit status 1): No journal files were opened due to insufficient permissions."
+    )
