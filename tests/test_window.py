@@ -13,8 +13,8 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.window import LONGEST, Window, exact, iso, parse_duration, parse_time
 
 MOMENTS = st.datetimes(
-    min_value=datetime(1990, 1, 1),  # noqa: DTZ001  # hypothesis adds the zone
-    max_value=datetime(2100, 1, 1),  # noqa: DTZ001  # the same
+    min_value=datetime(1990, 1, 1),  # hypothesis adds the zone
+    max_value=datetime(2100, 1, 1),  # the same
     timezones=st.sampled_from(
         [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=11))]
     ),

@@ -277,7 +277,7 @@ def invalid_request(case: Case) -> Iterator[Action]:
         span = f"--since='{before:%Y-%m-%dT%H:%M:%SZ}' --until='{since.latest:%Y-%m-%dT%H:%M:%SZ}'"
     yield Action(
         "Find the deploy that began it, and take it back",
-        f"It began between {since.earliest:%H:%M} and {since.latest:%H:%M} UTC. Listed is the hour before too."
+        f"It began from {since.earliest:%H:%M} to {since.latest:%H:%M} UTC; listed is the hour before too."
         if since
         else "When it began was not seen: it was under way already, or the logs carry no times.",
         f"git log {span} --oneline",
