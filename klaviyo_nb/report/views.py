@@ -107,9 +107,10 @@ def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
     """Calls and failures in the logs by these columns, most failures first."""
     if evidence.calls is None:
         return None
-    return by(evidence.calls, columns).sort_values(
+    counted = by(evidence.calls, columns).sort_values(
         ["failed", "calls"], ascending=False, kind="stable", ignore_index=True
     )
+    return counted.assign(first=counted["first"].dt.floor("s"), last=counted["last"].dt.floor("s"))
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:
