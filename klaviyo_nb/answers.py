@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,6 +22,7 @@ from klaviyo_nb.metrics.impact import impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import bins, step_s
+from klaviyo_nb.report.series import bin_s
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -155,8 +156,10 @@ def _metrics_document(found: MetricAnswer) -> dict[str, Any]:
     }
     if found.frame is None or found.frame.empty:
         return document
-    counts = bins(found.frame)
-    document["impact"] = asdict(impact(counts, found.window))
+    width = timedelta(seconds=bin_s(found.window))
+    counts = bins(found.frame, f"{bin_s(found.window)}s")
+    counts = counts[counts["timestamp"] + width <= found.window.end]  # a bin cut short looks like an end
+    document["impact"] = asdict(impact(bins(found.frame), found.window))
     seen = episodes(counts, lag_s=step_s(found.frame) or 0.0)
     if seen:
         last = seen[-1]
