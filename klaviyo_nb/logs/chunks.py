@@ -20,6 +20,7 @@ from klaviyo_nb.window import Window
 MESSAGE = 500
 #: Texts that come from the log and leave with the row.
 _TEXTS = (
+    "message",
     "host",
     "worker",
     "caller",
@@ -31,7 +32,6 @@ _TEXTS = (
     "topic",
 )
 _EDGE = 4_096
-_REMEMBERED = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -159,21 +159,17 @@ def _add(part: Part, record: Record, told: Told, span: tuple[int, int], offsets:
 
 
 def _redact(redact: Callable[[str], str], part: Part) -> None:
-    """Take secrets out of everything that leaves; messages in one go, because that is much faster."""
-    for row, message in zip(
-        part.calls, _redacted(redact, [row.fields["message"] for row in part.calls]), strict=True
-    ):
-        row.fields["message"] = _shown(message)[:MESSAGE]
-    known: dict[str, str] = {}
+    """Take secrets out of all that leaves; distinct texts in one go, because that is many times faster."""
+    texts: dict[str, str] = {}
     for row in (*part.calls, *part.webhooks):
-        for name in _TEXTS:
-            value = row.fields.get(name)
-            if isinstance(value, str):
-                if value not in known:
-                    if len(known) > _REMEMBERED:
-                        known.clear()
-                    known[value] = _shown(redact(value))
-                row.fields[name] = known[value]
+        texts |= dict.fromkeys(row.fields[name] for name in _TEXTS if row.fields.get(name) is not None)
+    shown = dict(zip(texts, map(_shown, _redacted(redact, list(texts))), strict=True))
+    for row in (*part.calls, *part.webhooks):
+        row.fields.update(
+            {name: shown[row.fields[name]] for name in _TEXTS if row.fields.get(name) is not None}
+        )
+        if "message" in row.fields:
+            row.fields["message"] = row.fields["message"][:MESSAGE]
 
 
 def _redacted(redact: Callable[[str], str], texts: list[str]) -> Iterable[str]:

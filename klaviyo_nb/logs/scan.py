@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from klaviyo_nb.logs.formats.envelopes import alone, follows
+from klaviyo_nb.logs.formats.envelopes import alone, begins, follows
 
 #: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
 #: without it; `klaviyo` in the lists of byte values that journald writes for text it cannot print.
@@ -202,17 +202,17 @@ class _Buffer:
         line = bytes(self.data[begin:end])
         if alone(line):
             return begin, end
-        return self._back(begin, line), self._ahead(end, line, limit)
+        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit)
 
     def _back(self, begin: int, line: bytes) -> int:
-        first, lines = begin, 1
-        while first > self.begin and lines < MAX_LINES:
+        first, lines, sure = begin, 1, False
+        while first > self.begin and lines < MAX_LINES and not sure:
             before = self.line_start(first - 1)
             text = bytes(self.data[before:first])
             if begin - before > REACH or not follows(text, line):
                 break
-            first, line, lines = before, text, lines + 1
-        while first < begin and self.data[first : first + 1].isspace() and not line.strip():
+            first, line, lines, sure = before, text, lines + 1, begins(text)
+        while first < begin and not line.strip():
             first = self.line_end(first, begin)
             line = bytes(self.data[first : self.line_end(first, begin)])
         return first
@@ -222,7 +222,7 @@ class _Buffer:
         while end < limit and lines < MAX_LINES:
             after = self.line_end(end, limit)
             text = bytes(self.data[end:after])
-            if after - begin > REACH or not follows(line, text):
+            if after - begin > REACH or begins(text) or not follows(line, text):
                 break
             end, line, lines = after, text, lines + 1
         return end
@@ -281,4 +281,5 @@ def _line(buffer: _Buffer, first: int) -> int:
     if first >= buffer.looked:
         buffer.advance(first)
         return buffer.lines - 1
-    return buffer.lines - 1 - buffer.breaks(first, buffer.looked)
+    counted = int(min(buffer.looked, buffer.last_break - buffer.base))
+    return buffer.lines - 1 - (buffer.breaks(first, counted) if counted > first else 0)

@@ -26,7 +26,9 @@ HEAD = re.compile(
     rb"(?:-|(?:\[[^\]]*\])+) ?)"
     rb"|\[pod/(?P<pod2>[^\]]+)\] |(?P<service2>[\w.-]{1,64}) +\| "
 )
-_JSON_TEXT = (b'"log":"', b'"MESSAGE":"', b'"log": "', b'"MESSAGE": "', b'"MESSAGE" : "', b'"MESSAGE":[')
+#: Keys under which collectors put the application's text, and what opens it.
+_KEYS = (b'"MESSAGE"', b'"log"')
+_OPENS = re.compile(rb'\s?:\s?["\[]')
 
 _BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
 #: Envelopes in envelopes are opened so often.
@@ -51,6 +53,12 @@ _HEADER = re.compile(
 )
 _REQUEST = re.compile(rb"[<>]? ?(?:GET|POST|PUT|PATCH|DELETE|HEAD) (?:https?://|/)\S+(?: HTTP/[\d.]+)?\s*$")
 _STATUS = re.compile(rb"[<>]? ?HTTP(?:/[\d.]+)? [1-5]\d\d\b")
+_DATED = re.compile(rb"\[?\d{4}[-/]\d\d[-/]\d\d[ ,]|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3} ")
+_CRI = re.compile(rb" std(?:out|err) [FP]")
+_MAY_FOLLOW = re.compile(
+    rb"\s*$|[{\[<]|" + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER)),
+    re.IGNORECASE,
+)
 _AFTER_BLANK = re.compile(rb"HTTP|[{\[<(]|[<>] ?$")
 _MARKUP = re.compile(rb"</?[a-zA-Z!]")
 _BARE = re.compile(rb"[{\[]\s*$")
@@ -59,10 +67,22 @@ _BARE = re.compile(rb"[{\[]\s*$")
 def opened(line: bytes) -> int:
     """Where the application's own text begins in `line`; 0 if nothing is wrapped around it."""
     if line[:1] == b"{":
-        ends = (at + len(key) for key in _JSON_TEXT if (at := line.find(key)) >= 0)
-        return next(ends, 0)
+        for key in _KEYS:
+            at = line.find(key)
+            if at >= 0 and (opens := _OPENS.match(line, at + len(key))):
+                return opens.end()
+        return 0
     found = HEAD.match(line)
     return found.end() if found else 0
+
+
+def begins(line: bytes) -> bool:
+    """Does a record begin with this line, whatever stands before it? False: `follows` must be asked."""
+    if _DATED.match(line):
+        return True
+    at = opened(line)
+    cut = at and (line.startswith(b'{"log"') or _CRI.search(line, 0, at))
+    return not cut and not _MAY_FOLLOW.match(_inner(line, at) if at else line)
 
 
 def partial(line: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,10 @@ FIELDS: Mapping[str, str] = {
 #: Keys under which a collector puts the application's own line.
 INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _MOST_NODES = 2_000
+_MOST_TEXTS = 40
+_OURS, _WORST = -1, 1_000
+_PAIR = ("key", "value")
+_OPEN_JSON = ("{", "[")
 _DEEPEST = 12
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
@@ -96,7 +100,7 @@ class Found:
 
     def offer(self, name: str, value: Any, rank: int = 0, key: str = "") -> None:
         """Keep `value` if nothing better is known."""
-        if value is not None and value != "" and rank < self.ranks.get(name, 1_000):
+        if value is not None and value != "" and rank < self.ranks.get(name, _WORST):
             self.values[name], self.ranks[name], self.keys[name] = value, rank, key
 
     def merge(self, outer: Found) -> None:
@@ -107,8 +111,9 @@ class Found:
         self.texts += outer.texts
 
 
-#: What a key is: the name it is compared by, and the fields it may carry with their rank.
-_Meaning = tuple[str, tuple[tuple[str, int], ...]]
+_Role = tuple[str, int, Callable[[Any], bool]]
+#: What a key is: the name it is compared by, and the fields it may carry with rank and test of the value.
+_Meaning = tuple[str, tuple[_Role, ...]]
 
 
 class _Meanings(dict[tuple[str, str], _Meaning]):
@@ -117,8 +122,9 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
     def __missing__(self, spelled: tuple[str, str]) -> _Meaning:
         parent, key = spelled
         segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part] or [""]
-        above = segments[-2] if len(segments) > 1 else parent
-        meaning = segments[-1], _ROLES.get(f"{above}.{segments[-1]}") or _ROLES.get(segments[-1]) or ()
+        above, name = segments[-2] if len(segments) > 1 else parent, segments[-1]
+        roles = _ROLES.get(f"{above}.{name}") or _ROLES.get(name) or ()
+        meaning = name, tuple((role, rank, _test(role, name)) for role, rank in roles)
         if len(self) < 4_096 and len(key) < 100:  # hostile logs invent keys without end
             self[spelled] = meaning
         return meaning
@@ -134,22 +140,37 @@ def walk(data: Mapping[str, Any], found: Found) -> None:
     nodes = 0
     while queue and nodes < _MOST_NODES:
         parent, node, depth = queue.popleft()
-        for key, value in node.items() if len(node) != 2 and isinstance(node, dict) else _items(node, parent):
-            nodes += 1
+        pairs = node.items() if isinstance(node, dict) and len(node) != len(_PAIR) else _items(node, parent)
+        nodes += len(pairs)
+        for key, value in pairs:
             name, roles = _meanings[parent, key]
-            inside = _object(value) if isinstance(value, dict | list | str) else None
-            if inside is not None:
-                if depth < _DEEPEST:
-                    queue.append((name, inside, depth + 1))
-            elif roles:
-                _take(name, roles, value, found)
+            if isinstance(value, dict | list) or (isinstance(value, str) and value[:1] in _OPEN_JSON):
+                inside = _object(value)
+                if inside is not None:
+                    if depth < _DEEPEST:
+                        queue.append((name, inside, depth + 1))
+                    continue
+            for role, rank, fits in roles:
+                if role == "url" and isinstance(value, str) and "a.klaviyo.com" in value:
+                    rank = _OURS
+                if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
+                    _keep(found, role, rank, name, value)
+
+
+def _keep(found: Found, role: str, rank: int, name: str, value: Any) -> None:
+    if role == "text":
+        if len(found.texts) < _MOST_TEXTS:
+            found.texts.append(value)
+        return
+    found.values[role], found.keys[role] = value, name
+    found.ranks[role] = rank
 
 
 def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
     """Keys and values; of a list its elements; of OpenTelemetry's `{"key": k, "value": v}` k and v."""
     if isinstance(node, list):
         return [(parent, element) for element in node[:50]]
-    name = node.get("key") or node.get("name") if len(node) == 2 and "value" in node else None
+    name = node.get("key") or node.get("name") if len(node) == len(_PAIR) and "value" in node else None
     if isinstance(name, str):
         value = node["value"]
         return [
@@ -171,30 +192,50 @@ def _object(value: Any) -> Any:
     return opened if isinstance(opened, dict | list) else None
 
 
-def _take(name: str, roles: tuple[tuple[str, int], ...], value: Any, found: Found) -> None:
-    for role, rank in roles:
-        if role == "text":
-            if isinstance(value, str) and value and len(found.texts) < 40:
-                found.texts.append(value)
-        elif _fits(role, name, value):
-            ours = role == "url" and "a.klaviyo.com" in value
-            found.offer(role, value, -1 if ours else rank, name)
-
-
-def _fits(role: str, name: str, value: Any) -> bool:
+def _test(role: str, name: str) -> Callable[[Any], bool]:
     """Keys are shared between fields: `code` is a number for a status and a word for an error."""
-    if role == "status" and name == "code":
-        return (isinstance(value, int) and not isinstance(value, bool)) or str(value).isdigit()
-    if role == "level" and name == "status":
-        return isinstance(value, str) and value.isalpha()
-    if role == "timestamp":
-        return len(value) > len("2026-1-1") if isinstance(value, str) else _is_time(value)
-    if role == "error_code":
-        return isinstance(value, str) and value.replace("_", "").isalpha() and value.islower()
-    if role in ("url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "caller"):
-        return isinstance(value, str)
-    return role == "outcome" or not isinstance(value, bool)
+    if (role, name) == ("status", "code"):
+        return _is_number
+    if (role, name) == ("level", "status"):
+        return _is_plain_word
+    return _TESTS.get(role, _is_no_flag)
+
+
+def _is_no_flag(value: Any) -> bool:
+    return not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_plain_word(value: Any) -> bool:
+    return isinstance(value, str) and value.isalpha()
+
+
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or str(value).isdigit()
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, str) and value.replace("_", "").isalpha() and value.islower()
 
 
 def _is_time(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) > len("2026-1-1")
     return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is not None
+
+
+def _is_anything(value: Any) -> bool:
+    return True
+
+
+_TESTS: Mapping[str, Callable[[Any], bool]] = {
+    "timestamp": _is_time,
+    "error_code": _is_code,
+    "outcome": _is_anything,
+} | dict.fromkeys(
+    ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "caller"),
+    _is_text,
+)

@@ -8,6 +8,7 @@ name beside the outcome with nobody else in between.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -194,70 +195,46 @@ def _delivery(body: str, outcome: _Outcome) -> str | None:
 
 
 def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, Any]:
-    """Columns of the CALLS frame."""
-    said, keys = it.found.values, it.found.keys
-    fields: dict[str, Any] = {
-        "host": _machine(said.get("host")),
-        "worker": values.word(said.get("worker")),
-        "caller": values.word(said.get("caller")),
-        "level": values.level(said.get("level")),
+    """Columns of the CALLS frame that the record tells."""
+    fields: dict[str, Any] = {}
+    for role, value in it.found.values.items():
+        column, convert = _CONVERT.get(role, (role, None))
+        told = convert(value, it.found.keys[role]) if convert else None
+        if told is not None and (column not in fields or role == column):
+            fields[column] = told
+    structured = it.text[:1] == "{"
+    plain = outcome.status is not None and outcome.status < _FAILS_FROM and structured
+    if not plain:
+        _search_missing(fields, text.ends(body if structured else it.text))
+    fields |= {
         "method": where.method,
         "endpoint": where.template,
         "status_code": outcome.status,
         "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
-        "duration_s": values.seconds(said.get("duration"), keys.get("duration", "")),
-        "retry_after_s": values.seconds(
-            said.get("retry_after"), "ms" if "ms" in keys.get("retry_after", "") else "s"
-        ),
-        "request_id": _request_id(said.get("request_id"), keys.get("request_id", "")),
-        "error_code": said.get("error_code"),
-        "error_pointer": said.get("error_pointer"),
-        "profile_key": values.word(said.get("profile_key")),
-        "event_key": values.word(said.get("event_key")),
-        "attempt": _attempt(said),
-        "revision": values.revision(said.get("revision")),
-        "message": (it.found.texts[0] if it.text[:1] == "{" and it.found.texts else body or it.text)[
-            :_MESSAGE
-        ],
+        "answered_by": _answered_by(it, fields.get("error_code"), outcome.status),
+        "message": (it.found.texts[0] if structured and it.found.texts else body or it.text)[:_MESSAGE],
         "parsed": it.named,
     }
-    plain = outcome.status is not None and outcome.status < _FAILS_FROM and it.text[:1] == "{"
-    if not plain:
-        _search_missing(fields, it.text if it.text[:1] != "{" else body)
-    fields["answered_by"] = _answered_by(it, fields)
-    if fields["profile_key"] is None and (found := _PROFILE.search(where.path or "")):
+    if "profile_key" not in fields and (found := _PROFILE.search(where.path or "")):
         fields["profile_key"] = found[1]
     return fields
 
 
 def _search_missing(fields: dict[str, Any], whole: str) -> None:
     """Fill from the text what no key told."""
-    whole = text.ends(whole)
-    for name in (
-        "request_id",
-        "error_code",
-        "error_pointer",
-        "revision",
-        "event_key",
-        "attempt",
-        "retry_after",
-    ):
-        column = "retry_after_s" if name == "retry_after" else name
-        if fields[column] is None and (found := text.search(name, whole)):
-            fields[column] = found["v"]
-    for name in ("retry_after_s",):
-        if isinstance(fields[name], str):
-            found = text.search("retry_after", whole)
-            fields[name] = (
-                values.seconds(found["v"], "", (found.groupdict().get("u") or "s")) if found else None
-            )
-    if isinstance(fields["attempt"], str):
-        fields["attempt"] = int(fields["attempt"])
-    if fields["duration_s"] is None and (took := text.duration(whole)):
+    low = whole.lower()
+    for name, (column, clues) in _SOUGHT.items():
+        if column not in fields and any(clue in low for clue in clues):
+            found = text.search(name, whole)
+            if found:
+                unit = found.groupdict().get("u") or "s"
+                convert = _CONVERT[name][1]
+                fields[column] = convert(found["v"], unit)
+    if "duration_s" not in fields and (took := text.duration(whole)):
         fields["duration_s"] = values.seconds(took["v"], "", took.groupdict().get("u") or "s")
 
 
-def _machine(value: Any) -> str | None:
+def _machine(value: Any, key: str) -> str | None:
     """A host that wrote the line; Klaviyo's own name in such a key is the one that was called."""
     name = values.word(value)
     return None if name is None or name.lower().endswith("klaviyo.com") else name
@@ -268,14 +245,45 @@ def _request_id(value: Any, key: str) -> str | None:
     return values.word(value) if "klaviyo" in key else values.uuid(value)
 
 
-def _attempt(said: dict[str, Any]) -> int | None:
-    attempt, retries = values.count(said.get("attempt")), values.count(said.get("retries"))
-    return attempt if attempt is not None else retries + 1 if retries is not None else None
+def _again(value: Any, key: str) -> int | None:
+    """Tries, from a number of retries."""
+    retries = values.count(value)
+    return None if retries is None else retries + 1
 
 
-def _answered_by(it: Read, fields: dict[str, Any]) -> str | None:
+def _word(value: Any, key: str) -> str | None:
+    return values.word(value)
+
+
+#: What a key carries → the column, and how its value becomes that of the column.
+_CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "host": ("host", _machine),
+    "level": ("level", lambda value, key: values.level(value)),
+    "duration": ("duration_s", values.seconds),
+    "retry_after": ("retry_after_s", lambda value, key: values.seconds(value, "ms" if "ms" in key else "s")),
+    "request_id": ("request_id", _request_id),
+    "attempt": ("attempt", lambda value, key: values.count(value)),
+    "retries": ("attempt", _again),
+    "revision": ("revision", lambda value, key: values.revision(value)),
+    **{
+        name: (name, _word)
+        for name in ("worker", "caller", "error_code", "error_pointer", "profile_key", "event_key")
+    },
+}
+#: What is sought in the text → the column, and words without which there is no such thing.
+_SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "request_id": ("request_id", ("id",)),
+    "error_code": ("error_code", ("code", *text.CODES, "invalid")),
+    "error_pointer": ("error_pointer", ("pointer", "parameter")),
+    "revision": ("revision", ("revision",)),
+    "event_key": ("event_key", ("unique",)),
+    "attempt": ("attempt", ("attempt",)),
+    "retry_after": ("retry_after_s", ("retry", "available")),
+}
+
+
+def _answered_by(it: Read, error_code: str | None, status: int | None) -> str | None:
     """Who gave the answer, where the record shows it."""
-    status = fields["status_code"]
     if status is None or status < _FAILS_FROM:
         return None
     if status == _SERVED_BY_PROXY:
@@ -283,6 +291,6 @@ def _answered_by(it: Read, fields: dict[str, Any]) -> str | None:
     low = it.text[: text.MOST].lower()
     if "cf-mitigated" in low or "just a moment..." in low:
         return "challenge"
-    if fields["error_code"] or "x-klaviyo-req-id" in low or _OUR_ANSWER.search(low):
+    if error_code or "x-klaviyo-req-id" in low or _OUR_ANSWER.search(low):
         return "klaviyo"
     return "edge" if status in _EDGE_STATUSES or _EDGE.search(low) else None
