@@ -133,9 +133,73 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
 _meanings = _Meanings()
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a flat object with certain keys tells: worked out once, because an application's lines are alike.
+
+    Attributes:
+        names: The keys.
+        roles: Field → the keys that may carry it, best first, with name, rank and test.
+        texts: Keys of texts.
+    """
+
+    names: frozenset[str]
+    roles: tuple[tuple[str, tuple[tuple[str, str, int, Callable[[Any], bool]], ...]], ...]
+    texts: tuple[str, ...]
+
+
+class _Plans(dict[tuple[str, ...], _Plan]):
+    """Keys → plan; remembers a bounded number."""
+
+    def __missing__(self, shape: tuple[str, ...]) -> _Plan:
+        roles: dict[str, list[tuple[str, str, int, Callable[[Any], bool]]]] = {}
+        for key in shape:
+            name, carried = _meanings["", key]
+            for role, rank, fits in carried:
+                roles.setdefault(role, []).append((key, name, rank, fits))
+        texts = tuple(key for key, *_ in roles.pop("text", ()))
+        ordered = tuple((role, tuple(sorted(each, key=lambda one: one[2]))) for role, each in roles.items())
+        plan = _Plan(frozenset(shape), ordered, texts)
+        if len(self) < 1_024 and len(shape) < 100:  # hostile logs invent keys without end
+            self[shape] = plan
+        return plan
+
+
+_plans = _Plans()
+
+
 def walk(data: Mapping[str, Any], found: Found) -> None:
-    """Read an object breadth first; bounded in depth and size."""
-    found.names = frozenset(data)
+    """Read an object, the outermost keys first; bounded in depth and size."""
+    if not any(map(_holds_more, data.values())):
+        _follow(_plans[tuple(data)], data, found)
+    else:
+        found.names = frozenset(data)
+        _walk(data, found)
+
+
+def _holds_more(value: Any) -> bool:
+    kind = type(value)
+    return kind is dict or kind is list or (kind is str and value[:1] in _OPEN_JSON)
+
+
+def _follow(plan: _Plan, data: Mapping[str, Any], found: Found) -> None:
+    found.names = plan.names
+    for role, candidates in plan.roles:
+        if role == "url" and len(candidates) > 1:
+            candidates = tuple(sorted(candidates, key=lambda each: "a.klaviyo.com" not in str(data[each[0]])))
+        for key, name, rank, fits in candidates:
+            value = data[key]
+            if value is not None and value != "" and fits(value):
+                if rank < found.ranks.get(role, _WORST):
+                    found.values[role], found.keys[role], found.ranks[role] = value, name, rank
+                break
+    for key in plan.texts:
+        value = data[key]
+        if type(value) is str and value and len(found.texts) < _MOST_TEXTS:
+            found.texts.append(value)
+
+
+def _walk(data: Mapping[str, Any], found: Found) -> None:
     queue: deque[tuple[str, Any, int]] = deque([("", data, 0)])
     nodes = 0
     while queue and nodes < _MOST_NODES:
@@ -144,12 +208,11 @@ def walk(data: Mapping[str, Any], found: Found) -> None:
         nodes += len(pairs)
         for key, value in pairs:
             name, roles = _meanings[parent, key]
-            if isinstance(value, dict | list) or (isinstance(value, str) and value[:1] in _OPEN_JSON):
-                inside = _object(value)
-                if inside is not None:
-                    if depth < _DEEPEST:
-                        queue.append((name, inside, depth + 1))
-                    continue
+            inside = _object(value) if _holds_more(value) else None
+            if inside is not None:
+                if depth < _DEEPEST:
+                    queue.append((name, inside, depth + 1))
+                continue
             for role, rank, fits in roles:
                 if role == "url" and isinstance(value, str) and "a.klaviyo.com" in value:
                     rank = _OURS

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -55,6 +55,7 @@ def of_text(line: str) -> tuple[Format, dict[str, str]] | None:
     return None
 
 
+@lru_cache(1024)
 def of_object(keys: frozenset[str]) -> Format | None:
     """The format of a JSON object with these outermost keys."""
     return next((each for each in _objects() if each.has <= keys), None)

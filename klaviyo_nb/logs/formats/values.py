@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 _STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?([1-5]\d\d)\b")
@@ -51,6 +52,7 @@ def good(value: Any) -> bool | None:
     return True if word in _GOOD else False if word in _BAD else None
 
 
+@lru_cache(1024)
 def level(value: Any) -> str | None:
     """`debug` to `critical`, from a word or from pino's, Monolog's or syslog's number."""
     text = str(value).strip().lower()
@@ -81,6 +83,7 @@ def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
     return result if 0 <= result <= _LONGEST_S else None
 
 
+@lru_cache(1024)
 def _unit_of(key: str) -> str | None:
     return (
         "s"

@@ -35,6 +35,8 @@ def test_the_better_key_wins_then_the_outermost() -> None:
 def test_a_url_of_klaviyos_api_wins_over_any_other() -> None:
     found = walked({"url": "/checkout", "err": {"config": {"url": "https://a.klaviyo.com/api/events"}}})
     assert found.values["url"] == "https://a.klaviyo.com/api/events"
+    flat = walked({"url": "/checkout", "target": "https://a.klaviyo.com/api/events"})
+    assert flat.values["url"] == "https://a.klaviyo.com/api/events"
 
 
 def test_a_number_that_is_no_time_is_not_taken_for_one() -> None:
