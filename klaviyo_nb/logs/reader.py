@@ -82,10 +82,8 @@ def read(
     runner = engine_named(engine)
     shelves = _shelves(urls, window)
     jobs = [
-        Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelf.name))
-        for rank in itertools.zip_longest(*(shelf.chunks for shelf in shelves))
-        for index, (shelf, chunk) in enumerate(zip(shelves, rank, strict=True))
-        if chunk is not None
+        Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name))
+        for index, chunk in _newest_first(shelves)
     ]
     total, done = sum(job.chunk.size for job in jobs), 0
     for job, part in zip(jobs, runner.map(read_chunk, jobs), strict=True):
@@ -113,6 +111,12 @@ def _shelves(urls: Sequence[str], window: Window) -> list[_Shelf]:
             if source.name not in shelves:
                 shelves[source.name] = _shelf(source, window)
     return list(shelves.values())
+
+
+def _newest_first(shelves: Sequence[_Shelf]) -> list[tuple[int, Chunk]]:
+    """Every chunk with the index of its source: the newest of each, then the next ones."""
+    ranks = itertools.zip_longest(*(shelf.chunks for shelf in shelves))
+    return [(index, chunk) for rank in ranks for index, chunk in enumerate(rank) if chunk is not None]
 
 
 def _shelf(source: Source, window: Window) -> _Shelf:

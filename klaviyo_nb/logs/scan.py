@@ -170,6 +170,15 @@ class _Buffer:
         """Line breaks from here on (offset in the stream) begin no line of the range."""
         return float("inf") if self.stop is None else self.stop - 1
 
+    @property
+    def past_range(self) -> bool:
+        """Was all searched that a record of the range may reach into?"""
+        return self.base + self.looked > self.last_break + CONTEXT
+
+    def within(self, first: int) -> bool:
+        """Does what begins at `first` belong to the range?"""
+        return self.start <= self.base + first <= self.last_break
+
     def whole(self) -> int:
         """Where the last whole line ends; the end of the buffer if the line is too long to wait for."""
         found = self.data.rfind(b"\n", self.looked, self.end) + 1
@@ -241,23 +250,22 @@ def scan(
     """The records that hold one of `WORDS` and begin in `[start, stop)`.
 
     Args:
-        read: Fills a part of the memory it is given and says how many bytes; 0 at the end.
+        read: Fills a part of the memory it is given and says how many bytes; 0 at the end of the stream.
         seen: Filled while scanning.
         at: Offset of the first byte that `read` gives: `start` less `CONTEXT`, at least 0.
         start: First byte of the range.
-        stop: End of the range; None: the end of the stream. `read` goes on behind it.
+        stop: End of the range; None: of the stream.
         find: `find_words`, or `every_line`.
         halt: Asked once per block; True ends the scan.
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
     free = 0  # the stream's offset up to which records were cut
     try:
-        while got and not seen.stopped and buffer.base + buffer.looked < buffer.last_break + 1 + CONTEXT:
+        while got and not seen.stopped and not buffer.past_range:
             got = buffer.fill(read)
             seen.read += got
             aligned = aligned or buffer.align()
-            limit = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
-            looked = limit
+            limit = looked = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
             for hit in find(buffer.data, buffer.looked, limit):
                 if buffer.base + hit < free:
                     continue
@@ -266,9 +274,9 @@ def scan(
                     looked = buffer.line_start(hit)
                     break
                 first = max(first, free - buffer.base)
-                offset, free = buffer.base + first, buffer.base + last
-                if start <= offset <= buffer.last_break:
-                    yield Record(offset, _line(buffer, first), bytes(buffer.data[first:last]))
+                free = buffer.base + last
+                if buffer.within(first):
+                    yield Record(buffer.base + first, _line(buffer, first), bytes(buffer.data[first:last]))
             buffer.advance(looked)
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest

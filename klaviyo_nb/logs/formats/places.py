@@ -102,6 +102,8 @@ def _place(url: str, method: str | None, speaks: bool) -> Where:
 
 
 def _kind_of_place(host: str | None, url: str, known: bool) -> Place:
+    if host is None and "klaviyo" in url.partition("?")[0].lower():
+        return "foreign" if "/" in url else "none"  # a route of our own that is named after it
     if host is None:
         return "path" if known else "none" if "/" not in url else "foreign"
     if host.endswith("klaviyo.com"):

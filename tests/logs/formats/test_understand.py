@@ -182,6 +182,9 @@ def test_a_failure_without_a_status_is_a_call_that_failed() -> None:
         ('10.0.0.5 - - [23/Nov/2026:05:00:00 +0000] "POST /webhooks/klaviyo HTTP/1.1" 500 12 "-" "-"', "failed", None),
         ('10.0.0.5 - - [23/Nov/2026:05:00:00 +0000] "POST /webhooks/klaviyo HTTP/1.1" 200 12 "-" "-"', "accepted", None),
         ("klaviyo webhook received and processed", "accepted", None),
+        ('{"req":{"method":"POST","url":"/api/webhooks/klaviyo"},"res":{"statusCode":401},"msg":"request completed"}',
+         "bad_signature", None),
+        ('10.0.0.5 - - [23/Nov/2026:05:00:00 +0000] "POST /api/webhooks/klaviyo HTTP/1.1" 404 12 "-" "-"', "failed", None),
     ],
 )  # fmt: skip
 def test_a_delivery_is_told_by_its_outcome(text: str, outcome: str, topic: str | None) -> None:
