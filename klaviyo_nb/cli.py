@@ -275,7 +275,18 @@ def _collected(flags: dict[str, Any], deadline: bool = False) -> Iterator[tuple[
     redactor = redactor_for(settings)
     window = window_of(settings, utc_now())
     limit = settings.deadline_s if deadline else None
-    yield asyncio.run(ask(settings, window, redactor, deadline_s=limit, progress=_progress)), redactor
+    asking = ask(
+        settings, window, redactor, deadline_s=limit, progress=_progress, meanwhile=_get_ready_to_decide
+    )
+    yield asyncio.run(asking), redactor
+
+
+def _get_ready_to_decide() -> None:
+    """Import what `_show_verdict` needs."""
+    from importlib import import_module
+
+    for name in ("klaviyo_nb.diagnosis", "klaviyo_nb.response.document", "klaviyo_nb.terminal"):
+        import_module(name)
 
 
 def _settings(flags: dict[str, Any]) -> Settings:

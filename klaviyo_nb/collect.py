@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from klaviyo_nb import __version__, probes
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
+from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS, plain_rows
 from klaviyo_nb.klaviyo.keys import key_facts, usable
 from klaviyo_nb.klaviyo.revisions import NEWEST
 from klaviyo_nb.redact import Redactor
@@ -24,7 +26,6 @@ from klaviyo_nb.window import Window, parse_duration, parse_time
 if TYPE_CHECKING:
     import pandas as pd
 
-    from klaviyo_nb.frames import Schema
     from klaviyo_nb.logs import LogsRead
     from klaviyo_nb.metrics import Fetched
     from klaviyo_nb.settings import Settings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 PROBES_S, METRICS_S = 10.0, 60.0
 #: What deciding and printing take of a deadline [s].
 RESERVE_S = 0.5
+_SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS}
 
 
 def utc_now() -> datetime:
@@ -67,6 +69,7 @@ async def collect(
     deadline_s: float | None = None,
     clock: Callable[[], datetime] = utc_now,
     progress: Callable[[str], None] = lambda _: None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Evidence:
     """Ask everything at once: probes, logs and metrics side by side.
 
@@ -77,27 +80,30 @@ async def collect(
         deadline_s: Limit of the whole collection [s]; None: probes and metrics have their own, logs none.
         clock: The wall clock.
         progress: Told what has come in, one short line each.
+        meanwhile: Called in a thread of its own while the answers are on their way: the place for imports.
 
     Raises:
         UsageError: A source's URL or a metric's name cannot be understood.
     """
     limit = max(deadline_s - RESERVE_S, deadline_s / 2) if deadline_s else None
+    deadline = time.monotonic() + limit if limit else None
     asked = asyncio.create_task(
         probes.run(settings, deadline_s=limit or PROBES_S, clock=clock, redact=redactor.text,
                    on_row=lambda row: progress(_told(row)))
     )  # fmt: skip
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
-    found, (read, fetched) = await asyncio.gather(
-        asked, _history(settings, window, redactor, limit, progress)
+    found, read, fetched, _ = await asyncio.gather(
+        asked,
+        asyncio.to_thread(_read_logs, settings, window, redactor, deadline, progress),
+        _ask_metrics(settings, window, limit, progress),
+        asyncio.to_thread(meanwhile),
     )
-    from klaviyo_nb.frames import PROBES
-
     gaps = [*found.gaps, *_log_gaps(read), *_metric_gaps(fetched)]
     seen = read is not None and not all(coverage.gap and not coverage.lines for coverage in read.coverage)
     return Evidence(
         window=window,
         collected_at=clock(),
-        probes=PROBES.frame(found.rows),
+        probe_rows=tuple(map(PROBES.row, found.rows)),
         calls=read.calls if read and seen else None,
         webhooks=read.webhooks if read and seen else None,
         metrics=fetched.frame if fetched else None,
@@ -133,7 +139,7 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
     The header is written last, so that a folder without it is known to be unfinished.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in _schemas().items():
+    for name, schema in _SCHEMAS.items():
         frame: pd.DataFrame | None = getattr(evidence, name)
         if frame is not None:
             (folder / f"{name}.csv").write_text(redact(schema.to_csv(frame)), "utf-8", newline="")
@@ -159,7 +165,7 @@ def load(folder: Path) -> Evidence:
         fields = header_fields(json.loads(header.read_text("utf-8")))
         frames: dict[str, Any] = {
             name: schema.from_csv(path.read_bytes().decode("utf-8"))  # line ends as they are
-            for name, schema in _schemas().items()
+            for name, schema in _SCHEMAS.items()
             if (path := folder / f"{name}.csv").is_file()
         }
         page = folder / "status_page.json"
@@ -168,23 +174,8 @@ def load(folder: Path) -> Evidence:
         raise EvidenceError(
             str(folder), f"cannot be read: {exc}", "klaviyo-nb verify the bundle it came from"
         ) from exc
-    frames.setdefault("probes", _schemas()["probes"].empty())
-    return Evidence(status_page=status_page, **frames, **fields)
-
-
-async def _history(
-    settings: Settings,
-    window: Window,
-    redactor: Redactor,
-    limit: float | None,
-    progress: Callable[[str], None],
-) -> tuple[LogsRead | None, Fetched | None]:
-    """Logs and metrics over the window, each in its own thread or task."""
-    deadline = time.monotonic() + limit if limit else None
-    await asyncio.to_thread(_schemas)  # imports pandas while the probes wait for answers
-    logs = asyncio.to_thread(_read_logs, settings, window, redactor, deadline, progress)
-    read, fetched = await asyncio.gather(logs, _ask_metrics(settings, window, limit, progress))
-    return read, fetched
+    rows = tuple(plain_rows(frames.pop("probes"))) if "probes" in frames else ()
+    return Evidence(status_page=status_page, probe_rows=rows, **frames, **fields)
 
 
 def _read_logs(
@@ -209,10 +200,10 @@ async def _ask_metrics(
 ) -> Fetched | None:
     if not settings.metrics_url:
         return None
-    from klaviyo_nb import metrics
     from klaviyo_nb.metrics.names import from_table
 
-    fetched = await metrics.fetch(
+    metrics = await asyncio.to_thread(import_module, "klaviyo_nb.metrics.client")  # brings pandas
+    fetched: Fetched = await metrics.fetch(
         settings.metrics_url,
         window,
         names=from_table(settings.metrics),
@@ -251,13 +242,6 @@ def _bare(url: str | None) -> str | None:
         return url
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _schemas() -> dict[str, Schema]:
-    """The frames of an evidence folder. Imported late: pandas is not needed to send the first request."""
-    from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS
-
-    return {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS}
 
 
 def _json(value: object) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.frames import PROBES
 from klaviyo_nb.window import Window, exact, parse_time
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Evidence:
     Attributes:
         window: The span asked about.
         collected_at: When collecting ended; the `now` of every decision made from it.
-        probes: PROBES frame.
+        probe_rows: One per probe that ran, with the columns of PROBES; missing values are None.
         calls: CALLS frame; None if no log could be read, which is not the same as no call.
         webhooks: WEBHOOKS frame; None likewise.
         metrics: METRICS frame; None if no metrics server could be read.
@@ -130,7 +131,7 @@ class Evidence:
 
     window: Window
     collected_at: datetime
-    probes: pd.DataFrame
+    probe_rows: tuple[Mapping[str, Any], ...] = ()
     calls: pd.DataFrame | None = None
     webhooks: pd.DataFrame | None = None
     metrics: pd.DataFrame | None = None
@@ -140,6 +141,11 @@ class Evidence:
     gaps: tuple[Gap, ...] = ()
     budget: Budget = Budget(0, 6)
     context: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """PROBES frame of `probe_rows`; made on demand, because deciding needs no frame of so few rows."""
+        return PROBES.frame(self.probe_rows)
 
     def header(self) -> dict[str, Any]:
         """All but the frames and the status page, as plain values."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd  # imported where a frame is made: half a second that probes alone do not need
 
 UTC_NS = "datetime64[ns, UTC]"
 
@@ -40,16 +41,30 @@ class Schema:
         Raises:
             ValueError: A row has a value for a column that the schema does not know.
         """
+        import pandas as pd
+
         found = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-        unknown = [column for column in found.columns if column not in self.columns]
-        if unknown:
-            raise ValueError(f"{self.name}: unknown columns {unknown}")
+        self._know(found.columns)
         return pd.DataFrame(
             {
                 name: _as_dtype(found.get(name), column.dtype, found.index)
                 for name, column in self.columns.items()
             }
         )
+
+    def row(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """One row as plain values, with exactly these columns; what `values` does not have is None.
+
+        Raises:
+            ValueError: `values` has a column that the schema does not know.
+        """
+        self._know(values)
+        return {name: values.get(name) for name in self.columns}
+
+    def _know(self, columns: Iterable[str]) -> None:
+        unknown = [column for column in columns if column not in self.columns]
+        if unknown:
+            raise ValueError(f"{self.name}: unknown columns {unknown}")
 
     def check(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` if it has these columns and dtypes.
@@ -76,6 +91,8 @@ class Schema:
         Raises:
             ValueError: A column is unknown, or a value does not fit its dtype.
         """
+        import pandas as pd
+
         # A bare carriage return in a field is written without quotes, and must not end its row.
         found = pd.read_csv(
             io.StringIO(text, newline=""),
@@ -87,7 +104,15 @@ class Schema:
         return self.frame(found)
 
 
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as plain values; missing ones as None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
 def _as_dtype(values: Any, dtype: str, index: pd.Index[Any]) -> Any:
+    import pandas as pd
+
     if values is None:
         return pd.Series([None] * len(index), index=index, dtype=cast("Any", dtype))
     if dtype == UTC_NS:

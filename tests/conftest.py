@@ -8,9 +8,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import hypothesis
 import pytest
 
 from klaviyo_nb.window import Window
+
+#: A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 

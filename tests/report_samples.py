@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import samples
 from klaviyo_nb.evidence import Budget, Coverage, Evidence, Gap
-from klaviyo_nb.frames import CALLS, PROBES
+from klaviyo_nb.frames import CALLS
 
 HOSTILE = "<script>alert(1)</script>\"' onerror=x $\\frac{1}{0}$ | `x` [a](javascript:alert(1)) _b_ \x1b[31m\u202egnp.exe 😀 \x00"
 
@@ -21,7 +21,6 @@ def nothing() -> Evidence:
     return Evidence(
         window=samples.WINDOW,
         collected_at=samples.NOW,
-        probes=PROBES.empty(),
         gaps=(
             Gap("logs", "no log source was given", configured=False),
             Gap("metrics", "no answer from http://prometheus:9090: refused"),
@@ -77,14 +76,12 @@ def hostile(text: str = HOSTILE) -> Evidence:
     calls["endpoint"] = calls["endpoint"].replace({"/api/profiles": text * 20, "/api/events": f"={text}"})
     for column in ("source", "caller", "host", "message", "error_code", "request_id"):
         calls[column] = text
-    probes = base.probes.copy()
-    for column in ("detail", "error_code", "state", "target", "request_id"):
-        probes[column] = text
+    columns = ("detail", "error_code", "state", "target", "request_id")
     update = {"status": text, "body": text * 50, "display_at": "2026-11-23T06:11:00Z"}
     return replace(
         base,
         calls=CALLS.frame(calls),
-        probes=PROBES.frame(probes),
+        probe_rows=tuple(dict(row) | dict.fromkeys(columns, text) for row in base.probe_rows),
         status_page={
             "indicator": text,
             "description": text,

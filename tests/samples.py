@@ -46,7 +46,7 @@ def rate_limited(*, calls_per_minute: int = 30, onset_minute: int = 80, seed: in
     return Evidence(
         window=WINDOW,
         collected_at=NOW,
-        probes=PROBES.frame(_probes()),
+        probe_rows=tuple(map(PROBES.row, _probes())),
         calls=CALLS.frame(rows),
         metrics=METRICS.frame(_metrics(rows)),
         status_page={

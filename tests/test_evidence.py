@@ -14,7 +14,7 @@ import samples
 from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Coverage, Evidence, Query, header_fields
-from klaviyo_nb.frames import CALLS, PROBES
+from klaviyo_nb.frames import CALLS
 from klaviyo_nb.window import Window
 
 
@@ -35,13 +35,13 @@ def test_a_header_reads_back_as_it_was_written() -> None:
     fields = header_fields(json.loads(json.dumps(evidence.header())))
     for name, value in fields.items():
         assert value == getattr(evidence, name), name
-    again = Evidence(probes=PROBES.empty(), **fields)
+    again = Evidence(**fields)
     assert again.header() == evidence.header()
 
 
 def test_the_header_of_nothing_reads_back_too() -> None:
-    nothing = Evidence(samples.WINDOW, samples.NOW, PROBES.empty())
-    again = Evidence(probes=PROBES.empty(), **header_fields(json.loads(json.dumps(nothing.header()))))
+    nothing = Evidence(samples.WINDOW, samples.NOW)
+    again = Evidence(**header_fields(json.loads(json.dumps(nothing.header()))))
     assert again.header() == nothing.header()
     assert again.calls is None
     assert again.status_page is None

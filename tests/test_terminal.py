@@ -9,10 +9,9 @@ import samples
 from klaviyo_nb import terminal
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import PROBES
 from klaviyo_nb.response.document import verdict_document
 
-NOTHING = Evidence(window=samples.WINDOW, collected_at=samples.NOW, probes=PROBES.empty())
+NOTHING = Evidence(window=samples.WINDOW, collected_at=samples.NOW)
 
 
 def said(evidence: Evidence) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.diagnosis import counted, probed
+from klaviyo_nb.diagnosis import probed
 from klaviyo_nb.diagnosis.advisories import advisories
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.severity import respond_by, severity
@@ -55,10 +55,8 @@ def observe(evidence: Evidence, rows: Mapping[str, probed.Row], limits: Threshol
     Where the application's own calls and our probes disagree, the calls are believed: enough successes
     overrule a refused probe, and enough traffic makes the probes silent about `failing`.
     """
-    tally = counted.tally(evidence, limits)
-    calls = counted.counted_facts(tally, evidence, limits) if tally else {}
+    calls, used = _counted(evidence, limits)
     asked = probed.api_facts(rows)
-    used = set(tally.frame["endpoint"].dropna()) if tally else set()
     sources = [
         probed.app_facts(rows.get("app_health")),
         probed.webhook_facts(rows.get("webhook"), evidence.webhooks, limits),
@@ -74,6 +72,18 @@ def observe(evidence: Evidence, rows: Mapping[str, probed.Row], limits: Threshol
             elif value is not None:
                 merged[name] = value
     return Facts(**merged)
+
+
+def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], set[str]]:
+    """Facts from counting calls, and the endpoints in use; without logs and metrics no pandas either."""
+    if evidence.calls is None and evidence.metrics is None:
+        return {}, set()
+    from klaviyo_nb.diagnosis import counted
+
+    tally = counted.tally(evidence, limits)
+    if tally is None:
+        return {}, set()
+    return counted.counted_facts(tally, evidence, limits), set(tally.frame["endpoint"].dropna())
 
 
 def _concerned(calls: Mapping[str, Any], used: set[str]) -> set[str]:

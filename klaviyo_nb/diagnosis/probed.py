@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.klaviyo.answers import Failure, failure
 from klaviyo_nb.klaviyo.components import concerns, concerns_everything
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from klaviyo_nb.evidence import Evidence
 
 Row = Mapping[str, Any]
@@ -26,8 +26,7 @@ WEBHOOK_ALIVE = frozenset({400, 401, 403, 405})
 
 def rows_by_probe(evidence: Evidence) -> dict[str, Row]:
     """Probe name → its row; missing values as None."""
-    rows = evidence.probes.astype(object).where(evidence.probes.notna(), None).to_dict("records")
-    return {str(row["probe"]): {str(key): value for key, value in row.items()} for row in rows}
+    return {row["probe"]: row for row in evidence.probe_rows}
 
 
 def kind_of(row: Row) -> Failure | None:
@@ -151,7 +150,7 @@ def app_facts(row: Row | None) -> dict[str, Any]:
 
 def webhook_facts(row: Row | None, webhooks: pd.DataFrame | None, limits: Thresholds) -> dict[str, Any]:
     """`webhooks_arrive` from the route's answer to an unsigned request, and from deliveries in the logs."""
-    outcomes = webhooks["outcome"].value_counts() if webhooks is not None else pd.Series(dtype=int)
+    outcomes: Any = {} if webhooks is None else webhooks["outcome"].value_counts()
     rejected, accepted = int(outcomes.get("bad_signature", 0)), int(outcomes.get("accepted", 0))
     if rejected >= limits.noise_failures and not accepted:
         says, alive, cited = f"all {rejected} signatures were rejected", False, "logs:webhooks"

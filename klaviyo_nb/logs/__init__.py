@@ -4,6 +4,20 @@
 `engines` where that happens; `calls` answers questions on the frame.
 """
 
-from klaviyo_nb.logs.reader import LogsRead, read
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from klaviyo_nb.logs.reader import LogsRead, read
 
 __all__ = ["LogsRead", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the reader, and pandas with it, when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from klaviyo_nb.logs import reader
+
+    return getattr(reader, name)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import Tally, tally
 from klaviyo_nb.diagnosis.facts import EndpointCount
 from klaviyo_nb.diagnosis.thresholds import from_table
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, plain_rows
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue, path_of
 from klaviyo_nb.klaviyo.ratelimit import parse_limit
 from klaviyo_nb.logs.calls import latency
@@ -153,12 +153,6 @@ class Peak:
     limit: int
     calls: int
     use: float
-
-
-def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame as plain values; missing ones as None."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def peaks(use: pd.DataFrame) -> list[Peak]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.frames import plain_rows
 from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report import series
@@ -82,7 +83,7 @@ def _failing_calls(evidence: Evidence, since: datetime) -> Iterator[Entry]:
         "timestamp", kind="stable"
     )
     for name, rows in (("First", bad.head(1)), ("Last", bad.iloc[1:].tail(1))):
-        for row in series.plain_rows(rows):
+        for row in plain_rows(rows):
             where = f" on {_line(row['endpoint'])}" if row["endpoint"] else ""
             cited = f"{row['source']}:{row['line_no']}" if row["line_no"] is not None else str(row["source"])
             what = f"{name} failing call: {_answer(row)}{where}"
@@ -123,11 +124,11 @@ def _post(post: Mapping[str, Any], evidence: Evidence) -> Iterator[Entry]:
 
 
 def _us(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
-    times = evidence.probes["checked_at"].dropna()
-    if len(times):
-        rows = series.plain_rows(evidence.probes)
+    rows = evidence.probe_rows
+    asked = min((row["checked_at"] for row in rows if row["checked_at"]), default=None)
+    if asked:
         said = ", ".join(f"{row['probe']} {_answer(row)}" for row in rows)
-        yield Entry(times.min().to_pydatetime(), None, f"Probes ask: {said}", "evidence/probes.csv", "us")
+        yield Entry(asked, None, f"Probes ask: {said}", "evidence/probes.csv", "us")
     level = f", {document['severity']}" if document.get("severity") else ""
     yield Entry(evidence.collected_at, None, f"Verdict: {document['cause']}{level}", "verdict.json", "us")
 

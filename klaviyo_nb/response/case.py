@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
-from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.response.ledger import Outcome, outcome
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ class Case:
         calls, kind = self.evidence.calls, self.verdict.facts.get("failure")
         if calls is None:
             return None
+        from klaviyo_nb.logs.calls import failure_kinds
+
         return calls[failure_kinds(calls) == kind] if kind else calls[failure_kinds(calls).notna()]
 
     def most_common(self, column: str) -> tuple[str, int] | None:
@@ -120,13 +121,11 @@ class Case:
         counts = calls[column].value_counts() if calls is not None else None
         return None if counts is None or counts.empty else (str(counts.index[0]), int(counts.iloc[0]))
 
-    def probes_failing_as(self, kind: str | None) -> list[Mapping[Any, Any]]:
+    def probes_failing_as(self, kind: str | None) -> list[Mapping[str, Any]]:
         """Rows of the probes that failed this way."""
-        frame = self.evidence.probes.astype(object).where(self.evidence.probes.notna(), None)
-        rows = frame.to_dict("records")
         return [
             row
-            for row in rows
+            for row in self.evidence.probe_rows
             if failure(row["status_code"], row["error_type"], row["answered_by"]) == kind is not None
         ]
 
@@ -152,7 +151,7 @@ class Case:
             ]
         for row in self.probes_failing_as("throttled"):
             if row["retry_after_s"] is not None:
-                ends.append(row["checked_at"].to_pydatetime() + timedelta(seconds=row["retry_after_s"]))
+                ends.append(row["checked_at"] + timedelta(seconds=row["retry_after_s"]))
         return max(ends, default=None)
 
     def outcomes(self) -> Counter[Outcome] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,7 @@ def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "gaps": [asdict(gap) for gap in verdict.gaps],
         "facts": dict(verdict.facts),
         "actions": [asdict(action) for action in actions_for(verdict, evidence)],
-        "probes": [_row(row) for row in evidence.probes.to_dict("records")],
+        "probes": [{name: _plain(value) for name, value in row.items()} for row in evidence.probe_rows],
         "budget": asdict(evidence.budget),
     }
 
@@ -51,16 +50,5 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else iso(moment.replace(microsecond=0))
 
 
-def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): _plain(value) for name, value in row.items()}
-
-
 def _plain(value: Any) -> Any:
-    """Missing as None, times as text, numpy scalars as Python's own."""
-    if (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
-    ):  # NaN differs from itself
-        return None
-    if isinstance(value, datetime):
-        return iso(value)
-    return value.item() if hasattr(value, "item") else value
+    return iso(value) if isinstance(value, datetime) else value

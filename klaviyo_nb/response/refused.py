@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from klaviyo_nb.klaviyo.endpoints import Endpoint
 from klaviyo_nb.klaviyo.keys import USUAL_LENGTH
-from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.response.case import Action, Case, operations_of
 from klaviyo_nb.response.spending import MARGIN, Spending, spending
 
@@ -166,6 +165,8 @@ def _scopes_seen(case: Case) -> set[str]:
     calls = case.evidence.calls
     if calls is None:
         return set()
+    from klaviyo_nb.logs.calls import failure_kinds
+
     worked = calls[failure_kinds(calls).isna() & calls["status_code"].between(200, 299)]
     if case.verdict.onset:  # what succeeded before may have had another key
         worked = worked[worked["timestamp"] >= case.verdict.onset.latest]

@@ -103,8 +103,8 @@ def spending(evidence: Evidence, throttled: pd.DataFrame | None) -> Spending | N
 
 def _limits(endpoint: Endpoint, evidence: Evidence) -> tuple[Mapping[int, int], bool]:
     """Window [s] → calls allowed: the server's own word where a probe asked this endpoint."""
-    for target, header in evidence.probes[["target", "ratelimit"]].dropna().itertuples(index=False):
-        told = parse_limit(header) if catalogue().match("GET", target) is endpoint else None
+    for row in evidence.probe_rows:
+        told = parse_limit(row["ratelimit"]) if catalogue().match("GET", row["target"]) is endpoint else None
         if told and told.windows and all(told.windows.values()):
             return told.windows, True
     return endpoint.limits, False

@@ -54,7 +54,7 @@ def calls(
 def evidence(*probes: dict[str, Any], rows: list[dict[str, Any]] | None = None, page: dict[str, Any] | None = GREEN,
              gaps: tuple[Gap, ...] = UNUSED, **more: Any) -> Evidence:  # fmt: skip
     return Evidence(
-        window=samples.WINDOW, collected_at=samples.NOW, probes=PROBES.frame(probes or WELL),
+        window=samples.WINDOW, collected_at=samples.NOW, probe_rows=tuple(map(PROBES.row, probes or WELL)),
         calls=None if rows is None else CALLS.frame(rows), status_page=page, gaps=gaps,
         context={"revision": "2026-07-15", "key": {"set": True, "length": 37, "prefix": "pk_"}}, **more,
     )  # fmt: skip

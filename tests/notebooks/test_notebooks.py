@@ -14,7 +14,6 @@ import pytest
 import samples
 from klaviyo_nb.collect import save
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import PROBES
 from klaviyo_nb.report.notebooks import NAMES, shipped
 from klaviyo_nb.report.run import run_notebooks
 
@@ -106,7 +105,7 @@ def nothing_seen() -> Evidence:
     bare = samples.rate_limited(calls_per_minute=2)
     return replace(
         bare,
-        probes=PROBES.empty(),
+        probe_rows=(),
         calls=None,
         webhooks=None,
         metrics=None,

@@ -22,7 +22,7 @@ from klaviyo_nb.response.case import Case
 from klaviyo_nb.response.spending import spending
 
 CAUSES: tuple[Cause, ...] = get_args(Cause)
-NOTHING_SEEN = Evidence(samples.WINDOW, samples.NOW, PROBES.empty())
+NOTHING_SEEN = Evidence(samples.WINDOW, samples.NOW)
 
 
 def verdict(cause: Cause, **values: Any) -> Verdict:
@@ -192,16 +192,8 @@ def test_concurrency_follows_littles_law() -> None:
 
 def test_a_limit_that_an_answer_told_wins_over_the_catalogue() -> None:
     evidence = runaway(20)
-    probes = PROBES.frame(
-        [
-            {
-                "probe": "x",
-                "target": "https://a.klaviyo.com/api/campaigns?x=1",
-                "ratelimit": "7, 7;w=1, 70;w=60",
-            }
-        ]
-    )
-    found = spending(replace(evidence, probes=probes), evidence.calls)
+    told = {"target": "https://a.klaviyo.com/api/campaigns?x=1", "ratelimit": "7, 7;w=1, 70;w=60"}
+    found = spending(replace(evidence, probe_rows=(PROBES.row(told),)), evidence.calls)
     assert found is not None
     assert (found.limit, found.observed) == (70, True)
 
@@ -215,7 +207,7 @@ def test_calls_that_do_not_fill_the_window_blame_nobody_here() -> None:
 
 def test_when_the_limit_frees_is_the_last_answer_plus_what_it_asked() -> None:
     evidence = seen(
-        call(429, at_s=0, retry_after_s=500), call(429, at_s=300, retry_after_s=10), probes=PROBES.empty()
+        call(429, at_s=0, retry_after_s=500), call(429, at_s=300, retry_after_s=10), probe_rows=()
     )
     case = Case(verdict("rate_limited", facts={"failure": "throttled"}), evidence)
     assert case.frees_at() == samples.NOW - timedelta(seconds=100)

@@ -10,7 +10,6 @@ from typing import Any
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import PROBES
 from klaviyo_nb.response.document import verdict_document
 
 KEYS = {
@@ -42,7 +41,7 @@ def test_times_of_window_and_deadline_are_whole_seconds_in_utc() -> None:
 
 
 def test_what_was_not_observed_is_null_never_zero_or_false() -> None:
-    found = document(Evidence(samples.WINDOW, samples.NOW, PROBES.empty()))
+    found = document(Evidence(samples.WINDOW, samples.NOW))
     assert found["cause"] == "inconclusive"
     for name in ("severity", "respond_by", "onset", "recovered"):
         assert found[name] is None

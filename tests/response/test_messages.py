@@ -11,7 +11,6 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import PROBES
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.messages import CHANNELS, PHASES, Channel, Phase, message
 
@@ -34,7 +33,7 @@ def test_every_cause_has_a_message_for_every_channel_and_phase(
 
 
 def test_nothing_seen_still_gives_messages_that_claim_nothing() -> None:
-    nothing = Evidence(samples.WINDOW, samples.NOW, PROBES.empty())
+    nothing = Evidence(samples.WINDOW, samples.NOW)
     document = verdict_document(nothing, decide(nothing))
     assert "not known yet" in message(document, "slack", "investigating", "INC-1", "Ann")
     outside = message(document, "status-page", "investigating")
