@@ -238,13 +238,24 @@ def tree(form: str) -> None:
 @click.option("--list", "listing", is_flag=True, help="List the scenarios.")
 @click.option("--serve", is_flag=True, help="Keep the pretend services running and print their URLs.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
-def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path) -> int:
-    """Rehearse an incident on a pretend Klaviyo and application. Default scenario: rate_limited."""
+@click.option("--score", is_flag=True, help="Judge made-up worlds, and print how often the verdict is right.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Worlds per cell."
+)
+@click.option("--worlds", default="development", show_default=True, help="Who makes them.")
+@_format("text", "json")
+def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path, **scored: Any) -> int:
+    """Rehearse an incident on a pretend Klaviyo and application. Default scenario: rate_limited.
+
+    With --score, SCENARIO limits the cells to those with it in their name.
+    """
     from klaviyo_nb import rehearsal
 
     if listing:
         click.echo(rehearsal.listing(), nl=False)
         return 0
+    if scored.pop("score"):
+        return rehearsal.score(scenario, progress=_progress, **scored)
     if serve:
         return rehearsal.keep_serving(scenario, seed)
     _must_be_writable(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import tempfile
 import threading
@@ -57,6 +58,19 @@ def rehearse(
     truth = f"hidden truth: {world.truth.cause} {world.truth.severity or ''}".rstrip()
     click.echo(f"{truth} — {'the verdict met it' if met else 'the verdict MISSED it'}")
     return 0 if met and not sealed else 1
+
+
+def score(only: str | None, seeds: int, worlds: str, form: str, progress: Callable[[str], None]) -> int:
+    """Judge worlds of every kind and print how often the verdict was right; 1 if a world crashed, else 0."""
+    from klaviyo_nb.drills import score as scoring
+    from klaviyo_nb.drills import tables
+
+    tasks = scoring.cells(worlds, seeds, only)
+    if not tasks:
+        raise UsageError("SCENARIO", f"no cell has {only!r} in its name", "klaviyo-nb drill --score healthy")
+    found = scoring.document(scoring.judge_all(tasks, progress), worlds, seeds)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else tables.text(found))
+    return 1 if found["crashed"] else 0
 
 
 def keep_serving(name: str | None, seed: int) -> int:

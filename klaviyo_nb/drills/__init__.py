@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from klaviyo_nb.drills.traffic import Truth, World, world
+from klaviyo_nb.drills.scenarios import SCENARIOS
+from klaviyo_nb.drills.worlds import Truth, World
+from klaviyo_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from klaviyo_nb.drills.server import Services
 
 __all__ = ["Truth", "World", "serve", "world"]
+
+
+def world(scenario: str, seed: int, now: datetime) -> World:
+    """The world of a scenario that ends at `now`; the same arguments give the same world.
+
+    Raises:
+        UsageError: No scenario has that name.
+    """
+    from klaviyo_nb.drills import development
+
+    if scenario not in SCENARIOS:
+        raise UsageError("SCENARIO", f"{scenario!r} is not a scenario", "klaviyo-nb drill --list")
+    return development.make("clean", scenario, seed, now)
 
 
 def serve(world: World, folder: Path) -> AbstractContextManager[Services]:

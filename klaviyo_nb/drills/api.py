@@ -12,15 +12,13 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from klaviyo_nb.drills.resources import RESOURCES, Refused, read, shown, written
-from klaviyo_nb.drills.traffic import World, uuid
-from klaviyo_nb.drills.ways import OK, WAYS, Quota, Way, body, headers
+from klaviyo_nb.drills.ways import OK, WAYS, Quota, body, headers, uuid
+from klaviyo_nb.drills.worlds import Clock, Reply, Request
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.klaviyo.revisions import NEWEST, REVISIONS
 
@@ -31,45 +29,21 @@ _RETIRED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, as it arrived; `target` is path and query."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @property
-    def path(self) -> str:
-        """Without the query."""
-        return urlsplit(self.target).path
-
-    @property
-    def form(self) -> dict[str, str]:
-        """The query's parameters, and those of a form in the body."""
-        posted = self.body.decode("utf-8", "replace") if self.body[:1] not in (b"", b"{", b"[") else ""
-        return dict(parse_qsl(urlsplit(self.target).query) + parse_qsl(posted))
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer; a way without a status is acted out instead."""
-
-    way: Way
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = ""
-
-
 class PretendKlaviyo:
-    """Answers for one world; `clock` gives seconds since the epoch."""
+    """Answers for one account.
 
-    def __init__(self, world: World, clock: Callable[[], float]) -> None:
-        self.key, self.live, self.clock = world.key, world.scenario.live.api, clock
+    Args:
+        key: The private key that opens it.
+        live: Operation id, or `*` for every other → name of the way in which it answers.
+        seed: Of its request ids.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, key: str, live: Mapping[str, str], seed: int, clock: Clock) -> None:
+        self.key, self.live, self.clock = key, live, clock
         self.quota = Quota()
         self.emails = {row["attributes"]["email"] for row in RESOURCES["/api/profiles"]}
-        self.rng = random.Random(f"ids/{world.seed}")  # noqa: S311 - made-up request ids
+        self.rng = random.Random(f"ids/{seed}")  # noqa: S311 - made-up request ids
 
     def reply(self, request: Request) -> Reply:
         """What Klaviyo says to this request."""

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from klaviyo_nb.drills.traffic import WARM_UP, Call, Delivery, World, endpoint_of
+from klaviyo_nb.drills.traffic import WARM_UP, Call, Delivery, Story, endpoint_of
 from klaviyo_nb.drills.ways import WAYS
 
 SCRAPE_S = 15
@@ -44,12 +44,12 @@ class Scraped:
         self.scrapes += 1
 
 
-def scrape(world: World) -> Scraped:
+def scrape(story: Story) -> Scraped:
     """Everything that was scraped, from the start of the application to the end of the window."""
-    start, end = (world.window.start - WARM_UP).timestamp(), world.window.end.timestamp()
+    start, end = (story.window.start - WARM_UP).timestamp(), story.window.end.timestamp()
     first = start - start % SCRAPE_S
     scraped, values = Scraped(first), dict[Labels, float]()
-    unsorted: list[Call | Delivery] = [*world.calls, *world.deliveries]
+    unsorted: list[Call | Delivery] = [*story.calls, *story.deliveries]
     events = deque(sorted(unsorted, key=lambda event: event.at))
     for number in range(int((end - first) // SCRAPE_S) + 1):
         while events and events[0].at <= first + number * SCRAPE_S:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from klaviyo_nb.drills.traffic import Call, Delivery, World, endpoint_of, status_of
+from klaviyo_nb.drills.traffic import Call, Delivery, Story, endpoint_of, status_of
 from klaviyo_nb.drills.ways import WAYS, body, compact, headers
 
 HOST = "https://a.klaviyo.com"
@@ -48,16 +48,16 @@ _EXCEPTIONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "N
 _LIBRARY = "/srv/app/.venv/lib/python3.12/site-packages/openapi_client/exceptions.py"
 
 
-def logs(world: World) -> dict[str, str]:
+def logs(story: Story) -> dict[str, str]:
     """File name → text, for each log of the application."""
-    rng = random.Random(f"lines/{world.seed}")  # noqa: S311 - made-up lines
-    web = [(call.at, _pino(call)) for call in world.calls if call.caller.log == "web"]
-    web += [(delivery.at, _pino_webhook(delivery)) for delivery in world.deliveries]
-    web += [(at, _pino_other(at, rng)) for at in _moments(world, rng)]
-    worker = [(call.at, _text(call)) for call in world.calls if call.caller.log == "worker"]
-    worker += [(at, _text_other(at, rng)) for at in _moments(world, rng)]
-    first = world.window.start.timestamp() - 600
-    leak = f"klaviyo_api: client ready, headers={{'Authorization': 'Klaviyo-API-Key {world.key}'}}"
+    rng = random.Random(f"lines/{story.seed}")  # noqa: S311 - made-up lines
+    web = [(call.at, _pino(call)) for call in story.calls if call.caller.log == "web"]
+    web += [(delivery.at, _pino_webhook(delivery)) for delivery in story.deliveries]
+    web += [(at, _pino_other(at, rng)) for at in _moments(story, rng)]
+    worker = [(call.at, _text(call)) for call in story.calls if call.caller.log == "worker"]
+    worker += [(at, _text_other(at, rng)) for at in _moments(story, rng)]
+    first = story.window.start.timestamp() - 600
+    leak = f"klaviyo_api: client ready, headers={{'Authorization': 'Klaviyo-API-Key {story.key}'}}"
     worker.append((first, _text_line(first, "DEBUG", "worker-1", leak)))
     return {f"{name}.log": _joined(rows) for name, rows in (("web", web), ("worker", worker))}
 
@@ -66,8 +66,8 @@ def _joined(rows: list[tuple[float, str]]) -> str:
     return "".join(f"{text}\n" for _, text in sorted(rows))
 
 
-def _moments(world: World, rng: random.Random) -> Iterator[float]:
-    moment, end = world.window.start.timestamp() - 600, world.window.end.timestamp()
+def _moments(story: Story, rng: random.Random) -> Iterator[float]:
+    moment, end = story.window.start.timestamp() - 600, story.window.end.timestamp()
     while (moment := moment + rng.expovariate(1 / _OTHER_EVERY_S)) < end:
         yield moment
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from klaviyo_nb.drills.scenarios import COMPONENTS, Notice
-from klaviyo_nb.drills.traffic import World
+from klaviyo_nb.drills.traffic import Story
 from klaviyo_nb.window import iso
 
 _PAGE_ID = "pretendpage1"
@@ -22,12 +22,12 @@ _WORDS = {
 }
 
 
-def documents(world: World) -> dict[str, dict[str, Any]]:
+def documents(story: Story) -> dict[str, dict[str, Any]]:
     """Path → document, for every address of the site."""
-    now, notices = world.window.end, world.scenario.notices
+    now, notices = story.window.end, story.scenario.notices
     statuses = {name: status for notice in notices for name, status in notice.components.items()}
     components = [_component(name, statuses.get(name, "operational"), iso(now)) for name in COMPONENTS]
-    incidents = [_incident(notice, world, components) for notice in notices]
+    incidents = [_incident(notice, story, components) for notice in notices]
     impacts = [notice.impact for notice in notices] or ["none"]
     indicator = max(impacts, key=list(_WORDS).index)
     page = {"id": _PAGE_ID, "name": "Klaviyo", "url": "https://status.klaviyo.com"}
@@ -64,8 +64,8 @@ def _component(name: str, status: str, updated: str) -> dict[str, Any]:
     }
 
 
-def _incident(notice: Notice, world: World, components: list[dict[str, Any]]) -> dict[str, Any]:
-    posted = iso(world.window.end - timedelta(minutes=notice.since_min))
+def _incident(notice: Notice, story: Story, components: list[dict[str, Any]]) -> dict[str, Any]:
+    posted = iso(story.window.end - timedelta(minutes=notice.since_min))
     changed = [
         {"code": part["id"], "name": part["name"], "old_status": "operational", "new_status": part["status"]}
         for part in components

@@ -12,16 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-from klaviyo_nb.drills.scenarios import CALLERS, SCENARIOS, Caller, Phase, Scenario
-from klaviyo_nb.drills.ways import RETRIED, WAYS, Quota
-from klaviyo_nb.errors import UsageError
+from klaviyo_nb.drills.scenarios import CALLERS, Caller, Phase, Scenario
+from klaviyo_nb.drills.ways import RETRIED, WAYS, Quota, uuid
+from klaviyo_nb.drills.worlds import Truth
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
-from klaviyo_nb.window import Window, iso
-
-if TYPE_CHECKING:
-    from klaviyo_nb.diagnosis.verdict import Cause, Severity
+from klaviyo_nb.window import Window
 
 SPAN = timedelta(hours=2)
 #: The application runs before the window opens, so that counters and logs do not begin at its border.
@@ -79,39 +76,25 @@ class Delivery(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What really happened in the window.
+class Counts:
+    """What happened inside the window, counted.
 
     Attributes:
-        cause: What it is called.
-        severity: How bad it is; None if nothing has to be done, or nobody can tell.
-        onset: When the first call of the incident failed; None if none did.
-        recovered: When the last one failed, if it is over; else None.
-        calls: Calls in the window, every attempt.
+        calls: Calls, every attempt.
         failed_calls: How many failed, passing noise included.
         failed_by: Path template → failures.
         deliveries: Webhooks that arrived.
     """
 
-    cause: Cause
-    severity: Severity | None
-    onset: datetime | None
-    recovered: datetime | None
     calls: int
     failed_calls: int
     failed_by: Mapping[str, int]
     deliveries: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; times in ISO 8601."""
-        times = {name: iso(at) if (at := getattr(self, name)) else None for name in ("onset", "recovered")}
-        plain = ("cause", "severity", "calls", "failed_calls", "deliveries")
-        return {name: getattr(self, name) for name in plain} | times | {"failed_by": dict(self.failed_by)}
-
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """Everything a drill is made of.
+class Story:
+    """Everything that happened around one pretend application.
 
     Attributes:
         scenario: What was asked for.
@@ -121,6 +104,7 @@ class World:
         calls: All attempts, by the time they ended; some before the window.
         deliveries: All webhook deliveries, likewise.
         truth: What really happened.
+        counts: How often.
     """
 
     scenario: Scenario
@@ -130,23 +114,19 @@ class World:
     calls: tuple[Call, ...]
     deliveries: tuple[Delivery, ...]
     truth: Truth
+    counts: Counts
 
 
-def world(scenario: str, seed: int, now: datetime) -> World:
-    """Generate a world that ends at `now`; the same arguments give the same world.
-
-    Raises:
-        UsageError: No scenario has that name.
-    """
-    if scenario not in SCENARIOS:
-        raise UsageError("drill", f"{scenario!r} is not a scenario", "klaviyo-nb drill --list")
-    chosen, rng = SCENARIOS[scenario], random.Random(f"{scenario}/{seed}")  # noqa: S311 - made-up traffic
+def tell(scenario: Scenario, seed: int, now: datetime) -> Story:
+    """Make up what happened until `now`; the same arguments give the same story."""
+    rng = random.Random(f"{scenario.name}/{seed}")  # noqa: S311 - made-up traffic
     key = "pk_" + "".join(rng.choices("0123456789abcdef", k=34))
     window = Window.last(SPAN, now.astimezone(UTC))
     start, end = (window.start - WARM_UP).timestamp(), window.end.timestamp()
-    calls = tuple(sorted(_Traffic(chosen, rng, start, end).run(), key=lambda call: call.at))
-    deliveries = tuple(_deliveries(chosen, rng, start, end))
-    return World(chosen, seed, window, key, calls, deliveries, _truth(chosen, window, calls, deliveries))
+    calls = tuple(sorted(_Traffic(scenario, rng, start, end).run(), key=lambda call: call.at))
+    deliveries = tuple(_deliveries(scenario, rng, start, end))
+    truth, counts = _truth(scenario, window, calls), _counts(window, calls, deliveries)
+    return Story(scenario, seed, window, key, calls, deliveries, truth, counts)
 
 
 class _About(NamedTuple):
@@ -258,36 +238,37 @@ def _event_id(operation: str, rng: random.Random) -> str | None:
     return f"order-{int(rng.random() * 1e8):08d}" if operation == "create_event" else None
 
 
-def uuid(rng: random.Random) -> str:
-    """A request id."""
-    digits = f"{rng.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
 def _deliveries(scenario: Scenario, rng: random.Random, start: float, end: float) -> Iterator[Delivery]:
     until, moment = end - scenario.webhooks_until_min * 60, start
     while (moment := moment + rng.expovariate(_WEBHOOKS_PER_S)) < until:
         yield Delivery(moment, rng.choice(("web-1", "web-2")), rng.choice(_TOPICS), uuid(rng))
 
 
-def _truth(
-    scenario: Scenario, window: Window, calls: tuple[Call, ...], deliveries: tuple[Delivery, ...]
-) -> Truth:
-    start, end = window.start.timestamp(), window.end.timestamp()
-    inside = [call for call in calls if start <= call.at < end]
-    failed = [call for call in inside if call.way != "ok"]
-    incident = [call.at for call in failed if not call.noise]
+def _truth(scenario: Scenario, window: Window, calls: tuple[Call, ...]) -> Truth:
+    incident = [call.at for call in _inside(window, calls) if call.way != "ok" and not call.noise]
     over = bool(scenario.phases) and all(phase.until_min > 0 for phase in scenario.phases)
     return Truth(
         scenario.cause,
         scenario.severity,
         _moment(incident[0]) if incident else None,
         _moment(incident[-1]) if incident and over else None,
+    )
+
+
+def _counts(window: Window, calls: tuple[Call, ...], deliveries: tuple[Delivery, ...]) -> Counts:
+    inside = _inside(window, calls)
+    failed = [call for call in inside if call.way != "ok"]
+    return Counts(
         len(inside),
         len(failed),
         dict(Counter(endpoint_of(call.operation).path for call in failed).most_common()),
-        sum(start <= delivery.at < end for delivery in deliveries),
+        sum(window.start.timestamp() <= each.at < window.end.timestamp() for each in deliveries),
     )
+
+
+def _inside(window: Window, calls: tuple[Call, ...]) -> list[Call]:
+    start, end = window.start.timestamp(), window.end.timestamp()
+    return [call for call in calls if start <= call.at < end]
 
 
 def _moment(at: float) -> datetime:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
@@ -173,6 +174,12 @@ def _html(way: Way) -> str:
         f"<!doctype html><html><head><title>{title}</title></head>"
         f"<body><center><h1>{title}</h1></center><hr><center>{text}</center></body></html>"
     )
+
+
+def uuid(rng: random.Random) -> str:
+    """A request id."""
+    digits = f"{rng.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 class Quota:

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from klaviyo_nb.drills import world
-from klaviyo_nb.drills.api import PretendKlaviyo, Reply, Request
+from klaviyo_nb.drills.api import PretendKlaviyo
 from klaviyo_nb.drills.resources import RESOURCES
+from klaviyo_nb.drills.scenarios import SCENARIOS
+from klaviyo_nb.drills.worlds import Reply, Request
 from klaviyo_nb.klaviyo.endpoints import catalogue
 
 EVENT = {"properties": {}, "metric": {"data": {}}, "profile": {"data": {}}}
@@ -17,9 +18,9 @@ class Asking:
     """A pretend Klaviyo with its key at hand and a clock that a test can turn."""
 
     def __init__(self, now: datetime, scenario: str = "healthy") -> None:
-        made = world(scenario, 1, now)
-        self.now, self.key = now, made.key
-        self.klaviyo = PretendKlaviyo(made, lambda: self.now.timestamp())
+        self.now, self.key = now, "pk_" + 17 * "0a"
+        live = SCENARIOS[scenario].live.api
+        self.klaviyo = PretendKlaviyo(self.key, live, 1, lambda: self.now.timestamp())
 
     def __call__(self, method: str, target: str, document: object = None, **headers: str) -> Reply:
         found = {"Authorization": f"Klaviyo-API-Key {self.key}", "Revision": "2026-07-15"}

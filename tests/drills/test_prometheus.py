@@ -4,9 +4,10 @@ from datetime import datetime
 
 import pytest
 
-from klaviyo_nb.drills import world
 from klaviyo_nb.drills.counters import SCRAPE_S, Scraped, scrape
 from klaviyo_nb.drills.prometheus import LOOKBACK_S, query_range
+from klaviyo_nb.drills.scenarios import SCENARIOS
+from klaviyo_nb.drills.traffic import tell
 
 A = (("__name__", "calls_total"), ("endpoint", "/api/events"), ("status", "success"))
 B = (("__name__", "calls_total"), ("endpoint", "/api/lists"), ("status", "error"))
@@ -113,7 +114,7 @@ def test_a_range_that_cannot_be_is_refused_in_the_words_of_the_api(
 
 
 def test_times_may_be_iso_8601(now: datetime) -> None:
-    scraped = scrape(world("healthy", 1, now))
+    scraped = scrape(tell(SCENARIOS["healthy"], 1, now))
     form = {
         "query": "klaviyo_api_requests_total",
         "start": "2026-11-23T06:00:00Z",

@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from klaviyo_nb.drills import World, serve, world
-from klaviyo_nb.drills.lines import logs
-from klaviyo_nb.drills.scenarios import Live
+from klaviyo_nb.drills.development import shown
+from klaviyo_nb.drills.scenarios import SCENARIOS, Live
 from klaviyo_nb.drills.server import Services
+from klaviyo_nb.drills.traffic import tell
+from klaviyo_nb.errors import UsageError
 from klaviyo_nb.settings import load
 
 
@@ -24,8 +26,7 @@ def client() -> Iterator[httpx.Client]:
 
 def broken(now: datetime, **live: object) -> World:
     """A healthy world whose services answer otherwise."""
-    made = world("healthy", 1, now)
-    return replace(made, scenario=replace(made.scenario, live=Live(**live)))  # type: ignore[arg-type]
+    return shown(tell(replace(SCENARIOS["healthy"], live=Live(**live)), 1, now))  # type: ignore[arg-type]
 
 
 def key_of(services: Services) -> dict[str, str]:
@@ -50,6 +51,12 @@ def test_a_healthy_world_answers_well_everywhere(now: datetime, tmp_path: Path, 
         assert "klaviyo_api_requests_total" in client.get(f"{urls['app']}/metrics").text
 
 
+def test_an_unknown_scenario_is_a_usage_error_that_says_how_to_list_them(now: datetime) -> None:
+    with pytest.raises(UsageError) as caught:
+        world("volcano", 1, now)
+    assert caught.value.hint == "klaviyo-nb drill --list"
+
+
 def test_the_environment_is_what_settings_read(now: datetime, tmp_path: Path) -> None:
     made = world("healthy", 1, now)
     with serve(made, tmp_path) as services:
@@ -58,13 +65,13 @@ def test_the_environment_is_what_settings_read(now: datetime, tmp_path: Path) ->
     assert settings.api_url == services.urls["api"]
     assert settings.metrics_url == services.urls["metrics"]
     assert [Path(url) for url in settings.logs] == list(services.logs)
-    assert settings.end == "2026-11-23T07:00:00Z"
+    assert (settings.since, settings.end) == ("7200s", "2026-11-23T07:00:00Z")
 
 
 def test_the_logs_are_written_where_it_was_asked(now: datetime, tmp_path: Path) -> None:
     made = world("healthy", 1, now)
     with serve(made, tmp_path / "new") as services:
-        assert {path.name: path.read_text() for path in services.logs} == logs(made)
+        assert {path.name: path.read_text() for path in services.logs} == made.logs
 
 
 def test_the_metrics_server_answers_a_range_by_get_and_by_form(
