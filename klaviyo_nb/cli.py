@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence, Gap
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.settings import Settings
+    from klaviyo_nb.watch import Round
 
 INCIDENT, INCONCLUSIVE, FAILED, USAGE = 10, 11, 1, 2
 _INCIDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -101,9 +102,17 @@ def _format(*choices: str) -> Callable[[Command], Command]:
 @commands.command()
 @_signals
 @click.option("--deadline", "deadline_s", metavar="10s", help="Limit of the whole command.  [default: 10s]")
+@click.option("--watch", "every", metavar="30s", help="Ask again and again; print what changes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Evidence of --watch.  [default: reports/watch-TIME]"
+)
 @_format("text", "json")
-def triage(form: str, **flags: Any) -> int:
+def triage(form: str, every: str | None, out: Path | None, **flags: Any) -> int:
     """Ask everything at once, decide, say what to do."""
+    if every is not None:
+        return _watch(_settings(flags), every, out, form)
+    if out is not None:
+        raise UsageError("--out", "only --watch writes evidence here", "klaviyo-nb collect --out DIR")
     with _collected(flags, deadline=True) as (evidence, redactor):
         return _show_verdict(evidence, form, redactor)
 
@@ -324,6 +333,48 @@ def _show_verdict(evidence: Evidence, form: str, redactor: Redactor) -> int:
     else:
         click.echo(redactor.text(terminal.verdict(_mapped(document, harmless))), nl=False)
     return {"healthy": 0, "inconclusive": INCONCLUSIVE}.get(document["cause"], INCIDENT)
+
+
+def _watch(settings: Settings, every: str, out: Path | None, form: str) -> int:
+    from klaviyo_nb.collect import redactor_for, utc_now
+    from klaviyo_nb.watch import watch
+    from klaviyo_nb.window import parse_duration
+
+    every_s = parse_duration(every, "--watch").total_seconds()
+    if every_s < 1:
+        raise UsageError("--watch", f"{every!r} is less than a second", "--watch 30s")
+    out = out or Path("reports") / f"watch-{utc_now():%Y%m%dT%H%M%SZ}"
+    _must_be_free(out)
+    _must_be_writable(out)
+    redactor = redactor_for(settings)
+    click.echo(f"evidence: {out}    (Ctrl-C ends the watch)", err=True)
+
+    def tell(found: Round) -> None:
+        _tell_round(found, form, redactor)
+
+    last = watch(settings, every_s, out, redactor, tell, progress=_progress)
+    click.echo(f"\nwatched {last.number + 1} rounds; {last.state} at the end; evidence: {out}", err=True)
+    return {"good": 0, "unclear": INCONCLUSIVE}.get(last.state, INCIDENT)
+
+
+def _tell_round(found: Round, form: str, redactor: Redactor) -> None:
+    """Print a round in which something changed; on a terminal, a passing line for any other."""
+    from klaviyo_nb import terminal
+    from klaviyo_nb.redact import harmless
+
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
+    if found.number and not found.changes:
+        if sys.stderr.isatty():
+            click.echo(terminal.heartbeat(found.number, found.at, found.state), nl=False, err=True)
+    elif form == "json":
+        click.echo(redactor.text(found.as_json()))
+    elif not found.number:
+        click.echo(redactor.text(terminal.verdict(_mapped(found.document, harmless))), nl=False)
+    else:
+        folder = str(found.folder) if found.folder else None
+        lines = terminal.changes(found.at, _mapped(list(found.changes), harmless), folder)
+        click.echo(redactor.text(lines), nl=False)
 
 
 def _seal(evidence: Evidence, redactor: Redactor, out: Path, incident: str, lead: str | None) -> int:

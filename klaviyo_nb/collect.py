@@ -6,18 +6,19 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from klaviyo_nb import __version__, probes
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
-from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS, plain_rows
+from klaviyo_nb.frames import CALLS, METRICS, PROBES, WATCH, WEBHOOKS, plain_rows
 from klaviyo_nb.klaviyo.keys import key_facts, usable
 from klaviyo_nb.klaviyo.revisions import NEWEST
 from klaviyo_nb.redact import Redactor
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 PROBES_S, METRICS_S = 10.0, 60.0
 #: What deciding and printing take of a deadline [s].
 RESERVE_S = 0.5
-_SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS}
+_SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH}
 
 
 def utc_now() -> datetime:
@@ -70,6 +71,8 @@ async def collect(
     clock: Callable[[], datetime] = utc_now,
     progress: Callable[[str], None] = lambda _: None,
     meanwhile: Callable[[], object] = lambda: None,
+    leave_out: Mapping[str, str] = MappingProxyType({}),
+    allowed: int = probes.ALLOWED,
 ) -> Evidence:
     """Ask everything at once: probes, logs and metrics side by side.
 
@@ -81,6 +84,8 @@ async def collect(
         clock: The wall clock.
         progress: Told what has come in, one short line each.
         meanwhile: Called in a thread of its own while the answers are on their way: the place for imports.
+        leave_out: Probe of the API that is not to be asked → why.
+        allowed: Requests that may be sent to the API host.
 
     Raises:
         UsageError: A source's URL or a metric's name cannot be understood.
@@ -89,7 +94,7 @@ async def collect(
     deadline = time.monotonic() + limit if limit else None
     asked = asyncio.create_task(
         probes.run(settings, deadline_s=limit or PROBES_S, clock=clock, redact=redactor.text,
-                   on_row=lambda row: progress(_told(row)))
+                   on_row=lambda row: progress(_told(row)), leave_out=leave_out, allowed=allowed)
     )  # fmt: skip
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
     found, read, fetched, _ = await asyncio.gather(
@@ -164,7 +169,7 @@ def load(folder: Path) -> Evidence:
     try:
         fields = header_fields(json.loads(header.read_text("utf-8")))
         frames: dict[str, Any] = {
-            name: schema.from_csv(path.read_bytes().decode("utf-8"))  # line ends as they are
+            name: schema.from_csv(_read(path).decode("utf-8"))  # line ends as they are
             for name, schema in _SCHEMAS.items()
             if (path := folder / f"{name}.csv").is_file()
         }
@@ -242,6 +247,12 @@ def _bare(url: str | None) -> str | None:
         return url
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _read(path: Path) -> bytes:
+    """The file; of `watch.csv`, which grows by a line per round until it is killed, the whole lines."""
+    data = path.read_bytes()
+    return data[: data.rfind(b"\n") + 1] if path.name == "watch.csv" else data
 
 
 def _json(value: object) -> str:

@@ -119,6 +119,7 @@ class Evidence:
         calls: CALLS frame; None if no log could be read, which is not the same as no call.
         webhooks: WEBHOOKS frame; None likewise.
         metrics: METRICS frame; None if no metrics server could be read.
+        watch: WATCH frame, one row per round; None if nobody watched.
         status_page: The page's own words (`indicator`, `description`, `components`, `incidents`,
             `maintenances`); None if it could not be read.
         coverage: One per log source.
@@ -132,9 +133,11 @@ class Evidence:
     window: Window
     collected_at: datetime
     probe_rows: tuple[Mapping[str, Any], ...] = ()
-    calls: pd.DataFrame | None = None
-    webhooks: pd.DataFrame | None = None
-    metrics: pd.DataFrame | None = None
+    # Frames are left out of the repr: asyncio.run makes one of its result, and it took 50 ms.
+    calls: pd.DataFrame | None = field(default=None, repr=False)
+    webhooks: pd.DataFrame | None = field(default=None, repr=False)
+    metrics: pd.DataFrame | None = field(default=None, repr=False)
+    watch: pd.DataFrame | None = field(default=None, repr=False)
     status_page: Mapping[str, Any] | None = None
     coverage: tuple[Coverage, ...] = ()
     queries: tuple[Query, ...] = ()

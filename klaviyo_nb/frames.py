@@ -222,3 +222,22 @@ METRICS = Schema(
         "value": Column("float64", "sample; counters cumulative, gauges as they are"),
     },
 )
+
+#: One row per round of `triage --watch`; its first is the triage that the evidence was collected by.
+WATCH = Schema(
+    "WATCH",
+    {
+        "checked_at": Column(UTC_NS, "when the round began"),
+        "round": Column("Int64", "0 for the first"),
+        "cause": Column("str", "cause of the round's verdict"),
+        "severity": Column("str", "its severity; missing if it has none"),
+        "state": Column("str", "good, bad, or unclear: what was bad could not be seen again"),
+        "good_in_a_row": Column("Int64", "good rounds since the last bad one"),
+        "recovered": Column("boolean", "was the recovery announced in this round?"),
+        "calls": Column("Int64", "calls counted in the round's window; missing if none were counted"),
+        "failed_calls": Column("Int64", "how many of them failed"),
+        "answers": Column("str", "what each probe got, in words"),
+        "changes": Column("str", "what changed since the round before; missing if nothing did"),
+        "api_calls": Column("Int64", "requests spent on the API host"),
+    },
+)

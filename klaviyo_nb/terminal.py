@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -17,6 +19,23 @@ def verdict(document: Mapping[str, Any]) -> str:
     """The verdict as a person wants it: what, how bad, by when; why; what to do; what is missing."""
     parts = [_head(document), _path(document), _rivals(document), _actions(document), _limits(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def changes(at: datetime, lines: Sequence[str], folder: str | None) -> str:
+    """What changed in one round of watching, each with the time."""
+    clock = f"{at:%H:%M:%S} UTC "
+    told: list[str] = []
+    for line in lines:
+        over = line.startswith("recovered")
+        told += _wrapped(clock + (click.style(line, fg="green", bold=True) if over else line), hang=" " * 14)
+    if folder:
+        told.append(f"{' ' * 14}what to do: klaviyo-nb diagnose {shlex.quote(folder)}")
+    return "\n".join(told) + "\n"
+
+
+def heartbeat(number: int, at: datetime, state: str) -> str:
+    """A passing line: somebody is still watching."""
+    return click.style(f"  · round {number} at {at:%H:%M:%S} UTC: nothing changed ({state})", dim=True)
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import samples
-from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS, Schema
+from klaviyo_nb.frames import CALLS, METRICS, PROBES, WATCH, WEBHOOKS, Schema
 
-SCHEMAS = [PROBES, CALLS, WEBHOOKS, METRICS]
+SCHEMAS = [PROBES, CALLS, WEBHOOKS, METRICS, WATCH]
 #: Text as it comes from logs: anything a file can hold, with what CSV, pandas and spreadsheets stumble over.
 TEXT = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
@@ -55,6 +55,7 @@ def rows_of(schema: Schema) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.name)
+@settings(deadline=None)  # a busy machine is no failure
 @given(data=st.data())
 def test_rows_survive_csv_whatever_a_log_put_into_them(schema: Schema, data: st.DataObject) -> None:
     frame = schema.frame(data.draw(rows_of(schema)))

@@ -242,7 +242,7 @@ def _durations(counted: Tally, limits: Thresholds) -> dict[str, Any]:
     groups = earlier.groupby(age)["duration_s"]
     usual = groups.quantile(0.95)[groups.size() >= limits.last_part_calls]
     if usual.empty:
-        return {"p95_s": p95}
+        return {"p95_s": p95} | ({"slow": False} if p95 <= limits.slow_p95_s else {})
     quiet = float(usual.median())
     slow = p95 > limits.slow_p95_s and p95 > limits.slow_factor * quiet
     return {

@@ -40,7 +40,7 @@ def decide(evidence: Evidence) -> Verdict:
         respond_by=respond_by(level, evidence.collected_at, evidence.context.get("organisation") or {}),
         summary=summary(found.cause, facts, found.alive),
         onset=facts.onset,
-        recovered=facts.recovered if facts.failing is not True else None,
+        recovered=_watched(evidence) or (facts.recovered if facts.failing is not True else None),
         path=found.steps,
         rivals=tuple(_rivals(found, facts)),
         advisories=said,
@@ -84,6 +84,21 @@ def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], se
     if tally is None:
         return {}, set()
     return counted.counted_facts(tally, evidence, limits), set(tally.frame["endpoint"].dropna())
+
+
+def _watched(evidence: Evidence) -> Interval | None:
+    """The end that `triage --watch` saw: after the last bad round, before the good ones that announced it."""
+    rounds = evidence.watch
+    if rounds is None or not rounds["recovered"].any():
+        return None
+    last = rounds[rounds["recovered"].fillna(False)].index[-1]
+    bad = rounds["state"] == "bad"
+    if bad.loc[last:].any() or not bad.loc[:last].any():
+        return None
+    since = bad.loc[:last][bad.loc[:last]].index[-1]
+    good = rounds.loc[since:last][rounds.loc[since:last, "state"] == "good"]
+    times = (rounds.loc[since, "checked_at"], good["checked_at"].iloc[0])
+    return Interval(*(at.to_pydatetime() for at in times))
 
 
 def _concerned(calls: Mapping[str, Any], used: set[str]) -> set[str]:

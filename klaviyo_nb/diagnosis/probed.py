@@ -153,20 +153,20 @@ def webhook_facts(row: Row | None, webhooks: pd.DataFrame | None, limits: Thresh
     outcomes: Any = {} if webhooks is None else webhooks["outcome"].value_counts()
     rejected, accepted = int(outcomes.get("bad_signature", 0)), int(outcomes.get("accepted", 0))
     if rejected >= limits.noise_failures and not accepted:
-        says, alive, cited = f"all {rejected} signatures were rejected", False, "logs:webhooks"
+        says, alive, cited = f"all {rejected} signatures were rejected", False, ("logs:webhooks",)
     elif row is not None:
         status = row["status_code"]
         alive = status is not None and (status < 300 or status in WEBHOOK_ALIVE)
         says = f"HTTP {status}" if status is not None else f"no answer: {row['error_type']}"
-        cited = "probes#webhook"
+        cited = ("probes#webhook", *(("logs:webhooks",) if accepted else ()))
     elif accepted:
-        says, alive, cited = f"{accepted} deliveries were accepted", True, "logs:webhooks"
+        says, alive, cited = f"{accepted} deliveries were accepted", True, ("logs:webhooks",)
     else:
         return {}
     return {
         "webhooks_arrive": alive,
         "webhook_says": says,
-        "evidence": {"webhooks_arrive": (cited,)},
+        "evidence": {"webhooks_arrive": cited},
         "because": {"webhooks_arrive": says},
     }
 

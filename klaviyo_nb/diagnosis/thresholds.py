@@ -28,6 +28,8 @@ class Thresholds:
         certificate_days: Days left on a certificate below which it is worth saying.
         clock_skew_s: Difference of clocks above which it is worth saying [s].
         revision_days: Days to a revision's retirement below which it is worth saying.
+        watch_s: How far back a round of `triage --watch` looks [s].
+        good_rounds: Good rounds in a row after which `triage --watch` announces the recovery.
     """
 
     noise_share: float = 0.05
@@ -41,6 +43,8 @@ class Thresholds:
     certificate_days: float = 14.0
     clock_skew_s: float = 30.0
     revision_days: float = 90.0
+    watch_s: float = 300.0
+    good_rounds: int = 5
 
 
 def from_table(table: Mapping[str, Any]) -> Thresholds:

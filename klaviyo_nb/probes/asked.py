@@ -25,16 +25,18 @@ class Purse:
     """The requests that may still be spent on the API host.
 
     Attributes:
+        allowed: How many may be sent.
         spent: How many were sent.
         shut: Why no more may be: another one would deepen what the last one met.
     """
 
+    allowed: int = ALLOWED
     spent: int = 0
     shut: str | None = None
 
     def take(self) -> bool:
         """Take one request; False if there is none to take."""
-        if self.shut or self.spent >= ALLOWED:
+        if self.shut or self.spent >= self.allowed:
             return False
         self.spent += 1
         return True
@@ -81,7 +83,7 @@ class Round:
     @property
     def budget(self) -> Budget:
         """Requests spent on the API host, and how many were allowed."""
-        return Budget(self.purse.spent, ALLOWED)
+        return Budget(self.purse.spent, self.purse.allowed)
 
     @property
     def left_s(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from klaviyo_nb.errors import UsageError
@@ -17,7 +17,7 @@ from klaviyo_nb.klaviyo.keys import usable
 from klaviyo_nb.klaviyo.revisions import NEWEST, well_formed
 from klaviyo_nb.probes.api import PATHS, probe_api
 from klaviyo_nb.probes.application import probe_health, probe_webhook
-from klaviyo_nb.probes.asked import Round
+from klaviyo_nb.probes.asked import ALLOWED, Purse, Round
 from klaviyo_nb.probes.asking import Clients, Row
 from klaviyo_nb.probes.network import probe_network
 from klaviyo_nb.probes.status_page import probe_status_page
@@ -58,6 +58,8 @@ async def run(
     redact: Callable[[str], str],
     transport: httpx.AsyncBaseTransport | None = None,
     on_row: Callable[[Row], None] | None = None,
+    leave_out: Mapping[str, str] = MappingProxyType({}),
+    allowed: int = ALLOWED,
 ) -> Probed:
     """Ask everything at once.
 
@@ -68,6 +70,8 @@ async def run(
         redact: What every text from outside passes through.
         transport: Answers in place of the network, which is then not probed itself.
         on_row: Told each row as it comes.
+        leave_out: Probe of the API that is not to be asked → why, which becomes its gap.
+        allowed: Requests that may be sent to the API host.
 
     Raises:
         UsageError: The revision cannot be one, or the environment's certificate file cannot be read.
@@ -81,9 +85,13 @@ async def run(
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ImpatientExecutor())
     clients = Clients(usable(settings.private_key), transport)
-    this = Round(settings, clients, clock, loop.time() + deadline_s, redact, on_row)
+    this = Round(settings, clients, clock, loop.time() + deadline_s, redact, on_row, purse=Purse(allowed))
+    for name, why in leave_out.items():
+        this.miss(name, f"not asked: {why}")
     page = asyncio.create_task(probe_status_page(this))
-    others: list[Coroutine[Any, Any, None]] = [probe_api(this, name) for name in PATHS]
+    others: list[Coroutine[Any, Any, None]] = [
+        probe_api(this, name) for name in PATHS if name not in leave_out
+    ]
     others += [probe_health(this), probe_webhook(this)]
     others += [] if transport else [probe_network(this)]
     await _all(this, [page, *map(asyncio.create_task, others)])

@@ -154,6 +154,7 @@ def shade(axes: Axes, verdict: Verdict, *, window: Window | None = None, label: 
     window = window or verdict.window
     begin, sure = (seconds(window, moment) for moment in (verdict.onset.earliest, verdict.onset.latest))
     end = seconds(window, verdict.recovered.latest if verdict.recovered else verdict.window.end)
+    end = min(end, window.seconds)  # who watched on saw it end after the window
     axes.axvspan(begin, end, color=LIGHT["shade"], lw=0, zorder=0)
     least = window.seconds / 250
     axes.axvspan(begin, max(sure, begin + least), color=LIGHT["edge"], lw=0, zorder=0.1)

@@ -52,7 +52,7 @@ def entries(evidence: Evidence, document: Mapping[str, Any]) -> tuple[Entry, ...
         evidence: What was seen.
         document: The verdict as in `verdict.json`.
     """
-    lanes = (list(_calls(evidence, document)), list(_page(evidence)), list(_us(evidence, document)))
+    lanes = (_calls(evidence, document), _page(evidence), _us(evidence, document), _watched(evidence))
     kept = [entry for lane in lanes for entry in sorted(lane, key=_order)[-MOST:]]
     return tuple(sorted(kept, key=_order))
 
@@ -131,6 +131,15 @@ def _us(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
         yield Entry(asked, None, f"Probes ask: {said}", "evidence/probes.csv", "us")
     level = f", {document['severity']}" if document.get("severity") else ""
     yield Entry(evidence.collected_at, None, f"Verdict: {document['cause']}{level}", "verdict.json", "us")
+
+
+def _watched(evidence: Evidence) -> Iterator[Entry]:
+    """The rounds of `triage --watch` in which something changed."""
+    if evidence.watch is None:
+        return
+    for row in evidence.watch.dropna(subset=["checked_at", "changes"]).to_dict("records"):
+        at = row["checked_at"].to_pydatetime()
+        yield Entry(at, None, f"Watching: {_line(row['changes'])}", "evidence/watch.csv", "us")
 
 
 def _answer(row: Mapping[str, Any]) -> str:
