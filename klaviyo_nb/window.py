@@ -75,15 +75,15 @@ def parse_duration(text: str, where: str = "--since") -> timedelta:
     Raises:
         UsageError: It is not a duration, is zero, or is longer than a year.
     """
-    compact = text.strip().lower()
+    compact, usual = text.strip().lower(), "2h" if where.lower().endswith("since") else "30s"
     parts = _PART.findall(compact)
     if not parts or "".join(n + u for n, u in parts) != re.sub(r"\s+", "", compact):
         raise UsageError(
-            where, f"{text!r} is not a duration", f"{_example(where, '2h')}    (units: s, m, h, d, w)"
+            where, f"{text!r} is not a duration", f"{_example(where, usual)}    (units: s, m, h, d, w)"
         )
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if not 0.001 <= seconds <= LONGEST.total_seconds():
-        raise UsageError(where, f"{text!r} is not between 1 ms and a year", _example(where, "2h"))
+        raise UsageError(where, f"{text!r} is not between 1 ms and a year", _example(where, usual))
     return timedelta(seconds=seconds)
 
 

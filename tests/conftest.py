@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import hypothesis
@@ -43,6 +43,17 @@ def now() -> datetime:
 @pytest.fixture
 def window(now: datetime) -> Window:
     return Window.last(timedelta(hours=2), now)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """No rights beyond what a file's mode gives: where root runs the tests, this one goes on as nobody."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
 
 
 @pytest.fixture

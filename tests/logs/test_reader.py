@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,12 +119,11 @@ def test_a_source_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
     assert len(found.calls) == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_gap(tmp_path: Path) -> None:
-    path = tmp_path / "app.log"
-    path.write_text("x\n")
-    path.chmod(0)
-    assert logs.read([str(path)], WINDOW, redact=str).coverage[0].gap == "permission denied"
+def test_a_file_that_may_not_be_read_is_a_gap(unprivileged: None) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".log") as file:
+        file.write(b"x\n")
+        Path(file.name).chmod(0)
+        assert logs.read([file.name], WINDOW, redact=str).coverage[0].gap == "permission denied"
 
 
 def test_a_source_named_twice_is_read_once(tmp_path: Path) -> None:

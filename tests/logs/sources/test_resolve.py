@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
 import pickle
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,12 +46,11 @@ def test_a_folder_without_journals_is_no_source_and_says_what_is(tmp_path: Path)
     assert str(caught.value.hint).endswith("*.log*'")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_denied(tmp_path: Path) -> None:
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o000)
-    with pytest.raises(SourceDenied):
-        resolve(str(folder / "app.log"))
+def test_what_may_not_be_read_is_denied(unprivileged: None) -> None:
+    with tempfile.TemporaryDirectory() as closed:
+        Path(closed).chmod(0)
+        with pytest.raises(SourceDenied):
+            resolve(f"{closed}/app.log")
 
 
 @pytest.mark.parametrize(
