@@ -39,21 +39,23 @@ def listing() -> str:
 def rehearse(
     name: str | None, seed: int, out: Path, progress: Callable[[str], None], show: Show, seal: Seal
 ) -> int:
-    """Break something, triage it, seal the report; 0 if the verdict met the hidden truth, else 1."""
+    """Break something, triage it, seal the report; 0 if the verdict met the hidden truth, else 1.
+
+    The logs stay in `out` beside the report, whose commands and citations name them.
+    """
     scenario = _known(name)
     now = utc_now()
+    incident = f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}"
     click.echo(f"Drill: {SCENARIOS[scenario].title} (seed {seed})", err=True)
     world = drills.world(scenario, seed, now)
-    with (
-        tempfile.TemporaryDirectory(prefix="klaviyo-nb-drill-") as folder,
-        drills.serve(world, Path(folder)) as services,
-    ):
+    with drills.serve(world, out, prefix=f"{incident}.") as services:
         settings = load(services.environ)
         redactor = redactor_for(settings)
         evidence = asyncio.run(collect(settings, window_of(settings, now), redactor, progress=progress))
         show(evidence, "text", redactor)
     click.echo("")
-    sealed = seal(evidence, redactor, out, f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}", None)
+    sealed = seal(evidence, redactor, out, incident, None)
+    click.echo(f"logs:    {' '.join(map(str, services.logs))}")
     met = decide(evidence).cause == world.truth.cause
     truth = f"hidden truth: {world.truth.cause} {world.truth.severity or ''}".rstrip()
     click.echo(f"{truth} — {'the verdict met it' if met else 'the verdict MISSED it'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -38,6 +39,13 @@ def test_the_drill_tells_the_verdict_the_path_the_severity_and_the_actions(drill
         "the verdict met it",
     ):
         assert part in said
+
+
+def test_the_logs_that_a_drill_tells_to_read_are_still_there(drilled: tuple[Path, str]) -> None:
+    actions = json.loads((drilled[0] / "verdict.json").read_text())["actions"]
+    named = re.findall(r"[\w./-]+\.log", " ".join(action["command"] or "" for action in actions))
+    assert named
+    assert all((drilled[0].parent.parent / name).is_file() for name in named)
 
 
 def test_the_bundle_holds_what_the_contract_names(drilled: tuple[Path, str]) -> None:
