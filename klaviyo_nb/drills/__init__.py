@@ -30,8 +30,8 @@ def world(scenario: str, seed: int, now: datetime) -> World:
     return development.make("clean", scenario, seed, now)
 
 
-def serve(world: World, folder: Path, prefix: str = "") -> AbstractContextManager[Services]:
+def serve(world: World, folder: Path) -> AbstractContextManager[Services]:
     """Run the services of a world; see `server.serve`."""
     from klaviyo_nb.drills import server  # tornado takes a while to import
 
-    return server.serve(world, folder, prefix=prefix)
+    return server.serve(world, folder)

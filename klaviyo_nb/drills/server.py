@@ -46,10 +46,10 @@ class Services:
 
 
 @contextmanager
-def serve(world: World, folder: Path, clock: Clock = time.time, prefix: str = "") -> Iterator[Services]:
-    """Write the logs of `world` into `folder` under `prefix`, and run its services on free local ports."""
+def serve(world: World, folder: Path, clock: Clock = time.time) -> Iterator[Services]:
+    """Write the logs of `world` into `folder` and run its services on free local ports."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {folder / f"{prefix}{name}": text for name, text in world.logs.items()}
+    files = {folder / name: text for name, text in world.logs.items()}
     for path, text in files.items():
         path.write_text(text, "utf-8")
     answers = world.services(clock)

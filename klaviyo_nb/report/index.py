@@ -16,10 +16,11 @@ from markupsafe import Markup
 
 from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
 from klaviyo_nb.redact import harmless
-from klaviyo_nb.report import limits, series
+from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, css
+from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import BLANK, TITLES, duration, number, share, shortened, stamp
+from klaviyo_nb.report.words import TITLES, duration, number, share, shortened, stamp
 from klaviyo_nb.window import iso, parse_time
 
 if TYPE_CHECKING:
@@ -88,7 +89,6 @@ def render(
         document=document,
         incident=incident,
         lead=lead,
-        blank=BLANK.format,
         tone=level.lower() if level else "good" if cause == "healthy" else "none",
         badge=level or _BADGES.get(cause, "No severity"),
         heading=TITLES.get(cause, cause),
@@ -102,7 +102,7 @@ def render(
         rivals=_rivals(document),
         probes=_probes(document),
         gaps=sorted(document.get("gaps") or (), key=lambda gap: not gap["configured"]),
-        findings=list(limits.findings(evidence, say=str)),
+        findings=findings(evidence),
         coverage=_coverage(evidence),
         messages=sorted((messages or {}).items()),
         notebooks=notebooks,

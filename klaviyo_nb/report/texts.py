@@ -1,20 +1,46 @@
-"""The texts of a report that follow from its evidence: written to be sealed, and again to be verified."""
+"""The texts of a report that follow from its evidence: written to be sealed, and again to be verified.
+
+Each is a Markdown template. Whatever is put into one passes through `words.plain`, so that what others wrote
+stays text.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from klaviyo_nb.diagnosis import decide
-from klaviyo_nb.report import limits, postmortem
+from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.report import words
+from klaviyo_nb.report.timeline import entries
+from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
-from klaviyo_nb.response.messages import Channel, Phase, message
+from klaviyo_nb.response.messages import CHANNELS, PHASES, message
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
 
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
-PHASES: tuple[Phase, ...] = get_args(Phase)
+_MARKDOWN = Environment(
+    loader=PackageLoader("klaviyo_nb.report"),
+    autoescape=False,  # noqa: S701 - not HTML; `plain` escapes what means something in Markdown
+    finalize=words.plain,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_MARKDOWN.globals |= {
+    "between": words.between,
+    "counted": "{:,}".format,
+    "duration": words.duration,
+    "number": words.number,
+    "share": words.share,
+    "stamp": words.stamp,
+}
 
 
 def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]:
@@ -22,8 +48,8 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
     document = verdict_document(evidence, decide(evidence))
     written = {
         "verdict.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
-        "postmortem.md": postmortem.draft(evidence, document, incident, lead),
-        "limits.md": limits.text(evidence),
+        "postmortem.md": postmortem(evidence, document, incident, lead),
+        "limits.md": limits(evidence),
     }
     drafts = {
         f"messages/{channel}-{phase}.md": message(document, channel, phase, incident, lead)
@@ -31,3 +57,85 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
         for phase in PHASES
     }
     return written | drafts
+
+
+def postmortem(evidence: Evidence, document: Mapping[str, Any], incident: str, lead: str | None) -> str:
+    """A draft with every number computed, and every blank for a person marked.
+
+    Args:
+        evidence: What was seen.
+        document: The verdict as in `verdict.json`.
+        incident: Name of the incident.
+        lead: Who leads; None is a blank.
+    """
+    kinds, profiles = pd.Series(dtype="str"), pd.Series(dtype="str")
+    if evidence.calls is not None:
+        kinds = failure_kinds(evidence.calls).dropna()
+        profiles = evidence.calls.loc[kinds.index, "profile_key"].dropna()
+    asked_at = evidence.probes["checked_at"].min()
+    return _MARKDOWN.get_template("postmortem.md.j2").render(
+        evidence=evidence,
+        document=document,
+        facts=document["facts"],
+        incident=incident,
+        lead=lead,
+        titles=words.TITLES,
+        entries=entries(evidence, document),
+        outcomes=[(count, words.OUTCOMES[str(kind)]) for kind, count in kinds.value_counts().items()],
+        failed=len(kinds),
+        profiles=profiles,
+        items=words.ACTION_ITEMS.get(document["cause"], ()),
+        asked_at=None if pd.isna(asked_at) else asked_at,
+    )
+
+
+def limits(evidence: Evidence) -> str:
+    """What was looked at, what could not be seen, and what a negative finding rests on."""
+    page = _MARKDOWN.get_template("limits.md.j2")
+    return page.render(evidence=evidence, findings=findings(evidence))
+
+
+def findings(evidence: Evidence) -> Iterator[str]:
+    """What was found and what was not, each with what was looked at, a line each; holds others' words."""
+    yield _calls_finding(evidence)
+    yield _webhook_finding(evidence)
+    if evidence.metrics is None:
+        yield "Metrics: not read, so nothing is said from them."
+    else:
+        yield f"Metrics: {number(len(evidence.metrics), 'sample')}."
+    yield _page_finding(evidence)
+    ran = ", ".join(evidence.probes["probe"])
+    yield f"Probes: {ran or 'none ran'}. Each is one request at one moment."
+
+
+def _calls_finding(evidence: Evidence) -> str:
+    if evidence.calls is None:
+        return "Calls in logs: no log was read, so neither success nor failure of calls is known from logs."
+    lines = sum(each.lines for each in evidence.coverage)
+    unread = sum(each.unparsed for each in evidence.coverage)
+    cut = sum(each.truncated or each.gap is not None for each in evidence.coverage)
+    failed = int(failure_kinds(evidence.calls).notna().sum())
+    untimed = int(evidence.calls["timestamp"].isna().sum())
+    read = f"{number(lines, 'line')} of {number(len(evidence.coverage), 'source')}"
+    notes = [f"{number(unread, 'line')} about Klaviyo not understood"] if unread else []
+    notes += [f"{number(untimed, 'call')} without a time"] if untimed else []
+    notes += [f"{number(cut, 'source')} cut short or not read"] if cut else []
+    found = f"Calls in logs: {failed:,} failing among {number(len(evidence.calls), 'call')} in {read}"
+    return f"{'; '.join([found, *notes])}."
+
+
+def _webhook_finding(evidence: Evidence) -> str:
+    if evidence.webhooks is None:
+        return "Webhook deliveries: not looked for in any log."
+    bad = int((evidence.webhooks["outcome"] != "accepted").sum())
+    return f"Webhook deliveries in logs: {len(evidence.webhooks):,}, of which {bad:,} were not accepted."
+
+
+def _page_finding(evidence: Evidence) -> str:
+    page = evidence.status_page
+    if page is None:
+        return "Klaviyo's status page: not read, so nothing is known of what Klaviyo acknowledges."
+    posts = [*(page.get("incidents") or ()), *(page.get("maintenances") or ())]
+    said = page.get("description") or page.get("indicator")
+    late = "It has been more than a day late before: a green page is no evidence that Klaviyo is well."
+    return f"Klaviyo's status page said “{said}”, with {number(len(posts), 'open post')}. {late}"

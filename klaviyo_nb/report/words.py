@@ -1,9 +1,9 @@
-"""Words that several texts share: names of causes, times, durations, and Markdown that stays text. Pure."""
+"""Words for causes and failures, times and durations, and Markdown that stays text. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,19 +27,68 @@ TITLES: Mapping[str, str] = {
     "inconclusive": "Not enough seen to decide",
 }
 
-#: What only a person can add stands like this, in every text of a bundle.
-BLANK = "‹fill in: {}›"
+#: Kind of failure → what became of the data in the call.
+OUTCOMES: Mapping[str, str] = {
+    "throttled": "were throttled: refused, they can be sent again once the limit frees",
+    "unauthorized": "were not authenticated: refused, they can be sent again with a valid key",
+    "forbidden": "were forbidden: refused, they can be sent again once the key may",
+    "invalid": "were rejected: refused, they fail again unless what is sent changes",
+    "server": "met errors or silence: Klaviyo may have taken them, only idempotent ones are safe to repeat",
+    "unreachable": "did not reach Klaviyo, as far as can be told: they can be sent again",
+}
 
+#: Cause → what would make it rarer, shorter or less harmful. Drafts: a person owns them or strikes them.
+ACTION_ITEMS: Mapping[str, tuple[str, ...]] = {
+    "klaviyo_outage": (
+        "Queue calls that fail, and replay them when Klaviyo is back",
+        "Alert on our own failing calls, since the status page can lag by hours",
+    ),
+    "klaviyo_server_error": (
+        "Retry with backoff and a limit, and only what is safe to repeat",
+        "Set a timeout on every call to Klaviyo",
+    ),
+    "invalid_key": (
+        "Rehearse the rotation of the key, restart of every worker included",
+        "Alert on the first 401",
+    ),
+    "missing_scope": (
+        "Keep the scopes each service needs beside its code, and check them at deploy",
+        "Alert on the first 403 from Klaviyo's application",
+    ),
+    "rate_limited": (
+        "Give each job a share of the limit, and make it obey Retry-After",
+        "Alert when more than half of a limit is used for five minutes",
+    ),
+    "invalid_request": (
+        "Test what we send against the API revision in use, before deploy",
+        "Keep rejected payloads, redacted, so that they can be mended and sent again",
+    ),
+    "endpoint_degraded": (
+        "Let the rest of the application work while one endpoint fails",
+        "Queue what that endpoint should have received",
+    ),
+    "network_unreachable": (
+        "Watch DNS, TLS and a keyless call to the API from where the application runs",
+        "Write down who owns the way out: proxy, firewall, DNS",
+    ),
+    "app_unhealthy": (
+        "Alert on the health endpoint before users notice",
+        "Find what made the application unwell, and limit it",
+    ),
+    "webhook_endpoint_down": (
+        "Alert on silence of webhooks against what is usual at that hour",
+        "Watch the certificate and the route from outside",
+    ),
+    "resolved_or_intermittent": (
+        "Find out why it ended by itself, before it comes back",
+        "Alert earlier: it was over when somebody looked",
+    ),
+}
 #: What means something in Markdown in the middle of a line; others' words never begin one.
 _MARKUP = re.compile(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
 
 
-def blank(what: str) -> str:
-    """A place that a person must fill."""
-    return f"**{BLANK.format(what)}**"
-
-
-def plain(text: object, most: int = 300) -> str:
+def plain(text: object, most: int = 600) -> str:
     """What others wrote, as one line of Markdown that is nothing but text: no markup, link, image or HTML."""
     line = " ".join(harmless("" if text is None else str(text)).split())
     line = line if len(line) <= most else line[: most - 1] + "…"
@@ -50,12 +99,6 @@ def shortened(text: str, most: int = 34) -> str:
     """One line of `most` characters at most; the middle is what goes."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most // 2]}…{line[-(most - most // 2 - 1) :]}"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; cells are Markdown already."""
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def stamp(moment: datetime | str | None) -> str:

@@ -12,8 +12,7 @@ from markdown_it import MarkdownIt
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.report import limits
-from klaviyo_nb.report.postmortem import draft
+from klaviyo_nb.report.texts import limits, postmortem
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import plain
 from klaviyo_nb.response.document import verdict_document
@@ -33,7 +32,7 @@ SECTIONS = [
 
 
 def drafted(evidence: Evidence, lead: str | None = None) -> str:
-    return draft(evidence, verdict_document(evidence, decide(evidence)), "INC-7", lead)
+    return postmortem(evidence, verdict_document(evidence, decide(evidence)), "INC-7", lead)
 
 
 def rendered(markdown: str) -> list[str]:
@@ -145,11 +144,11 @@ def test_a_post_without_a_readable_time_is_left_out() -> None:
 
 def test_the_same_arguments_give_the_same_text() -> None:
     assert drafted(recovered()) == drafted(recovered())
-    assert limits.text(recovered()) == limits.text(recovered())
+    assert limits(recovered()) == limits(recovered())
 
 
 def test_limits_tell_per_source_what_was_asked_and_got() -> None:
-    text = limits.text(samples.rate_limited())
+    text = limits(samples.rate_limited())
     row = next(line for line in text.splitlines() if line.startswith("| /var/log/app.log"))
     assert "| 10,800 | 3,600 | 2 | 0 | no | – |" in row
     assert "2 lines about Klaviyo not understood" in text
@@ -158,7 +157,7 @@ def test_limits_tell_per_source_what_was_asked_and_got() -> None:
 
 
 def test_limits_of_nothing_say_that_nothing_is_known() -> None:
-    text = limits.text(nothing())
+    text = limits(nothing())
     assert "neither success nor failure of calls is known from logs" in text
     assert "nothing is known of what Klaviyo acknowledges" in text
     assert "Probes: none ran." in text
@@ -166,14 +165,12 @@ def test_limits_of_nothing_say_that_nothing_is_known() -> None:
 
 
 def test_a_torn_source_is_said_to_be_cut_short() -> None:
-    text = limits.text(CASES["no call in window"]())
+    text = limits(CASES["no call in window"]())
     assert "| yes | torn archive |" in text
     assert "1 source cut short or not read" in text
 
 
-@pytest.mark.parametrize(
-    "write", [drafted, lambda evidence: limits.text(evidence)], ids=["postmortem", "limits"]
-)
+@pytest.mark.parametrize("write", [drafted, limits], ids=["postmortem", "limits"])
 def test_hostile_text_stays_text_in_markdown(write: Callable[[Evidence], str]) -> None:
     told = write(hostile())
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", told)
