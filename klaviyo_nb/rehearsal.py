@@ -8,6 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def rehearse(
     incident = f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}"
     click.echo(f"Drill: {SCENARIOS[scenario].title} (seed {seed})", err=True)
     world = drills.world(scenario, seed, now)
-    with drills.serve(world, out, prefix=f"{incident}.") as services:
+    world = replace(world, logs={f"{incident}.{name}": text for name, text in world.logs.items()})
+    with drills.serve(world, out) as services:
         settings = load(services.environ)
         redactor = redactor_for(settings)
         evidence = asyncio.run(collect(settings, window_of(settings, now), redactor, progress=progress))

@@ -1,7 +1,7 @@
 """The sheet that every chart is drawn on: headline, key, UTC axis, incident shaded; and how it is saved.
 
-Matplotlib's object interface only: no pyplot, no global state. Times are drawn as seconds since the window's
-start. All text is taken literally (no mathtext) and without characters that the font cannot draw.
+Matplotlib's object interface only: no pyplot, no global state. Axes are typed `Any` where x is a datetime, as
+matplotlib's types know none there. All text is literal (no mathtext), without characters that the font lacks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
+import pandas as pd
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
@@ -25,7 +27,6 @@ from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.look import LIGHT, chart_css
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
     from klaviyo_nb.diagnosis.verdict import Interval, Verdict
@@ -36,8 +37,6 @@ WIDTH = 5.0
 LEFT, RIGHT, BOTTOM = 0.54, 0.3, 0.5
 HEADLINE, TEXT, LINE = 10.5, 9.0, 0.185
 PER_LINE = 46
-_STEPS_S = (1, 5, 15, 30, 60, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
-_DAY = 86_400
 _FONT = ["DejaVu Sans"]  # comes with matplotlib, so that a chart is the same on every machine
 
 
@@ -60,14 +59,23 @@ class Sheet:
     """
 
     def __init__(self, headline: str, body: float, key: Sequence[tuple[str, str]] = ()) -> None:
+        """Make one.
+
+        Args:
+            headline: The finding.
+            body: Height of all that comes below headline and key [in].
+            key: Role of a colour and what it stands for, in order.
+        """
         lines = textwrap.wrap(drawable(headline), PER_LINE) or [""]
-        rows = _rows(key)
-        self.top = 0.14 + 0.2 * len(lines) + LINE * len(rows) + 0.1
+        longest = max((len(text) for _, text in key), default=0)
+        columns = max(1, min(len(key), 62 // (longest + 4)))
+        below = 0.14 + 0.2 * len(lines)
+        self.top = below + LINE * -(-len(key) // columns) + 0.1
         self.height = self.top + body
         self.figure = Figure(figsize=(WIDTH, self.height), facecolor=LIGHT["paper"])
         self.write(0.12, 0.12, "\n".join(lines), size=HEADLINE, weight="bold", linespacing=1.25)
-        for number, row in enumerate(rows):
-            self._key_row(row, 0.16 + 0.2 * len(lines) + LINE * number)
+        if key:
+            self._key(key, columns, below)
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write `text` with its upper left corner at `x`, `y` [in] from the upper left of the sheet."""
@@ -91,56 +99,39 @@ class Sheet:
         axes.locator_params(axis="y", nbins=4)
         return axes
 
-    def _key_row(self, row: list[tuple[str, str]], y: float) -> None:
-        x = 0.12
-        for role, text in row:
-            mark = Rectangle(
-                (x / WIDTH, 1 - (y + 0.125) / self.height),
-                0.1 / WIDTH,
-                0.1 / self.height,
-                color=LIGHT[role],
-                lw=0,
-            )
-            self.figure.add_artist(mark)
-            self.write(x + 0.15, y, text, color=LIGHT["muted"])
-            x += _length(text) + 0.3
+    def _key(self, key: Sequence[tuple[str, str]], columns: int, top: float) -> None:
+        marks = [Rectangle((0, 0), 1, 1, color=LIGHT[role], lw=0) for role, _ in key]
+        legend = self.figure.legend(
+            marks, [drawable(text) for _, text in key], ncols=columns, loc="upper left", borderpad=0,
+            bbox_to_anchor=(0.12 / WIDTH, 1 - top / self.height), borderaxespad=0, frameon=False,
+            prop={"size": TEXT, "family": _FONT}, labelcolor=LIGHT["muted"], labelspacing=0.32,
+            handlelength=0.8, handleheight=0.8, handletextpad=0.5, columnspacing=1.5,
+        )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
-def _rows(key: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """The key's entries, as many per row as fit."""
-    rows: list[list[tuple[str, str]]] = []
-    x = WIDTH
-    for role, text in key:
-        width = _length(text) + 0.3
-        if x + width > WIDTH - 0.1:
-            rows.append([])
-            x = 0.12
-        rows[-1].append((role, text))
-        x += width
-    return rows
+def message(title: str, alt: str) -> Drawn:
+    """A sheet that says in words why there is nothing to see."""
+    lines = textwrap.wrap(drawable(alt.removeprefix(f"{title}: ")), 60)[:12]
+    sheet = Sheet(title, 0.15 + 0.18 * len(lines))
+    sheet.write(0.12, sheet.top, "\n".join(lines), color=LIGHT["muted"], linespacing=1.35)
+    return Drawn(sheet.figure, alt, pd.DataFrame({"not_observed": [alt]}))
 
 
-def _length(text: str) -> float:
-    """About how long a text of size `TEXT` is [in]."""
-    return 0.077 * len(drawable(text))
-
-
-def time_axis(axes: Axes, window: Window, *, labelled: bool = True) -> None:
+def time_axis(axes: Any, window: Window, *, labelled: bool = True) -> None:
     """Make x run over the window in UTC, with round times as ticks."""
-    axes.set_xlim(0, window.seconds)
-    times = _ticks(window)
-    axes.set_xticks([seconds(window, moment) for moment in times])
-    pattern = "%H:%M" if window.seconds <= 2 * _DAY else "%d %b"
-    if window.seconds <= 180:
-        pattern = "%H:%M:%S"
-    axes.set_xticklabels([f"{moment:{pattern}}" if labelled else "" for moment in times])
+    axes.set_xlim(window.start, window.end)
+    pattern = "%H:%M:%S" if window.seconds <= 180 else "%H:%M" if window.seconds <= 2 * 86_400 else "%d %b"
+    axes.xaxis.set_major_locator(AutoDateLocator(UTC, minticks=3, maxticks=7))
+    axes.xaxis.set_major_formatter(DateFormatter(pattern if labelled else "", UTC))
     if labelled:
         axes.set_xlabel(
             f"UTC, {days(window)}", loc="right", size=TEXT, color=LIGHT["muted"], labelpad=3, family=_FONT
         )
 
 
-def shade(axes: Axes, verdict: Verdict, *, window: Window | None = None, label: bool = True) -> None:
+def shade(axes: Any, verdict: Verdict, *, window: Window | None = None, label: bool = True) -> None:
     """Shade the incident, mark when it began and ended as bands, and say so above the axes.
 
     Args:
@@ -152,19 +143,19 @@ def shade(axes: Axes, verdict: Verdict, *, window: Window | None = None, label: 
     if verdict.onset is None:
         return
     window = window or verdict.window
-    begin, sure = (seconds(window, moment) for moment in (verdict.onset.earliest, verdict.onset.latest))
-    end = seconds(window, verdict.recovered.latest if verdict.recovered else verdict.window.end)
-    end = min(end, window.seconds)  # who watched on saw it end after the window
-    axes.axvspan(begin, end, color=LIGHT["shade"], lw=0, zorder=0)
-    least = window.seconds / 250
-    axes.axvspan(begin, max(sure, begin + least), color=LIGHT["edge"], lw=0, zorder=0.1)
+    least = (window.end - window.start) / 250
+    begin, sure = verdict.onset.earliest, verdict.onset.latest
+    end = verdict.recovered.latest if verdict.recovered else verdict.window.end
+    end = min(end, window.end)  # who watched on saw it end after the window
+    bands = [("shade", begin, end), ("edge", begin, max(sure, begin + least))]
     if verdict.recovered:
-        first = seconds(window, verdict.recovered.earliest)
-        axes.axvspan(min(first, end - least), end, color=LIGHT["edge"], lw=0, zorder=0.1)
+        bands.append(("edge", min(verdict.recovered.earliest, end - least), end))
+    for order, (role, start, until) in enumerate(bands):
+        axes.axvspan(start, until, color=LIGHT[role], lw=0, zorder=order / 10)
     if label:
-        early = begin < 0.4 * window.seconds
+        early = begin - window.start < 0.4 * (window.end - window.start)
         axes.text(
-            max(begin, 0) if early else window.seconds,
+            max(begin, window.start) if early else window.end,
             1.02,
             when(verdict),
             transform=axes.get_xaxis_transform(),
@@ -208,11 +199,6 @@ def days(window: Window) -> str:
     )
 
 
-def seconds(window: Window, moment: datetime) -> float:
-    """Seconds from the window's start."""
-    return (moment - window.start).total_seconds()
-
-
 def drawable(text: str) -> str:
     """`text` without control and bidi characters, and `�` for what the font has not."""
     known = _characters()
@@ -244,11 +230,3 @@ def save_svg(figure: Figure, title: str, alt: str) -> str:
 @cache
 def _characters() -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties(family=_FONT))).get_charmap())
-
-
-def _ticks(window: Window) -> list[datetime]:
-    most = window.seconds / 6
-    step = next((each for each in _STEPS_S if each >= most), -(-int(most) // _DAY) * _DAY)
-    first = -(-window.start.timestamp() // step) * step
-    count = int((window.end.timestamp() - first) // step) + 1
-    return [datetime.fromtimestamp(first + number * step, UTC) for number in range(count)]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,9 +27,9 @@ from klaviyo_nb.report.canvas import (
     Sheet,
     clock,
     days,
+    message,
     save_png,
     save_svg,
-    seconds,
     shade,
     span,
     time_axis,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.facts import EndpointCount
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
-    from klaviyo_nb.report.series import Peak
     from klaviyo_nb.window import Window
 
 #: Endpoints that get a row or a line of their own.
@@ -135,7 +135,7 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     if counts is None:
         return _nothing("No calls to show", "a call", evidence)
     table = series.by_class(counts, evidence.window)
-    failed, calls = int(_failing(table).to_numpy().sum()), int(table.to_numpy().sum())
+    failed, calls = int(series.failures(table).sum()), int(table.to_numpy().sum())
     headline = f"None of {calls:,} calls failed"
     if failed:
         headline = f"{failed:,} of {calls:,} calls failed: {share(failed, calls)}"
@@ -148,29 +148,25 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     return Drawn(sheet.figure, told, table.reset_index())
 
 
-def _failing(table: pd.DataFrame) -> pd.DataFrame:
-    return table.drop(columns="succeeded", errors="ignore")
-
-
 def _told(table: pd.DataFrame) -> str:
     """What `series.by_class` shows, in words."""
-    failed, calls = _failing(table).sum(axis=1), table.sum(axis=1)
-    total, every = int(failed.sum()), int(calls.sum())
-    if not total:
+    total, every = int(series.failures(table).sum()), int(table.to_numpy().sum())
+    worst = series.worst(table)
+    if worst is None:
         return f"None of {every:,} calls failed."
-    kinds = _failing(table).sum().sort_values(ascending=False, kind="stable")
-    told = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items() if count)
-    worst = int(failed.to_numpy().argmax())
-    peak = f"{failed.iloc[worst]:,} of {calls.iloc[worst]:,} calls"
+    kinds = table.drop(columns="succeeded", errors="ignore").sum()
+    kinds = kinds[kinds > 0].sort_values(ascending=False, kind="stable")
+    told = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items())
+    peak = f"{worst.failed:,} of {worst.calls:,} calls"
     return (
         f"{total:,} of {every:,} calls failed ({share(total, every)}): {told}."
-        f" Most failures at {clock(table.index[worst])}: {peak}."
+        f" Most failures at {clock(worst.at)}: {peak}."
     )
 
 
 def _stack(axes: Axes, table: pd.DataFrame, window: Window, roles: Sequence[str]) -> None:
     """The columns of `table` on top of each other, the first at the bottom, as steps."""
-    edges = [*(seconds(window, moment) for moment in table.index), window.seconds]
+    edges = [*table.index, window.end]
     below = np.zeros(len(edges))
     for name, role in zip(table.columns, roles, strict=True):
         above = below + np.append(table[name], table[name].iloc[-1])
@@ -181,7 +177,7 @@ def _stack(axes: Axes, table: pd.DataFrame, window: Window, roles: Sequence[str]
 
 @_chart("Failures by endpoint over time")
 def failures_by_endpoint(evidence: Evidence, verdict: Verdict) -> Drawn:
-    """One row per endpoint, all on one scale: failing calls in colour, the others in grey above them."""
+    """One row per endpoint, each on its own scale: failing calls in colour, the others in grey above them."""
     counts = series.counted(evidence)
     if counts is None:
         return _nothing("No endpoints to show", "a call", evidence)
@@ -194,14 +190,14 @@ def failures_by_endpoint(evidence: Evidence, verdict: Verdict) -> Drawn:
         _endpoints_headline(totals), 0.16 + _ROW * len(shown) + BOTTOM, [*key, ("well", "succeeded")]
     )
     sheet.write(0.12, sheet.top, when(verdict))
-    rows = [_row_of(table, total.endpoint, evidence.window) for total in shown]
-    most = max(1, *(int(row.sum(axis=1).max()) for row in rows))
-    for number, (total, row) in enumerate(zip(shown, rows, strict=True)):
+    for number, total in enumerate(shown):
         top = sheet.top + 0.25 + _ROW * number
         sheet.write(0.12, top - 0.02, shortened(total.endpoint, 36))
         sheet.write(WIDTH - RIGHT, top - 0.02, _of(total), ha="right", color=LIGHT["muted"])
         axes = sheet.axes(top + LINE, _ROW - LINE - 0.12)
+        row = _row_of(table, total.endpoint, evidence.window)
         _stack(axes, row, evidence.window, (series.CLASSES[kind or "succeeded"], "well"))
+        most = max(1, int(row.sum(axis=1).max()))
         axes.set_ylim(0, most)
         axes.set_yticks([most], [f"{most:,}"])
         shade(axes, verdict, label=False)
@@ -255,9 +251,7 @@ def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
     last = f"{_short(p95[-1])} at {clock(at.iloc[-1])}"
     key = [("series", "95th percentile"), ("band", "between it and the median")]
     sheet, axes = _plot(f"95% of calls took under {last}{usually}", key, "seconds", verdict)
-    x = [
-        seconds(evidence.window, moment) + series.bin_s(evidence.window) / 2 for moment in table["timestamp"]
-    ]
+    x = table["timestamp"] + timedelta(seconds=series.bin_s(evidence.window) / 2)
     axes.fill_between(x, table["p50_s"], table["p95_s"], color=LIGHT["band"], lw=0)
     axes.plot(x, table["p95_s"], color=LIGHT["series"], lw=1.6, marker="o", markersize=1.5)
     axes.set_ylim(0, max(p95[worst], usual or 0, 0.001) * 1.15)
@@ -284,8 +278,7 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     sheet, axes = _plot(headline, key, "share of the limit used", verdict)
     for role, peak in reversed(shown):
         line = _use_line(use, peak, evidence.window)
-        x = [seconds(evidence.window, moment) for moment in line.index]
-        axes.plot(x, line, color=LIGHT[role], lw=1.6, drawstyle="steps-post")
+        axes.plot(line.index, line, color=LIGHT[role], lw=1.6, drawstyle="steps-post")
     axes.set_ylim(0, max(1.15, peaks[0].use * 1.1))
     axes.axhline(1, color=LIGHT["ink"], lw=1.2)
     axes.text(0, 1.02, " limit", transform=axes.get_yaxis_transform(), size=TEXT, color=LIGHT["ink"])
@@ -298,7 +291,7 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     return Drawn(sheet.figure, alt, use)
 
 
-def _use_headline(top: Peak, counts: Tally | None) -> str:
+def _use_headline(top: Any, counts: Tally | None) -> str:
     if top.use > 1:
         return f"{shortened(top.endpoint)} asked for {top.use:.0%} of its limit"
     if counts is not None and (counts.frame["status_code"] == 429).any():
@@ -306,15 +299,16 @@ def _use_headline(top: Peak, counts: Tally | None) -> str:
     return f"No limit was reached: at most {top.use:.0%} used"
 
 
-def _use_line(use: pd.DataFrame, peak: Peak, window: Window) -> pd.Series[float]:
+def _use_line(use: pd.DataFrame, peak: Any, window: Window) -> pd.Series[float]:
     """Use over the whole window: the fullest minute of each bin; a minute without a call used nothing."""
     width = max(60, series.bin_s(window))
     rows = use[(use["endpoint"] == peak.endpoint) & (use["window_s"] == peak.window_s)]
     fullest = rows.groupby(rows["timestamp"].dt.floor(f"{width}s"))["use"].max()
-    return fullest.reindex(series.starts(window, width), fill_value=0.0)
+    every: pd.Series[float] = fullest.reindex(series.starts(window, width), fill_value=0.0)
+    return every
 
 
-def _per(peak: Peak) -> str:
+def _per(peak: Any) -> str:
     return f"{peak.calls:,} of {peak.limit:,} per {_length(peak.window_s)}"
 
 
@@ -339,9 +333,7 @@ def _nothing(title: str, what: str, evidence: Evidence) -> Drawn:
     if evidence.calls is not None:
         why.append(f"{len(evidence.calls):,} calls were read from logs")
     told = "; ".join(why) or "neither logs nor metrics were read"
-    return diagrams.message(
-        title, f"{title}: nothing told of {what}, {_extent(evidence.window)}. Why: {told}."
-    )
+    return message(title, f"{title}: nothing told of {what}, {_extent(evidence.window)}. Why: {told}.")
 
 
 def _extent(window: Window) -> str:

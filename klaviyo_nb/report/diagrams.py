@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -21,7 +21,6 @@ from klaviyo_nb.report.canvas import (
     Sheet,
     clock,
     drawable,
-    seconds,
     shade,
     time_axis,
     when,
@@ -45,14 +44,6 @@ _LANES = {
 _ROW, _ENTRY, _SKYLINE = 0.172, 0.235, 0.35
 
 
-def message(title: str, alt: str) -> Drawn:
-    """A sheet that says in words why there is nothing to see."""
-    lines = textwrap.wrap(drawable(alt.removeprefix(f"{title}: ")), 60)[:12]
-    sheet = Sheet(title, 0.15 + 0.18 * len(lines))
-    sheet.write(0.12, sheet.top, "\n".join(lines), color=LIGHT["muted"], linespacing=1.35)
-    return Drawn(sheet.figure, alt, pd.DataFrame({"not_observed": [alt]}))
-
-
 def timeline(evidence: Evidence, verdict: Verdict) -> Drawn:
     """A row per entry on one UTC axis; the numbers are those of the list of entries."""
     told = entries(evidence, _document(verdict))
@@ -63,7 +54,7 @@ def timeline(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.set_ylim(rows + _SKYLINE, 0)
     axes.grid(visible=False)
     axes.set_yticks([])
-    _skyline(axes, evidence, window, rows + _SKYLINE)
+    _skyline(axes, evidence, rows + _SKYLINE)
     shade(axes, verdict, window=window, label=False)
     for number, entry in enumerate(told, 1):
         _mark(axes, number, entry, _ENTRY * (number - 0.5) + 0.05, window)
@@ -99,43 +90,41 @@ def _span(told: Sequence[Entry], window: Window) -> Window:
     return Window(min(first, window.start), max(last, window.end))
 
 
-def _skyline(axes: Axes, evidence: Evidence, window: Window, floor: float) -> None:
+def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:
     """The failing share of calls, as a skyline on the axis."""
     counts = series.counted(evidence)
     if counts is None:
         return
-    table = series.by_class(counts, evidence.window)
-    calls = table.sum(axis=1)
-    share = (table.drop(columns="succeeded", errors="ignore").sum(axis=1) / calls.where(calls > 0)).fillna(
-        0.0
-    )
-    x = [seconds(window, moment) for moment in share.index]
-    axes.fill_between(x, floor, floor - _SKYLINE * 0.9 * share, step="post", color=LIGHT["server"], lw=0)
+    calls = series.by_class(counts, evidence.window)
+    share = (series.failures(calls) / calls.sum(axis=1)).fillna(0.0)
+    top = floor - _SKYLINE * 0.9 * share
+    axes.fill_between(share.index, floor, top, step="post", color=LIGHT["server"], lw=0)
 
 
-def _mark(axes: Axes, number: int, entry: Entry, y: float, window: Window) -> None:
+def _mark(axes: Any, number: int, entry: Entry, y: float, window: Window) -> None:
     """One entry: a numbered mark, a bar as long as the time is unsure, and its words beside it."""
     role, _ = _LANES[entry.lane]
-    x = min(max(seconds(window, entry.at), 0.0), window.seconds)
-    end = min(max(seconds(window, entry.until), x), window.seconds) if entry.until else x
-    per_inch = window.seconds / (WIDTH - 2 * RIGHT)
-    axes.plot([x, end], [y, y], color=LIGHT[role], lw=3, solid_capstyle="butt")
-    axes.plot([x], [y], "o", markersize=11, markerfacecolor=LIGHT[role], markeredgewidth=0, clip_on=False)
+    start = min(max(entry.at, window.start), window.end)
+    end = min(max(entry.until or start, start), window.end)
+    axes.plot([start, end], [y, y], color=LIGHT[role], lw=3, solid_capstyle="butt")
+    axes.plot([start], [y], "o", markersize=11, color=LIGHT[role], markeredgewidth=0, clip_on=False)
+    style: dict[str, Any] = {"va": "center", "parse_math": False}
     axes.text(
-        x, y + 0.005, str(number), size=7.5, ha="center", va="center", color=LIGHT["paper"], weight="bold"
+        start, y + 0.005, f"{number}", size=7.5, ha="center", color=LIGHT["paper"], weight="bold", **style
     )
-    left, right = x - 0.12 * per_inch, end + 0.12 * per_inch
-    fits_right = window.seconds - right > left
-    room = (window.seconds - right if fits_right else left) / per_inch + RIGHT - 0.1
-    axes.text(
-        right if fits_right else left,
-        y,
+    before, after = start - window.start, window.end - end
+    to_the_right = after > before
+    inch = (window.end - window.start) / (WIDTH - 2 * RIGHT)
+    room = max(before, after) / inch + RIGHT - 0.22
+    axes.annotate(
         textwrap.shorten(drawable(entry.what), max(12, int(room / 0.068)), placeholder=" …"),
-        ha="left" if fits_right else "right",
-        va="center",
+        (end if to_the_right else start, y),
+        xytext=(9 if to_the_right else -9, 0),
+        textcoords="offset points",
+        ha="left" if to_the_right else "right",
         size=8.5,
         color=LIGHT["ink"],
-        parse_math=False,
+        **style,
     )
 
 
@@ -146,10 +135,9 @@ def _timeline_alt(told: Sequence[Entry], verdict: Verdict) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of the drawn tree: its depth, its answer, its text, and whether the path goes through it."""
+    """One line of the drawn tree: its depth, what stands there, whether the path goes through it."""
 
     depth: int
-    answer: str
     text: str
     taken: bool
     leaf: bool
@@ -157,15 +145,21 @@ class _Line:
 
 def decision_path(_evidence: Evidence, verdict: Verdict) -> Drawn:
     """The whole tree as an outline; the path taken is dark, the rest is grey."""
-    answers = {step.question: step.answer for step in verdict.path}
-    lines = [(line, _wrapped(line, verdict.cause)) for line in _outline(TREE, 0, "", answers, taken=True)]
+    lines = [
+        (line, textwrap.wrap(line.text, PER_LINE + 10 - 3 * line.depth)) for line in _outline(TREE, verdict)
+    ]
     height = sum(_ROW * len(wrapped) + 0.05 for _, wrapped in lines)
     sheet = Sheet(f"{len(verdict.path)} questions lead to {verdict.cause}", height + 0.2)
     y = sheet.top
     corners: dict[int, float] = {}
     for line, wrapped in lines:
-        _connect(sheet, line, y, corners)
-        _outline_text(sheet, line, wrapped, y)
+        if line.depth:
+            _connect(sheet, line, corners[line.depth - 1], y + 0.08)
+        sheet.write(
+            0.12 + 0.2 * line.depth, y, "\n".join(wrapped), linespacing=1.25,
+            color=LIGHT["ink" if line.taken else "muted"],
+            weight="bold" if line.taken and line.leaf else "normal",
+        )  # fmt: skip
         y += _ROW * len(wrapped) + 0.05
         corners[line.depth] = y - 0.04
     told = ". ".join(
@@ -180,44 +174,23 @@ def decision_path(_evidence: Evidence, verdict: Verdict) -> Drawn:
 
 
 def _outline(
-    node: Question | Cause, depth: int, answer: str, answers: dict[str, str], *, taken: bool
+    node: Question | Cause, verdict: Verdict, depth: int = 0, answer: str = "", taken: bool = True
 ) -> Iterator[_Line]:
     if not isinstance(node, Question):
-        yield _Line(depth, answer, node, taken, leaf=True)
+        unproven = f", not proven: {verdict.cause}" if taken and node != verdict.cause else ""
+        yield _Line(depth, f"{answer} → {node}{unproven}", taken, leaf=True)
         return
-    yield _Line(depth, answer, node.text, taken, leaf=False)
-    given = answers.get(node.text)
+    yield _Line(depth, f"{answer}: {node.text}" if answer else node.text, taken, leaf=False)
+    given = next((step.answer for step in verdict.path if step.question == node.text), None)
     walked = node.unknown if given == "unknown" else given
     for each, branch in node.branches.items():
         label = f"not answered, taken as {each}" if given == "unknown" and each == walked else each
-        yield from _outline(branch, depth + 1, label, answers, taken=taken and each == walked)
+        yield from _outline(branch, verdict, depth + 1, label, taken and each == walked)
 
 
-def _wrapped(line: _Line, cause: Cause) -> list[str]:
-    text = f"{line.answer}: {line.text}" if line.answer else line.text
-    if line.leaf:
-        text = f"{line.answer} → {line.text}"
-        if line.taken and line.text != cause:
-            text += f", not proven: {cause}"
-    return textwrap.wrap(text, PER_LINE + 10 - 3 * line.depth)
-
-
-def _connect(sheet: Sheet, line: _Line, y: float, corners: dict[int, float]) -> None:
-    """An elbow from the question above to this line."""
-    if not line.depth:
-        return
-    x, start, middle = 0.12 + 0.2 * (line.depth - 1) + 0.06, corners[line.depth - 1], y + 0.08
-    style = (
-        {"color": LIGHT["ink"], "lw": 1.8, "zorder": 3}
-        if line.taken
-        else {"color": LIGHT["line"], "lw": 1, "zorder": 1}
-    )
-    points = [(x, start), (x, middle), (x + 0.1, middle)]
-    xs, ys = [px / WIDTH for px, _ in points], [1 - py / sheet.height for _, py in points]
-    sheet.figure.add_artist(Line2D(xs, ys, **style))  # type: ignore[arg-type]
-
-
-def _outline_text(sheet: Sheet, line: _Line, wrapped: list[str], y: float) -> None:
-    weight = "bold" if line.taken and line.leaf else "normal"
-    colour = LIGHT["ink"] if line.taken else LIGHT["muted"]
-    sheet.write(0.12 + 0.2 * line.depth, y, "\n".join(wrapped), color=colour, weight=weight, linespacing=1.25)
+def _connect(sheet: Sheet, line: _Line, start: float, end: float) -> None:
+    """An elbow from the question above, which ends at `start` [in from the top], to this line at `end`."""
+    x = 0.12 + 0.2 * (line.depth - 1) + 0.06
+    xs, ys = [x / WIDTH, x / WIDTH, (x + 0.1) / WIDTH], [1 - y / sheet.height for y in (start, end, end)]
+    role, width, order = ("ink", 1.8, 3) if line.taken else ("line", 1, 1)
+    sheet.figure.add_artist(Line2D(xs, ys, color=LIGHT[role], lw=width, zorder=order))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import Tally, tally
 from klaviyo_nb.diagnosis.facts import EndpointCount
 from klaviyo_nb.diagnosis.thresholds import from_table
-from klaviyo_nb.frames import CALLS, plain_rows
-from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue, path_of
-from klaviyo_nb.klaviyo.ratelimit import parse_limit
+from klaviyo_nb.frames import CALLS
+from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue
 from klaviyo_nb.logs.calls import latency
 from klaviyo_nb.metrics.rates import increases
+from klaviyo_nb.response.spending import limits_of
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -79,6 +79,29 @@ def by_class(counts: Tally, window: Window) -> pd.DataFrame:
     return table[[name for name in CLASSES if name in table]].round().astype("int64")
 
 
+def failures(table: pd.DataFrame) -> pd.Series[int]:
+    """Failing calls in each bin of `by_class`."""
+    return table.drop(columns="succeeded", errors="ignore").sum(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The bin with most failures: its start, its calls, and how many of them failed."""
+
+    at: datetime
+    failed: int
+    calls: int
+
+
+def worst(table: pd.DataFrame) -> Worst | None:
+    """The worst bin of `by_class`; None if no call failed."""
+    failed = failures(table)
+    at = int(failed.to_numpy().argmax())
+    if not failed.iloc[at]:
+        return None
+    return Worst(table.index[at].to_pydatetime(), int(failed.iloc[at]), int(table.iloc[at].sum()))
+
+
 def by_endpoint(counts: Tally, window: Window) -> pd.DataFrame:
     """Calls per endpoint and bin: `timestamp`, `endpoint`, `calls`, `failed`; no rows without a call."""
     frame = counts.frame
@@ -129,49 +152,26 @@ def rate_limit_use(evidence: Evidence) -> pd.DataFrame:
         that the catalogue does not know are left out. The window of one second is there for logs only. Calls
         that were throttled are counted as well, so that `use` can be above 1.
     """
-    counts = _calls_by_second(evidence)
-    counts["minute"] = counts["timestamp"].dt.floor("60s")
-    groups = counts.groupby(["minute", "method", "path"], as_index=False)
-    sums = groups.agg(total=("calls", "sum"), most=("calls", "max"))
-    table = sums.merge(_limits(evidence, sums), on=["method", "path"])
-    windows = [("total", "steady", MINUTE)]
-    if evidence.calls is not None and not evidence.calls.empty:
-        windows.append(("most", "burst", SECOND))
-    parts = [_used(table, calls, limit, window_s) for calls, limit, window_s in windows]
-    return pd.concat(parts, ignore_index=True).sort_values(
-        ["endpoint", "window_s", "timestamp"], ignore_index=True
-    )
+    from_logs = evidence.calls is not None and not evidence.calls.empty
+    fullest = {MINUTE: "sum"} | ({SECOND: "max"} if from_logs else {})
+    parts = []
+    for (method, path), rows in _calls_by_second(evidence).groupby(["method", "path"]):
+        minutes = rows.groupby(rows["timestamp"].dt.floor("60s"))["calls"]
+        for window_s, limit in _limits(str(method), str(path), evidence).items():
+            if window_s in fullest:
+                calls = minutes.agg(fullest[window_s])
+                part = {"endpoint": f"{method} {path}".strip(), "window_s": window_s, "limit": limit}
+                used = {"calls": calls.round().astype("int64"), "use": (calls / limit).round(4)}
+                parts.append(pd.DataFrame(part | used).reset_index())
+    if not parts:
+        return pd.DataFrame(columns=["timestamp", "endpoint", "window_s", "limit", "calls", "use"])
+    return pd.concat(parts).sort_values(["endpoint", "window_s", "timestamp"], ignore_index=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """The fullest minute of one endpoint, as in a row of `rate_limit_use`."""
-
-    timestamp: datetime
-    endpoint: str
-    window_s: int
-    limit: int
-    calls: int
-    use: float
-
-
-def peaks(use: pd.DataFrame) -> list[Peak]:
-    """For each endpoint of `rate_limit_use` its fullest minute, of the tighter limit; fullest first."""
+def peaks(use: pd.DataFrame) -> list[Any]:
+    """The row of each endpoint's fullest minute in `rate_limit_use`, of the tighter limit; fullest first."""
     fullest = use.sort_values(["use", "window_s"], ascending=[False, False], kind="stable")
-    return [Peak(**row) for row in plain_rows(fullest.drop_duplicates("endpoint"))]
-
-
-def _used(table: pd.DataFrame, calls: str, limit: str, window_s: int) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "timestamp": table["minute"],
-            "endpoint": table["endpoint"],
-            "window_s": window_s,
-            "limit": table[limit],
-            "calls": table[calls].round().astype("int64"),
-            "use": (table[calls] / table[limit]).round(4),
-        }
-    )
+    return list(fullest.drop_duplicates("endpoint").itertuples(index=False))
 
 
 def _calls_by_second(evidence: Evidence) -> pd.DataFrame:
@@ -187,33 +187,14 @@ def _calls_by_second(evidence: Evidence) -> pd.DataFrame:
     return frame.groupby(["timestamp", "method", "path"], as_index=False)[["calls"]].sum()
 
 
-def _limits(evidence: Evidence, calls: pd.DataFrame) -> pd.DataFrame:
-    """`method`, `path`, `endpoint`, `burst`, `steady` of each operation in `calls` whose limits are known.
+def _limits(method: str, path: str, evidence: Evidence) -> Mapping[int, int]:
+    """Window [s] → calls allowed in it, where that is known.
 
-    What a probe was told by the server wins over the catalogue. A call without a method has the limits of its
-    path's operations if they are the same.
+    A call without a method has the limits of its path's operations if they are the same.
     """
-    observed = _observed_limits(evidence.probes)
-    rows = []
-    for method, path in calls[["method", "path"]].drop_duplicates().itertuples(index=False):
-        found = [each for each in catalogue().operations(path) if not method or each.method == method]
-        told = {
-            (limits[SECOND], limits[MINUTE])
-            for each in found
-            if (limits := each.limits | observed.get((each.method, path), {}))
-        }
-        if len(told) == 1:
-            rows.append((method, path, f"{method} {path}".strip(), *told.pop()))
-    return pd.DataFrame(rows, columns=["method", "path", "endpoint", "burst", "steady"])
-
-
-def _observed_limits(probes: pd.DataFrame) -> dict[tuple[str, str], dict[int, int]]:
-    """(method, path) → window [s] → limit, as the server told our probes, which only GET."""
-    found = {}
-    for target, header in probes[["target", "ratelimit"]].dropna().itertuples(index=False):
-        limits = parse_limit(header)
-        found["GET", path_of(target).rstrip("/")] = dict(limits.windows) if limits else {}
-    return found
+    operations = [each for each in catalogue().operations(path) if not method or each.method == method]
+    known = [each.limits | dict(limits_of(each, evidence)[0]) for each in operations]
+    return known[0] if known and all(each == known[0] for each in known) else {}
 
 
 def _within(frame: pd.DataFrame, window: Window) -> pd.DataFrame:

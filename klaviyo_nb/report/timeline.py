@@ -92,16 +92,11 @@ def _failing_calls(evidence: Evidence, since: datetime) -> Iterator[Entry]:
 
 def _peak(evidence: Evidence) -> Iterator[Entry]:
     counts = series.counted(evidence)
-    if counts is None:
-        return
-    table = series.by_class(counts, evidence.window)
-    failed = table.drop(columns="succeeded", errors="ignore").sum(axis=1)
-    if failed.max() > 0:
-        worst = int(failed.to_numpy().argmax())
-        at = table.index[worst].to_pydatetime()
-        until = at + timedelta(seconds=series.bin_s(evidence.window))
-        what = f"Most failures: {failed.iloc[worst]:,} of {table.iloc[worst].sum():,} calls"
-        yield Entry(max(at, evidence.window.start), until, what, counts.source, "calls")
+    worst = series.worst(series.by_class(counts, evidence.window)) if counts else None
+    if counts and worst:
+        until = worst.at + timedelta(seconds=series.bin_s(evidence.window))
+        what = f"Most failures: {worst.failed:,} of {worst.calls:,} calls"
+        yield Entry(max(worst.at, evidence.window.start), until, what, counts.source, "calls")
 
 
 def _page(evidence: Evidence) -> Iterator[Entry]:

@@ -85,7 +85,7 @@ def spending(evidence: Evidence, throttled: pd.DataFrame | None) -> Spending | N
     if endpoint is None:
         return None
     mine = calls[(calls["method"] == endpoint.method) & (calls["endpoint"] == endpoint.path)]
-    limits, observed = _limits(endpoint, evidence)
+    limits, observed = limits_of(endpoint, evidence)
     used = {window_s: _peak(mine, window_s) for window_s in limits}
     window_s = max(used, key=lambda each: used[each] / limits[each])
     callers, durations = mine["caller"].value_counts(normalize=True), mine["duration_s"].dropna()
@@ -101,7 +101,7 @@ def spending(evidence: Evidence, throttled: pd.DataFrame | None) -> Spending | N
     )
 
 
-def _limits(endpoint: Endpoint, evidence: Evidence) -> tuple[Mapping[int, int], bool]:
+def limits_of(endpoint: Endpoint, evidence: Evidence) -> tuple[Mapping[int, int], bool]:
     """Window [s] → calls allowed: the server's own word where a probe asked this endpoint."""
     for row in evidence.probe_rows:
         told = parse_limit(row["ratelimit"]) if catalogue().match("GET", row["target"]) is endpoint else None

@@ -172,7 +172,7 @@ def test_a_chart_of_hostile_text_is_a_well_formed_picture_without_script() -> No
 @settings(max_examples=25, deadline=None)
 @given(st.text())
 def test_any_text_can_be_drawn(text: str) -> None:
-    from klaviyo_nb.report.diagrams import message
+    from klaviyo_nb.report.canvas import message
 
     assert save_png(message(text, f"{text}: {text}").figure)
     assert "\x1b" not in drawable(text)
