@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import compress
 from typing import Any
+
+import pyarrow as pa
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.formats import times
+from klaviyo_nb.logs.formats.alike import Alike
 from klaviyo_nb.logs.formats.understand import Told, understand
-from klaviyo_nb.logs.scan import Record, Seen, every_line, find_words, scan
+from klaviyo_nb.logs.rows import Rows
+from klaviyo_nb.logs.scan import Record, Seen, WordFinder, every_line, scan
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Read
-from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import Window
 
-MESSAGE = 500
-#: Texts that come from the log and leave with the row.
-_TEXTS = (
-    "message",
-    "host",
-    "worker",
-    "caller",
-    "endpoint",
-    "error_pointer",
-    "request_id",
-    "profile_key",
-    "event_key",
-    "topic",
-)
+#: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
+#: was read is understood even if the deadline passes meanwhile.
+_OBJECTS, _OTHERS, _BYTES = 2_048, 256, 4 * 1024 * 1024
 _EDGE = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -56,24 +49,15 @@ class Job:
     about: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A call or a webhook: microseconds since 1970, lines before it in its chunk, byte offset, columns."""
-
-    moment: int | None
-    line: int
-    offset: int | None
-    fields: dict[str, Any]
-
-
 @dataclass(slots=True)
 class Part:
     """What a chunk gave.
 
     Attributes:
         source: Index of its source.
-        calls: Rows of the CALLS frame.
-        webhooks: Rows of the WEBHOOKS frame.
+        calls: Rows of the CALLS frame, redacted; `moment` is microseconds since 1970, `line` counts the lines
+            of the chunk before it.
+        webhooks: Rows of the WEBHOOKS frame, likewise.
         lines: Lines that begin in it.
         read: Bytes that were read.
         unparsed: Records that speak of Klaviyo and gave no row.
@@ -85,8 +69,8 @@ class Part:
     """
 
     source: int
-    calls: list[Row] = field(default_factory=list)
-    webhooks: list[Row] = field(default_factory=list)
+    calls: pa.Table = field(default_factory=lambda: pa.table({}))
+    webhooks: pa.Table = field(default_factory=lambda: pa.table({}))
     lines: int = 0
     read: int = 0
     unparsed: int = 0
@@ -95,16 +79,6 @@ class Part:
     truncated: bool = False
     failed: bool = False
     problems: list[str] = field(default_factory=list)
-
-    def saw(self, moment: int | None, span: tuple[int, int]) -> bool:
-        """Note a time; is it in the window, or unknown?"""
-        if moment is None:
-            return True
-        if not span[0] <= moment < span[1]:
-            return False
-        self.first = moment if self.first is None else min(self.first, moment)
-        self.last = moment if self.last is None else max(self.last, moment)
-        return True
 
 
 def read_chunk(job: Job) -> Part:
@@ -122,67 +96,98 @@ def read_chunk(job: Job) -> Part:
     except SourceError as exc:
         part.failed = True
         part.problems.append(exc.what)
-    _redact(job.redact, part)
     return part
 
 
 def _read(job: Job, opened: Opened, part: Part) -> None:
-    near = job.window.end
-    span = micros(job.window.start), micros(job.window.end)
-    seen = Seen()
-    edges = _Edges(opened.read)
+    seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
     records = scan(
         edges.read, seen, at=opened.at, start=opened.start, stop=opened.stop,
-        find=every_line if job.about else find_words, halt=partial(_late, job.deadline),
+        find=every_line if job.about else WordFinder(), halt=partial(_late, job.deadline),
     )  # fmt: skip
-    for record in records:
-        if _late(job.deadline):
-            seen.stopped = True
-            records.close()
-        _add(part, record, understand(record.raw, near, job.about), span, opened.offsets)
-    for moment in edges.times(near):
-        part.saw(moment, span)
+    for objects, others in _batches(records):
+        reading.take(objects, others)
+    for moment in edges.times(job.window.end):
+        reading.saw(moment)
+    part.calls, part.webhooks = reading.calls.table(), reading.webhooks.table()
+    part.unparsed, part.first, part.last = reading.unparsed, reading.first, reading.last
     part.lines, part.read = seen.lines, seen.read
     if seen.stopped and not opened.truncated:
         part.truncated = True
         part.problems.append("it was not read to its end before the deadline")
 
 
-def _add(part: Part, record: Record, told: Told, span: tuple[int, int], offsets: bool) -> None:
-    if not part.saw(told.moment, span):
-        return
-    if told.kind in ("call", "webhook"):
-        rows = part.calls if told.kind == "call" else part.webhooks
-        rows.append(Row(told.moment, record.line, record.offset if offsets else None, told.fields))
-    elif told.kind == "mention":
-        part.unparsed += 1
+def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Record]]]:
+    """Records a few at a time: whole JSON objects, and the others."""
+    objects: list[Record] = []
+    others: list[Record] = []
+    size = 0
+    for record in records:
+        (objects if record.alone else others).append(record)
+        size += len(record.raw)
+        if len(objects) >= _OBJECTS or len(others) >= _OTHERS or size >= _BYTES:
+            yield objects, others
+            objects, others, size = [], [], 0
+    yield objects, others
 
 
-def _redact(redact: Callable[[str], str], part: Part) -> None:
-    """Take secrets out of all that leaves; distinct texts in one go, because that is many times faster."""
-    texts: dict[str, str] = {}
-    for row in (*part.calls, *part.webhooks):
-        texts |= dict.fromkeys(row.fields[name] for name in _TEXTS if row.fields.get(name) is not None)
-    shown = dict(zip(texts, map(_shown, _redacted(redact, list(texts))), strict=True))
-    for row in (*part.calls, *part.webhooks):
-        row.fields.update(
-            {name: shown[row.fields[name]] for name in _TEXTS if row.fields.get(name) is not None}
-        )
-        if "message" in row.fields:
-            row.fields["message"] = row.fields["message"][:MESSAGE]
+class _Reading:
+    """What the records of a chunk told so far."""
 
+    def __init__(self, job: Job, offsets: bool) -> None:
+        self._job, self._offsets = job, offsets
+        self._near = job.window.end
+        self._begin, self._end = micros(job.window.start), micros(job.window.end)
+        self._alike = Alike(self._near)
+        self.calls, self.webhooks = Rows(job.redact), Rows(job.redact)
+        self.unparsed = 0
+        self.first: int | None = None
+        self.last: int | None = None
 
-def _redacted(redact: Callable[[str], str], texts: list[str]) -> Iterable[str]:
-    lines = redact("\n".join(texts)).split("\n")
-    counts = [text.count("\n") + 1 for text in texts]
-    if sum(counts) != len(lines):
-        return [redact(text) for text in texts]
-    given = iter(lines)
-    return ["\n".join(next(given) for _ in range(count)) for count in counts]
+    def take(self, objects: Sequence[Record], others: Sequence[Record]) -> None:
+        """Understand records: the objects by column as far as that goes, all else one by one."""
+        left = set(range(len(objects)))
+        for calls in self._alike.calls([record.raw for record in objects]):
+            left.difference_update(calls.rows)
+            self._add_calls([objects[row] for row in calls.rows], calls.moments, calls.columns)
+        for record in (*(objects[row] for row in sorted(left)), *others):
+            self._add(record, understand(record.raw, self._near, self._job.about))
 
+    def saw(self, moment: int | None) -> bool:
+        """Note a time; is it in the window, or unknown?"""
+        if moment is None:
+            return True
+        if not self._begin <= moment < self._end:
+            return False
+        self.first = moment if self.first is None else min(self.first, moment)
+        self.last = moment if self.last is None else max(self.last, moment)
+        return True
 
-def _shown(text: str) -> str:
-    return text if text.isprintable() else harmless(text)
+    def _add(self, record: Record, told: Told) -> None:
+        if not self.saw(told.moment):
+            return
+        if told.kind in ("call", "webhook"):
+            rows = self.calls if told.kind == "call" else self.webhooks
+            row = {**told.fields, "moment": told.moment, "line": record.line}
+            if told.kind == "webhook":
+                row["sent_at"] = times.of(row["sent_at"], self._near)
+            elif self._offsets:
+                row["offset"] = record.offset
+            rows.add(row)
+        elif told.kind == "mention":
+            self.unparsed += 1
+
+    def _add_calls(
+        self, records: Sequence[Record], moments: Sequence[int | None], columns: dict[str, list[Any]]
+    ) -> None:
+        columns["moment"] = list(moments)
+        columns["line"] = [record.line for record in records]
+        if self._offsets:
+            columns["offset"] = [record.offset for record in records]
+        inside = list(map(self.saw, moments))
+        if not all(inside):
+            columns = {name: list(compress(values, inside)) for name, values in columns.items()}
+        self.calls.extend(columns, sum(inside))
 
 
 def _late(deadline: float | None) -> bool:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, cast
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Protocol
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Coverage
-from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema
-from klaviyo_nb.logs.chunks import Job, Part, Row, read_chunk
+from klaviyo_nb.logs.chunks import Job, Part, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
-from klaviyo_nb.logs.formats import times
+from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo
 from klaviyo_nb.window import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 
 class Progress(Protocol):
@@ -85,6 +85,8 @@ def read(
         Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name))
         for index, chunk in _newest_first(shelves)
     ]
+    from klaviyo_nb.logs import frame  # takes a while to import: workers read meanwhile
+
     total, done = sum(job.chunk.size for job in jobs), 0
     for job, part in zip(jobs, runner.map(read_chunk, jobs), strict=True):
         shelves[part.source].parts.append(part)
@@ -92,8 +94,8 @@ def read(
         if progress is not None:
             progress(shelves[part.source].name, done, total)
     return LogsRead(
-        _frame(CALLS, _rows(shelves, lambda part: part.calls)),
-        _frame(WEBHOOKS, _rows(shelves, lambda part: part.webhooks)),
+        frame.calls(_pieces(shelves, lambda part: part.calls)),
+        frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),
         tuple(_coverage(shelf, window) for shelf in shelves),
     )
 
@@ -137,14 +139,12 @@ def _first_lines(shelf: _Shelf) -> list[int | None]:
     return before[::-1]
 
 
-def _rows(shelves: Iterable[_Shelf], which: Callable[[Part], list[Row]]) -> list[tuple[str, int | None, Row]]:
-    """Source, line number and row, oldest part first."""
-    return [
-        (shelf.name, None if before is None else before + row.line + 1, row)
-        for shelf in shelves
-        for part, before in reversed(list(zip(shelf.parts, _first_lines(shelf), strict=True)))
-        for row in which(part)
-    ]
+def _pieces(shelves: Iterable[_Shelf], which: Callable[[Part], pa.Table]) -> Iterator[Piece]:
+    """Rows of every part, the oldest part of a source first."""
+    for shelf in shelves:
+        name = _without_credentials(shelf.name)
+        for part, before in reversed(list(zip(shelf.parts, _first_lines(shelf), strict=True))):
+            yield Piece(name, before, which(part))
 
 
 def _coverage(shelf: _Shelf, window: Window) -> Coverage:
@@ -169,7 +169,7 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         asked=window,
         got=got,
         lines=sum(part.lines for part in parts),
-        calls=sum(len(part.calls) for part in parts),
+        calls=sum(part.calls.num_rows for part in parts),
         unparsed=sum(part.unparsed for part in parts),
         skipped_bytes=unread,
         truncated=any(part.truncated or part.failed for part in parts),
@@ -184,51 +184,3 @@ def _moment(value: int) -> datetime:
 def _without_credentials(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if mark and "@" in rest.split("/", 1)[0] else url
-
-
-def _frame(schema: Schema, rows: list[tuple[str, int | None, Row]]) -> pd.DataFrame:
-    """Columns first, then the frame: much faster than row by row."""
-    order = sorted(range(len(rows)), key=lambda index: _age(rows[index][2].moment))
-    rows = [rows[index] for index in order]
-    own: dict[str, list[Any]] = {
-        "timestamp": [row.moment for _, _, row in rows],
-        "source": [_without_credentials(source) for source, _, _ in rows],
-        "line_no": [line for _, line, _ in rows],
-        "offset": [row.offset for _, _, row in rows],
-    }
-    columns = {
-        name: _column(
-            own[name] if name in own else [row.fields.get(name) for _, _, row in rows], column.dtype
-        )
-        for name, column in schema.columns.items()
-    }
-    return schema.check(pd.DataFrame(columns))
-
-
-def _age(moment: int | None) -> int:
-    return moment if moment is not None else 2**62
-
-
-def _column(values: list[Any], dtype: str) -> Any:
-    if dtype == UTC_NS:
-        return pd.DatetimeIndex(_nanoseconds(values)).tz_localize("UTC")
-    if dtype == "float64":
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    if dtype in ("Int64", "boolean"):
-        missing = np.array([value is None for value in values], dtype=np.bool_)
-        kind = np.int64 if dtype == "Int64" else np.bool_
-        filled: Any = np.array([0 if value is None else value for value in values], dtype=kind)
-        make = pd.arrays.IntegerArray if dtype == "Int64" else pd.arrays.BooleanArray
-        return make(filled, missing)
-    return pd.Series(values, dtype=cast("Any", dtype))
-
-
-def _nanoseconds(values: list[Any]) -> Any:
-    near = datetime.fromtimestamp(0, UTC)
-    moments = [
-        value if isinstance(value, int) or value is None else times.of(value, near) for value in values
-    ]
-    missing = np.iinfo(np.int64).min
-    return np.array([missing if each is None else each * 1_000 for each in moments], dtype="int64").view(
-        "datetime64[ns]"
-    )

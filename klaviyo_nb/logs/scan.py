@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,19 +46,20 @@ Find = Callable[[bytearray, int, int], "list[int]"]
 _GROUP = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A line that matters, with the lines that continue it.
 
     Attributes:
         offset: Byte offset of its first line in the stream.
         line: Lines before it in the scanned range.
         raw: Its bytes.
+        alone: Is it one whole JSON object that is no envelope?
     """
 
     offset: int
     line: int
     raw: bytes
+    alone: bool
 
 
 @dataclass(slots=True)
@@ -99,29 +101,46 @@ _GROUPS = _groups_of(WORDS)
 _TABLES = tuple(_table(by) for by in _SPREADS)
 
 
-def find_words(buffer: bytearray, begin: int, end: int) -> list[int]:
-    """Offsets in `buffer[begin:end]` at which one of `WORDS` begins, ascending, in any case of letters.
+class WordFinder:
+    """Finds `WORDS`. Keeps its memory from block to block: fresh pages would cost more than the search."""
 
-    The buffer's length is a multiple of four.
-    """
-    first = begin // _GROUP
-    groups = (
-        np.frombuffer(buffer, dtype="<u4", count=-(-end // _GROUP) - first, offset=first * _GROUP) | _CASE
-    )
-    maybe = np.flatnonzero(_TABLES[0].take(_spread(groups, _SPREADS[0])))
-    maybe = maybe[_TABLES[1].take(_spread(groups[maybe], _SPREADS[1]))]
-    found = set()
-    for index, group in zip(maybe.tolist(), groups[maybe].tolist(), strict=True):
-        for word, at in _GROUPS.get(group, ()):
-            start = (first + index) * _GROUP - at
-            fits = begin <= start and start + len(word) <= end
-            if fits and buffer[start : start + len(word)].lower() == word:
-                found.add(start)
-    return sorted(found)
+    def __init__(self) -> None:
+        self._groups = np.empty(BLOCK // _GROUP, dtype="<u4")
+        self._spread = np.empty(BLOCK // _GROUP, dtype="<u4")
+        self._maybe = np.empty(BLOCK // _GROUP, dtype=np.bool_)
+
+    def __call__(self, buffer: bytearray, begin: int, end: int) -> list[int]:
+        """Offsets in `buffer[begin:end]` at which a word begins, ascending, in any case of letters.
+
+        The buffer's length is a multiple of four.
+        """
+        found: set[int] = set()
+        whole = np.frombuffer(buffer, dtype="<u4")
+        for first in range(begin // _GROUP, -(-end // _GROUP), len(self._groups)):
+            part = whole[first : min(first + len(self._groups), -(-end // _GROUP))]
+            groups, maybe = self._candidates(part)
+            for index, group in zip(maybe.tolist(), groups.tolist(), strict=True):
+                for word, at in _GROUPS.get(group, ()):
+                    start = (first + index) * _GROUP - at
+                    fits = begin <= start and start + len(word) <= end
+                    if fits and buffer[start : start + len(word)].lower() == word:
+                        found.add(start)
+        return sorted(found)
+
+    def _candidates(self, part: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """The groups that words may hold, in lower case, and where they stand."""
+        groups, spread = self._groups[: len(part)], self._spread[: len(part)]
+        np.bitwise_or(part, _CASE, out=groups)
+        np.multiply(groups, _SPREADS[0], out=spread)
+        _TABLES[0].take(spread.view("<u2")[1::2], out=self._maybe[: len(part)], mode="clip")
+        maybe = np.flatnonzero(self._maybe[: len(part)])
+        groups = groups[maybe]
+        sure = _TABLES[1].take(_spread(groups, _SPREADS[1]))
+        return groups[sure], maybe[sure]
 
 
 def every_line(buffer: bytearray, begin: int, end: int) -> list[int]:
-    """Instead of `find_words`, where the source as a whole speaks of Klaviyo."""
+    """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo."""
     starts, at = [begin], begin
     while (at := buffer.find(b"\n", at, end) + 1) and at < end:
         starts.append(at)
@@ -205,13 +224,16 @@ class _Buffer:
         """Just behind the line break that ends the line holding `at`, at most `limit`."""
         return self.data.find(b"\n", at, limit) + 1 or limit
 
-    def record(self, hit: int, limit: int) -> tuple[int, int]:
-        """Begin and end of the record around a hit; it may end at `limit` only for want of more bytes."""
+    def record(self, hit: int, limit: int) -> tuple[int, int, bool]:
+        """Begin and end of the record around a hit; it may end at `limit` only for want of more bytes.
+
+        Last: is it a whole JSON object that is no envelope?
+        """
         begin, end = self.line_start(hit), self.line_end(hit, limit)
         line = bytes(self.data[begin:end])
         if alone(line):
-            return begin, end
-        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit)
+            return begin, end, True
+        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit), False
 
     def _back(self, begin: int, line: bytes) -> int:
         first, lines, sure = begin, 1, False
@@ -244,7 +266,7 @@ def scan(
     at: int = 0,
     start: int = 0,
     stop: int | None = None,
-    find: Find = find_words,
+    find: Find | None = None,
     halt: Callable[[], bool] = bool,
 ) -> Generator[Record, None, None]:
     """The records that hold one of `WORDS` and begin in `[start, stop)`.
@@ -255,10 +277,11 @@ def scan(
         at: Offset of the first byte that `read` gives: `start` less `CONTEXT`, at least 0.
         start: First byte of the range.
         stop: End of the range; None: of the stream.
-        find: `find_words`, or `every_line`.
+        find: `WordFinder()` if None, or `every_line`.
         halt: Asked once per block; True ends the scan.
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
+    find = find or WordFinder()
     free = 0  # the stream's offset up to which records were cut
     try:
         while got and not seen.stopped and not buffer.past_range:
@@ -269,14 +292,16 @@ def scan(
             for hit in find(buffer.data, buffer.looked, limit):
                 if buffer.base + hit < free:
                     continue
-                first, last = buffer.record(hit, limit)
+                first, last, whole = buffer.record(hit, limit)
                 if last == limit and got:  # it may go on in what was not read yet
                     looked = buffer.line_start(hit)
                     break
                 first = max(first, free - buffer.base)
                 free = buffer.base + last
                 if buffer.within(first):
-                    yield Record(buffer.base + first, _line(buffer, first), bytes(buffer.data[first:last]))
+                    yield Record(
+                        buffer.base + first, _line(buffer, first), bytes(buffer.data[first:last]), whole
+                    )
             buffer.advance(looked)
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest

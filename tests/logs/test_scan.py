@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klaviyo_nb.logs import scan as scanning
-from klaviyo_nb.logs.scan import BLOCK, CONTEXT, WORDS, Record, Seen, every_line, find_words, scan
+from klaviyo_nb.logs.scan import BLOCK, CONTEXT, WORDS, Record, Seen, WordFinder, every_line, scan
 
 PLAIN = b'{"level":"info","msg":"order 17 done","path":"/checkout"}\n'
 CALL = b'{"level":"info","msg":"Klaviyo call","status":202}\n'
@@ -29,7 +29,7 @@ def ranges(data: bytes, step: int) -> tuple[list[Record], int]:
         stream.seek(at)
         stop = min(start + step, len(data))
         for record in scan(stream.readinto, seen, at=at, start=start, stop=stop):
-            found.append(Record(record.offset, record.line + lines, record.raw))
+            found.append(record._replace(line=record.line + lines))
         lines += seen.lines
     return found, lines
 
@@ -55,7 +55,7 @@ def random_case(word: bytes, rng: random.Random) -> bytes:
 def test_the_prefilter_finds_exactly_what_a_slow_search_finds(pieces: list[bytes], offset: int) -> None:
     data = b"x" * offset + b"".join(pieces)
     buffer = bytearray(data + b"\0" * (-len(data) % 4))
-    assert find_words(buffer, 0, len(data)) == slow_reference(data)
+    assert WordFinder()(buffer, 0, len(data)) == slow_reference(data)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -64,13 +64,13 @@ def test_every_word_is_found_at_every_alignment_in_any_case(word: bytes) -> None
     for offset in range(8):
         data = b"." * offset + random_case(word, rng) + b"." * 8
         buffer = bytearray(data + b"\0" * (-len(data) % 4))
-        assert offset in find_words(buffer, 0, len(data))
+        assert offset in WordFinder()(buffer, 0, len(data))
 
 
 def test_a_word_across_the_end_of_the_searched_part_is_not_found_there() -> None:
     buffer = bytearray(b"klaviyo.")
-    assert find_words(buffer, 0, 6) == []
-    assert find_words(buffer, 1, 8) == []
+    assert WordFinder()(buffer, 0, 6) == []
+    assert WordFinder()(buffer, 1, 8) == []
 
 
 @pytest.mark.parametrize("shift", [-9, -7, -4, -1, 0, 1])

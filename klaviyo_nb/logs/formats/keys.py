@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,8 @@ FIELDS: Mapping[str, str] = {
 #: Keys under which a collector puts the application's own line.
 INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _MOST_NODES = 2_000
-_MOST_TEXTS = 40
+_MOST_SPREAD = 100
+MOST_TEXTS = 40
 _OURS, _WORST = -1, 1_000
 _PAIR = ("key", "value")
 _OPEN_JSON = ("{", "[")
@@ -133,45 +134,54 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
 _meanings = _Meanings()
 
 
+#: A key that may carry a field: its place among the values, its name, its rank, the test of its value.
+Candidate = tuple[int, str, int, Callable[[Any], bool]]
+#: The keys of an object in the order of its values: as written, or with the parent's name.
+Shape = tuple["str | tuple[str, str]", ...]
+
+
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a flat object with certain keys tells: worked out once, because an application's lines are alike.
+class Plan:
+    """What an object with certain keys tells: worked out once, because an application's lines are alike.
 
     Attributes:
-        names: The keys.
-        roles: Field → the keys that may carry it, best first, with name, rank and test.
-        texts: Keys of texts.
+        names: The outermost keys.
+        roles: Field → the keys that may carry it, best first.
+        texts: Places of texts.
     """
 
     names: frozenset[str]
-    roles: tuple[tuple[str, tuple[tuple[str, str, int, Callable[[Any], bool]], ...]], ...]
-    texts: tuple[str, ...]
+    roles: Mapping[str, tuple[Candidate, ...]]
+    texts: tuple[int, ...]
 
 
-class _Plans(dict[tuple[str, ...], _Plan]):
-    """Keys → plan; remembers a bounded number."""
+class _Plans(dict[Shape, Plan]):
+    """Shape → plan; remembers a bounded number."""
 
-    def __missing__(self, shape: tuple[str, ...]) -> _Plan:
-        roles: dict[str, list[tuple[str, str, int, Callable[[Any], bool]]]] = {}
-        for key in shape:
-            name, carried = _meanings["", key]
+    def __missing__(self, shape: Shape) -> Plan:
+        roles: dict[str, list[Candidate]] = {}
+        for place, key in enumerate(shape):
+            name, carried = _meanings["", key] if isinstance(key, str) else _meanings[key]
             for role, rank, fits in carried:
-                roles.setdefault(role, []).append((key, name, rank, fits))
-        texts = tuple(key for key, *_ in roles.pop("text", ()))
-        ordered = tuple((role, tuple(sorted(each, key=lambda one: one[2]))) for role, each in roles.items())
-        plan = _Plan(frozenset(shape), ordered, texts)
+                roles.setdefault(role, []).append((place, name, rank, fits))
+        texts = tuple(place for place, *_ in roles.pop("text", ()))
+        ordered = {role: tuple(sorted(each, key=lambda one: one[2])) for role, each in roles.items()}
+        outermost = (
+            key if isinstance(key, str) else key[1] for key in shape if isinstance(key, str) or not key[0]
+        )
+        plan = Plan(frozenset(outermost), ordered, texts)
         if len(self) < 1_024 and len(shape) < 100:  # hostile logs invent keys without end
             self[shape] = plan
         return plan
 
 
-_plans = _Plans()
+plans = _Plans()
 
 
 def walk(data: Mapping[str, Any], found: Found) -> None:
     """Read an object, the outermost keys first; bounded in depth and size."""
     if not any(map(_holds_more, data.values())):
-        _follow(_plans[tuple(data)], data, found)
+        _follow(plans[tuple(data)], tuple(data.values()), found)
     else:
         found.names = frozenset(data)
         _walk(data, found)
@@ -182,21 +192,50 @@ def _holds_more(value: Any) -> bool:
     return kind is dict or kind is list or (kind is str and value[:1] in _OPEN_JSON)
 
 
-def _follow(plan: _Plan, data: Mapping[str, Any], found: Found) -> None:
+def _follow(plan: Plan, values: Sequence[Any], found: Found) -> None:
     found.names = plan.names
-    for role, candidates in plan.roles:
+    for role, candidates in plan.roles.items():
         if role == "url" and len(candidates) > 1:
-            candidates = tuple(sorted(candidates, key=lambda each: "a.klaviyo.com" not in str(data[each[0]])))
-        for key, name, rank, fits in candidates:
-            value = data[key]
+            candidates = tuple(sorted(candidates, key=lambda each: not is_ours(values[each[0]])))
+        for place, name, rank, fits in candidates:
+            value = values[place]
             if value is not None and value != "" and fits(value):
                 if rank < found.ranks.get(role, _WORST):
                     found.values[role], found.keys[role], found.ranks[role] = value, name, rank
                 break
-    for key in plan.texts:
-        value = data[key]
-        if type(value) is str and value and len(found.texts) < _MOST_TEXTS:
+    for place in plan.texts:
+        value = values[place]
+        if type(value) is str and value and len(found.texts) < MOST_TEXTS:
             found.texts.append(value)
+
+
+def is_ours(value: Any) -> bool:
+    """Does it name Klaviyo's API? Such a URL wins over any other."""
+    return isinstance(value, str) and "a.klaviyo.com" in value
+
+
+def spread(data: Mapping[str, Any]) -> tuple[Shape, list[Any]] | None:
+    """An object with objects in it as one row of values, in the order in which `walk` meets them.
+
+    None: it holds lists or other things of which no two are alike, or it is very large.
+    """
+    names: list[str | tuple[str, str]] = []
+    values: list[Any] = []
+    queue: list[tuple[str, Any]] = [("", data)]
+    for parent, node in queue:
+        if len(node) == len(_PAIR) and "value" in node:
+            return None
+        for key, value in node.items():
+            names.append((parent, key))
+            if type(value) is dict:
+                queue.append((_meanings[parent, key][0], value))
+                value = None
+            elif _holds_more(value) and _object(value) is not None:
+                return None
+            values.append(value)
+        if len(queue) > _DEEPEST or len(values) > _MOST_SPREAD:
+            return None
+    return tuple(names), values
 
 
 def _walk(data: Mapping[str, Any], found: Found) -> None:
@@ -214,7 +253,7 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
                     queue.append((name, inside, depth + 1))
                 continue
             for role, rank, fits in roles:
-                if role == "url" and isinstance(value, str) and "a.klaviyo.com" in value:
+                if role == "url" and is_ours(value):
                     rank = _OURS
                 if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
                     _keep(found, role, rank, name, value)
@@ -222,7 +261,7 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
 
 def _keep(found: Found, role: str, rank: int, name: str, value: Any) -> None:
     if role == "text":
-        if len(found.texts) < _MOST_TEXTS:
+        if len(found.texts) < MOST_TEXTS:
             found.texts.append(value)
         return
     found.values[role], found.keys[role] = value, name

@@ -51,6 +51,8 @@ class Where:
     @property
     def template(self) -> str | None:
         """The path template of what was called."""
+        if self.endpoint is not None:
+            return self.endpoint.path
         return _template(self.method, self.path) if self.path else None
 
 
@@ -58,12 +60,12 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     """What was called, as far as the record says."""
     said = it.found.values
     method = values.word(said.get("method"))
-    where = _place(str(said["url"]), method, speaks) if "url" in said else Where("none")
+    where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
     if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):
-        told = _place(found["v"], found.groupdict().get("method") or method, speaks)
+        told = place_of(found["v"], found.groupdict().get("method") or method, speaks)
         where = told if where.place == "none" or told.place == "api" else where
     if where.place in ("api", "path") and where.method is None and (found := text.search("method", body)):
-        where = replace(_place(where.path or "", found["v"], speaks), place=where.place)
+        where = replace(place_of(where.path or "", found["v"], speaks), place=where.place)
     if where.path is None and speaks and where.place == "none":
         operation = _operation(it, body)
         if operation is not None:
@@ -82,7 +84,8 @@ def _asked(body: str) -> re.Match[str] | None:
 
 
 @lru_cache(4096)
-def _place(url: str, method: str | None, speaks: bool) -> Where:
+def place_of(url: str, method: str | None, speaks: bool) -> Where:
+    """What a URL, a path or the name of an operation names; `speaks`: Klaviyo is named beside it."""
     verb, _, rest = url.strip().partition(" ")
     if rest and verb.isalpha() and verb.isupper():
         method, url = verb, rest

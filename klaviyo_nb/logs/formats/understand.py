@@ -55,8 +55,9 @@ _HOOK_OURS = re.compile(
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _EDGE_STATUSES = range(520, 528)
 _SERVED_BY_PROXY = 407
-_FAILS_FROM = 400
-_MESSAGE = 4_000
+FAILS_FROM = 400
+#: Of a record's text so much is kept [characters].
+MESSAGE = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def _delivery(body: str, outcome: _Outcome) -> str | None:
     if _HOOK_REJECTED.search(body) or outcome.status in (401, 403):
         return "bad_signature"
     if outcome.status is not None:
-        return "accepted" if outcome.status < _FAILS_FROM else "failed"
+        return "accepted" if outcome.status < FAILS_FROM else "failed"
     if outcome.worked is not None:
         return "accepted" if outcome.worked else "failed"
     if outcome.error or _NOT_WORKED.search(body):
@@ -198,29 +199,35 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     """Columns of the CALLS frame that the record tells."""
     fields: dict[str, Any] = {}
     for role, value in it.found.values.items():
-        column, convert = _CONVERT.get(role, (role, None))
+        column, convert = CONVERT.get(role, (role, None))
         told = convert(value, it.found.keys[role]) if convert else None
         if told is not None and (column not in fields or role == column):
             fields[column] = told
     structured = it.text[:1] == "{"
-    plain = outcome.status is not None and outcome.status < _FAILS_FROM and structured
+    plain = outcome.status is not None and outcome.status < FAILS_FROM and structured
     if not plain:
-        _search_missing(fields, text.ends(body if structured else it.text))
+        search_missing(fields, text.ends(body if structured else it.text))
     fields |= {
         "method": where.method,
         "endpoint": where.template,
         "status_code": outcome.status,
         "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
-        "answered_by": _answered_by(it, fields.get("error_code"), outcome.status),
-        "message": (it.found.texts[0] if structured and it.found.texts else body or it.text)[:_MESSAGE],
+        "answered_by": answered_by(it.text, fields.get("error_code"), outcome.status),
+        "message": (it.found.texts[0] if structured and it.found.texts else body or it.text)[:MESSAGE],
         "parsed": it.named,
     }
-    if "profile_key" not in fields and (found := _PROFILE.search(where.path or "")):
-        fields["profile_key"] = found[1]
+    if "profile_key" not in fields:
+        fields["profile_key"] = profile_in(where.path)
     return fields
 
 
-def _search_missing(fields: dict[str, Any], whole: str) -> None:
+def profile_in(path: str | None) -> str | None:
+    """The profile that a path names."""
+    found = _PROFILE.search(path or "")
+    return found[1] if found else None
+
+
+def search_missing(fields: dict[str, Any], whole: str) -> None:
     """Fill from the text what no key told."""
     low = whole.lower()
     for name, (column, clues) in _SOUGHT.items():
@@ -228,7 +235,7 @@ def _search_missing(fields: dict[str, Any], whole: str) -> None:
             found = text.search(name, whole)
             if found:
                 unit = found.groupdict().get("u") or "s"
-                convert = _CONVERT[name][1]
+                convert = CONVERT[name][1]
                 fields[column] = convert(found["v"], unit)
     if "duration_s" not in fields and (took := text.duration(whole)):
         fields["duration_s"] = values.seconds(took["v"], "", took.groupdict().get("u") or "s")
@@ -256,7 +263,7 @@ def _word(value: Any, key: str) -> str | None:
 
 
 #: What a key carries → the column, and how its value becomes that of the column.
-_CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "host": ("host", _machine),
     "level": ("level", lambda value, key: values.level(value)),
     "duration": ("duration_s", values.seconds),
@@ -282,13 +289,13 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def _answered_by(it: Read, error_code: str | None, status: int | None) -> str | None:
+def answered_by(whole: str, error_code: str | None, status: int | None) -> str | None:
     """Who gave the answer, where the record shows it."""
-    if status is None or status < _FAILS_FROM:
+    if status is None or status < FAILS_FROM:
         return None
     if status == _SERVED_BY_PROXY:
         return "proxy"
-    low = it.text[: text.MOST].lower()
+    low = whole[: text.MOST].lower()
     if "cf-mitigated" in low or "just a moment..." in low:
         return "challenge"
     if error_code or "x-klaviyo-req-id" in low or _OUR_ANSWER.search(low):

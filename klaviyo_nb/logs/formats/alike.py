@@ -1,0 +1,281 @@
+"""Many JSON objects at once, by column: what `understand` says of each of them, many times faster.
+
+An application's lines are alike. Objects with the same keys share a plan (`keys`), so that each key's values
+are taken as a whole, and a value that was seen before is not converted again. An object goes this way only if
+it surely tells of a call: its URL or path is Klaviyo's and its status stands under a key. Of all others
+`understand` decides; both say the same of the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import compress
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from klaviyo_nb.logs.formats import table, text, times, values
+from klaviyo_nb.logs.formats.keys import MOST_TEXTS, Plan, is_ours, plans, spread
+from klaviyo_nb.logs.formats.places import place_of
+from klaviyo_nb.logs.formats.understand import (
+    CONVERT,
+    FAILS_FROM,
+    MESSAGE,
+    answered_by,
+    profile_in,
+    search_missing,
+)
+
+Column = list[Any]
+Convert = Callable[[Any, str], Any]
+_MOST_REMEMBERED = 16_384
+#: Stands for a value that fails the test of its key.
+_UNFIT: Final = object()
+#: Hardly two records agree on these: nothing is remembered.
+_ALL_DIFFER = frozenset(("timestamp", "request_id"))
+
+
+class _Memo(dict[Any, Any]):
+    """Results of a function by its argument; bounded, for hostile logs never say the same twice."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, argument: Any) -> Any:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        result = self[argument] = self._function(argument)
+        return result
+
+
+class Calls(NamedTuple):
+    """Calls told by objects with the same keys.
+
+    Attributes:
+        rows: Which of the given records they are.
+        moments: Microseconds since 1970, or None.
+        columns: Columns of the CALLS frame; those that are not there are missing.
+    """
+
+    rows: list[int]
+    moments: Column
+    columns: dict[str, Column]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Objects with the same keys: which records they are, their bytes, their values by key."""
+
+    plan: Plan
+    rows: list[int] = field(default_factory=list)
+    raws: list[bytes] = field(default_factory=list)
+    values: list[Sequence[Any]] = field(default_factory=list)
+    columns: list[Sequence[Any]] = field(default_factory=list)
+
+
+class Alike:
+    """Understands objects by column, and remembers values from one batch to the next."""
+
+    def __init__(self, near: datetime) -> None:
+        # The roles that share a column with a better one first.
+        roles = [(role, name, convert) for role, (name, convert) in CONVERT.items()]
+        self._roles = sorted(roles, key=lambda each: each[0] == each[1])
+        self._roles.append(("timestamp", "moment", lambda value, key: times.of(value, near)))
+        self._known: dict[tuple[str, str, type], _Memo] = {}
+        self._called = _Memo(_called)
+        self._sought = _Memo(_sought)
+
+    def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
+        """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
+        for group in _groups(raws):
+            urls, methods = _urls(group), self._column(group, "method", _method)
+            statuses = self._column(group, "status", _status)
+            if urls is None or methods is None or statuses is None:
+                continue
+            called = [self._called[pair] for pair in zip(urls, methods, strict=True)]
+            sure = [
+                bool(status and of.surely(raw))
+                for status, of, raw in zip(statuses, called, group.raws, strict=True)
+            ]
+            if not all(sure):
+                group, called, statuses = _only(sure, group, called, statuses)
+            if group.rows and (columns := self._columns(group, called, statuses)) is not None:
+                yield Calls(group.rows, columns.pop("moment"), columns)
+
+    def _columns(self, group: _Group, called: list[_Called], statuses: Column) -> dict[str, Column] | None:
+        columns: dict[str, Column] = {
+            "method": [of.method for of in called],
+            "endpoint": [of.endpoint for of in called],
+            "status_code": statuses,
+            "profile_key": [of.profile for of in called],
+            "message": [message[:MESSAGE] for message in _messages(group)],
+            "parsed": [table.of_object(group.plan.names) is not None] * len(group.rows),
+        }
+        for role, name, convert in self._roles:
+            if role in group.plan.roles or role == "timestamp":
+                column = self._column(group, role, convert)
+                if column is None:
+                    return None
+                columns[name] = _either(column, columns.get(name))
+        if max(statuses) >= FAILS_FROM:
+            self._add_failures(group, columns)
+        return columns
+
+    def _add_failures(self, group: _Group, columns: dict[str, Column]) -> None:
+        """What a failed call's text tells beyond its keys, and who answered it."""
+        statuses, count = columns["status_code"], len(group.rows)
+        for row in (row for row, status in enumerate(statuses) if status >= FAILS_FROM):
+            for name, value in self._sought[text.ends("\n".join(_texts(group, row)))].items():
+                column = columns.setdefault(name, [None] * count)
+                if column[row] is None:
+                    column[row] = value
+            code = columns["error_code"][row] if "error_code" in columns else None
+            by = answered_by(group.raws[row].decode(), code, statuses[row])
+            columns.setdefault("answered_by", [None] * count)[row] = by
+
+    def _column(self, group: _Group, role: str, convert: Convert) -> Column | None:
+        """A role's values, converted; None if they stand now under this key, now under that."""
+        candidates = group.plan.roles.get(role, ())
+        for place, name, _, fits in candidates:
+            taken = self._taken(group.columns[place], role, name, partial(_taken, fits, convert, name))
+            if _UNFIT not in taken:
+                return taken
+            if place == candidates[-1][0]:
+                return [None if value is _UNFIT else value for value in taken]
+            if any(value is not _UNFIT for value in taken):
+                return None
+        return [None] * len(group.rows)
+
+    def _taken(self, column: Sequence[Any], role: str, name: str, take: Callable[[Any], Any]) -> Column:
+        if role == "timestamp" and (moments := _epochs(column)):
+            return moments
+        kinds = set(map(type, column)) - {type(None)}
+        if role in _ALL_DIFFER or len(kinds) != 1:  # to a dictionary, True is 1 and 1.0
+            return list(map(take, column))
+        key = role, name, kinds.pop()
+        if key not in self._known:
+            self._known[key] = _Memo(take)
+        return list(map(self._known[key].__getitem__, column))
+
+
+class _Called(NamedTuple):
+    """What a URL and a method name."""
+
+    place: str
+    method: str | None
+    endpoint: str | None
+    profile: str | None
+
+    def surely(self, raw: bytes) -> bool:
+        """Is it a call to Klaviyo, if the record tells a status?"""
+        return self.method is not None and (
+            self.place == "api" or (self.place == "path" and b"klaviyo" in raw.lower())
+        )
+
+
+def _called(pair: tuple[Any, str | None]) -> _Called:
+    url, method = pair
+    if not isinstance(url, str) or not url:
+        return _Called("none", None, None, None)
+    where = place_of(url, method, speaks=True)
+    return _Called(where.place, where.method, where.template, profile_in(where.path))
+
+
+def _sought(body: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    search_missing(found, body)
+    return found
+
+
+def _taken(fits: Callable[[Any], bool], convert: Convert, name: str, value: Any) -> Any:
+    return convert(value, name) if value is not None and value != "" and fits(value) else _UNFIT
+
+
+def _groups(raws: Sequence[bytes]) -> list[_Group]:
+    groups: dict[Any, _Group] = {}
+    for row, raw in enumerate(raws):
+        try:
+            data = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            continue
+        if raw.count(b"{") == 1 and b"[" not in raw:  # no object in it, no list
+            shape, told = tuple(data), list(data.values())
+        elif (opened := spread(data)) is not None:
+            shape, told = opened
+        else:
+            continue
+        group = groups.get(shape)
+        if group is None:
+            group = groups[shape] = _Group(plans[shape])
+        group.rows.append(row)
+        group.raws.append(raw)
+        group.values.append(told)
+    for group in groups.values():
+        group.columns = list(zip(*group.values, strict=True))
+    return list(groups.values())
+
+
+def _only(
+    wanted: Sequence[bool], group: _Group, called: list[_Called], statuses: Column
+) -> tuple[_Group, list[_Called], Column]:
+    told = list(compress(group.values, wanted))
+    less = _Group(
+        group.plan,
+        list(compress(group.rows, wanted)),
+        list(compress(group.raws, wanted)),
+        told,
+        list(zip(*told, strict=True)),
+    )
+    return less, list(compress(called, wanted)), list(compress(statuses, wanted))
+
+
+def _urls(group: _Group) -> Sequence[Any] | None:
+    """The URLs, one of Klaviyo's before any other; None if they stand now under this key, now under that."""
+    columns = [group.columns[place] for place, *_ in group.plan.roles.get("url", ())]
+    if len(columns) > 1:
+        ours = [column for column in columns if all(map(is_ours, column))]
+        return ours[0] if ours else None
+    return columns[0] if columns else None
+
+
+def _texts(group: _Group, row: int) -> list[str]:
+    found = (group.columns[place][row] for place in group.plan.texts)
+    return [each for each in found if type(each) is str and each][:MOST_TEXTS]
+
+
+def _messages(group: _Group) -> Sequence[str]:
+    first = group.columns[group.plan.texts[0]] if group.plan.texts else ("",)
+    if set(map(type, first)) == {str} and "" not in first:
+        return first
+    return [
+        next(iter(_texts(group, row)), None) or raw.decode().strip("\ufeff\0\r\n \t")
+        for row, raw in enumerate(group.raws)
+    ]
+
+
+def _epochs(column: Sequence[Any]) -> Column | None:
+    """Whole numbers of milliseconds since 1970, as the fastest loggers write, to microseconds."""
+    if set(map(type, column)) != {int}:
+        return None
+    low, high = times.epoch(min(column)), times.epoch(max(column))
+    if low is None or high is None or (low, high) != (min(column) * 1_000, max(column) * 1_000):
+        return None
+    return [value * 1_000 for value in column]
+
+
+def _either(column: Column, other: Column | None) -> Column:
+    if other is None:
+        return column
+    return [second if first is None else first for first, second in zip(column, other, strict=True)]
+
+
+def _status(value: Any, key: str) -> int | None:
+    return values.status(value)
+
+
+def _method(value: Any, key: str) -> str | None:
+    return values.word(value)

@@ -1,0 +1,117 @@
+"""Rows while they are found: by column, redacted when they are packed, small enough to travel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from klaviyo_nb.redact import harmless
+
+Redact = Callable[[str], str]
+#: Characters of a record's text that leave with its row.
+MESSAGE = 500
+#: Columns that are no text. `moment` is microseconds since 1970; `line` counts the lines before the row.
+_TYPES = {
+    **dict.fromkeys(("moment", "line", "offset", "status_code", "attempt", "sent_at"), pa.int64()),
+    **dict.fromkeys(("duration_s", "retry_after_s"), pa.float64()),
+    "parsed": pa.bool_(),
+}
+#: So many rows are kept as lists; then they are packed.
+_MOST = 16_384
+
+
+class Piece(NamedTuple):
+    """Rows of one part of a source.
+
+    Attributes:
+        source: Its name, to be shown.
+        before: Lines of the source before the part; None: nobody knows.
+        rows: As `chunks.Part` holds them.
+    """
+
+    source: str
+    before: int | None
+    rows: pa.Table
+
+
+class Rows:
+    """Rows of one kind; a column begins where it is first told, and is missing before."""
+
+    def __init__(self, redact: Redact) -> None:
+        self._redact = redact
+        self._columns: dict[str, list[Any]] = {}
+        self._count = 0
+        self._packed: list[pa.Table] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row."""
+        self.extend({name: (value,) for name, value in row.items()}, 1)
+
+    def extend(self, columns: Mapping[str, Sequence[Any]], count: int) -> None:
+        """Add `count` rows by column."""
+        for name, values in columns.items():
+            if name not in self._columns:
+                self._columns[name] = [None] * self._count
+            self._columns[name] += values
+        self._count += count
+        for values in self._columns.values():
+            if len(values) < self._count:
+                values += [None] * (self._count - len(values))
+        if self._count >= _MOST:
+            self._pack()
+
+    def table(self) -> pa.Table:
+        """All of them; columns that were never told are not in it."""
+        self._pack()
+        return pa.concat_tables(self._packed, promote_options="default")
+
+    def _pack(self) -> None:
+        texts = {name: values for name, values in self._columns.items() if name not in _TYPES}
+        changed = _changed(self._redact, texts.values())
+        for name, values in texts.items():
+            if changed:
+                values = [changed.get(value, value) for value in values]
+            self._columns[name] = (
+                [value and value[:MESSAGE] for value in values] if name == "message" else values
+            )
+        arrays = {
+            name: pa.array(values, _TYPES.get(name, pa.large_string()))
+            for name, values in self._columns.items()
+        }
+        self._packed.append(pa.table(arrays))
+        self._columns, self._count = {}, 0
+
+
+def _changed(redact: Redact, columns: Iterable[Sequence[Any]]) -> dict[str | None, str]:
+    """Texts from which something must be taken → what is left of them.
+
+    Distinct texts in one go: that is many times faster than one by one.
+    """
+    texts: dict[str | None, None] = {}
+    for column in columns:
+        texts.update(dict.fromkeys(column))
+    texts.pop(None, None)
+    told = [text for text in texts if text is not None]
+    whole = "\n".join(told)
+    kept = redact(whole)
+    if kept == whole and whole.replace("\n", "").isprintable():
+        return {}
+    shown = map(_shown, _parts(redact, told, kept.split("\n")))
+    return {text: after for text, after in zip(told, shown, strict=True) if text != after}
+
+
+def _parts(redact: Redact, texts: Sequence[str], lines: Sequence[str]) -> Iterable[str]:
+    """The lines of what was redacted together, put back to the texts they belong to."""
+    counts = [text.count("\n") + 1 for text in texts]
+    if sum(counts) != len(lines):
+        return map(redact, texts)
+    if len(lines) == len(texts):
+        return lines
+    given = iter(lines)
+    return ["\n".join(next(given) for _ in range(count)) for count in counts]
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else harmless(text)
