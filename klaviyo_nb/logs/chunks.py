@@ -17,7 +17,7 @@ from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike
 from klaviyo_nb.logs.formats.understand import Told, understand
 from klaviyo_nb.logs.rows import Rows
-from klaviyo_nb.logs.scan import Record, Seen, WordFinder, every_line, scan
+from klaviyo_nb.logs.scan import EveryLine, Record, Seen, WordFinder, scan
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Read
 from klaviyo_nb.window import Window
 
@@ -103,7 +103,7 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
     seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
     records = scan(
         edges.read, seen, at=opened.at, start=opened.start, stop=opened.stop,
-        find=every_line if job.about else WordFinder(), halt=partial(_late, job.deadline),
+        find=EveryLine() if job.about else WordFinder(), halt=partial(_late, job.deadline),
     )  # fmt: skip
     for objects, others in _batches(records):
         reading.take(objects, others)

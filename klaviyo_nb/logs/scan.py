@@ -10,9 +10,9 @@ A range of a file is scanned like a whole one: a record belongs to the range in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,6 @@ CONTEXT = 2 * REACH
 MAX_LINE = 16 * 1024 * 1024
 
 Read = Callable[[memoryview], int]
-Find = Callable[[bytearray, int, int], "list[int]"]
 _GROUP = 4
 
 
@@ -101,6 +100,16 @@ _GROUPS = _groups_of(WORDS)
 _TABLES = tuple(_table(by) for by in _SPREADS)
 
 
+class Finder(Protocol):
+    """Says where to look closer."""
+
+    #: Set by whoever asks: what begins before it is not wanted.
+    skip: int
+
+    def __call__(self, buffer: bytearray, begin: int, end: int) -> Iterator[int]:
+        """Offsets in `buffer[begin:end]`, ascending. The buffer's length is a multiple of four."""
+
+
 class WordFinder:
     """Finds `WORDS`. Keeps its memory from block to block: fresh pages would cost more than the search."""
 
@@ -108,24 +117,24 @@ class WordFinder:
         self._groups = np.empty(BLOCK // _GROUP, dtype="<u4")
         self._spread = np.empty(BLOCK // _GROUP, dtype="<u4")
         self._maybe = np.empty(BLOCK // _GROUP, dtype=np.bool_)
+        self.skip = 0
 
-    def __call__(self, buffer: bytearray, begin: int, end: int) -> list[int]:
-        """Offsets in `buffer[begin:end]` at which a word begins, ascending, in any case of letters.
-
-        The buffer's length is a multiple of four.
-        """
-        found: set[int] = set()
+    def __call__(self, buffer: bytearray, begin: int, end: int) -> Iterator[int]:
+        """Where a word begins, in any case of letters."""
+        self.skip = begin
         whole = np.frombuffer(buffer, dtype="<u4")
         for first in range(begin // _GROUP, -(-end // _GROUP), len(self._groups)):
             part = whole[first : min(first + len(self._groups), -(-end // _GROUP))]
             groups, maybe = self._candidates(part)
             for index, group in zip(maybe.tolist(), groups.tolist(), strict=True):
+                place = (first + index) * _GROUP
+                if place < self.skip:
+                    continue
                 for word, at in _GROUPS.get(group, ()):
-                    start = (first + index) * _GROUP - at
-                    fits = begin <= start and start + len(word) <= end
-                    if fits and buffer[start : start + len(word)].lower() == word:
-                        found.add(start)
-        return sorted(found)
+                    start, after = place - at, place - at + len(word)
+                    if self.skip <= start and after <= end and buffer[start:after].lower() == word:
+                        self.skip = start + 1  # a long word holds several groups
+                        yield start
 
     def _candidates(self, part: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The groups that words may hold, in lower case, and where they stand."""
@@ -139,12 +148,18 @@ class WordFinder:
         return groups[sure], maybe[sure]
 
 
-def every_line(buffer: bytearray, begin: int, end: int) -> list[int]:
-    """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo."""
-    starts, at = [begin], begin
-    while (at := buffer.find(b"\n", at, end) + 1) and at < end:
-        starts.append(at)
-    return starts if end > begin else []
+class EveryLine:
+    """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo: the beginnings of lines."""
+
+    def __init__(self) -> None:
+        self.skip = 0
+
+    def __call__(self, buffer: bytearray, begin: int, end: int) -> Iterator[int]:
+        """Where a line begins."""
+        self.skip, at = begin, begin
+        while at < end:
+            yield at
+            at = max(buffer.find(b"\n", at, end) + 1, self.skip) or end
 
 
 class _Buffer:
@@ -157,22 +172,29 @@ class _Buffer:
     """
 
     def __init__(self, base: int, start: int, stop: int | None) -> None:
-        self.data = bytearray(CONTEXT + 2 * BLOCK)
+        self._give(bytearray(CONTEXT + 2 * BLOCK))
         self.base, self.start, self.stop = base, start, stop
         self.end = self.begin = self.looked = 0
         self.lines = int(start == 0)
+
+    def _give(self, data: bytearray) -> None:
+        self.data = data
+        self._bytes = np.frombuffer(data, dtype=np.uint8)
+        self._breaks = np.empty(len(data), dtype=np.bool_)
 
     def fill(self, read: Read) -> int:
         """Read on; keep what may still be needed, grow for a long line."""
         if self.end + BLOCK > len(self.data):
             keep = max(0, self.looked - CONTEXT)
-            left = self.end - keep
-            fits = left + BLOCK <= len(self.data)
-            room = self.data if fits else bytearray(2 * len(self.data))
-            room[:left] = self.data[keep : self.end]
-            self.data, self.base, self.end = room, self.base + keep, left
+            kept, breaks = self.data[keep : self.end], self._breaks[keep : self.end].copy()
+            if len(kept) + BLOCK > len(self.data):
+                self._give(bytearray(2 * len(self.data)))
+            self.data[: len(kept)], self._breaks[: len(kept)] = kept, breaks
+            self.base, self.end = self.base + keep, len(kept)
             self.looked, self.begin = self.looked - keep, max(0, self.begin - keep)
         got = read(memoryview(self.data)[self.end : self.end + BLOCK])
+        new = slice(self.end, self.end + got)
+        np.equal(self._bytes[new], ord("\n"), out=self._breaks[new])
         self.end += got
         return got
 
@@ -213,8 +235,7 @@ class _Buffer:
 
     def breaks(self, begin: int, end: int) -> int:
         """Line breaks in `data[begin:end]`."""
-        part = np.frombuffer(self.data, dtype=np.uint8, count=end - begin, offset=begin)
-        return int(np.count_nonzero(part == ord("\n")))
+        return int(np.count_nonzero(self._breaks[begin:end]))
 
     def line_start(self, at: int) -> int:
         """Where the line that holds `at` begins."""
@@ -266,7 +287,7 @@ def scan(
     at: int = 0,
     start: int = 0,
     stop: int | None = None,
-    find: Find | None = None,
+    find: Finder | None = None,
     halt: Callable[[], bool] = bool,
 ) -> Generator[Record, None, None]:
     """The records that hold one of `WORDS` and begin in `[start, stop)`.
@@ -293,6 +314,7 @@ def scan(
                 if buffer.base + hit < free:
                     continue
                 first, last, whole = buffer.record(hit, limit)
+                find.skip = last
                 if last == limit and got:  # it may go on in what was not read yet
                     looked = buffer.line_start(hit)
                     break

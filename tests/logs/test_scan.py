@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klaviyo_nb.logs import scan as scanning
-from klaviyo_nb.logs.scan import BLOCK, CONTEXT, WORDS, Record, Seen, WordFinder, every_line, scan
+from klaviyo_nb.logs.scan import BLOCK, CONTEXT, WORDS, EveryLine, Record, Seen, WordFinder, scan
 
 PLAIN = b'{"level":"info","msg":"order 17 done","path":"/checkout"}\n'
 CALL = b'{"level":"info","msg":"Klaviyo call","status":202}\n'
@@ -55,7 +55,7 @@ def random_case(word: bytes, rng: random.Random) -> bytes:
 def test_the_prefilter_finds_exactly_what_a_slow_search_finds(pieces: list[bytes], offset: int) -> None:
     data = b"x" * offset + b"".join(pieces)
     buffer = bytearray(data + b"\0" * (-len(data) % 4))
-    assert WordFinder()(buffer, 0, len(data)) == slow_reference(data)
+    assert list(WordFinder()(buffer, 0, len(data))) == slow_reference(data)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -64,13 +64,13 @@ def test_every_word_is_found_at_every_alignment_in_any_case(word: bytes) -> None
     for offset in range(8):
         data = b"." * offset + random_case(word, rng) + b"." * 8
         buffer = bytearray(data + b"\0" * (-len(data) % 4))
-        assert offset in WordFinder()(buffer, 0, len(data))
+        assert offset in list(WordFinder()(buffer, 0, len(data)))
 
 
 def test_a_word_across_the_end_of_the_searched_part_is_not_found_there() -> None:
     buffer = bytearray(b"klaviyo.")
-    assert WordFinder()(buffer, 0, 6) == []
-    assert WordFinder()(buffer, 1, 8) == []
+    assert list(WordFinder()(buffer, 0, 6)) == []
+    assert list(WordFinder()(buffer, 1, 8)) == []
 
 
 @pytest.mark.parametrize("shift", [-9, -7, -4, -1, 0, 1])
@@ -171,7 +171,7 @@ def test_an_empty_stream_has_no_line() -> None:
 
 
 def test_every_line_can_be_asked_for() -> None:
-    records, _ = whole(b"one\ntwo\n\nthree", find=every_line)
+    records, _ = whole(b"one\ntwo\n\nthree", find=EveryLine())
     assert [record.raw for record in records] == [b"one\n", b"two\n", b"\n", b"three"]
 
 
