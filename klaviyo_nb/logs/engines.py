@@ -1,44 +1,174 @@
-"""Where chunks are read. An engine has one method, `map`; this process is the only engine so far."""
+"""Where chunks are read: this process, or this process and workers beside it.
+
+An engine has one method, `map`. Workers are interpreters of their own that speak pickle over pipes: forking a
+process with threads in it, as every notebook's kernel is, may hang, and `multiprocessing`'s other ways import
+the caller's main module again (docs/design/worker-processes.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from klaviyo_nb.errors import UsageError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+#: What starts a worker must have to do [bytes]; and the most processes that are used unasked.
+_WORTH, _MOST = 96 * 1024 * 1024, 4
+_LIMIT = 64
+
 
 class Engine(Protocol):
     """Applies a function to tasks. Functions, tasks and results are picklable."""
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Results in the order of the tasks."""
+    def map(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], stays: Callable[[Task], bool]
+    ) -> Iterator[Result]:
+        """Begin, and give results in the order of the tasks.
+
+        Args:
+            function: Is applied to each task.
+            tasks: What is to be done.
+            stays: Is it one that only this process can do?
+        """
 
 
-class Local:
-    """This process, one chunk after the other."""
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process and `count - 1` workers; each takes the next task when it is done with one.
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    What a worker could not do, because it was killed or the task cannot travel, is done here.
+    """
+
+    count: int
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], stays: Callable[[Task], bool]
+    ) -> Iterator[Result]:
         """See `Engine.map`."""
-        return map(function, tasks)
+        work = _Work()
+        for index, task in enumerate(tasks):
+            (work.staying if stays(task) else work.left).append((index, task))
+        count = min(self.count, len(tasks))
+        return _results(function, work, len(tasks), [_Worker(function, work) for _ in range(count - 1)])
 
 
-_ENGINES: dict[str, Callable[[], Engine]] = {"local": Local}
+def _results(
+    function: Callable[[Any], Any], work: _Work, count: int, workers: Sequence[_Worker]
+) -> Iterator[Any]:
+    try:
+        for index in range(count):
+            while index not in work.done:
+                if (task := work.take(here=True)) is not None:
+                    work.put(task[0], function(task[1]))
+                else:
+                    work.wait(index)
+            yield work.done.pop(index)
+    finally:
+        for worker in workers:
+            worker.stop()
 
 
-def engine(name: str) -> Engine:
+_Numbered = tuple[int, Any]
+
+
+class _Work:
+    """Tasks that are left, those that only this process can do, and results, by number."""
+
+    def __init__(self) -> None:
+        self.left: deque[_Numbered] = deque()
+        self.staying: deque[_Numbered] = deque()
+        self.done: dict[int, Any] = {}
+        self._changed = threading.Condition()
+
+    def take(self, here: bool) -> _Numbered | None:
+        """The next task, if there is one."""
+        with self._changed:
+            queues = [queue for queue in (self.left, self.staying if here else ()) if queue]
+            return min(queues, key=lambda queue: queue[0][0]).popleft() if queues else None
+
+    def put(self, index: int, result: Any) -> None:
+        """A result."""
+        with self._changed:
+            self.done[index] = result
+            self._changed.notify_all()
+
+    def leave_here(self, task: _Numbered) -> None:
+        """Take back a task that no worker could do."""
+        with self._changed:
+            self.staying.appendleft(task)
+            self._changed.notify_all()
+
+    def wait(self, index: int) -> None:
+        """Until there is this result, or something to be done here."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.staying or index in self.done)
+
+
+class _Worker:
+    """An interpreter beside this one, and the thread that feeds it."""
+
+    def __init__(self, function: Callable[[Any], Any], work: _Work) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "klaviyo_nb.logs.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us: we stop it
+        )
+        self._feeder = threading.Thread(target=self._feed, args=(function, work), daemon=True)
+        self._feeder.start()
+
+    def _feed(self, function: Callable[[Any], Any], work: _Work) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        while (task := work.take(here=False)) is not None:
+            try:
+                pickle.dump((function, task[1]), self._process.stdin, pickle.HIGHEST_PROTOCOL)
+                self._process.stdin.flush()
+                result = pickle.load(self._process.stdout)  # noqa: S301 - our own worker wrote it
+            except (OSError, EOFError, ValueError, pickle.PickleError, AttributeError, TypeError):
+                work.leave_here(task)  # it was killed, or the task cannot travel
+                return
+            work.put(task[0], result)
+
+    def stop(self) -> None:
+        """End it, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self._feeder.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not yet sent
+                    pipe.close()
+
+
+def engine(name: str, size: int) -> Engine:
     """An engine by its name.
+
+    Args:
+        name: `local`: as many processes as are worth it; `local:4`: so many.
+        size: Bytes to be read, as far as they are known.
 
     Raises:
         UsageError: There is none of that name.
     """
-    try:
-        return _ENGINES[name]()
-    except KeyError:
-        known = ", ".join(_ENGINES)
-        raise UsageError(
-            "--engine", f"{name!r} is not an engine", f"--engine local    (known: {known})"
-        ) from None
+    kind, colon, count = name.partition(":")
+    if kind != "local" or (colon and not (count.isdecimal() and 0 < int(count) <= _LIMIT)):
+        hint = "--engine local    (or local:4: four processes)"
+        raise UsageError("--engine", f"{name!r} is not an engine", hint)
+    return Processes(int(count) if count else min(_cpus(), _MOST, 1 + size // _WORTH))
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

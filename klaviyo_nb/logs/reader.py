@@ -15,6 +15,7 @@ from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo
+from klaviyo_nb.logs.sources.files import Pipe
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -74,21 +75,22 @@ def read(
         redact: Takes secrets and personal data out of text; must keep the number of lines.
         deadline: `time.monotonic` at which reading stops, or None.
         progress: Told after each chunk.
-        engine: Where chunks are read.
+        engine: Where chunks are read: `local`, or `local:4` for four processes.
 
     Raises:
         UsageError: A URL's scheme is unknown or not read yet, or there is no such engine.
     """
-    runner = engine_named(engine)
+    engine_named(engine, 0)  # a mistake is told before anything is opened
     shelves = _shelves(urls, window)
     jobs = [
         Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name))
         for index, chunk in _newest_first(shelves)
     ]
+    total, done = sum(job.chunk.size for job in jobs), 0
+    parts = engine_named(engine, total).map(read_chunk, jobs, lambda job: isinstance(job.chunk, Pipe))
     from klaviyo_nb.logs import frame  # takes a while to import: workers read meanwhile
 
-    total, done = sum(job.chunk.size for job in jobs), 0
-    for job, part in zip(jobs, runner.map(read_chunk, jobs), strict=True):
+    for job, part in zip(jobs, parts, strict=True):
         shelves[part.source].parts.append(part)
         done += job.chunk.size or part.read
         if progress is not None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import os
 import pickle
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.logs import read
 from klaviyo_nb.logs.chunks import Job, read_chunk
-from klaviyo_nb.logs.engines import engine
+from klaviyo_nb.logs.engines import Processes, engine
 from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
@@ -25,19 +27,77 @@ def job(folder: Path) -> Job:
     return Job(0, chunk, WINDOW, Redactor(b"test").text, None, about=False)
 
 
-def test_results_come_in_the_order_of_the_tasks() -> None:
-    assert list(engine("local").map(str, [3, 1, 2])) == ["3", "1", "2"]
+def here(task: object) -> bool:
+    return False
 
 
-def test_an_unknown_engine_is_a_usage_error() -> None:
+# A worker knows no function of ours; it can evaluate, and that slowly enough for both processes to get some.
+WHERE = "(__import__('time').sleep(0.02), __import__('os').getpid())[1]"
+
+
+@pytest.mark.parametrize("name", ["local", "local:1", "local:2"])
+def test_results_come_in_the_order_of_the_tasks(name: str) -> None:
+    assert list(engine(name, 0).map(str, [3, 1, 2], here)) == ["3", "1", "2"]
+    assert list(engine(name, 0).map(str, [], here)) == []
+
+
+def test_both_processes_work_and_a_task_that_must_stay_does() -> None:
+    tasks = [WHERE + ("#stays" if number % 4 == 0 else "") for number in range(80)]
+    done = list(Processes(2).map(eval, tasks, lambda task: task.endswith("#stays")))
+    assert set(done[::4]) == {os.getpid()}
+    assert len(set(done)) == 2
+
+
+def test_what_a_worker_that_died_could_not_do_is_done_here() -> None:
+    task = f"{WHERE} == {os.getpid()} or __import__('os')._exit(1)"
+    assert list(Processes(3).map(eval, [task] * 20, here)) == [True] * 20
+
+
+def test_what_cannot_travel_is_done_here() -> None:
+    assert list(Processes(2).map(lambda task: task + 1, [1, 2, 3], here)) == [2, 3, 4]
+
+
+def test_an_error_of_the_function_reaches_the_caller_and_leaves_no_worker() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(Processes(2).map(eval, ["1 / 0"] * 4, here))
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, 1), (50_000_000, 1), (10**12, 4)])
+def test_workers_are_started_only_for_what_is_worth_it(size: int, most: int) -> None:
+    chosen = engine("local", size)
+    assert isinstance(chosen, Processes)
+    assert 1 <= chosen.count <= most
+
+
+@pytest.mark.parametrize("name", ["abacus", "local:", "local:0", "local:x", "local:1000"])
+def test_an_unknown_engine_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="not an engine"):
-        engine("abacus")
+        engine(name, 0)
+
+
+def test_a_large_file_gives_the_same_from_two_processes_as_from_one(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    call = '{"time":%d,"url":"https://a.klaviyo.com/api/events","method":"POST","status":429,"email":"ann@example.com"}\n'
+    path.write_text("".join(call % (1795410000000 + n) + "x" * 3_000 + "\n" for n in range(25_000)))
+    one, two = (
+        read([str(path)], WINDOW, redact=Redactor(b"test").text, engine=name)
+        for name in ("local:1", "local:2")
+    )
+    assert len(one.calls) == 25_000
+    assert one.calls.equals(two.calls)
+    assert one.coverage == two.coverage
+    assert "ann@" not in one.calls.to_csv()
 
 
 def test_a_chunk_is_read_alike_in_another_process(tmp_path: Path) -> None:
-    task = pickle.loads(pickle.dumps(job(tmp_path)))
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        (there,) = pool.map(read_chunk, [task])
-    here = read_chunk(task)
+    task = job(tmp_path)
+    there = pickle.loads(
+        subprocess.run(
+            [sys.executable, "-m", "klaviyo_nb.logs.worker"],
+            input=pickle.dumps((read_chunk, task)),
+            capture_output=True,
+            check=True,
+        ).stdout
+    )
     assert there.calls["status_code"].to_pylist() == [503]
-    assert there == here
+    assert there == read_chunk(task)

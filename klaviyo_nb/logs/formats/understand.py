@@ -33,6 +33,8 @@ _OUR_ANSWER = re.compile(
     r"x-klaviyo-req-id|cf-mitigated|vnd\.api\+json",
     re.IGNORECASE,
 )
+#: Words without which `_OUR_ANSWER` finds nothing; looking for them takes a tenth of the time.
+_OUR_WORDS = ("pointer", "request was throttled", "x-klaviyo-req-id", "cf-mitigated", "vnd.api+json")
 _SQL = re.compile(r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b", re.DOTALL)
 _WORKED = re.compile(r"\b(?:succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE)
 _NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
@@ -142,14 +144,20 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
     if where.place == "api":
         return outcome.known or outcome.worked is not None
     if where.place == "foreign":
-        return bool(outcome.known and not it.access and _OUR_ANSWER.search(body) and speaks)
+        return bool(outcome.known and not it.access and speaks and _our_answer(body))
     if where.place == "path" or where.endpoint is not None:
-        return (speaks or bool(_OUR_ANSWER.search(it.text))) and (outcome.known or outcome.worked is not None)
+        return (speaks or _our_answer(it.text)) and (outcome.known or outcome.worked is not None)
     if not outcome.known:
         return speaks and outcome.worked is not None and "operation" in it.found.values
-    if _OUR_ANSWER.search(it.text):
+    if _our_answer(it.text):
         return True
     return speaks and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
+
+
+def _our_answer(whole: str) -> bool:
+    """Are these words that only Klaviyo's API answers with?"""
+    low = whole.lower()
+    return any(word in low for word in _OUR_WORDS) and bool(_OUR_ANSWER.search(whole))
 
 
 def _klaviyo_said(body: str, at: int | None) -> bool:
@@ -298,6 +306,7 @@ def answered_by(whole: str, error_code: str | None, status: int | None) -> str |
     low = whole[: text.MOST].lower()
     if "cf-mitigated" in low or "just a moment..." in low:
         return "challenge"
-    if error_code or "x-klaviyo-req-id" in low or _OUR_ANSWER.search(low):
+    if error_code or _our_answer(low):
         return "klaviyo"
-    return "edge" if status in _EDGE_STATUSES or _EDGE.search(low) else None
+    known = "cloudflare" in low or "cf-ray" in low
+    return "edge" if status in _EDGE_STATUSES or (known and _EDGE.search(low)) else None
