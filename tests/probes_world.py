@@ -160,6 +160,24 @@ def row_of(probed: probes.Probed, name: str) -> dict[str, Any]:
     return next(row for row in probed.rows if row["probe"] == name)
 
 
+ALL = ("/api/v2/summary.json", "/api/accounts", "keyless", "/api/profiles", "/health", "/hook")
+ASKED = ("status_page", "auth", "rate_limit", "liveness", "app_health", "webhook")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a server does wrong, and the row that should come of it."""
+
+    route: Route
+    status_code: int | None
+    error_type: str | None
+    of_app: str | None = "same"  # an application's own answer may be of any type
+
+    def expected(self, probe: str) -> tuple[int | None, str | None]:
+        ours = probe in ("app_health", "webhook") and self.of_app != "same"
+        return self.status_code, self.of_app if ours else self.error_type
+
+
 async def hang(asked: Asked, writer: Writer) -> None:
     await asyncio.Event().wait()
 
@@ -205,6 +223,34 @@ async def flood(asked: Asked, writer: Writer) -> None:
 async def flood_head(asked: Asked, writer: Writer) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"y" * 400_000 + b"\r\n\r\n")
     await writer.drain()
+
+
+async def loop_for_ever(asked: Asked, writer: Writer) -> None:
+    writer.write(reply(302, b"", {"Location": asked.path}))
+
+
+async def many_heads(asked: Asked, writer: Writer) -> None:
+    """Interim answers without end."""
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100)
+        await writer.drain()
+
+
+_JSON = {"Content-Type": "application/json"}
+FAULTS = {
+    "hang": Fault(hang, None, "timeout"),
+    "drip": Fault(drip, 200, "timeout"),
+    "drip in the head": Fault(drip_head, None, "timeout"),
+    "reset": Fault(reset, None, "reset"),
+    "truncate": Fault(truncate, 200, "truncated"),
+    "garble": Fault(garble, None, "protocol"),
+    "200 MB": Fault(flood, 200, "too_large"),
+    "a head without end": Fault(flood_head, None, "protocol"),
+    "broken JSON": Fault(reply(200, b'{"status": {"indicator": "none"', _JSON), 200, "malformed", None),
+    "a page that says it is JSON": Fault(reply(200, b"<html>Hello", _JSON), 200, "malformed", None),
+    "not UTF-8": Fault(reply(200, b"caf\xe9 \xff\xfe", _JSON), 200, "malformed", None),
+    "empty": Fault(reply(200, b"", _JSON), 200, "malformed", None),
+}
 
 
 @pytest.fixture

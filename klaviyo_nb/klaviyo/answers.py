@@ -44,6 +44,7 @@ ERRORS: Mapping[str, Failure] = {
     "protocol": "server",
     "too_large": "server",
     "redirects": "server",
+    "malformed": "server",
     "other": "server",
 }
 

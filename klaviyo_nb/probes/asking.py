@@ -188,6 +188,8 @@ async def _exchange(client: httpx.AsyncClient, question: Question, reply: Reply,
             reply.row["cert_expires"] = _certificate_end(response)
         if response.next_request is None or not question.hops:
             await _read(response, question, reply)
+            if unfit := _unfit(reply.answer, question.expected):
+                reply.row.setdefault("error_type", unfit)
             return
         await response.aclose()  # the body of a redirect tells nothing, and may be endless
         answer = read_answer(response.status_code, response.headers, b"", question.expected, question.url)
@@ -219,6 +221,15 @@ async def _read(response: httpx.Response, question: Question, reply: Reply) -> N
     finally:
         reply.answer = so_far()
         await response.aclose()
+
+
+def _unfit(answer: Answer | None, expected: Expected) -> str | None:
+    """Why a whole answer cannot be Klaviyo's; an application may answer its health check as it likes."""
+    if answer is None or expected == "app" or answer.status_code >= 400:
+        return None
+    if answer.status_code >= 300:
+        return "redirects"
+    return "malformed" if answer.document is None else None
 
 
 def _inflated(body: bytes, coding: str, cap: int) -> bytes:

@@ -88,13 +88,13 @@ async def run(
     this = Round(settings, clients, clock, loop.time() + deadline_s, redact, on_row, purse=Purse(allowed))
     for name, why in leave_out.items():
         this.miss(name, f"not asked: {why}")
-    page = asyncio.create_task(probe_status_page(this))
-    others: list[Coroutine[Any, Any, None]] = [
-        probe_api(this, name) for name in PATHS if name not in leave_out
-    ]
-    others += [probe_health(this), probe_webhook(this)]
-    others += [] if transport else [probe_network(this)]
-    await _all(this, [page, *map(asyncio.create_task, others)])
+    page = asyncio.create_task(probe_status_page(this), name="status_page")
+    others: dict[str, Coroutine[Any, Any, None]] = {
+        name: probe_api(this, name) for name in PATHS if name not in leave_out
+    }
+    others |= {"app_health": probe_health(this), "webhook": probe_webhook(this)}
+    others |= {} if transport else {"network": probe_network(this)}
+    await _all(this, [page, *(asyncio.create_task(work, name=name) for name, work in others.items())])
     found = page.result() if page.done() and not page.cancelled() else None
     rows = sorted(this.rows, key=lambda row: ORDER.index(row["probe"]))
     return Probed(rows, found, [*this.gaps, *clients.gaps], this.budget)
@@ -106,8 +106,8 @@ async def _all(this: Round, tasks: list[asyncio.Task[Any]]) -> None:
         done, late = await asyncio.wait(tasks, timeout=max(this.left_s, 0.0) + GRACE_S)
         for task in done:
             task.result()
-        if late:
-            this.miss("probes", f"{len(late)} did not end at the deadline")
+        for task in late:
+            this.miss(task.get_name(), "it did not end at the deadline")
     finally:
         for task in tasks:
             task.cancel()

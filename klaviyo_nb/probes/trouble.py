@@ -22,7 +22,8 @@ ERROR_TYPES = {
     "truncated": "the connection was closed before the answer was whole",
     "protocol": "what came is not HTTP",
     "too_large": "the answer is longer than any honest one; the rest was not read",
-    "redirects": "one redirect led to the next",
+    "redirects": "a redirect where none belongs, or one that led to the next",
+    "malformed": "the answer is whole and is not the JSON that was asked for",
     "other": "none of these",
 }
 
