@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ def main() -> None:
     """Run the command line; every error of a user is two lines on stderr, never a traceback."""
     gc.set_threshold(50_000)  # imports make much and drop little: looking through it is a tenth of start-up
     try:
-        status = commands.main(standalone_mode=False)
+        status = commands.main(standalone_mode=False, obj=time.monotonic())  # a deadline counts from here
     except KlaviyoNbError as exc:
         status = _complain(str(exc), exc.hint, USAGE if isinstance(exc, UsageError) else FAILED)
     except click.UsageError as exc:
@@ -296,7 +297,8 @@ def _collected(flags: dict[str, Any], deadline: bool = False) -> Iterator[tuple[
     settings = _settings(flags)
     redactor = redactor_for(settings)
     window = window_of(settings, utc_now())
-    limit = settings.deadline_s if deadline else None
+    spent = time.monotonic() - click.get_current_context().obj
+    limit = max(settings.deadline_s - spent, settings.deadline_s / 2) if deadline else None
     asking = ask(
         settings, window, redactor, deadline_s=limit, progress=_progress, meanwhile=_get_ready_to_decide
     )

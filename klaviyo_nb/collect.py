@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 PROBES_S, METRICS_S = 10.0, 60.0
 #: What deciding and printing take of a deadline [s].
 RESERVE_S = 0.5
+#: Of the rest, what reading logs may take: making frames of what was read and counting it takes long too [1].
+READING = 0.75
 _SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH}
 
 
@@ -91,19 +93,17 @@ async def collect(
         UsageError: A source's URL or a metric's name cannot be understood.
     """
     limit = max(deadline_s - RESERVE_S, deadline_s / 2) if deadline_s else None
-    deadline = time.monotonic() + limit if limit else None
     asked = asyncio.create_task(
         probes.run(settings, deadline_s=limit or PROBES_S, clock=clock, redact=redactor.text,
                    on_row=lambda row: progress(_told(row)), leave_out=leave_out, allowed=allowed)
     )  # fmt: skip
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
-    found, read, fetched, _ = await asyncio.gather(
+    found, (read, log_gaps), (fetched, metric_gaps), _ = await asyncio.gather(
         asked,
-        asyncio.to_thread(_read_logs, settings, window, redactor, deadline, progress),
-        _ask_metrics(settings, window, limit, progress),
+        _logs(settings, window, redactor, limit, progress),
+        _metrics(settings, window, limit, progress),
         asyncio.to_thread(meanwhile),
     )
-    gaps = [*found.gaps, *_log_gaps(read), *_metric_gaps(fetched)]
     seen = read is not None and not all(coverage.gap and not coverage.lines for coverage in read.coverage)
     return Evidence(
         window=window,
@@ -115,7 +115,7 @@ async def collect(
         status_page=found.status_page,
         coverage=read.coverage if read else (),
         queries=fetched.queries if fetched else (),
-        gaps=tuple(gaps),
+        gaps=(*found.gaps, *log_gaps, *metric_gaps),
         budget=found.budget,
         context=context_of(settings),
     )
@@ -183,15 +183,36 @@ def load(folder: Path) -> Evidence:
     return Evidence(status_page=status_page, probe_rows=rows, **frames, **fields)
 
 
+async def _logs(
+    settings: Settings,
+    window: Window,
+    redactor: Redactor,
+    limit: float | None,
+    progress: Callable[[str], None],
+) -> tuple[LogsRead | None, list[Gap]]:
+    """What the logs gave, and the gaps in it.
+
+    A thread that a source holds past the limit, as a dead network file system does, is left behind.
+    """
+    if not settings.logs:
+        return None, [Gap("logs", "no log source was given (--logs URL)", configured=False)]
+    until = time.monotonic() + limit * READING if limit else None
+    reading = asyncio.to_thread(_read_logs, settings, window, redactor, until, progress)
+    try:
+        read = await asyncio.wait_for(reading, limit)
+    except TimeoutError:
+        named = (_bare(url) if "://" in url else url for url in settings.logs)
+        return None, [Gap(str(name), "reading the logs did not end at the deadline") for name in named]
+    return read, [Gap(coverage.source, coverage.gap) for coverage in read.coverage if coverage.gap]
+
+
 def _read_logs(
     settings: Settings,
     window: Window,
     redactor: Redactor,
     deadline: float | None,
     progress: Callable[[str], None],
-) -> LogsRead | None:
-    if not settings.logs:
-        return None
+) -> LogsRead:
     from klaviyo_nb import logs
 
     read = logs.read(settings.logs, window, redact=redactor.text, deadline=deadline)
@@ -200,37 +221,31 @@ def _read_logs(
     return read
 
 
-async def _ask_metrics(
+async def _metrics(
     settings: Settings, window: Window, limit: float | None, progress: Callable[[str], None]
-) -> Fetched | None:
+) -> tuple[Fetched | None, list[Gap]]:
+    """What the metrics server gave, and the gaps in it."""
     if not settings.metrics_url:
-        return None
+        return None, [Gap("metrics", "no metrics server was given (--metrics URL)", configured=False)]
     from klaviyo_nb.metrics.names import from_table
 
-    metrics = await asyncio.to_thread(import_module, "klaviyo_nb.metrics.client")  # brings pandas
-    fetched: Fetched = await metrics.fetch(
+    names, began = from_table(settings.metrics), time.monotonic()
+    importing = asyncio.to_thread(import_module, "klaviyo_nb.metrics.client")  # brings pandas
+    try:
+        client = await asyncio.wait_for(importing, limit)
+    except TimeoutError:
+        return None, [Gap("metrics", "this machine is too busy: nothing was asked before the deadline")]
+    fetched: Fetched = await client.fetch(
         settings.metrics_url,
         window,
-        names=from_table(settings.metrics),
+        names=names,
         token=settings.metrics_token,
         headers=settings.metrics.get("headers"),
-        timeout_s=limit or METRICS_S,
+        timeout_s=max(limit - (time.monotonic() - began), 0.0) if limit else METRICS_S,
     )
     samples = 0 if fetched.frame is None else len(fetched.frame)
     progress(f"metrics: {samples:,} samples from {len(fetched.queries)} queries")
-    return fetched
-
-
-def _log_gaps(read: LogsRead | None) -> list[Gap]:
-    if read is None:
-        return [Gap("logs", "no log source was given (--logs URL)", configured=False)]
-    return [Gap(coverage.source, coverage.gap) for coverage in read.coverage if coverage.gap]
-
-
-def _metric_gaps(fetched: Fetched | None) -> list[Gap]:
-    if fetched is None:
-        return [Gap("metrics", "no metrics server was given (--metrics URL)", configured=False)]
-    return list(fetched.gaps)
+    return fetched, list(fetched.gaps)
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -276,6 +276,8 @@ async def _body(server: _Server, response: httpx.Response) -> bytes:
     parts, size = [], 0
     async for part in response.aiter_bytes():
         parts.append(part)
+        if not size and not part.lstrip().startswith(b"{"):
+            break  # no Prometheus API answers so, and the rest may be endless
         size += len(part)
         if size > LARGEST:
             raise SourceError(

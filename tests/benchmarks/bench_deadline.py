@@ -100,8 +100,8 @@ def checked(name: str, world: World, root: str, logs: tuple[Path, ...], deadline
         for what in (*map(str, logs[1:]), *(["metrics"] if logs else []))
         if what not in gaps
     ]
-    if logs and not document["facts"]["calls"]:
-        wrong.append("nothing of the log was read")
+    if logs and not document["facts"]["calls"] and str(logs[0]) not in gaps:
+        wrong.append("nothing of the log was read, and no gap says so")
     if document["budget"]["api_calls"] > document["budget"]["allowed"]:
         wrong.append(f"{document['budget']['api_calls']} API calls")
     return Run(name, bool(logs), wall_s, memory_mb, tuple(wrong))
