@@ -276,7 +276,7 @@ async def _body(server: _Server, response: httpx.Response) -> bytes:
     parts, size = [], 0
     async for part in response.aiter_bytes():
         parts.append(part)
-        if not size and not part.lstrip().startswith(b"{"):
+        if not size and part.lstrip()[:1] not in (b"", b"{"):
             break  # no Prometheus API answers so, and the rest may be endless
         size += len(part)
         if size > LARGEST:
