@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ import click
 
 from klaviyo_nb import __version__
 from klaviyo_nb.errors import KlaviyoNbError, UsageError
+from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence, Gap
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.settings import Settings
-    from klaviyo_nb.watch import Round
 
 INCIDENT, INCONCLUSIVE, FAILED, USAGE = 10, 11, 1, 2
-_INCIDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,11 +59,14 @@ def _complain(text: str, hint: str | None, status: int) -> int:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="klaviyo-nb")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Find out why an application that talks to Klaviyo misbehaves, and what to do.
 
     Settings come from flags, then the environment (KLAVIYO_PRIVATE_KEY, KLAVIYO_NB_…), then klaviyo-nb.toml.
     """
+    if os.environ.get("NO_COLOR"):
+        context.color = False  # https://no-color.org
 
 
 def _signals(command: Command) -> Command:
@@ -102,6 +104,9 @@ def _format(*choices: str) -> Callable[[Command], Command]:
     return click.option("--format", "form", type=click.Choice(choices), default=choices[0], show_default=True)
 
 
+_full = click.option("--full", is_flag=True, help="Tell every action in full, not the first ones only.")
+
+
 @commands.command()
 @_signals
 @click.option("--deadline", "deadline_s", metavar="10s", help="Limit of the whole command.  [default: 10s]")
@@ -109,15 +114,28 @@ def _format(*choices: str) -> Callable[[Command], Command]:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Evidence of --watch.  [default: reports/watch-TIME]"
 )
+@click.option(
+    "--check", "names", multiple=True, metavar="NAME", help="Is this well? A probe, calls, a path, a cause."
+)
+@_full
 @_format("text", "json")
-def triage(form: str, every: str | None, out: Path | None, **flags: Any) -> int:
+def triage(
+    form: str, full: bool, every: str | None, out: Path | None, names: tuple[str, ...], **flags: Any
+) -> int:
     """Ask everything at once, decide, say what to do."""
     if every is not None:
+        if names:
+            raise UsageError("--watch", "it cannot be combined with --check", "klaviyo-nb triage --watch 30s")
         return _watch(_settings(flags), every, out, form)
     if out is not None:
         raise UsageError("--out", "only --watch writes evidence here", "klaviyo-nb collect --out DIR")
+    if names:
+        from klaviyo_nb.triage import must_be_known, show_checks
+
+        must_be_known(names)
     with _collected(flags, deadline=True) as (evidence, redactor):
-        return _show_verdict(evidence, form, redactor)
+        return (show_checks(names, evidence, form, redactor) if names else
+                _show_verdict(evidence, form, redactor, full))  # fmt: skip
 
 
 @commands.command()
@@ -127,7 +145,7 @@ def triage(form: str, every: str | None, out: Path | None, **flags: Any) -> int:
 )
 def collect(out: Path, **flags: Any) -> None:
     """Write an evidence folder, decide nothing."""
-    _must_be_free(out)
+    must_be_free(out)
     with _collected(flags) as (evidence, redactor):
         from klaviyo_nb.collect import save
 
@@ -137,12 +155,13 @@ def collect(out: Path, **flags: Any) -> None:
 
 @commands.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_full
 @_format("text", "json")
-def diagnose(folder: Path, form: str) -> int:
+def diagnose(folder: Path, form: str, full: bool) -> int:
     """Decide again from an evidence folder or bundle, offline."""
     from klaviyo_nb.collect import load, redactor_for
 
-    return _show_verdict(load(_must_exist(folder)), form, redactor_for(_settings({})))
+    return _show_verdict(load(must_exist(folder)), form, redactor_for(_settings({})), full)
 
 
 @commands.command()
@@ -155,15 +174,15 @@ def diagnose(folder: Path, form: str) -> int:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
 def bundle(folder: Path | None, incident: str | None, lead: str | None, out: Path, **flags: Any) -> int:
     """Collect, run the four notebooks, draft postmortem and messages, seal."""
-    name = _incident_name(incident)
-    _must_be_free(out / name)
-    _must_be_writable(out)
+    name = incident_name(incident, datetime.now(UTC))
+    must_be_free(out / name)
+    must_be_writable(out)
     if folder is None:
         with _collected(flags) as (evidence, redactor):
             return _seal(evidence, redactor, out, name, lead)
     from klaviyo_nb.collect import load, redactor_for
 
-    return _seal(load(_must_exist(folder)), redactor_for(_settings(flags)), out, name, lead)
+    return _seal(load(must_exist(folder)), redactor_for(_settings(flags)), out, name, lead)
 
 
 @commands.command()
@@ -173,7 +192,7 @@ def verify(path: Path, form: str) -> int:
     """Check a bundle: hashes, completeness, recomputed numbers, no secrets."""
     from klaviyo_nb.report.verify import verify as check
 
-    found = check(_must_exist(path))
+    found = check(must_exist(path))
     if form == "json":
         problems = [{"path": problem.path, "what": problem.what} for problem in found.problems]
         _print_json({"schema": "klaviyo-nb/verify/1", "intact": found.intact, "problems": problems})
@@ -188,8 +207,9 @@ def verify(path: Path, form: str) -> int:
 @click.argument("urls", metavar="URL...", nargs=-1)
 @_window_options
 @click.option(
-    "--by", multiple=True, type=click.Choice(["endpoint", "status", "caller", "minute", "host", "worker"])
-)
+    "--by", multiple=True, metavar="COLUMN",
+    help="Count by endpoint, status, caller, minute, host, worker, error_code, error_pointer, request_id, …"
+)  # fmt: skip
 @_format("text", "json", "csv", "parquet")
 def logs(urls: tuple[str, ...], by: tuple[str, ...], form: str, **flags: Any) -> None:
     """Read Klaviyo's calls out of logs."""
@@ -229,7 +249,7 @@ def message(folder: Path, channel: str, phase: str) -> None:
     from klaviyo_nb.response.document import verdict_document
     from klaviyo_nb.response.messages import message as draft
 
-    evidence = load(_must_exist(folder))
+    evidence = load(must_exist(folder))
     incident, lead = incident_and_lead(folder)
     text = draft(verdict_document(evidence, decide(evidence)), channel, phase, incident, lead)  # type: ignore[arg-type]
     click.echo(redactor_for(_settings({})).text(text))
@@ -270,7 +290,7 @@ def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path
         return rehearsal.score(scenario, progress=_progress, **scored)
     if serve:
         return rehearsal.keep_serving(scenario, seed)
-    _must_be_writable(out)
+    must_be_writable(out)
     return rehearsal.rehearse(scenario, seed, out, _progress, _show_verdict, _seal)
 
 
@@ -325,60 +345,26 @@ def _progress(text: str) -> None:
     click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True)
 
 
-def _show_verdict(evidence: Evidence, form: str, redactor: Redactor) -> int:
+def _show_verdict(evidence: Evidence, form: str, redactor: Redactor, full: bool = False) -> int:
     from klaviyo_nb import terminal
     from klaviyo_nb.diagnosis import decide
-    from klaviyo_nb.redact import harmless
     from klaviyo_nb.response.document import verdict_document
 
     document = verdict_document(evidence, decide(evidence))
     if form == "json":
         _print_json(document, redactor)
     else:
-        click.echo(redactor.text(terminal.verdict(_mapped(document, harmless))), nl=False)
+        click.echo(redactor.text(terminal.verdict(document, full)), nl=False)
     return {"healthy": 0, "inconclusive": INCONCLUSIVE}.get(document["cause"], INCIDENT)
 
 
 def _watch(settings: Settings, every: str, out: Path | None, form: str) -> int:
-    from klaviyo_nb.collect import redactor_for, utc_now
-    from klaviyo_nb.watch import watch
-    from klaviyo_nb.window import parse_duration
+    from klaviyo_nb.triage import keep_watching
 
-    every_s = parse_duration(every, "--watch").total_seconds()
-    if every_s < 1:
-        raise UsageError("--watch", f"{every!r} is less than a second", "--watch 30s")
-    out = out or Path("reports") / f"watch-{utc_now():%Y%m%dT%H%M%SZ}"
-    _must_be_free(out)
-    _must_be_writable(out)
-    redactor = redactor_for(settings)
-    click.echo(f"evidence: {out}    (Ctrl-C ends the watch)", err=True)
-
-    def tell(found: Round) -> None:
-        _tell_round(found, form, redactor)
-
-    last = watch(settings, every_s, out, redactor, tell, progress=_progress)
-    click.echo(f"\nwatched {last.number + 1} rounds; {last.state} at the end; evidence: {out}", err=True)
-    return {"good": 0, "unclear": INCONCLUSIVE}.get(last.state, INCIDENT)
-
-
-def _tell_round(found: Round, form: str, redactor: Redactor) -> None:
-    """Print a round in which something changed; on a terminal, a passing line for any other."""
-    from klaviyo_nb import terminal
-    from klaviyo_nb.redact import harmless
-
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
-    if found.number and not found.changes:
-        if sys.stderr.isatty():
-            click.echo(terminal.heartbeat(found.number, found.at, found.state), nl=False, err=True)
-    elif form == "json":
-        click.echo(redactor.text(found.as_json()))
-    elif not found.number:
-        click.echo(redactor.text(terminal.verdict(_mapped(found.document, harmless))), nl=False)
-    else:
-        folder = str(found.folder) if found.folder else None
-        lines = terminal.changes(found.at, _mapped(list(found.changes), harmless), folder)
-        click.echo(redactor.text(lines), nl=False)
+    out = out or Path("reports") / f"watch-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    must_be_free(out)
+    must_be_writable(out)
+    return keep_watching(settings, every, out, form, _progress)
 
 
 def _seal(evidence: Evidence, redactor: Redactor, out: Path, incident: str, lead: str | None) -> int:
@@ -402,15 +388,6 @@ def _report_gaps(gaps: tuple[Gap, ...], nothing: bool, hint: str) -> None:
         click.echo(f"warning: {gap.signal}: {gap.reason}", err=True)
 
 
-def _mapped(value: Any, function: Callable[[str], str]) -> Any:
-    """`function` applied to every text in a JSON-like value."""
-    if isinstance(value, str):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: _mapped(each, function) for key, each in value.items()}
-    return [_mapped(each, function) for each in value] if isinstance(value, list) else value
-
-
 def _print_json(value: Any, redactor: Redactor | None = None) -> None:
     import json
 
@@ -422,35 +399,3 @@ def _print_bytes(data: bytes) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
-
-
-def _incident_name(given: str | None) -> str:
-    from klaviyo_nb.collect import utc_now
-
-    if given is None:
-        return f"INC-{utc_now():%Y%m%dT%H%M%SZ}"
-    if not _INCIDENT_ID.fullmatch(given):
-        raise UsageError(
-            "--incident", f"{given!r} cannot name a folder", "--incident INC-7    (letters, digits, . _ -)"
-        )
-    return given
-
-
-def _must_exist(path: Path) -> Path:
-    if not path.exists():
-        raise UsageError(str(path), "there is no such file or folder", "ls reports/")
-    return path
-
-
-def _must_be_free(path: Path) -> None:
-    if path.exists() or path.with_name(f"{path.name}.zip").exists():
-        raise UsageError(
-            str(path), "it exists already, and is never overwritten", "choose another --incident or --out"
-        )
-
-
-def _must_be_writable(folder: Path) -> None:
-    """The first existing ancestor of `folder` must be a folder that takes a new file."""
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(str(folder), f"cannot write to {existing}", "choose another --out")

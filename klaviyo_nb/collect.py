@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,9 @@ RESERVE_S = 0.5
 #: Of the rest, what reading logs may take: making frames of what was read and counting it takes long too [1].
 READING = 0.75
 _SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH}
+
+
+_USER = re.compile(r"//[^/@]*@")
 
 
 def utc_now() -> datetime:
@@ -135,6 +139,7 @@ def context_of(settings: Settings) -> dict[str, Any]:
         "key": key_facts(settings.private_key),
         "organisation": asdict(organisation) | {"working_days": sorted(organisation.working_days)},
         "thresholds": dict(settings.thresholds),
+        "logs": [_USER.sub("//", url) for url in settings.logs],
     }
 
 

@@ -127,7 +127,8 @@ class Evidence:
         gaps: One per thing that could not be seen.
         budget: Requests spent on the API host.
         context: What was asked of whom: `api_url`, `status_url`, `revision`, `organisation`, `key` (a dict:
-            `set`, `length`, `prefix`, `control_characters`, `vendor`; never the key), `tool_version`.
+            `set`, `length`, `prefix`, `control_characters`, `vendor`; never the key), `logs` (URLs as given,
+            without credentials), `tool_version`.
     """
 
     window: Window

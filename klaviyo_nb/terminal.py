@@ -1,7 +1,11 @@
-"""What a tired person reads on a terminal: 80 columns, colour only where it carries meaning. Pure text."""
+"""What a tired person reads on a terminal: 80 columns, colour only where it carries meaning. Pure text.
+
+What others wrote is made harmless here, at the last door.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,26 +14,51 @@ from typing import Any
 
 import click
 
+from klaviyo_nb.redact import harmless
+
 WIDTH = 80
+#: Actions told in full; of the others only the title, unless asked for.
+IN_FULL = 2
 _COLOURS = {"P1": "red", "P2": "yellow", "P3": "cyan", "P4": "blue"}
 _MARKS = {"yes": "●", "no": "○", "unknown": "?"}
+_WELL = {True: ("well", "green"), False: ("NOT well", "red"), None: ("cannot tell", "yellow")}
+_LABEL = " " * 11
+#: What a shell takes as one word.
+_WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+|\S+""")
 
 
-def verdict(document: Mapping[str, Any]) -> str:
-    """The verdict as a person wants it: what, how bad, by when; why; what to do; what is missing."""
-    parts = [_head(document), _path(document), _rivals(document), _actions(document), _limits(document)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+def verdict(document: Mapping[str, Any], full: bool = False) -> str:
+    """The verdict as a person wants it: what, how bad, by when; what to do; why; what is missing.
+
+    The last line repeats the first: it is the one that is still on the screen.
+
+    Args:
+        document: As `verdict_document` gives it.
+        full: Tell every action in full.
+    """
+    document = _harmless(document)
+    parts = [_head(document), _actions(document, full), _path(document), _rivals(document), _limits(document)]
+    return "\n\n".join(part for part in parts if part) + "\n" + _last_line(document)
+
+
+def check(name: str, well: bool | None, because: str) -> str:
+    """One thing looked at again, in a line or two."""
+    word, colour = {True: ("well", "green"), False: ("NOT well", "red"), None: ("cannot tell", "yellow")}[
+        well
+    ]
+    lines = list(_wrapped(f"{name}: {word}: {harmless(because)}", hang="  "))
+    return "\n".join([click.style(lines[0], fg=colour), *lines[1:]]) + "\n"
 
 
 def changes(at: datetime, lines: Sequence[str], folder: str | None) -> str:
     """What changed in one round of watching, each with the time."""
-    clock = f"{at:%H:%M:%S} UTC "
     told: list[str] = []
-    for line in lines:
+    for line in map(harmless, lines):
+        new = _wrapped(f"{at:%H:%M:%S} UTC  {line}", hang=" " * 14)
         over = line.startswith("recovered")
-        told += _wrapped(clock + (click.style(line, fg="green", bold=True) if over else line), hang=" " * 14)
+        told += [click.style(each, fg="green", bold=True) for each in new] if over else new
     if folder:
-        told.append(f"{' ' * 14}what to do: klaviyo-nb diagnose {shlex.quote(folder)}")
+        told.append(f"{' ' * 14}klaviyo-nb diagnose {shlex.quote(harmless(folder))}")
     return "\n".join(told) + "\n"
 
 
@@ -51,61 +80,109 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _head(document: Mapping[str, Any]) -> str:
-    level = document["severity"]
-    badge = (
-        click.style(f" {level} ", fg="white" if level == "P1" else "black", bg=_COLOURS[level])
-        if level
-        else ""
-    )
-    cause = click.style(document["cause"], bold=True)
-    certainty = f"  ({document['certainty']})" if document.get("certainty") == "tentative" else ""
-    lines = [f"{badge} {cause}{certainty}".strip(), *_wrapped(document["summary"])]
-    if document["respond_by"]:
-        lines += _wrapped(
-            f"Respond by {_clock(document['respond_by'])} — {document['severity_because']}", hang="  "
-        )
+    lines = [_what(document), *_wrapped(document["summary"])]
+    because = document["severity_because"]
+    if because and because not in document["summary"]:
+        lines += _wrapped(f"{document['severity']}: {because}.")
+    when = [f"Respond by {_clock(document['respond_by'])}."] if document["respond_by"] else []
     for name, label in (("onset", "Began"), ("recovered", "Ended")):
         if document[name]:
-            lines.append(
-                f"{label} between {_clock(document[name]['earliest'])} and {_clock(document[name]['latest'])}"
-            )
+            when.append(f"{label} {_between(document[name])}.")
+    return "\n".join([*lines, *_wrapped(" ".join(when))])
+
+
+def _what(document: Mapping[str, Any]) -> str:
+    level, cause = document["severity"], document["cause"]
+    badge = ""
+    if level:
+        badge = click.style(f" {level} ", fg="white" if level == "P1" else "black", bg=_COLOURS[level]) + " "
+    name = click.style(cause, bold=True, fg="green" if cause == "healthy" else None)
+    certainty = f"  ({document['certainty']})" if document.get("certainty") == "tentative" else ""
+    return badge + name + certainty
+
+
+def _last_line(document: Mapping[str, Any]) -> str:
+    by = f", respond by {_clock(document['respond_by'])}" if document["respond_by"] else ""
+    return f"{_what(document)}{by}\n"
+
+
+def _actions(document: Mapping[str, Any], full: bool) -> str:
+    actions = document["actions"]
+    if not actions:
+        return ""
+    told = len(actions) if full or len(actions) == IN_FULL + 1 else IN_FULL
+    lines = [_title("Do now")]
+    for number, action in enumerate(actions, 1):
+        lines += [
+            click.style(each, bold=True) for each in _wrapped(f"{number}. {action['title']}", hang="   ")
+        ]
+        if number <= told:
+            lines += _in_full(action)
+    if told < len(actions):
+        lines.append(click.style("   (--full tells all of them in full)", dim=True))
     return "\n".join(lines)
+
+
+def _in_full(action: Mapping[str, Any]) -> Iterator[str]:
+    yield from _wrapped(action["why"], indent="   ")
+    if action["command"]:
+        yield from (click.style(f"     {line}", fg="cyan") for line in command(action["command"], 5))
+    yield from _wrapped(f"   expect  {action['expect']}", hang=_LABEL)
+    if action["undo"]:
+        yield from _wrapped(f"   undo    {action['undo']}", hang=_LABEL)
+    first, *rest = command(action["check"], len(_LABEL))
+    yield f"   check   {first}"
+    yield from (f"{_LABEL}{line}" for line in rest)
+
+
+def command(text: str, indent: int = 0) -> Iterator[str]:
+    """A command in lines that fit, continued as a shell reads them; a word is never broken."""
+    for whole in text.splitlines():
+        if len(whole) + indent <= WIDTH:
+            yield whole
+            continue
+        line = ""
+        for part in _parts(whole):
+            if line and len(line) + len(part) + indent + 3 > WIDTH:
+                yield f"{line} \\"
+                line = f"  {part}"
+            else:
+                line = f"{line} {part}" if line else part
+        yield line
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The words of a command, each option with what follows it, and a pipe with its program."""
+    held = ""
+    for word in _WORD.findall(text):
+        if word.startswith("-") or word == "|":
+            held += f"{word} "
+        else:
+            yield held + word
+            held = ""
+    if held:
+        yield held.rstrip()
 
 
 def _path(document: Mapping[str, Any]) -> str:
     lines = [_title("Why")]
     for step in document["path"]:
-        mark = _MARKS.get(step["answer"], "●")
-        lines += _wrapped(f"{mark} {step['question']} {click.style(step['answer'], bold=True)}", hang="  ")
+        answer = "not answered" if step["answer"] == "unknown" else step["answer"]
+        lines += _wrapped(f"{_MARKS.get(step['answer'], '●')} {step['question']} {answer}", hang="  ")
         if step.get("because"):
             lines += _wrapped(step["because"], indent="    ")
     return "\n".join(lines)
 
 
 def _rivals(document: Mapping[str, Any]) -> str:
-    details = document.get("rival_details") or ()
-    if not details:
-        return ""
-    lines = [_title("Could still be")]
-    for rival in details[:4]:
-        lines += _wrapped(f"{rival['cause']}: {rival['because']}", indent="  ", hang="    ")
-        lines += _wrapped(f"→ {rival['ask']}", indent="    ", hang="      ")
-    if len(details) > 4:
-        more = f"and {len(details) - 4} more: {', '.join(each['cause'] for each in details[4:])}"
-        lines += _wrapped(more, indent="  ", hang="    ")
-    return "\n".join(lines)
-
-
-def _actions(document: Mapping[str, Any]) -> str:
-    if not document["actions"]:
-        return ""
-    lines = [_title("Do now")]
-    for number, action in enumerate(document["actions"], 1):
-        lines += _wrapped(f"{number}. {click.style(action['title'], bold=True)}", hang="   ")
-        lines += _wrapped(action["why"], indent="   ")
-        if action["command"]:
-            lines += [f"   {click.style('$', dim=True)} {line}" for line in action["command"].splitlines()]
-        lines += _wrapped(f"expect: {action['expect']}", indent="   ")
+    """Causes still possible, those that the same question keeps alive together."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for rival in document.get("rival_details") or ():
+        together.setdefault((rival["because"], rival["ask"]), []).append(rival["cause"])
+    lines = [_title("Could still be")] if together else []
+    for (because, ask), causes in together.items():
+        lines += _wrapped(f"{', '.join(causes)}: {because}", indent="  ", hang="    ")
+        lines += _wrapped(f"→ {ask}", indent="    ", hang="      ")
     return "\n".join(lines)
 
 
@@ -120,13 +197,8 @@ def _limits(document: Mapping[str, Any]) -> str:
         for gap in document["gaps"]:
             lines += _wrapped(f"– {gap['signal']}: {gap['reason']}", indent="  ", hang="    ")
     budget, window = document["budget"], document["window"]
-    lines.append(
-        click.style(
-            f"{budget['api_calls']} of {budget['allowed']} API calls spent;"
-            f" seen {_clock(window['start'])} to {_clock(window['end'])}",
-            dim=True,
-        )
-    )
+    spent = f"{budget['api_calls']} of {budget['allowed']} API calls spent; seen {_clock(window['start'])} to"
+    lines += [click.style(each, dim=True) for each in _wrapped(f"{spent} {_clock(window['end'])}")]
     return "\n".join(lines)
 
 
@@ -139,17 +211,24 @@ def _clock(moment: str) -> str:
     return f"{moment[:10]} {moment[11:16]} UTC"
 
 
-def _wrapped(text: str, indent: str = "", hang: str | None = None) -> Iterator[str]:
-    return iter(
-        textwrap.wrap(
-            text,
-            WIDTH,
-            initial_indent=indent,
-            subsequent_indent=indent if hang is None else hang,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
+def _between(interval: Mapping[str, str]) -> str:
+    first, last = (_clock(interval[end]) for end in ("earliest", "latest"))
+    return f"at {first}" if first == last else f"between {first[:-4]} and {last[11:]}"
+
+
+def _harmless(value: Any) -> Any:
+    """Every text in a JSON-like value, made harmless."""
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, Mapping):
+        return {key: _harmless(each) for key, each in value.items()}
+    return [_harmless(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _wrapped(text: str, indent: str = "", hang: str | None = None) -> list[str]:
+    """Lines that fit; no style may be in `text`, whose marks would be counted."""
+    hang = indent if hang is None else hang
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=hang, break_on_hyphens=False)
 
 
 def _cell(value: Any) -> str:

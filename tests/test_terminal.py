@@ -1,45 +1,117 @@
-"""What a tired person reads: short lines, the verdict first, nothing hidden."""
+"""What a tired person reads: the verdict first and last, short lines, what to do, nothing hidden."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from dataclasses import replace
+from typing import Any, get_args
+
 import click
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import samples
 from klaviyo_nb import terminal
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.response.actions import actions_for
 from klaviyo_nb.response.document import verdict_document
 
+EVIDENCE = samples.rate_limited()
 NOTHING = Evidence(window=samples.WINDOW, collected_at=samples.NOW)
+DOCUMENT = verdict_document(EVIDENCE, decide(EVIDENCE))
 
 
-def said(evidence: Evidence) -> str:
-    return click.unstyle(terminal.verdict(verdict_document(evidence, decide(evidence))))
+def said(evidence: Evidence, full: bool = False) -> str:
+    return click.unstyle(terminal.verdict(verdict_document(evidence, decide(evidence)), full))
 
 
-def test_cause_and_severity_come_first_and_the_time_to_respond_follows() -> None:
-    lines = said(samples.rate_limited()).splitlines()
+def test_cause_and_severity_come_first_and_last_and_the_time_to_respond_with_them() -> None:
+    lines = said(EVIDENCE).splitlines()
     assert lines[0].split() == ["P3", "rate_limited"]
     assert any(line.startswith("Respond by 2026-11-23 11:00 UTC") for line in lines[:5])
+    assert lines[-1].split() == ["P3", "rate_limited,", "respond", "by", "2026-11-23", "11:00", "UTC"]
 
 
-@pytest.mark.parametrize("evidence", [samples.rate_limited(), NOTHING], ids=["incident", "nothing seen"])
-def test_prose_fits_80_columns(evidence: Evidence) -> None:
-    commands = ("   $ ", "Respond by", "Began", "Ended")
-    assert not [
-        line for line in said(evidence).splitlines() if len(line) > 80 and not line.startswith(commands)
-    ]
+def test_what_to_do_stands_before_why() -> None:
+    text = said(EVIDENCE)
+    assert text.index("Do now") < text.index("Why") < text.index("Not seen")
 
 
-def test_every_action_and_every_gap_is_printed() -> None:
-    evidence = samples.rate_limited()
-    document = verdict_document(evidence, decide(evidence))
-    text = " ".join(said(evidence).split())
-    for action in document["actions"]:
-        assert " ".join(action["title"].split()) in text
-    for gap in document["gaps"]:
-        assert gap["signal"] in text
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_no_line_is_longer_than_80_columns_but_for_a_word_of_a_command(cause: Cause) -> None:
+    verdict = replace(decide(EVIDENCE), cause=cause)
+    document = verdict_document(EVIDENCE, verdict)
+    lines = click.unstyle(terminal.verdict(document, full=True)).splitlines()
+    assert not [line for line in lines if len(line) > 80 and len(shlex.split(line.removesuffix("\\"))) > 1]
+
+
+def test_a_long_word_in_a_reason_is_broken_and_not_left_hanging_out() -> None:
+    gap = {"signal": "/very/long" * 20, "reason": "permission denied", "configured": True}
+    text = terminal.verdict(DOCUMENT | {"gaps": [gap]})
+    assert max(map(len, click.unstyle(text).splitlines())) <= terminal.WIDTH + 5  # the URL of a command
+
+
+def test_the_first_actions_are_told_in_full_and_the_others_by_title() -> None:
+    short, full = said(EVIDENCE), said(EVIDENCE, full=True)
+    actions = actions_for(decide(EVIDENCE), EVIDENCE)
+    many = verdict_document(EVIDENCE, replace(decide(EVIDENCE), cause="invalid_key"))
+    brief = " ".join(click.unstyle(terminal.verdict(many)).split())
+    assert all(action["title"] in brief for action in many["actions"])
+    assert many["actions"][1]["expect"] in brief
+    assert many["actions"][3]["expect"] not in brief
+    assert "--full tells all" in brief
+    assert len(actions) == terminal.IN_FULL + 1  # then the third is told as well: it costs little
+    assert short == full
+
+
+def test_every_action_tells_how_to_undo_and_to_check_it() -> None:
+    text = " ".join(said(EVIDENCE, full=True).replace("\\\n", "").split())
+    for action in DOCUMENT["actions"]:
+        for part in ("title", "why", "expect", "undo", "check"):
+            assert action[part] is None or " ".join(action[part].split()) in text
+
+
+def test_every_gap_is_printed() -> None:
+    assert all(gap["signal"] in said(NOTHING) for gap in verdict_document(NOTHING, decide(NOTHING))["gaps"])
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_a_command_that_was_cut_into_lines_is_the_same_command(cause: Cause) -> None:
+    for action in actions_for(replace(decide(EVIDENCE), cause=cause), EVIDENCE):
+        for text in filter(None, (action.command, action.check)):
+            assert shlex.split("\n".join(terminal.command(text, 5)).replace("\\\n", "")) == shlex.split(
+                text.replace("\\\n", "")
+            )
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1), min_size=1))
+def test_whatever_a_quoted_word_holds_cutting_does_not_break_it(words: list[str]) -> None:
+    text = shlex.join(words)
+    assert shlex.split("\n".join(terminal.command(text)).replace("\\\n", "")) == words
+
+
+HOSTILE = "\x1b]8;;http://evil.example\x07click\x1b]8;;\x07 \x1b[31mred\x1b[0m \u202egnp.exe \x9b2J\r\nP1 invalid_key"
+
+
+def test_hostile_words_leave_no_control_character_on_the_terminal() -> None:
+    def spoilt(value: Any) -> Any:
+        if isinstance(value, str):
+            return value + HOSTILE
+        if isinstance(value, dict):
+            return {key: spoilt(each) for key, each in value.items()}
+        return [spoilt(each) for each in value] if isinstance(value, list) else value
+
+    kept = {name: DOCUMENT[name] for name in ("severity", "cause", "window", "onset", "respond_by", "budget")}
+    text = click.unstyle(terminal.verdict(spoilt(DOCUMENT) | kept, full=True))
+    text += click.unstyle(terminal.changes(samples.NOW, [HOSTILE], HOSTILE)) + click.unstyle(
+        terminal.check("auth", None, HOSTILE)
+    )
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
 def test_a_table_aligns_numbers_to_the_right_and_shows_the_missing_as_a_dash() -> None:

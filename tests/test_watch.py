@@ -28,6 +28,7 @@ from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.settings import Settings
 from klaviyo_nb.watch import Round, watch
 from probes_world import KEY, KLAVIYO, PAGE
+from test_cli import run
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 EVERY_S = 30.0
@@ -57,8 +58,12 @@ class World:
     asked: list[str] = field(default_factory=list)
     now: datetime = NOW
     root: str = ""
+    real_time: bool = False
     slept: list[float] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) if self.real_time else self.now
 
     @property
     def log(self) -> Path:
@@ -103,7 +108,7 @@ class World:
             step(self)
 
         watch(self.settings(**settings), EVERY_S, self.out, Redactor(b"k", (KEY,)), self.rounds.append,
-              clock=lambda: self.now, sleep=sleep)  # fmt: skip
+              clock=self.clock, sleep=sleep)  # fmt: skip
         return self.rounds
 
 
@@ -120,7 +125,7 @@ def serving(world: World) -> Iterator[World]:
             self.send_response_only(status)
             said = headers | {
                 "Content-Length": str(len(raw)),
-                "Date": formatdate(world.now.timestamp(), usegmt=True),
+                "Date": formatdate(world.clock().timestamp(), usegmt=True),
             }
             for name, value in said.items():
                 self.send_header(name, value)
@@ -345,15 +350,20 @@ def test_a_line_of_json_holds_the_whole_verdict(world: World) -> None:
     )
 
 
+def environ(world: World) -> dict[str, str]:
+    world.real_time = True
+    return {"KLAVIYO_PRIVATE_KEY": KEY, "KLAVIYO_NB_API_URL": world.root, "KLAVIYO_NB_STATUS_URL": world.root,
+            "KLAVIYO_NB_HEALTH_URL": f"{world.root}/health"}  # fmt: skip
+
+
 def start(world: World, *arguments: str) -> subprocess.Popen[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("KLAVIYO")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KLAVIYO")}
     world.now = datetime.now(UTC)
     world.calls(202)  # so that the calls are known to succeed, though a round each second may not ask the API
-    environ |= {"KLAVIYO_NB_LOGS": str(world.log), "KLAVIYO_PRIVATE_KEY": KEY, "KLAVIYO_NB_API_URL": world.root, "KLAVIYO_NB_STATUS_URL": world.root,
-                "KLAVIYO_NB_HEALTH_URL": f"{world.root}/health"}  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "klaviyo_nb", "triage", "--watch", "1s", "--format", "json", "--out", str(world.out), *arguments],
-        cwd=world.folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=world.folder, env=clean | environ(world) | {"KLAVIYO_NB_LOGS": str(world.log)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -371,7 +381,7 @@ def test_a_real_watch_sees_the_end_and_ctrl_c_ends_it_with_the_last_state(world:
         assert next(told)["verdict"]["cause"] == "app_unhealthy"
         world.answers["/health"] = WELL
         assert next(told)["verdict"]["cause"] == "healthy"
-        assert next(told)["recovered"] is True
+        assert next(line for line in told if line["recovered"])["state"] == "good"
         process.send_signal(signal.SIGINT)
         assert list(told) == []
         assert process.wait(60) == 0
@@ -380,6 +390,34 @@ def test_a_real_watch_sees_the_end_and_ctrl_c_ends_it_with_the_last_state(world:
     watched = load(world.out).watch
     assert watched is not None
     assert watched["recovered"].sum() == 1
+
+
+@pytest.mark.parametrize(("health", "status", "said"), [(WELL, 0, "well"), (SICK, 10, "NOT well")])
+def test_one_thing_can_be_checked_again(world: World, health: Answer, status: int, said: str) -> None:
+    world.answers["/health"] = health
+    done = run("triage", "--check", "app_health", cwd=world.folder, **environ(world))
+    assert done.returncode == status
+    assert done.stdout.startswith(f"app_health: {said}: HTTP {health[0]}")
+
+
+def test_what_cannot_be_seen_cannot_be_checked(world: World) -> None:
+    done = run("triage", "--check", "webhook", "--format", "json", cwd=world.folder, **environ(world))
+    assert done.returncode == 11
+    assert json.loads(done.stdout)["checks"][0]["well"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("--check", "auht"), "auht"), (("--watch", "often"), "--watch"), (("--watch", "1ms"), "--watch"), (("--out", "x"), "--out"),
+     (("--watch", "30s", "--check", "auth"), "--watch"), (("--watch", "30s", "--out", "."), "never overwritten")],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_is_asked(
+    world: World, arguments: tuple[str, ...], named: str
+) -> None:
+    done = run("triage", *arguments, cwd=world.folder, **environ(world))
+    assert done.returncode == 2
+    assert named in done.stderr.splitlines()[0]
+    assert world.asked == []
 
 
 def test_ctrl_c_during_an_incident_says_incident(world: World) -> None:

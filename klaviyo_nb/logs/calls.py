@@ -18,7 +18,8 @@ from klaviyo_nb.window import Window
 
 #: What `by` can group by: columns of the frame, and two that are derived.
 GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code",
-          "error_type", "revision", "source", "kind")  # fmt: skip
+          "error_type", "error_pointer", "answered_by", "request_id", "revision", "source",
+          "kind")  # fmt: skip
 _QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
+from klaviyo_nb.redact import harmless
 from klaviyo_nb.response.ledger import Outcome, outcome
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
 
 API_URL = "https://a.klaviyo.com"
-#: More log sources than this do not fit on the line that a person copies.
-_MOST_SOURCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Action:
         command: What to type, or None where it is done elsewhere. Never holds a secret.
         expect: What happens, and within how many minutes.
         undo: How to take it back, or None where nothing changes.
-        check: How to see that it worked.
+        check: The command that shows whether it worked; one of `triage --check` by its exit status.
     """
 
     title: str
@@ -88,18 +88,42 @@ class Case:
             parts.append(f"-X {shlex.quote(method)} -H 'content-type: application/vnd.api+json' -d '{{}}'")
         return " ".join([*parts, shlex.quote(self.api_url + path), "| head -c 1500"])
 
-    def logs(self, *columns: str, since: str = "15m") -> str:
-        """The command that counts the last minutes of the same logs by these columns."""
-        sources = list(dict.fromkeys(coverage.source for coverage in self.evidence.coverage))
-        named = " ".join(map(shlex.quote, sources[:_MOST_SOURCES])) or "LOG-FILE"
+    @property
+    def sources(self) -> list[str]:
+        """The log sources, as they were named to us."""
+        named = self.evidence.context.get("logs") or (each.source for each in self.evidence.coverage)
+        return [each for each in dict.fromkeys(map(str, named)) if each != "-"]
+
+    def logs(self, *columns: str, since: str = "2h") -> str:
+        """The command that counts the same logs by these columns."""
+        named = " ".join(map(shlex.quote, self.sources)) or "LOG-FILE"
         return f"klaviyo-nb logs {named} --since {since}" + "".join(f" --by {each}" for each in columns)
 
-    @property
-    def triage(self) -> str:
-        """The command that decides again from the last minutes of the same logs."""
-        sources = list(dict.fromkeys(coverage.source for coverage in self.evidence.coverage))
-        named = "".join(f" --logs {shlex.quote(each)}" for each in sources[:_MOST_SOURCES])
-        return f"klaviyo-nb triage --since 15m{named}"
+    def triage(self, *more: str) -> str:
+        """The command that asks again, with the same logs or, if the calls were counted there, metrics."""
+        parts = ["klaviyo-nb triage", *more, *(f"--logs {shlex.quote(each)}" for each in self.sources)]
+        metrics = self.evidence.context.get("metrics_url")
+        if metrics and not self.sources:
+            parts.append(f"--metrics {shlex.quote(str(metrics))}")
+        return " ".join(parts)
+
+    def check(self, name: str) -> str:
+        """The command that says whether one thing is well, from the last five minutes."""
+        return self.triage("--since 5m", f"--check {shlex.quote(name)}")
+
+    def restart(self) -> str:
+        """How to restart what wrote the logs, as far as their sources tell; else APP stands for it."""
+        for source in self.sources:
+            parts = urlsplit(source)
+            name = shlex.quote((parts.netloc + parts.path).strip("/") or "APP")
+            if parts.scheme == "journald":
+                return f"sudo systemctl restart {name}"
+            if parts.scheme == "docker":
+                return f"docker restart {name}"
+            if parts.scheme == "k8s":
+                where, _, what = (parts.netloc + parts.path).strip("/").partition("/")
+                return f"kubectl -n {shlex.quote(where)} rollout restart {shlex.quote(what)}"
+        return "kubectl rollout restart deployment/APP"
 
     @property
     def failing_endpoints(self) -> list[str]:
@@ -138,6 +162,20 @@ class Case:
         asked = [catalogue().match("GET", str(row["target"])) for row in self.probes_failing_as(kind)]
         named = [each for path in self.failing_endpoints for each in catalogue().operations(path)]
         return [each for each in asked if each] or named
+
+    def failing_words(self) -> str | None:
+        """What a probe that failed likewise was told, short."""
+        rows = self.probes_failing_as(self.verdict.facts.get("failure"))
+        said = next((str(row["detail"]) for row in rows if row["detail"]), None)
+        return textwrap.shorten(harmless(said), 120, placeholder=" …") if said else None
+
+    def longest_wait(self) -> str | None:
+        """Path of the endpoint whose refused call was told to wait longest."""
+        calls = self.failing_calls()
+        if calls is None:
+            return None
+        told = calls.dropna(subset=["retry_after_s", "endpoint"]).nlargest(1, "retry_after_s")
+        return None if told.empty else str(told["endpoint"].iloc[0])
 
     def frees_at(self) -> datetime | None:
         """Until when Klaviyo last asked us to wait; None if no answer said so."""

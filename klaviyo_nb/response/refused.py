@@ -9,14 +9,28 @@ from datetime import timedelta
 from klaviyo_nb.klaviyo.endpoints import Endpoint
 from klaviyo_nb.klaviyo.keys import USUAL_LENGTH
 from klaviyo_nb.response.case import Action, Case, operations_of
-from klaviyo_nb.response.spending import MARGIN, Spending, spending
+from klaviyo_nb.response.spending import DAY_S, LONGEST_MINUTE_S, MARGIN, Spending, spending
 
-#: Each reads the new key from standard input, so that no shell history keeps it.
+#: Each reads the new key from the shell's variable, so that no history keeps it.
 _STORES = """\
-gcloud secrets versions add klaviyo-private-key --data-file=-
-aws secretsmanager put-secret-value --secret-id klaviyo-private-key --secret-string file:///dev/stdin
-kubectl create secret generic klaviyo --from-file=private-key=/dev/stdin --dry-run=client -o yaml \\
+printf %s "$KLAVIYO_PRIVATE_KEY" | gcloud secrets versions add klaviyo-private-key --data-file=-
+printf %s "$KLAVIYO_PRIVATE_KEY" | aws secretsmanager put-secret-value \\
+  --secret-id klaviyo-private-key --secret-string file:///dev/stdin
+printf %s "$KLAVIYO_PRIVATE_KEY" | kubectl create secret generic klaviyo \\
+  --from-file=private-key=/dev/stdin --dry-run=client -o yaml \\
   | kubectl apply -f -"""
+_PICK_STORE = (
+    "Paste one of the three: Google's, Amazon's or Kubernetes' store. All take the new key from the variable"
+    " that the step before has set; the secret's name is yours to mend."
+)
+#: Status of a rejected call → what it mostly means.
+_REJECTED = {
+    "404": " 404: what the call names does not exist, or its path is that of another revision.",
+    "409": " 409: it exists already; the answer names its id, and an update would succeed.",
+    "410": " 410: the API behind this path is retired; the call must move to its successor.",
+}
+#: What a command means by APP, where logs do not tell the application's name.
+NAMES_APP = "APP stands for its deployment; without Kubernetes: sudo systemctl restart APP."
 _STORES_UNDO = (
     "gcloud secrets versions disable NEW-VERSION --secret=klaviyo-private-key; at AWS move the stage"
     " AWSCURRENT back; in Kubernetes apply the former secret"
@@ -49,7 +63,7 @@ def invalid_key(case: Case) -> Iterator[Action]:
         _LOOK_AT_KEY,
         f"{USUAL_LENGTH}, pk_ and a dump of 0 bytes, at once; anything else is the fault",
         None,
-        f"{case.triage}: auth answers 200",
+        case.check("auth"),
     )
     yield Action(
         "Ask Klaviyo directly whether the key lives",
@@ -57,32 +71,33 @@ def invalid_key(case: Case) -> Iterator[Action]:
         case.curl("/api/accounts?fields%5Baccount%5D=timezone"),
         "within a minute: 200 or 403, the key lives and the application uses another; 401, it is dead",
         None,
-        "the status line of the answer",
+        case.check("auth"),
     )
     yield _hosts_with_old_key(case)
     yield Action(
         "Create a new private key",
-        "A dead key stays dead. Klaviyo, Settings, API keys: a new one with the scopes of the old one.",
-        None,
-        "a key that begins with pk_, within five minutes; leave the old one until every host has moved",
+        "A dead key stays dead. Klaviyo, Settings, API keys: a new one with the scopes of the old one. This"
+        " line takes it from the clipboard into this shell, without a trace in its history.",
+        "read -rs KLAVIYO_PRIVATE_KEY; export KLAVIYO_PRIVATE_KEY",
+        "the check below is well within five minutes; leave the old key until every host has moved",
         "delete the new key in the same place",
-        "the curl command above answers 200 with the new key in the environment",
+        case.check("auth"),
     )
     yield Action(
         "Store it where the application reads it",
-        "Pick the line of your secret store; paste the key, then press Ctrl-D without a line break.",
+        _PICK_STORE,
         _STORES,
-        "a new version of the secret, within a minute",
+        "a new version of the secret, within a minute; the application has it after its restart",
         _STORES_UNDO,
-        "the store lists the new version",
+        case.check("invalid_key"),
     )
     yield Action(
         "Restart the application",
-        "A process reads its environment once, at its start.",
-        "kubectl rollout restart deployment/APP   # or: systemctl restart APP",
+        f"A process reads its environment once, at its start. {NAMES_APP}",
+        case.restart(),
         "calls succeed within five minutes",
-        "kubectl rollout undo deployment/APP",
-        f"{case.triage}; then {case.logs('host')}",
+        "put the former version of the secret back, restart again",
+        case.check("invalid_key"),
     )
 
 
@@ -92,10 +107,10 @@ def _hosts_with_old_key(case: Case) -> Action:
         return Action(
             "Find which hosts fail",
             "A host that was not restarted since the last rotation still uses the old key.",
-            case.logs("host", "status", since="2h"),
+            case.logs("host", "status"),
             "401s on some hosts only, or on all, within a minute",
             None,
-            case.logs("host", "status"),
+            case.check("invalid_key"),
         )
     shown = '\'printf "%s %.3s\\n" "$(hostname)" "$KLAVIYO_PRIVATE_KEY"\''
     return Action(
@@ -104,7 +119,7 @@ def _hosts_with_old_key(case: Case) -> Action:
         f'for host in {" ".join(map(shlex.quote, hosts))}; do ssh "$host" {shown}; done',
         "the hosts whose environment was not renewed, within minutes",
         None,
-        f"{case.logs('host')}: no failures there",
+        case.check("invalid_key"),
     )
 
 
@@ -124,40 +139,61 @@ def missing_scope(case: Case) -> Iterator[Action]:
         why += f" Calls that succeed show that the key has {', '.join(sorted(seen))}."
     if needed and seen and not lacking:
         why += " So it is hardly a scope: read on."
+    path = next(iter(case.failing_endpoints), "missing_scope")
     yield Action(
         f"Check that the key has {', '.join(lacking)}" if lacking else "Check the key's scopes",
         why,
-        _ask_again(operations, case),
-        "within a minute: 403 with a JSON body. 400 on an empty body would mean that the key may",
+        _ask_again(operations, set(lacking), case),
+        "within a minute: 403 while the key may not; 2xx, or 400 for the empty body, once it may",
         None,
-        f"{case.triage}: no 403",
+        case.check(path),
     )
-    code = case.most_common("error_code")
+    code, said = case.most_common("error_code"), case.failing_words()
     yield Action(
-        "Read the answer's detail: it may be the plan or a feature, not a scope",
+        "Read the answer's detail: it may be the plan, not a scope",
         "Klaviyo answers 403 too when an account lacks Advanced KDP or a feature is off"
-        + (f"; most of these carry the code {code[0]}" if code else "")
+        + (f"; {code[1]} of these carry the code {code[0]}" if code else "")
+        + (f"; a probe was told “{said}”" if said else "")
         + ". An HTML page with 403 is the edge's challenge and no matter of scopes.",
-        case.logs("endpoint", "error_code", "answered_by", since="2h"),
-        "the code, and a text that names the missing permission, plan or feature, within a minute",
+        case.logs("endpoint", "error_code", "answered_by"),
+        "the code and who answered, per endpoint, within a minute; Klaviyo's support knows the plan",
         None,
-        case.logs("endpoint", "status"),
+        case.check("missing_scope"),
     )
     yield Action(
-        "Create a key with the missing scopes and put it in place",
-        "The scopes of an existing private key cannot be changed. Klaviyo, Settings, API keys; then store it"
-        " and restart.",
+        "Create a key with the missing scopes",
+        "The scopes of an existing private key cannot be changed. Klaviyo, Settings, API keys: the old scopes"
+        + (f" and {', '.join(lacking)}" if lacking else "")
+        + ". This line takes the new key from the clipboard into this shell.",
+        "read -rs KLAVIYO_PRIVATE_KEY; export KLAVIYO_PRIVATE_KEY",
+        "the curl command above no longer answers 403, within five minutes",
+        "delete the new key in the same place",
+        case.check("auth"),
+    )
+    yield Action(
+        "Store the new key where the application reads it",
+        _PICK_STORE,
         _STORES,
-        "calls succeed within five minutes of the application's restart",
-        "put the former key back",
-        case.triage,
+        "a new version of the secret, within a minute; the application has it after its restart",
+        _STORES_UNDO,
+        case.check("missing_scope"),
+    )
+    yield Action(
+        "Restart the application",
+        f"A process reads its environment once, at its start. {NAMES_APP}",
+        case.restart(),
+        "calls succeed within five minutes",
+        "put the former version of the secret back, restart again",
+        case.check("missing_scope"),
     )
 
 
-def _ask_again(operations: list[Endpoint], case: Case) -> str:
-    if not operations:
+def _ask_again(operations: list[Endpoint], lacking: set[str], case: Case) -> str:
+    """A call that needs what is lacking; one that only reads, if there is one."""
+    telling = [each for each in operations if lacking & set(each.scopes)] or operations
+    if not telling:
         return case.curl("/api/profiles?page%5Bsize%5D=1&fields%5Bprofile%5D=id")
-    first = operations[0]
+    first = min(telling, key=lambda each: (each.method != "GET", "{" in each.path))
     return case.curl(first.path.replace("{id}", "ID"), first.method)
 
 
@@ -176,83 +212,110 @@ def _scopes_seen(case: Case) -> set[str]:
 def rate_limited(case: Case) -> Iterator[Action]:
     """Wait, slow the caller that spends most, pause what can wait."""
     spent = spending(case.evidence, case.failing_calls())
-    yield _wait(case)
-    if spent and not spent.exhausted:
-        yield _somebody_else(case, spent)
-    elif spent:
-        yield from _slow_down(case, spent)
+    wait = case.verdict.facts.get("retry_after_s")
+    yield _queue_for_hours(case, wait) if wait and wait > LONGEST_MINUTE_S else _wait(case, wait)
+    if spent:
+        yield _slow_down(case, spent) if spent.exhausted else _somebody_else(case, spent)
+    if spent and (spent.exhausted or spent.window_s == DAY_S):
+        yield _pace(case, spent)
     yield Action(
         "Pause what can wait: backfills, exports, syncs",
-        "All private keys of an account share one limit per endpoint: any job of ours can starve the others.",
+        "All private keys of an account share one limit per endpoint: any job of ours can starve the others."
+        " JOB stands for each that calls Klaviyo.",
         "kubectl get cronjobs -A | grep -i klaviyo\n"
         'kubectl patch cronjob JOB -p \'{"spec":{"suspend":true}}\'',
         "headroom within two minutes",
         'kubectl patch cronjob JOB -p \'{"spec":{"suspend":false}}\', one job at a time',
-        case.logs("caller", "status"),
+        case.check("rate_limited"),
     )
 
 
-def _wait(case: Case) -> Action:
-    wait, until = case.verdict.facts.get("retry_after_s"), case.frees_at()
-    expect = "the window frees by itself, a second or a minute window within a minute"
+def _wait(case: Case, wait: float | None) -> Action:
+    until = case.frees_at()
+    over = until is not None and until <= case.evidence.collected_at
     why = "No answer said how long; calls made before the window frees are refused."
+    expect = "the window frees by itself, a second or a minute window within a minute"
     if wait is not None:
         why = f"Retry-After is up to {wait:.0f} s; calls made before that are refused."
-        expect = (
-            f"calls are accepted {f'from {until:%Y-%m-%d %H:%M:%S} UTC' if until else f'in {wait:.0f} s'} on"
-        )
-    if wait is not None and wait > 60:
-        why += " More than a minute means that a daily limit is used up: do not wait inside a process, queue."
+    if wait is not None and until is not None:
+        expect = f"calls are accepted from {until:%Y-%m-%d %H:%M:%S} UTC on"
+        if over:
+            why += f" The last one ended at {until:%H:%M:%S} UTC: whoever fills the window still does."
+            expect = "200 at once; 429 as long as somebody fills the window"
     endpoint = next((each for each in case.operations() if each.method == "GET"), None)
     path = endpoint.path if endpoint and "{" not in endpoint.path else "/api/profiles"
     return Action(
-        "Wait as long as Klaviyo asks",
+        "Wait as long as Klaviyo asks, then ask once",
         why,
         case.curl(path + ("?page%5Bsize%5D=1&fields%5Bprofile%5D=id" if path == "/api/profiles" else "")),
         expect,
         None,
-        f"{case.triage}: rate_limit answers 200",
+        case.check("rate_limit"),
     )
 
 
-def _slow_down(case: Case, spent: Spending) -> Iterator[Action]:
-    who = spent.caller or "the caller"
+def _queue_for_hours(case: Case, wait: float) -> Action:
+    """A daily limit: a clock time to come back at, and no waiting inside a process."""
+    until, place = case.frees_at(), case.longest_wait()
+    when = f"{until:%Y-%m-%d %H:%M} UTC" if until else f"{wait / 3600:.1f} hours from now"
+    return Action(
+        f"Queue calls to {place or 'it'} until {when}",
+        f"Retry-After is {wait:.0f} s, {wait / 3600:.1f} hours: a daily limit is used up. A client that waits"
+        " that long inside its process only seems to hang: let the call fail, and keep it.",
+        case.logs("endpoint", "caller", "status") if case.sources else None,
+        f"calls are accepted from {when} on; other endpoints have limits of their own and go on",
+        "send what was kept, at the pace below, once the limit is free",
+        case.check(place or "rate_limited"),
+    )
+
+
+def _slow_down(case: Case, spent: Spending) -> Action:
     said = "Klaviyo's answers say" if spent.observed else "the catalogue says"
-    share = f" {who} makes {spent.share:.0%} of them." if spent.caller and spent.share else ""
-    yield Action(
-        f"Slow down {who} on {spent.endpoint}",
-        f"Up to {spent.peak} calls in one {spent.window}; {said} that {spent.limit} are allowed.{share}",
-        case.logs("caller", "endpoint", "minute", since="2h"),
+    return Action(
+        f"Slow down {spent.caller or 'the caller'} on {spent.endpoint}",
+        f"Up to {spent.peak} calls in one {spent.window}; {said} that {spent.limit} are allowed."
+        f"{_share(spent)}",
+        case.logs("caller", "endpoint", "minute"),
         "fewer 429s within two minutes of the change",
         "restore the former pace, in steps",
-        case.logs("caller", "status"),
+        case.check("rate_limited"),
     )
-    setting = f"Set its concurrency to {spent.concurrency}" if spent.concurrency else "Let one worker call"
-    if not spent.concurrency:
-        setting += f", with {spent.pause_s:g} s from call to call"
+
+
+def _pace(case: Case, spent: Spending) -> Action:
+    """The concurrency, or the pause, that stays below the limit."""
+    who, at_once = spent.caller or "the caller", spent.concurrency
+    title = f"Let {who} make {'one call' if at_once == 1 else f'at most {at_once} calls'} at a time"
+    if at_once is None:
+        title = f"Let one worker of {who} call, with {spent.pause_s:g} s from call to call"
     measured = f"At a median of {spent.p50_s:.2f} s per call that" if spent.p50_s else "That"
-    yield Action(
-        setting,
+    return Action(
+        title,
         f"{measured} stays below {MARGIN:.0%} of {spent.limit} per {spent.window};"
         f" the same as {spent.pause_s:g} s between the starts of two calls, over all workers.",
         None,
         "no 429 within five minutes",
         "restore the former setting once the backlog is gone",
-        f"{case.triage}: rate_limit answers 200",
+        case.check("rate_limited"),
     )
 
 
 def _somebody_else(case: Case, spent: Spending) -> Action:
     return Action(
         f"Find who else spends the limit of {spent.endpoint}",
-        f"These logs show at most {spent.peak} calls in one {spent.window}; {spent.limit} are allowed. All"
-        " private keys of the account share it: another integration, or hosts whose logs were not given.",
-        case.logs("host", "caller", since="2h"),
-        "a job or integration that began when the 429s did, within minutes; Klaviyo's API activity page"
+        f"These logs show at most {spent.peak} calls in one {spent.window}; {spent.limit} are allowed."
+        f"{_share(spent)} All private keys of the account share the limit: look for another integration, or"
+        " for hosts whose logs were not given.",
+        case.logs("host", "caller"),
+        "a job or integration that began when the 429s did, within ten minutes; Klaviyo's API activity page"
         " lists callers",
         None,
-        f"{case.triage}, with the logs of all hosts",
+        case.check("rate_limited"),
     )
+
+
+def _share(spent: Spending) -> str:
+    return f" {spent.caller} makes {spent.share:.0%} of them." if spent.caller and spent.share else ""
 
 
 def invalid_request(case: Case) -> Iterator[Action]:
@@ -262,15 +325,18 @@ def invalid_request(case: Case) -> Iterator[Action]:
         case.most_common("error_code"),
         case.verdict.onset,
     )
+    status = case.most_common("status_code")
     yield Action(
         f"Look at {pointer[0]} in what we send" if pointer else "Look at what we send",
         f"Klaviyo rejects calls to {some(case.failing_endpoints)}"
-        + (f" with the code {code[0]}" if code else "")
-        + (f"; {pointer[1]} answers point at {pointer[0]}." if pointer else "."),
-        case.logs("endpoint", "error_code", "error_pointer", since="2h"),
-        "the field that is wrong, within minutes",
+        + (f" with HTTP {status[0]}" if status else "")
+        + (f" and the code {code[0]}" if code else "")
+        + (f"; {pointer[1]} answers point at {pointer[0]}." if pointer else ".")
+        + _REJECTED.get(status[0] if status else "", ""),
+        case.logs("endpoint", "error_code", "error_pointer"),
+        "the field that is wrong, within five minutes",
         None,
-        case.logs("endpoint", "status"),
+        case.check(next(iter(case.failing_endpoints), "invalid_request")),
     )
     span = "--since=1.day"
     if since:
@@ -278,21 +344,25 @@ def invalid_request(case: Case) -> Iterator[Action]:
         span = f"--since='{before:%Y-%m-%dT%H:%M:%SZ}' --until='{since.latest:%Y-%m-%dT%H:%M:%SZ}'"
     yield Action(
         "Find the deploy that began it, and take it back",
-        f"It began from {since.earliest:%H:%M} to {since.latest:%H:%M} UTC; listed is the hour before too."
-        if since
-        else "When it began was not seen: it was under way already, or the logs carry no times.",
+        (
+            f"It began from {since.earliest:%H:%M} to {since.latest:%H:%M} UTC; the hour before is shown too."
+            if since
+            else "When it began was not seen: it was under way already, or the logs carry no times."
+        )
+        + " To be typed in the application's repository.",
         f"git log {span} --oneline",
         "calls succeed within five minutes of the rollback",
         "deploy again",
-        case.triage,
+        case.check("invalid_request"),
     )
     yield Action(
-        "Check the revision",
-        f"Calls here are pinned to {case.revision}; for a retired revision a later one answers.",
+        "Check the revision that the application sends",
+        f"Calls here are pinned to {case.revision}; for a retired revision a later one answers, with other"
+        " fields. To be typed in the application's repository.",
         "grep -rIn -E 'revision.{0,20}20[0-9]{2}-[0-9]{2}-[0-9]{2}' . | head",
         f"{case.revision} everywhere, within a minute",
         None,
-        f"{case.triage}: no advisory about the revision",
+        case.check("advisories"),
     )
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 #: Length of the windows in which Klaviyo counts calls [s], and what people call them.
 WINDOWS = {1: "second", 60: "minute", 86400: "day"}
+DAY_S = 86400
+#: A `Retry-After` above it is that of a daily limit [s]: a minute's window frees within a minute.
+LONGEST_MINUTE_S = 60
 #: Share of a limit that leaves room for other integrations of the account and for bursts.
 MARGIN = 0.8
 
@@ -30,7 +33,7 @@ class Spending:
         limit: Calls it allows.
         observed: Did an answer of Klaviyo's tell the limit? Else it is the catalogue's.
         peak: Most calls counted in one such window.
-        caller: Who made most of the endpoint's calls, if the logs tell.
+        caller: Who made most of the calls in that window, if the logs tell.
         share: That caller's share of them.
         p50_s: Median duration of a call [s], if the logs tell.
     """
@@ -86,15 +89,18 @@ def spending(evidence: Evidence, throttled: pd.DataFrame | None) -> Spending | N
         return None
     mine = calls[(calls["method"] == endpoint.method) & (calls["endpoint"] == endpoint.path)]
     limits, observed = limits_of(endpoint, evidence)
-    used = {window_s: _peak(mine, window_s) for window_s in limits}
-    window_s = max(used, key=lambda each: used[each] / limits[each])
-    callers, durations = mine["caller"].value_counts(normalize=True), mine["duration_s"].dropna()
+    fullest = {window_s: _fullest(mine, window_s) for window_s in limits}
+    window_s = max(limits, key=lambda each: len(fullest[each]) / limits[each])
+    if DAY_S in limits and (throttled["retry_after_s"] > LONGEST_MINUTE_S).any():
+        window_s = DAY_S  # a log of two hours cannot show it full
+    callers = fullest[window_s]["caller"].value_counts(normalize=True)
+    durations = mine["duration_s"].dropna()
     return Spending(
         endpoint=f"{endpoint.method} {endpoint.path}",
         window_s=window_s,
         limit=limits[window_s],
         observed=observed,
-        peak=used[window_s],
+        peak=len(fullest[window_s]),
         caller=str(callers.index[0]) if len(callers) else None,
         share=float(callers.iloc[0]) if len(callers) else None,
         p50_s=float(durations.median()) if len(durations) else None,
@@ -110,7 +116,7 @@ def limits_of(endpoint: Endpoint, evidence: Evidence) -> tuple[Mapping[int, int]
     return endpoint.limits, False
 
 
-def _peak(calls: pd.DataFrame, window_s: int) -> int:
-    """Most calls in one fixed window; calls without a time are in none."""
-    counts = calls["timestamp"].dropna().dt.floor(f"{window_s}s").value_counts()
-    return int(counts.iloc[0]) if len(counts) else 0
+def _fullest(calls: pd.DataFrame, window_s: int) -> pd.DataFrame:
+    """The calls of the fixed window that holds most; calls without a time are in none."""
+    starts = calls["timestamp"].dt.floor(f"{window_s}s")
+    return calls[starts == starts.value_counts().idxmax()] if starts.notna().any() else calls.iloc[:0]

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from klaviyo_nb.response.case import Action, Case
-from klaviyo_nb.response.refused import some
+from klaviyo_nb.response.refused import NAMES_APP, some
 
 _STATUS_URL = "https://status.klaviyo.com"
 #: Advisory code → what to do about it.
@@ -31,63 +31,65 @@ def klaviyo(case: Case) -> Iterator[Action]:
     """Degrade, queue, retry with pauses, watch; tell support what the page does not say."""
     yield Action(
         "Degrade: let the application go on without Klaviyo",
-        "A checkout that waits for Klaviyo loses orders; limit its calls in time and go on without.",
+        "A checkout that waits for Klaviyo loses orders: turn off the feature flag, or set its time limit"
+        " to a second or two, and go on without.",
         None,
         "our users stop noticing within five minutes",
         "turn the switch back once calls have been stable for ten minutes",
-        "the application's own error rate",
+        case.check("app_health"),
     )
     yield from keep_and_retry(case)
-    if case.verdict.cause != "klaviyo_outage":
-        request = case.most_common("request_id")
-        ids = [str(row["request_id"]) for row in case.probes_failing_as("server") if row["request_id"]]
-        named = request[0] if request else ids[0] if ids else None
-        yield Action(
-            "Tell Klaviyo's support, with request ids",
-            "The status page does not acknowledge it. A request id lets them find the call"
-            + (f": {named}." if named else "; no failing answer carried one."),
-            case.logs("request_id", since="2h") if request else None,
-            "an answer, in hours",
-            None,
-            f"{case.setting('status_url', _STATUS_URL)} names the incident",
-        )
+    if case.verdict.cause == "klaviyo_outage":
+        return
+    request = case.most_common("request_id")
+    ids = [str(row["request_id"]) for row in case.probes_failing_as("server") if row["request_id"]]
+    named = request[0] if request else ids[0] if ids else None
+    yield Action(
+        "Tell Klaviyo's support, with request ids",
+        "The status page does not acknowledge it. A request id lets them find the call"
+        + (f": {named}." if named else "; no failing answer carried one."),
+        f"{case.logs('request_id', 'status')} | head -30" if request else None,
+        f"an answer, in hours; {case.setting('status_url', _STATUS_URL)} names the incident",
+        None,
+        case.check("status_page"),
+    )
 
 
 def keep_and_retry(case: Case) -> Iterator[Action]:
     """Queue, retry with pauses, watch for the end."""
     counts = case.outcomes()
-    so_far = ""
-    if counts:
-        so_far = " So far: " + ", ".join(
-            f"{count} {name.replace('_', ' ')}" for name, count in counts.items()
-        )
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in (counts or {}).items())
     yield Action(
         "Queue what fails, with its original time and unique_id",
-        "Refused calls (429, 503) are safe to replay. After 500, 502, 504, 52x or a timeout Klaviyo may have"
-        " accepted the call: replay only reads and what carries a unique_id, one by one, never in bulk."
-        " Never replay campaign sends, subscriptions or deletions without a person's decision."
-        + so_far
-        + "." * bool(so_far),
-        case.logs("endpoint", "status", since="2h"),
+        (f"So far: {told}. " if told else "")
+        + "Refused (429, 503): safe to replay. Unknown (500, 502, 504, 52x, timeout): Klaviyo may have taken"
+        " it; replay only reads and what carries a unique_id. Campaign sends, subscriptions and deletions: a"
+        " person decides.",
+        case.logs("endpoint", "status"),
         "nothing more is lost from the moment the queue takes it, within ten minutes",
         "drain the queue slowly, below half of the endpoint's limit per minute",
-        "the queue grows by what fails",
+        case.logs("endpoint", "status", since="5m"),
     )
     yield Action(
         "Retry with growing pauses, and give up after a few tries",
         "Retries at once make it worse, for Klaviyo and for our own rate limit.",
         case.logs("minute"),
         "the number of calls stays near the usual within five minutes",
-        None,
-        case.logs("minute"),
+        "restore the former retry setting once calls are stable",
+        case.logs("minute", since="15m"),
     )
-    yield Action(
-        "Watch for the end, every 30 s until it is stable",
-        "The status page has been 25 hours late before; our own calls know first.",
-        f"until {case.triage}; do sleep 30; done",
-        "the loop ends by itself when no incident is left",
+    yield _watch(case, "30s", "The status page has been 25 hours late before; our own calls know first.")
+
+
+def _watch(case: Case, every: str, why: str) -> Action:
+    again, over = {"30s": ("30 s", 8), "5m": ("five minutes", 30)}[every]
+    return Action(
+        f"Watch for the end, every {again}",
+        f"{why} It prints what changes, keeps the evidence, and ends with Ctrl-C.",
+        case.triage(f"--watch {every}"),
+        f"“recovered”, after five good rounds in a row, about {over} minutes after the last failing call",
         None,
-        f"{case.triage}, three times in ten minutes",
+        case.check(case.verdict.cause),
     )
 
 
@@ -96,11 +98,11 @@ def endpoint_degraded(case: Case) -> Iterator[Action]:
     endpoint = some(case.failing_endpoints[:1]) if case.failing_endpoints else "the failing endpoint"
     yield Action(
         f"Turn off what needs {endpoint}",
-        f"Only {endpoint} fails; everything else answers.",
-        case.logs("endpoint", "caller", since="2h"),
+        f"Only {endpoint} fails; everything else answers. Listed is who calls it.",
+        case.logs("endpoint", "caller"),
         "the rest of the application is undisturbed within five minutes",
         "turn it on again when calls succeed",
-        case.logs("endpoint"),
+        case.check(next(iter(case.failing_endpoints), "endpoint_degraded")),
     )
     yield from keep_and_retry(case)
 
@@ -115,7 +117,7 @@ def network(case: Case) -> Iterator[Action]:
         f"getent ahosts {host}; dig +short {host} @1.1.1.1",
         "the same public addresses twice, at once",
         None,
-        f"{case.triage}: dns gives public addresses",
+        case.check("dns"),
     )
     yield Action(
         "Try TCP and TLS by hand",
@@ -124,26 +126,27 @@ def network(case: Case) -> Iterator[Action]:
         " | openssl x509 -noout -issuer -dates",
         "an issuer you know and dates that hold, within a minute",
         None,
-        f"{case.triage}: tls and liveness answer",
+        case.check("tls"),
     )
     yield Action(
         "Look at the proxy and the egress rules",
         "A change of proxy, NAT or firewall is the usual reason.",
         "env | grep -i _proxy | sed 's#//[^@]*@#//***@#'; ip route get 1.1.1.1",
-        "what changed last, within minutes",
+        "what changed last, within ten minutes",
         "take the change back",
-        case.triage,
+        case.check("network_unreachable"),
     )
     remote = (
         f"curl -sS -m 20 -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(case.api_url + '/api/accounts')}"
     )
     yield Action(
         "Ask from another network",
-        "If Klaviyo answers there, it is our way out; if not, it is theirs. No key is needed for that.",
+        "If Klaviyo answers there, it is our way out; if not, it is theirs. No key is needed."
+        " OTHER-HOST stands for a machine in another network.",
         f"ssh OTHER-HOST {shlex.quote(remote)}",
         "401, which means alive, within a minute",
         None,
-        "the status it prints",
+        case.check("liveness"),
     )
 
 
@@ -156,67 +159,92 @@ def app(case: Case) -> Iterator[Action]:
         f"curl -sS -g -m 5 -i {health}",
         "the part that is unwell, at once",
         None,
-        f"{case.triage}: app_health is ok",
+        case.check("app_health"),
     )
     yield Action(
         "Look at its processes and memory",
         "Restarts, memory at the limit and full disks are the usual reasons.",
-        "kubectl get pods -o wide; kubectl top pods; kubectl describe pod POD | tail -20\n"
-        "systemctl status APP; free -m; df -h   # without Kubernetes",
-        "a restart count, OOMKilled or a full disk, within minutes",
+        _look_at_processes(case),
+        "a restart count, OOMKilled or a full disk, within five minutes",
         None,
-        "the same command again",
+        case.check("app_health"),
     )
     yield Action(
-        "Restart one instance and watch it",
-        "One, so that evidence stays on the others.",
-        "kubectl delete pod POD   # or: systemctl restart APP",
+        "Restart it, one instance first",
+        f"One, so that evidence stays on the others. {NAMES_APP}",
+        case.restart(),
         "healthy within five minutes",
-        None,
-        case.triage,
+        "kubectl rollout undo deployment/APP, if it was a deploy",
+        case.check("app_health"),
     )
+
+
+def _look_at_processes(case: Case) -> str:
+    machine = "free -m; df -h"
+    restart = case.restart()
+    if "systemctl" in restart:
+        return f"{restart.replace('restart', 'status --no-pager')}; {machine}"
+    if restart.startswith("docker"):
+        return f"docker ps -a; docker stats --no-stream; {machine}"
+    return f"kubectl get pods -o wide; kubectl top pods; {machine}"
 
 
 def webhook(case: Case) -> Iterator[Action]:
-    """Route, certificate, signature, subscription."""
-    url = case.setting("webhook_url", "WEBHOOK-URL")
-    yield Action(
-        "Call the route from outside",
-        f"The route said: {_fact(case, 'webhook_says', 'nothing')}."
-        " Without a signature 2xx, 400, 401, 403 and 405 mean that it lives.",
-        f"curl -sS -g -m 10 -v -o /dev/null {shlex.quote(url)} 2>&1 | grep -E '< HTTP|issuer|expire|^curl'",
-        "a status that means alive, and a certificate that holds, at once",
-        None,
-        f"{case.triage}: webhook answers",
-    )
-    yield Action(
-        "Check the signature's secret",
-        "Klaviyo-Signature is the hex HMAC-SHA256 of the raw body followed by Klaviyo-Timestamp; a rotated"
-        " secret, or a body that was parsed before it was checked, rejects all.",
-        None,
-        "signatures are accepted within five minutes of the mend",
-        "put the former secret back",
-        "the application's log: no rejected signature",
-    )
+    """Route and certificate, signature, subscription; the signature first where all were rejected."""
+    said = _fact(case, "webhook_says", "nothing")
+    steps = [_call_route(case, said), _take_back_route(case), _check_secret(case, said)]
+    yield from reversed(steps) if "signature" in said else steps
     yield Action(
         "Check that the webhook is enabled at Klaviyo",
         "A disabled webhook sends nothing and says nothing. The key needs webhooks:read.",
         case.curl("/api/webhooks"),
         "enabled is true, within a minute",
         None,
-        "the same command again",
+        case.check("webhook"),
+    )
+
+
+def _call_route(case: Case, said: str) -> Action:
+    url = shlex.quote(case.setting("webhook_url", "WEBHOOK-URL"))
+    return Action(
+        "Call the route from outside, and look at its certificate",
+        f"The route said: {said}. Without a signature 2xx, 400, 401, 403 and 405 mean that it lives.",
+        f"curl -sS -g -m 10 -v -o /dev/null {url} 2>&1 | grep -E '< HTTP|issuer|expire|^curl'",
+        "a status that means alive, and a certificate that holds, within a minute",
+        None,
+        case.check("webhook"),
+    )
+
+
+def _take_back_route(case: Case) -> Action:
+    return Action(
+        "Take back the deploy that changed the route",
+        "A route that answered before and does not now was moved or removed, or its handler fails. To be"
+        " typed in the application's repository.",
+        "git log --since=1.day --oneline",
+        "the route lives within five minutes of the rollback",
+        "deploy again",
+        case.check("webhook"),
+    )
+
+
+def _check_secret(case: Case, said: str) -> Action:
+    return Action(
+        "Check the signature's secret",
+        f"The route said: {said}. Klaviyo-Signature is the hex HMAC-SHA256 of the raw body followed by"
+        " Klaviyo-Timestamp; a rotated secret, or a body that was parsed before it was checked, rejects all.",
+        None,
+        "signatures are accepted within five minutes of the mend",
+        "put the former secret back",
+        case.check("webhook"),
     )
 
 
 def resolved(case: Case) -> Iterator[Action]:
     """Keep watching, find what was lost."""
-    yield Action(
-        "Keep watching for an hour",
-        f"{_fact(case, 'failed_calls', 'Some')} calls failed in the window, and calls succeed now.",
-        f"while {case.triage}; do sleep 300; done",
-        "the loop goes on for an hour; it ends by itself if calls fail again",
-        None,
-        case.triage,
+    failed = _fact(case, "failed_calls", "Some")
+    yield _watch(
+        case, "5m", f"{failed} calls failed in the window, and calls succeed now. Watch for an hour."
     )
     counts = case.outcomes()
     yield Action(
@@ -224,10 +252,10 @@ def resolved(case: Case) -> Iterator[Action]:
         "Calls that failed were not delivered unless something retried them."
         + (f" {counts['refused']} were refused: safe. {counts['unknown']} are unknown: only with a unique_id."
            f" {counts['fix_first']} must be mended first." if counts else ""),
-        case.logs("endpoint", "status", since="2h"),
-        "the endpoints and counts that failed, within a minute",
+        case.logs("endpoint", "status"),
+        "the endpoints and counts that failed, within a minute; what is replayed answers 2xx",
         None,
-        "the replayed calls answer 2xx",
+        case.check("calls"),
     )  # fmt: skip
 
 
@@ -240,7 +268,7 @@ def healthy(case: Case) -> Iterator[Action]:
             _ADVICE_COMMANDS.get(advisory.code),
             "no users are affected now; due on the next working day",
             None,
-            f"{case.triage}: the advisory is gone",
+            case.check("advisories"),
         )
     yield from _gaps(case, "if users still complain")
 
@@ -253,10 +281,10 @@ def inconclusive(case: Case) -> Iterator[Action]:
         yield Action(
             ask[:1].upper() + ask[1:],
             f"It tells whether it is {some(causes)}.",
-            case.triage,
+            case.triage("--since 2h"),
             "a verdict, or fewer causes left, within a minute",
             None,
-            case.triage,
+            case.check("calls"),
         )
     yield from _gaps(case, "to decide", asked=" ".join(asks))
 
@@ -266,20 +294,20 @@ def _fact(case: Case, name: str, unknown: str) -> str:
     return unknown if value is None else str(value)
 
 
-#: Signal → what makes it seen: the setting, and the command.
+#: Signal → what makes it seen: the setting, the command, and what can be checked then.
 _GIVE = {
-    "logs": ("--logs", "klaviyo-nb triage --logs LOG-FILE"),
-    "metrics": ("--metrics", "klaviyo-nb triage --metrics http://PROMETHEUS:9090"),
-    "webhook": ("KLAVIYO_NB_WEBHOOK_URL", "KLAVIYO_NB_WEBHOOK_URL=https://… klaviyo-nb triage"),
-    "app_health": ("KLAVIYO_NB_HEALTH_URL", "KLAVIYO_NB_HEALTH_URL=http://… klaviyo-nb triage"),
-    "auth": ("KLAVIYO_PRIVATE_KEY", "export KLAVIYO_PRIVATE_KEY=…; klaviyo-nb triage"),
+    "logs": ("--logs", "klaviyo-nb triage --logs LOG-FILE", "calls"),
+    "metrics": ("--metrics", "klaviyo-nb triage --metrics http://PROMETHEUS:9090", "calls"),
+    "webhook": ("KLAVIYO_NB_WEBHOOK_URL", "export KLAVIYO_NB_WEBHOOK_URL=https://HOST/PATH", "webhook"),
+    "app_health": ("KLAVIYO_NB_HEALTH_URL", "export KLAVIYO_NB_HEALTH_URL=http://HOST/health", "app_health"),
+    "auth": ("KLAVIYO_PRIVATE_KEY", "read -rs KLAVIYO_PRIVATE_KEY; export KLAVIYO_PRIVATE_KEY", "auth"),
 }
 
 
 def _gaps(case: Case, purpose: str, asked: str = "") -> Iterator[Action]:
     """One action per thing that was not seen and can be given, but for those already asked for."""
     for gap in case.evidence.gaps:
-        setting, command = _GIVE.get(gap.signal, ("", ""))
+        setting, command, check = _GIVE.get(gap.signal, ("", "", ""))
         if setting and setting not in asked:
             yield Action(
                 f"Give {gap.signal.replace('_', ' ')}, {purpose}",
@@ -287,5 +315,5 @@ def _gaps(case: Case, purpose: str, asked: str = "") -> Iterator[Action]:
                 command,
                 "the gap is gone, within a minute",
                 None,
-                "the list of what was not seen",
+                case.check(check),
             )

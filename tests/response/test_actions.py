@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -12,13 +13,16 @@ from typing import Any, get_args
 import pytest
 
 import samples
+from klaviyo_nb.cli import commands
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Advisory, Cause, Interval, Rival, Verdict
 from klaviyo_nb.evidence import Evidence, Gap
 from klaviyo_nb.frames import CALLS, PROBES
+from klaviyo_nb.logs.calls import GROUPS
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.actions import Action, actions_for
 from klaviyo_nb.response.case import Case
+from klaviyo_nb.response.check import must_be_known
 from klaviyo_nb.response.spending import spending
 
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -85,6 +89,72 @@ def test_every_command_is_something_that_bash_can_read(cause: Cause) -> None:
                 [bash, "-n", "-c", action.command], capture_output=True, text=True, check=False
             )
             assert read.returncode == 0, (action.command, read.stderr)
+
+
+def tool_calls(text: str) -> list[list[str]]:
+    """The arguments of each `klaviyo-nb` command in a shell command."""
+    parts = re.split(r"[;|]|\n|&&", text.replace("\\\n", " "))
+    return [shlex.split(part)[1:] for part in parts if part.strip().startswith("klaviyo-nb ")]
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize(
+    "evidence", [samples.rate_limited(), NOTHING_SEEN], ids=["much seen", "nothing seen"]
+)
+def test_every_command_of_ours_is_one_that_we_understand(cause: Cause, evidence: Evidence) -> None:
+    gaps = tuple(
+        Gap(signal, "not given", configured=False)
+        for signal in ("logs", "metrics", "webhook", "app_health", "auth")
+    )
+    for action in actions_for(
+        verdict(cause, facts=dict(decide(evidence).facts)), replace(evidence, gaps=gaps)
+    ):
+        assert tool_calls(action.check), action.check
+        for name, *arguments in tool_calls(action.check) + tool_calls(action.command or ""):
+            context = commands.commands[name].make_context(name, list(arguments))
+            must_be_known(context.params.get("names", ()))
+            assert set(context.params.get("by", ())) <= set(GROUPS)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_every_expectation_says_how_long_it_takes(cause: Cause) -> None:
+    for action in actions_for(
+        verdict(cause, facts=dict(decide(samples.rate_limited()).facts)), samples.rate_limited()
+    ):
+        assert re.search("at once|second|minute|hour|UTC|working day", action.expect), action.expect
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_what_changes_something_says_how_to_take_it_back(cause: Cause) -> None:
+    for action in actions_for(verdict(cause, facts={}), samples.rate_limited()):
+        if re.search(r"restart|patch |secrets versions add|put-secret", action.command or ""):
+            assert action.undo, action.title
+
+
+@pytest.mark.parametrize(
+    ("source", "restart"),
+    [("journald:///web", "sudo systemctl restart web"), ("docker://shop", "docker restart shop"),
+     ("k8s://prod/deployment/shop", "kubectl -n prod rollout restart deployment/shop"),
+     ("/var/log/app.log", "kubectl rollout restart deployment/APP")],
+)  # fmt: skip
+def test_the_application_that_logs_is_the_one_to_restart(source: str, restart: str) -> None:
+    context = dict(samples.rate_limited().context) | {"logs": [source]}
+    evidence = replace(samples.rate_limited(), context=context)
+    assert actions_for(verdict("invalid_key", facts={}), evidence)[-1].command == restart
+
+
+def test_sources_are_named_in_commands_as_they_were_given() -> None:
+    context = dict(samples.rate_limited().context) | {"logs": ["/var/log/app/*.log"]}
+    action = actions_for(
+        verdict("klaviyo_outage", facts={}), replace(samples.rate_limited(), context=context)
+    )[1]
+    assert "klaviyo-nb logs '/var/log/app/*.log' --since 2h" in (action.command or "")
+
+
+def test_rejected_signatures_put_the_secret_before_the_route() -> None:
+    facts = {"webhook_says": "all 9 signatures were rejected"}
+    first = actions_for(verdict("webhook_endpoint_down", facts=facts), samples.rate_limited())[0]
+    assert first.title == "Check the signature's secret"
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -176,7 +246,7 @@ def test_a_runaway_caller_is_named_with_the_window_it_fills_and_the_pace_that_fi
     assert "150 are allowed" in slow.why
     assert "report makes 90% of them" in slow.why
     # 0.8 × 150 per 60 s × 0.25 s per call is half a call at a time: a pause, not a concurrency.
-    assert any("one worker" in action.title and "0.5 s" in action.title for action in actions)
+    assert any("one worker of report" in action.title and "0.5 s" in action.title for action in actions)
 
 
 def test_concurrency_follows_littles_law() -> None:
@@ -214,10 +284,29 @@ def test_when_the_limit_frees_is_the_last_answer_plus_what_it_asked() -> None:
     assert Case(verdict("rate_limited", facts={}), NOTHING_SEEN).frees_at() is None
 
 
-def test_a_daily_cap_is_not_waited_for_inside_a_process() -> None:
+def test_a_daily_cap_is_a_clock_time_to_come_back_at_and_nothing_to_wait_for_in_a_process() -> None:
+    rows = [
+        call(429 if index % 3 == 0 else 200, at_s=index * 8, endpoint="/api/campaign-values-reports", caller="nightly",
+             retry_after_s=67608.0 if index % 3 == 0 else None)
+        for index in range(70)
+    ]  # fmt: skip
     facts = {"failure": "throttled", "retry_after_s": 67608.0}
-    wait = actions_for(verdict("rate_limited", facts=facts), NOTHING_SEEN)[0]
-    assert "daily limit" in wait.why
+    first, who, pace, *_ = actions_for(verdict("rate_limited", facts=facts), seen(*rows, probe_rows=()))
+    # The last refusal came 552 s after 06:50 UTC, and asked to wait 67608 s.
+    assert first.title == "Queue calls to /api/campaign-values-reports until 2026-11-24 01:46 UTC"
+    assert "daily limit" in first.why
+    assert "curl" not in (first.command or "")
+    assert "225 are allowed" in who.why
+    assert "nightly makes 100% of them" in who.why
+    assert "480 s from call to call" in pace.title
+
+
+def test_a_wait_that_is_over_is_not_announced_as_one_to_come() -> None:
+    rows = [call(429, at_s=0, retry_after_s=5), call(429, at_s=10, retry_after_s=5)]
+    facts = {"failure": "throttled", "retry_after_s": 5.0}
+    wait = actions_for(verdict("rate_limited", facts=facts), seen(*rows, probe_rows=()))[0]
+    assert "The last one ended at 06:50:15 UTC" in wait.why
+    assert "06:50" not in wait.expect
 
 
 def test_rejected_requests_name_the_field_and_the_time_of_the_deploy() -> None:
