@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from klaviyo_nb.klaviyo.answers import failure
-from probes_world import KLAVIYO, garble, hang, healthy, refusal, reply, reset, row_of
+from probes_world import KLAVIYO, NOW, garble, hang, healthy, refusal, reply, reset, row_of
 
 BOTH = ("/api/accounts", "/api/profiles")
 EDGE = {"Server": "cloudflare", "Content-Type": "text/html", "CF-RAY": "-"}
@@ -171,3 +171,28 @@ def test_a_name_that_no_resolver_takes_is_dns():
     name = "http://" + "a" * 70 + ".invalid"
     probed = World().probe(api_url=name, status_url=name, health_url="", webhook_url=None)
     assert {row["error_type"] for row in probed.rows} == {"dns"}
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "who", "kind"),
+    [
+        (
+            refusal(401, "not_authenticated"),
+            401,
+            "klaviyo",
+            "unauthorized",
+        ),  # edge and authentication are alive
+        (reply(403, b"<html>", EDGE), 403, "edge", "server"),  # the edge is, and lets nobody through
+        (reply(525, b"<html>", EDGE), 525, "edge", "server"),
+        (hang, None, None, "server"),
+    ],
+)
+def test_without_a_key_it_shows_how_far_a_call_gets(world, route, status, who, kind):
+    world.routes["keyless"] = route
+    row = row_of(world.probe(deadline_s=2), "liveness")
+    assert (row.get("status_code"), row.get("answered_by"), looks_like(row)) == (status, who, kind)
+
+
+def test_what_support_asks_for_and_the_clock_of_the_other_side_are_in_the_row(world):
+    row = row_of(world.probe(), "auth")
+    assert (row["request_id"], row["server_date"]) == (KLAVIYO["X-Klaviyo-Req-Id"], NOW)

@@ -93,6 +93,13 @@ def test_a_name_without_an_address_is_dns():
         assert row_of(probed, name)["error_type"] in ("dns", "timeout"), name
 
 
+def test_a_name_that_a_blocker_leads_nowhere_is_dns():
+    probed = World().probe(api_url="http://0x0:9", deadline_s=4)  # resolvers read it as 0.0.0.0
+    row = row_of(probed, "dns")
+    assert (row["state"], row["error_type"]) == ("0.0.0.0", "dns")
+    assert "leads nowhere" in row["detail"]
+
+
 def test_a_proxy_that_refuses_is_named_and_the_way_past_it_is_not_asked(world, monkeypatch):
     proxy = World({"/": reply(407)})
 

@@ -1,0 +1,77 @@
+"""Collecting: what could not be seen is a gap by its name, and nobody is waited for past the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+
+from klaviyo_nb.collect import collect
+from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.redact import Redactor
+from klaviyo_nb.settings import Settings
+from klaviyo_nb.window import Window
+
+NOBODY = "http://127.0.0.1:9"
+LONG_S = 60.0
+
+
+def ask(
+    window: Window, deadline_s: float, meanwhile: threading.Event | None = None, **chosen: object
+) -> Evidence:
+    settings = Settings(api_url=NOBODY, status_url=NOBODY, health_url="", **chosen)  # type: ignore[arg-type]
+    doing = meanwhile.set if meanwhile else lambda: None
+    work = collect(settings, window, Redactor(b"0" * 16), deadline_s=deadline_s, meanwhile=doing)
+    return asyncio.run(work)
+
+
+def reasons(evidence: Evidence) -> dict[str, tuple[str, bool]]:
+    return {gap.signal: (gap.reason, gap.configured) for gap in evidence.gaps}
+
+
+def test_what_nobody_configured_is_a_gap_and_no_trouble(window: Window) -> None:
+    seen = reasons(ask(window, LONG_S))
+    assert {name: configured for name, (_, configured) in seen.items() if configured} == {"status_page": True}
+    assert {"logs", "metrics", "webhook", "app_health", "auth", "rate_limit"} <= set(seen)
+
+
+def test_rows_have_every_column_and_make_a_frame(window: Window) -> None:
+    evidence = ask(window, LONG_S)
+    assert {row["probe"]: row["error_type"] for row in evidence.probe_rows} == {
+        "status_page": "refused",
+        "liveness": "refused",
+    }
+    assert list(evidence.probes["probe"]) == [row["probe"] for row in evidence.probe_rows]
+    assert list(evidence.probes.columns) == list(evidence.probe_rows[0])
+
+
+def test_what_is_to_be_done_meanwhile_is_done(window: Window) -> None:
+    done = threading.Event()
+    ask(window, LONG_S, done)
+    assert done.is_set()
+
+
+def test_a_pipe_that_nobody_writes_to_holds_nobody_and_other_logs_are_read(
+    window: Window, tmp_path: Path
+) -> None:
+    pipe, log = tmp_path / "pipe.log", tmp_path / "app.log"
+    os.mkfifo(pipe)
+    log.write_text(
+        f'{{"time":"{window.start.isoformat()}","method":"GET","url":"https://a.klaviyo.com/api/profiles","status":200}}\n'
+    )
+    started = time.perf_counter()
+    evidence = ask(window, 20.0, logs=(str(pipe), str(log)))
+    assert time.perf_counter() - started < LONG_S
+    assert evidence.calls is not None
+    assert len(evidence.calls) == 1
+    assert "nothing was written" in reasons(evidence)[str(pipe)][0]
+
+
+def test_a_deadline_too_short_for_anything_gives_gaps_and_no_error(window: Window, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("x\n" * 10_000)
+    evidence = ask(window, 0.001, logs=(str(log),), metrics_url=NOBODY)
+    assert {str(log), "metrics"} <= set(reasons(evidence))
+    assert evidence.calls is None
