@@ -137,7 +137,10 @@ class Generator(Protocol):
 
 
 #: Name → module. The development worlds may be looked at while the diagnosis is written; the others may not.
-GENERATORS: Mapping[str, str] = {"development": "klaviyo_nb.drills.development"}
+GENERATORS: Mapping[str, str] = {
+    "development": "klaviyo_nb.drills.development",
+    "reporting": "klaviyo_nb.drills.reporting",
+}
 
 
 def generator(name: str) -> Generator:

@@ -1,0 +1,35 @@
+"""What makes a reporting world realistic: noise, retries, a deploy, a missing source, clocks that differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from klaviyo_nb.drills.reporting.draw import Draw
+from klaviyo_nb.drills.reporting.story import Plot
+
+#: Klaviyo's clock seen from ours [s]: nothing, or enough to be told.
+_SKEWS = (0.0, 0.0, 0.0, -115.0, -60.0, 45.0, 90.0)
+
+
+def roughen(plot: Plot, d: Draw) -> Plot:
+    """The same story in a rougher world; what deserves an advisory makes a healthy one P4."""
+    rng = d.rng
+    tries = rng.choice((2, 3, 4))
+    parts = tuple(replace(part, attempts=max(tries, part.attempts)) for part in plot.parts)
+    change: dict[str, Any] = {"parts": parts, "noise": rng.uniform(0.01, 0.03)}
+    skew = {host: rng.uniform(-120, 0) for part in parts for host in part.hosts if rng.random() < 0.15}
+    skew[""] = rng.choice(_SKEWS)
+    change["skew"] = skew
+    if not any(fault.hosts for fault in plot.faults) and plot.deploy is None and rng.random() < 0.4:
+        change["deploy"] = d.ago(2)
+    if "logs" in plot.signals and len(parts) > 1 and rng.random() < 0.25:
+        change["lost"] = frozenset({rng.choice(parts[1:]).name})
+    if plot.page == "ok" and rng.random() < 0.3:
+        change["page"] = "no summary"
+    if plot.signals >= {"logs", "metrics"} and rng.random() < 0.15:
+        change["metrics_down"] = True
+    advisory = skew[""] or change.get("metrics_down")
+    if plot.cause == "healthy" and advisory:
+        change["severity"] = "P4"
+    return replace(plot, **change)
