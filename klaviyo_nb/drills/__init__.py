@@ -23,11 +23,12 @@ def world(scenario: str, seed: int, now: datetime) -> World:
     Raises:
         UsageError: No scenario has that name.
     """
-    from klaviyo_nb.drills import development
+    from klaviyo_nb.drills.development import shown
+    from klaviyo_nb.drills.traffic import tell
 
     if scenario not in SCENARIOS:
         raise UsageError("SCENARIO", f"{scenario!r} is not a scenario", "klaviyo-nb drill --list")
-    return development.make("clean", scenario, seed, now)
+    return shown(tell(SCENARIOS[scenario], seed, now))
 
 
 def serve(world: World, folder: Path) -> AbstractContextManager[Services]:

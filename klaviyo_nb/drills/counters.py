@@ -51,7 +51,11 @@ def scrape(story: Story) -> Scraped:
     scraped, values = Scraped(first), dict[Labels, float]()
     unsorted: list[Call | Delivery] = [*story.calls, *story.deliveries]
     events = deque(sorted(unsorted, key=lambda event: event.at))
+    restarts = deque(sorted(end - 60 * ago for ago in story.scenario.restarts_min))
     for number in range(int((end - first) // SCRAPE_S) + 1):
+        if restarts and restarts[0] <= first + number * SCRAPE_S:
+            restarts.popleft()
+            values = dict.fromkeys(values, 0.0)
         while events and events[0].at <= first + number * SCRAPE_S:
             event = events.popleft()
             if isinstance(event, Call):

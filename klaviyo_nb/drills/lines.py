@@ -29,6 +29,17 @@ _WORKER_OTHERS = {
     "db.pool: 7 of 20 connections in use": 29,
     "scheduler: next run of klaviyo profile-sync planned": 1,
 }
+#: Failures of others, and words about Klaviyo beside a number that is no status.
+_WEB_CHATTER: tuple[dict[str, object], ...] = (
+    {"msg": "charge failed", "method": "POST", "url": "https://api.stripe.com/v1/charges", "statusCode": 402},
+    {"msg": "request failed", "method": "GET", "url": "/admin/klaviyo/lists", "statusCode": 500},
+    {"msg": "klaviyo export: 503 rows written, 0 failed"},
+)
+_WORKER_CHATTER = (
+    "mailer: POST https://api.sendgrid.com/v3/mail/send failed: 401 Unauthorized",
+    "alerts: threshold of klaviyo errors is 500 per hour, now 0",
+    "db.pool: error 1203: too many connections",
+)
 #: Why no response came → how axios names it, code and message.
 _AXIOS = {
     "timeout": ("ECONNABORTED", "timeout of 30000ms exceeded"),
@@ -44,6 +55,7 @@ _URLLIB3 = {
     "refused": f"urllib3.exceptions.MaxRetryError: {_POOL}: Max retries exceeded with url: /api "
     "(Caused by NewConnectionError('Failed to establish a new connection: [Errno 111] Connection refused'))",
 }
+_NOT_JSON = "Reason: Unsupported content type: text/html\n"
 _EXCEPTIONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound"}
 _LIBRARY = "/srv/app/.venv/lib/python3.12/site-packages/openapi_client/exceptions.py"
 
@@ -51,15 +63,28 @@ _LIBRARY = "/srv/app/.venv/lib/python3.12/site-packages/openapi_client/exception
 def logs(story: Story) -> dict[str, str]:
     """File name → text, for each log of the application."""
     rng = random.Random(f"lines/{story.seed}")  # noqa: S311 - made-up lines
-    web = [(call.at, _pino(call)) for call in story.calls if call.caller.log == "web"]
-    web += [(delivery.at, _pino_webhook(delivery)) for delivery in story.deliveries]
+    scenario = story.scenario
+    web = [(call.at, _pino(call)) for call in _by_its_clock(story, "web")]
+    web += [(each.at, _pino_webhook(each, scenario.webhooks_refused)) for each in story.deliveries]
+    worker = [(call.at, _text(call)) for call in _by_its_clock(story, "worker")]
     web += [(at, _pino_other(at, rng)) for at in _moments(story, rng)]
-    worker = [(call.at, _text(call)) for call in story.calls if call.caller.log == "worker"]
     worker += [(at, _text_other(at, rng)) for at in _moments(story, rng)]
+    if scenario.chatter:
+        web += [(at, _pino_chatter(at, rng)) for at in _moments(story, rng)]
+        worker += [
+            (at, _text_line(at, "ERROR", "worker-1", rng.choice(_WORKER_CHATTER)))
+            for at in _moments(story, rng)
+        ]
     first = story.window.start.timestamp() - 600
     leak = f"klaviyo_api: client ready, headers={{'Authorization': 'Klaviyo-API-Key {story.key}'}}"
     worker.append((first, _text_line(first, "DEBUG", "worker-1", leak)))
     return {f"{name}.log": _joined(rows) for name, rows in (("web", web), ("worker", worker))}
+
+
+def _by_its_clock(story: Story, log: str) -> Iterator[Call]:
+    """The calls of one log, at the times that its clock showed."""
+    ahead = story.scenario.log_skew_s.get(log, 0.0)
+    return (call._replace(at=call.at + ahead) for call in story.calls if call.caller.log == log)
 
 
 def _joined(rows: list[tuple[float, str]]) -> str:
@@ -94,6 +119,9 @@ def _pino(call: Call) -> str:
     if failed and way.error:
         code, message = _AXIOS[way.error]
         line["err"] = {"type": "AxiosError", "code": code, "message": message}
+    elif way.by == "portal":
+        message = "Unexpected token '<', \"<!doctype \"... is not valid JSON"
+        line["err"] = {"type": "SyntaxError", "message": message, "body": body(way, "")}
     elif failed:
         text = body(way, call.request_id or "", call.retry_after_s)
         line["err"] = {
@@ -107,10 +135,11 @@ def _pino(call: Call) -> str:
     return compact({name: value for name, value in line.items() if value is not None})
 
 
-def _pino_webhook(delivery: Delivery) -> str:
+def _pino_webhook(delivery: Delivery, refused: bool) -> str:
+    said = {"reason": "[Webhook] Invalid signature rejected"} if refused else {}
     return compact(
         {
-            "level": 30,
+            "level": 40 if refused else 30,
             "time": int(delivery.at * 1000),
             "pid": 17,
             "hostname": delivery.host,
@@ -120,12 +149,18 @@ def _pino_webhook(delivery: Delivery) -> str:
             "eventId": delivery.event,
             "durationMs": 4,
         }
+        | said
     )
 
 
 def _pino_other(at: float, rng: random.Random) -> str:
     line = {"level": 30, "time": int(at * 1000), "pid": 17, "hostname": rng.choice(("web-1", "web-2"))}
     return compact(line | {"name": "shop", "msg": _pick(_WEB_OTHERS, rng)})
+
+
+def _pino_chatter(at: float, rng: random.Random) -> str:
+    line = {"level": 50, "time": int(at * 1000), "pid": 17, "hostname": rng.choice(("web-1", "web-2"))}
+    return compact(line | {"name": "shop"} | rng.choice(_WEB_CHATTER))
 
 
 def _text(call: Call) -> str:
@@ -143,6 +178,8 @@ def _text(call: Call) -> str:
     )
     if way.error:
         return f"{first}\n{trace}{_URLLIB3[way.error]}"
+    if way.by == "portal":
+        return f"{first}\n{trace}openapi_client.exceptions.ApiException: (0)\n{_NOT_JSON}"
     name = _EXCEPTIONS.get(status or 0, "Service" if (status or 0) >= 500 else "Api") + "Exception"
     return (
         f'{first}\n{trace}  File "{_LIBRARY}", line 157, in from_response\n'
@@ -159,6 +196,10 @@ def _text_line(at: float, level: str, host: str, message: str) -> str:
 
 def _text_other(at: float, rng: random.Random) -> str:
     return _text_line(at, "INFO", "worker-1", _pick(_WORKER_OTHERS, rng))
+
+
+def _text_chatter(at: float, rng: random.Random) -> str:
+    return _text_line(at, "ERROR", "worker-1", rng.choice(_WORKER_CHATTER))
 
 
 def _pick(weighted: dict[str, int], rng: random.Random) -> str:

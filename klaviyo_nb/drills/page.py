@@ -27,8 +27,9 @@ def documents(story: Story) -> dict[str, dict[str, Any]]:
     now, notices = story.window.end, story.scenario.notices
     statuses = {name: status for notice in notices for name, status in notice.components.items()}
     components = [_component(name, statuses.get(name, "operational"), iso(now)) for name in COMPONENTS]
-    incidents = [_incident(notice, story, components) for notice in notices]
-    impacts = [notice.impact for notice in notices] or ["none"]
+    incidents = [_incident(notice, story, components) for notice in notices if not notice.planned]
+    planned = [_maintenance(notice, story, components) for notice in notices if notice.planned]
+    impacts = [notice.impact for notice in notices if not notice.planned] or ["none"]
     indicator = max(impacts, key=list(_WORDS).index)
     page = {"id": _PAGE_ID, "name": "Klaviyo", "url": "https://status.klaviyo.com"}
     about = {"page": page | {"time_zone": "America/New_York", "updated_at": iso(now)}}
@@ -38,11 +39,11 @@ def documents(story: Story) -> dict[str, dict[str, Any]]:
         "components": {"components": components},
         "incidents": {"incidents": incidents},
         "incidents/unresolved": {"incidents": incidents},
-        "scheduled-maintenances": {"scheduled_maintenances": []},
-        "scheduled-maintenances/active": {"scheduled_maintenances": []},
-        "scheduled-maintenances/upcoming": {"scheduled_maintenances": []},
+        "scheduled-maintenances": {"scheduled_maintenances": planned},
+        "scheduled-maintenances/active": {"scheduled_maintenances": planned},
     }
     parts["summary"] = {key: value for part in parts.values() for key, value in part.items()}
+    parts["scheduled-maintenances/upcoming"] = {"scheduled_maintenances": []}
     return {f"/api/v2/{name}.json": about | part for name, part in parts.items()}
 
 
@@ -87,3 +88,9 @@ def _incident(notice: Notice, story: Story, components: list[dict[str, Any]]) ->
         "incident_updates": [update | times | delivery | {"affected_components": changed}],
         "components": [part for part in components if part["name"] in notice.components],
     }
+
+
+def _maintenance(notice: Notice, story: Story, components: list[dict[str, Any]]) -> dict[str, Any]:
+    started = story.window.end - timedelta(minutes=notice.since_min)
+    times = {"scheduled_for": iso(started), "scheduled_until": iso(story.window.end + timedelta(hours=2))}
+    return _incident(notice, story, components) | times | {"status": "in_progress", "impact": "maintenance"}

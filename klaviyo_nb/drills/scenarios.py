@@ -49,6 +49,8 @@ class Phase:
         share: Share of the touched calls that fail.
         operations: Operation ids it touches; empty: all.
         hosts: Hosts it touches; empty: all.
+        retry_after_s: What a throttled call is told to wait [s]; None: some seconds.
+        passing: Is it the usual trouble of a deploy, and no incident?
     """
 
     since_min: float
@@ -57,11 +59,28 @@ class Phase:
     share: float = 1.0
     operations: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    retry_after_s: int | None = None
+    passing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A stretch of the window in which calls take longer.
+
+    Attributes:
+        since_min: Minutes before the end at which it starts.
+        until_min: Minutes before the end at which it ends.
+        factor: By how much.
+    """
+
+    since_min: float
+    until_min: float
+    factor: float
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An incident on the status page.
+    """An incident on the status page, or a maintenance in progress.
 
     Attributes:
         title: As Klaviyo would call it.
@@ -69,6 +88,7 @@ class Notice:
         components: Component name → its status.
         since_min: Minutes before the end at which it was posted.
         text: The first update's words.
+        planned: Is it a maintenance?
     """
 
     title: str
@@ -76,6 +96,7 @@ class Notice:
     components: Mapping[str, str]
     since_min: float
     text: str
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +106,18 @@ class Live:
     Attributes:
         api: Operation id, or `*` for every other → name of a way.
         page: Name of a way for the status page.
-        health: Status of the application's health endpoint.
+        health: Status of the application's health endpoint; None: it hangs.
+        health_says: JSON `status` of it; None: what fits; empty: it is HTML.
         webhook: Status of the webhook route to an unsigned request.
+        metrics: Name of a way for the metrics server.
     """
 
     api: Mapping[str, str] = field(default_factory=dict)
     page: str = "ok"
-    health: int = 200
+    health: int | None = 200
+    health_says: str | None = None
     webhook: int = 401
+    metrics: str = "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +135,18 @@ class Scenario:
         live: How things answer now.
         notices: What the status page tells.
         webhooks_until_min: Minutes before the end after which no webhook arrives; 0: they still do.
-        has_key: Is a private key configured?
-        has_metrics: Is there a metrics server?
-        noise: Share of calls that fail at any time with a passing 500 or 503.
+        webhooks_refused: Does the application take every signature for a wrong one?
+        key: What is configured as private key, with `{key}` for the good one; empty: none is.
+        without: What is not there or not configured: `logs`, `metrics`, `health`, `webhook`.
+        noise: Share of calls that fail at any time with one of `noise_ways`.
+        noise_ways: How they do.
+        second: In a pair, the cause that is not the dominant one.
+        slow: When calls take longer.
+        silent_min: Minutes before the end at which the application stops calling; 0: it does not.
+        restarts_min: Minutes before the end at which its processes, and with them the counters, start anew.
+        log_skew_s: Name of a log → seconds by which its clock is ahead.
+        date_skew_s: Seconds by which Klaviyo's clock is ahead of ours.
+        chatter: Do its logs tell of failures that are no calls to Klaviyo?
     """
 
     name: str
@@ -125,9 +159,18 @@ class Scenario:
     live: Live = Live()
     notices: tuple[Notice, ...] = ()
     webhooks_until_min: float = 0.0
-    has_key: bool = True
-    has_metrics: bool = True
+    webhooks_refused: bool = False
+    key: str = "{key}"
+    without: frozenset[str] = frozenset()
     noise: float = 0.003
+    noise_ways: tuple[str, ...] = ("error", "unavailable")
+    second: Cause | None = None
+    slow: tuple[Slow, ...] = ()
+    silent_min: float = 0.0
+    restarts_min: tuple[float, ...] = ()
+    log_skew_s: Mapping[str, float] = field(default_factory=dict)
+    date_skew_s: float = 0.0
+    chatter: bool = False
 
 
 _WEB, _WORKER = ("web-1", "web-2"), ("worker-1",)
@@ -226,8 +269,8 @@ _ALL = (
         "inconclusive", "no key, no metrics and too few calls to tell", "inconclusive", None,
         phases=(Phase(14.0, {"error": 1.0}, share=0.5),),
         pace=0.004,
-        has_key=False,
-        has_metrics=False,
+        key="",
+        without=frozenset({"metrics"}),
         noise=0.0,
     ),
 )  # fmt: skip

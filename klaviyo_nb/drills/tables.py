@@ -31,7 +31,7 @@ def _parts(score: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         rows = ((row["kind"], row) for row in score["cells"] if row["level"] == level["level"])
         yield from _figures(level["level"], rows)
-    yield "\nTruth, and what was said instead (count)\n"
+    yield "\nConfusion matrix: worlds by truth, and what was said instead\n"
     yield from _table(("truth", "n", "right", "said instead"), _confusion(score["confusion"]))
     if score["wrong"]:
         yield "\nWrong\n"

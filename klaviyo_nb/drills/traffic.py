@@ -123,7 +123,10 @@ def tell(scenario: Scenario, seed: int, now: datetime) -> Story:
     key = "pk_" + "".join(rng.choices("0123456789abcdef", k=34))
     window = Window.last(SPAN, now.astimezone(UTC))
     start, end = (window.start - WARM_UP).timestamp(), window.end.timestamp()
-    calls = tuple(sorted(_Traffic(scenario, rng, start, end).run(), key=lambda call: call.at))
+    last = end - scenario.silent_min * 60
+    calls = tuple(
+        sorted((call for call in _Traffic(scenario, rng, start, end).run() if call.at < last), key=_at)
+    )
     deliveries = tuple(_deliveries(scenario, rng, start, end))
     truth, counts = _truth(scenario, window, calls), _counts(window, calls, deliveries)
     return Story(scenario, seed, window, key, calls, deliveries, truth, counts)
@@ -183,7 +186,7 @@ class _Traffic:
         """Make one attempt; if it fails and may be tried again, put that down."""
         name, noise, wait, left = self._outcome(started, about)
         way = WAYS[name]
-        duration = way.seconds or self.rng.lognormvariate(-1.75, 0.4)
+        duration = way.seconds or self.rng.lognormvariate(-1.75, 0.4) * self._slowed(started)
         at = started + duration
         if at < self.end:  # else it is still under way, and nobody has logged it yet
             request_id = uuid(self.rng) if way.has_request_id else None
@@ -193,16 +196,26 @@ class _Traffic:
             pause = wait or 0.5 * 1.5**attempt * self.rng.uniform(0.5, 1.5)
             heapq.heappush(self.retries, (at + pause, next(self.count), attempt + 1, about))
 
+    def _slowed(self, moment: float) -> float:
+        """By what factor calls take longer at this moment."""
+        ago = (self.end - moment) / 60
+        return max(
+            (slow.factor for slow in self.scenario.slow if slow.until_min <= ago < slow.since_min),
+            default=1.0,
+        )
+
     def _outcome(self, moment: float, about: _About) -> tuple[str, bool, int | None, int | None]:
         """Name of the way, whether it is noise, seconds to wait, calls left."""
         for phase, since, until in self.phases[about.operation, about.host]:
             if since <= moment < until and self.rng.random() < phase.share:
-                return self.rng.choices(list(phase.ways), list(phase.ways.values()))[0], False, None, None
+                way = self.rng.choices(list(phase.ways), list(phase.ways.values()))[0]
+                wait = phase.retry_after_s or self.rng.randrange(1, 30) if way == "throttled" else None
+                return way, phase.passing, wait, None
         wait, left = self.quota.take(about.operation, self.limits[about.operation], moment)
         if wait is not None:
             return "throttled", False, wait, None
         if self.rng.random() < self.scenario.noise:
-            return self.rng.choice(("error", "unavailable")), True, None, left
+            return self.rng.choice(self.scenario.noise_ways), True, None, left
         return "ok", False, None, left
 
 
@@ -246,12 +259,14 @@ def _deliveries(scenario: Scenario, rng: random.Random, start: float, end: float
 
 def _truth(scenario: Scenario, window: Window, calls: tuple[Call, ...]) -> Truth:
     incident = [call.at for call in _inside(window, calls) if call.way != "ok" and not call.noise]
-    over = bool(scenario.phases) and all(phase.until_min > 0 for phase in scenario.phases)
+    phases = [phase for phase in scenario.phases if not phase.passing]
+    over = bool(phases) and all(phase.until_min > 0 for phase in phases)
     return Truth(
         scenario.cause,
         scenario.severity,
         _moment(incident[0]) if incident else None,
         _moment(incident[-1]) if incident and over else None,
+        scenario.second,
     )
 
 
@@ -269,6 +284,10 @@ def _counts(window: Window, calls: tuple[Call, ...], deliveries: tuple[Delivery,
 def _inside(window: Window, calls: tuple[Call, ...]) -> list[Call]:
     start, end = window.start.timestamp(), window.end.timestamp()
     return [call for call in calls if start <= call.at < end]
+
+
+def _at(call: Call) -> float:
+    return call.at
 
 
 def _moment(at: float) -> datetime:

@@ -103,6 +103,8 @@ WAYS: dict[str, Way] = {
     "throttled": Way(429, code="throttled", detail="Request was throttled.", pointer="/data", seconds=0.03),
     "error": Way(500, code="error", detail="A server error occurred."),
     "unavailable": Way(503, code="error", detail="Service temporarily unavailable."),
+    "gone": Way(404, by="edge"),
+    "shed": Way(403, by="edge"),
     "edge_400": Way(400, by="edge", seconds=0.015),
     "edge_520": Way(520, by="edge"),
     "edge_525": Way(525, by="edge"),
