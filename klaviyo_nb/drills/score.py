@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.drills.baselines import RULES
-from klaviyo_nb.drills.worlds import Truth, generator
+from klaviyo_nb.drills.worlds import GENERATORS, Truth, generator
 from klaviyo_nb.settings import load
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 SCHEMA = "klaviyo-nb/score/1"
 #: Worlds at a time per processor: a verdict mostly waits, for a service that hangs up to the deadline.
 AT_A_TIME = 2
+#: What a verdict imports; else the first one of each process would spend its time on that.
+_PRELOADED = [
+    __name__,
+    "klaviyo_nb.drills.server",
+    "klaviyo_nb.logs",
+    "klaviyo_nb.metrics",
+    *GENERATORS.values(),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ def judge(task: Task) -> Judged:
 def judge_all(tasks: Sequence[Task], progress: Callable[[str], None] = lambda _: None) -> list[Judged]:
     """Judge all, several at a time in processes of their own; a crash is a result as well."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "pandas", "klaviyo_nb.drills.server"])
+    context.set_forkserver_preload(_PRELOADED)
     workers = min(len(tasks), AT_A_TIME * (os.cpu_count() or 1))
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         futures = {pool.submit(judge, task): task for task in tasks}
