@@ -1,10 +1,10 @@
 """A process that has everything imported that a notebook needs, and forks into a kernel on request.
 
 A kernel of its own spends about a second on imports before the first cell; a fork has them already. Never
-imported: `kernels.ForkServer` runs it as a program and speaks with it in lines of JSON.
+imported: `kernels.ForkServer` runs it as a program and speaks with it in lines.
 
     stdin   {"argv": […], "cwd": "…", "env": {…}}
-    stdout  {"started": PID}, and when that kernel ends {"ended": PID, "status": -9}
+    stdout  PID
 
 The end of stdin ends all kernels, so that none outlives whoever asked for it.
 """
@@ -15,12 +15,10 @@ from __future__ import annotations
 import gc
 import json
 import os
-import select
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 # Nobody debugs a kernel that runs headless, and ipykernel does without where it is not installed: 0.1 s each.
 sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]
@@ -54,46 +52,24 @@ PRELOADED = (
 )
 
 
-def serve(requests: int, replies: int) -> None:
-    """Answer requests until `requests` ends."""
-    children, unfinished = set[int](), b""
-    wake = _wake_on_child_exit()
-    while True:
-        ready, _, _ = select.select([requests, wake], [], [])
-        if wake in ready:
-            os.read(wake, 4096)
-            for pid, status in _ended():
-                children.discard(pid)
-                _say(replies, {"ended": pid, "status": status})
-        if requests in ready:
-            if not (chunk := os.read(requests, 65536)):
-                break
-            *lines, unfinished = (unfinished + chunk).split(b"\n")
-            for line in lines:
-                children.add(pid := _fork(json.loads(line)))
-                _say(replies, {"started": pid})
-    for pid in children:
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Answer requests until they end."""
+    children = set[int]()
+
+    def reap(_signal: int, _frame: object) -> None:
+        with suppress(ChildProcessError):
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                children.discard(ended)
+
+    signal.signal(signal.SIGCHLD, reap)
+    for line in requests:
+        children.add(pid := _fork(json.loads(line)))
+        with suppress(BrokenPipeError):  # nobody listens any more; the end of the requests follows
+            replies.write(f"{pid}\n")
+            replies.flush()
+    for pid in tuple(children):
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-
-
-def _wake_on_child_exit() -> int:
-    wake, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)  # without a handler nothing is woken
-    return wake
-
-
-def _ended() -> Iterator[tuple[int, int]]:
-    with suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-            yield found[0], os.waitstatus_to_exitcode(found[1])
-
-
-def _say(replies: int, message: dict[str, int]) -> None:
-    with suppress(BrokenPipeError):  # nobody listens any more; the end of stdin follows
-        os.write(replies, json.dumps(message).encode() + b"\n")
 
 
 def _fork(request: dict[str, object]) -> int:
@@ -107,7 +83,6 @@ def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
     status = 1
     try:
         os.setsid()  # its own group, so that an interrupt reaches it and what it started
-        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -135,4 +110,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever asked decides
     _read_once()
     gc.freeze()  # collecting in a fork would copy the pages it shares with us
-    serve(sys.stdin.fileno(), sys.stdout.fileno())
+    serve(sys.stdin, sys.stdout)

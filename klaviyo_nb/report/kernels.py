@@ -10,11 +10,11 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import entry_points
@@ -41,35 +41,32 @@ class ForkFailed(Exception):
 
 
 class Forked:
-    """A kernel the fork server started: as much of a `Popen` as a provisioner asks for."""
+    """A kernel the fork server started: as much of a `Popen` as a provisioner asks for.
 
-    stdin = stdout = stderr = None
+    Attributes:
+        pid: Of its process, and of the process group it leads.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.returncode: int | None = None
-        self.ended = asyncio.Event()
+        self._ended = os.pidfd_open(pid)  # becomes readable when the process ends; we are not its parent
 
     def poll(self) -> int | None:
-        """Exit status; negative for a signal; None while it runs."""
-        return self.returncode
-
-    def wait(self) -> int | None:
-        """The same: our provisioner has waited for `ended` before it asks."""
-        return self.returncode
+        """None while it runs, else -9: only its parent is told how it ended."""
+        return -signal.SIGKILL if select.select([self._ended], [], [], 0)[0] else None
 
     def send_signal(self, number: int) -> None:
         """Signal it; one that has just ended is none the worse for it."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            signal.pidfd_send_signal(self._ended, number)
 
-    def kill(self) -> None:
-        """End it at once."""
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
+    async def wait(self) -> None:
+        """Wait for its end without polling; nothing can be asked of it afterwards."""
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._ended, ended.set)
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(self._ended)
+        os.close(self._ended)
 
 
 class ForkServer:
@@ -77,14 +74,12 @@ class ForkServer:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._asked: deque[asyncio.Future[Forked]] = deque()
-        self._running: dict[int, Forked] = {}
-        self._listening = asyncio.create_task(self._listen())
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def start(cls, environ: Mapping[str, str]) -> ForkServer | None:
         """Start one; it imports while we do other things. None where forking is not to be had."""
-        if not hasattr(os, "fork") or not entry_points(group=_GROUP, name=PROVISIONER):
+        if not hasattr(os, "pidfd_open") or not entry_points(group=_GROUP, name=PROVISIONER):
             return None
         # -P: a file in the current folder named like a module of ours is not to be run
         command = (sys.executable, "-P", "-m", "klaviyo_nb.report.forkserver")
@@ -100,38 +95,21 @@ class ForkServer:
         Raises:
             ForkFailed: The server is gone.
         """
-        if self._listening.done() or self._process.stdin is None:
-            raise ForkFailed
-        kernel: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
-        self._asked.append(kernel)
-        self._process.stdin.write(json.dumps({"argv": argv, "cwd": cwd, "env": dict(env)}).encode() + b"\n")
-        return await kernel
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        request = {"argv": argv, "cwd": cwd, "env": dict(env)}
+        try:
+            async with self._turn:  # one answer belongs to one request
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                return Forked(int(await self._process.stdout.readline()))
+        except (OSError, ValueError) as exc:  # the pipe is broken, or gives no number
+            raise ForkFailed from exc
 
     async def stop(self) -> None:
         """End it and every kernel it started."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        await self._listening
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         await self._process.wait()
-
-    async def _listen(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            message = json.loads(line)
-            if "started" in message:
-                kernel = self._running[message["started"]] = Forked(message["started"])
-                self._asked.popleft().set_result(kernel)
-            else:
-                self._end(self._running.pop(message["ended"]), message["status"])
-        for asked in self._asked:
-            asked.set_exception(ForkFailed())
-        for kernel in self._running.values():
-            self._end(kernel, -signal.SIGKILL)
-
-    @staticmethod
-    def _end(kernel: Forked, status: int) -> None:
-        kernel.returncode = status
-        kernel.ended.set()
 
 
 class ForkProvisioner(LocalProvisioner):
@@ -148,13 +126,11 @@ class ForkProvisioner(LocalProvisioner):
         return self.connection_info
 
     async def wait(self) -> int | None:
-        """Wait for its end without polling."""
-        if self.process is None:
-            return 0
-        await self.process.ended.wait()
-        status: int | None = self.process.wait()
-        self.process = None
-        return status
+        """Wait for its end, which the base class looks for every 0.1 s."""
+        if self.process is not None:
+            await self.process.wait()
+            self.process = None
+        return 0
 
 
 class _OneKernel(KernelSpecManager):
@@ -210,9 +186,7 @@ async def kernel(
         yield manager, client
     finally:
         client.stop_channels()
-        if (
-            manager.provisioner is not None
-        ):  # as `shutdown_kernel` does, which looks every 0.1 s whether it ended
+        if manager.provisioner is not None:  # not `shutdown_kernel`, which looks every 0.1 s whether it ended
             await manager.provisioner.kill()
             await manager.provisioner.wait()
         await manager.cleanup_resources()

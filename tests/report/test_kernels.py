@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,9 +67,9 @@ def test_a_fork_server_that_died_is_done_without(tmp_path: Path) -> None:
 
 
 def test_signals_to_a_kernel_that_has_just_ended_do_no_harm() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        ended.wait()
-    gone = Forked(ended.pid)
-    gone.kill()
-    gone.terminate()
-    assert gone.poll() is None
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        gone = Forked(process.pid)
+        assert gone.poll() is None
+    gone.send_signal(signal.SIGKILL)
+    assert gone.poll() is not None
+    asyncio.run(gone.wait())
