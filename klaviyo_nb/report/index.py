@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
@@ -20,12 +20,11 @@ from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, css
 from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, duration, number, share, shortened, stamp
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, share, shortened, stamp
 from klaviyo_nb.window import iso, parse_time
 
 if TYPE_CHECKING:
-    from klaviyo_nb.diagnosis.counted import Tally
-    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.evidence import Coverage, Evidence
     from klaviyo_nb.report.charts import SavedChart
     from klaviyo_nb.report.run import NotebookRun
     from klaviyo_nb.window import Window
@@ -33,29 +32,18 @@ if TYPE_CHECKING:
 #: Rows of the table of endpoints.
 MOST_ENDPOINTS = 12
 _WITHIN = {"P1": "in 15 minutes", "P2": "in 1 hour", "P3": "in 4 hours", "P4": "on the next working day"}
-_BADGES = {"healthy": "Healthy", "inconclusive": "Undecided"}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table on the page; a bad one is marked."""
-
-    cells: tuple[str, ...]
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table on the page: name and CSS class of each column, and the rows."""
-
-    head: tuple[tuple[str, str], ...]
-    rows: tuple[Row, ...]
-
-
-def _grid(head: str, rows: Iterable[Row]) -> Grid:
-    """A table; in `head` a name that ends in `#` is a column of numbers, one in `!` is not wrapped."""
-    kinds = {"#": "num", "!": "nowrap"}
-    return Grid(tuple((name.strip("#!"), kinds.get(name[-1], "")) for name in head.split(", ")), tuple(rows))
+#: One row of a table: is it bad, and its cells.
+Row = tuple[bool, Sequence[str]]
+_PAGES = Environment(
+    loader=PackageLoader("klaviyo_nb.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    finalize=lambda value: harmless(value) if type(value) is str else value,
+)
+_PAGES.filters |= {"cut": shortened}
 
 
 def render(
@@ -81,29 +69,26 @@ def render(
         messages: Name → text of each drafted message.
         problems: What went wrong while the report was made, one line each.
     """
-    cause = str(document["cause"])
-    level = document.get("severity")
-    return _template().render(
+    badge, tone = badge_and_tone(document["cause"], document["severity"])
+    return _PAGES.get_template("index.html.j2").render(
         csp=CSP,
         css=Markup(css()),  # noqa: S704 - our own file, no value in it
         document=document,
+        titles=TITLES,
         incident=incident,
         lead=lead,
-        tone=level.lower() if level else "good" if cause == "healthy" else "none",
-        badge=level or _BADGES.get(cause, "No severity"),
-        heading=TITLES.get(cause, cause),
+        tone=tone,
+        badge=badge,
         respond=_respond(document, evidence),
         window=_extent(evidence.window),
         figures=list(_figures(document, evidence)),
         problems=problems,
         events=[_event(entry, evidence) for entry in entries(evidence, document)],
         charts={chart.name: _picture(chart) for chart in charts},
-        endpoints=_endpoints(evidence, series.counted(evidence)),
-        rivals=_rivals(document),
-        probes=_probes(document),
-        gaps=sorted(document.get("gaps") or (), key=lambda gap: not gap["configured"]),
+        endpoints=list(_endpoints(evidence)),
+        probes=[_probe(row) for row in document["probes"]],
         findings=findings(evidence),
-        coverage=_coverage(evidence),
+        coverage=[_coverage(each) for each in evidence.coverage],
         messages=sorted((messages or {}).items()),
         notebooks=notebooks,
         collected=stamp(evidence.collected_at),
@@ -112,37 +97,16 @@ def render(
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("klaviyo_nb.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: harmless(value) if type(value) is str else value,
-    )
-    environment.filters["cut"] = shortened
-    return environment.get_template("index.html.j2")
-
-
 def _respond(document: Mapping[str, Any], evidence: Evidence) -> str | None:
-    """`Respond by 08:00 UTC (09:00 Europe/Berlin) – within 1 hour`."""
-    if not document.get("respond_by"):
+    """`Respond by 08:00 UTC (Mon 09:00 Europe/Berlin), in 1 hour`."""
+    if not document["respond_by"]:
         return None
     due = parse_time(document["respond_by"])
-    zone = str((evidence.context.get("organisation") or {}).get("timezone") or "UTC")
-    here = _local(due, zone)
-    local = f" ({here:%a %H:%M} {zone})" if here and zone != "UTC" else ""
+    zone, local = str((evidence.context.get("organisation") or {}).get("timezone") or "UTC"), ""
+    with suppress(ZoneInfoNotFoundError, ValueError, OSError):  # whoever wrote the evidence chose the name
+        local = "" if zone == "UTC" else f" ({due.astimezone(ZoneInfo(zone)):%a %H:%M} {zone})"
     day = "" if due - evidence.collected_at < timedelta(hours=12) else f"{due:%a %d %b} "
-    within = _WITHIN.get(str(document.get("severity")), "")
-    return f"Respond by {day}{due:%H:%M} UTC{local}, {within}"
-
-
-def _local(moment: datetime, zone: str) -> datetime | None:
-    try:
-        return moment.astimezone(ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
+    return f"Respond by {day}{due:%H:%M} UTC{local}, {_WITHIN.get(document['severity'], '')}"
 
 
 def _extent(window: Window) -> str:
@@ -157,22 +121,22 @@ def _same_day(first: datetime, moment: datetime) -> str:
 
 def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[str, str, str]]:
     """What a lead wants to know first: label, value, and a line below it."""
-    facts = document.get("facts") or {}
+    facts = document["facts"]
     calls, failed, source = facts.get("calls"), facts.get("failed_calls"), facts.get("counted_from")
     if facts.get("last_calls") and source != "probes":
         lately = f"{facts['last_failed']:,} of {facts['last_calls']:,} at the end of the window"
         yield "Calls failing lately", share(facts["last_failed"], facts["last_calls"]) or "unknown", lately
     told = f"{failed:,} of {calls:,}, counted from {source}" if calls else "no call was counted"
     yield "In the whole window", share(failed, calls) or "unknown", told
-    onset, recovered = document.get("onset"), document.get("recovered")
+    onset, recovered = document["onset"], document["recovered"]
     if onset:
         yield "Began", _moments(onset, evidence), ""
         ended = _moments(recovered, evidence) if recovered else "not seen to end"
         yield "Ended", ended, f"lasted {duration(document)}"
     else:
         yield "Began", "not found", "no onset in the window"
-    open_causes = f"{number(len(document.get('rivals') or ()), 'other cause')} possible"
-    yield "Verdict is", str(document.get("certainty") or "undecided"), open_causes
+    open_causes = f"{number(len(document['rivals']), 'other cause')} possible"
+    yield "Verdict is", document["certainty"] or "undecided", open_causes
 
 
 def _moments(interval: Mapping[str, str], evidence: Evidence) -> str:
@@ -197,45 +161,28 @@ def _picture(chart: SavedChart) -> dict[str, Any]:
     return asdict(chart) | {"data": data, "width": width, "height": height}
 
 
-def _endpoints(evidence: Evidence, counts: Tally | None) -> Grid:
-    totals = series.endpoint_totals(counts, evidence.window)[:MOST_ENDPOINTS] if counts else []
-    rows = (
-        Row(
-            (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", share(each.failed, each.calls) or "–"),
-            each.failed > 0,
-        )
-        for each in totals
-    )
-    return _grid("endpoint, calls#, failed#, share#", rows)
-
-
-def _rivals(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    found = document.get("rival_details") or [{"cause": cause} for cause in document.get("rivals") or ()]
-    names = ({"title": TITLES.get(each["cause"], each["cause"]), "because": "", "ask": ""} for each in found)
-    return [name | each for name, each in zip(names, found, strict=True)]
-
-
-def _probes(document: Mapping[str, Any]) -> Grid:
-    rows = (_probe(row) for row in document.get("probes") or ())
-    return _grid("probe!, answer!, by!, took#, said, request id", rows)
+def _endpoints(evidence: Evidence) -> Iterator[Row]:
+    """Endpoint, calls, failed calls, their share."""
+    counts = series.counted(evidence)
+    for each in series.endpoint_totals(counts, evidence.window)[:MOST_ENDPOINTS] if counts else ():
+        part = share(each.failed, each.calls) or "–"
+        yield each.failed > 0, (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", part)
 
 
 def _probe(row: Mapping[str, Any]) -> Row:
-    status, took = row.get("status_code"), row.get("duration_s")
-    answer = f"HTTP {status}" if status is not None else f"none: {row.get('error_type') or 'unknown'}"
-    said = "; ".join(str(row[name]) for name in ("state", "error_code", "detail") if row.get(name))
-    alive = row.get("probe") == "webhook" and status in WEBHOOK_ALIVE
+    """Probe, answer, by whom, how long it took, what was said, request id."""
+    status, took = row["status_code"], row["duration_s"]
+    answer = f"HTTP {status}" if status is not None else f"none: {row['error_type'] or 'unknown'}"
+    said = "; ".join(str(row[name]) for name in ("state", "error_code", "detail") if row[name])
+    alive = row["probe"] == "webhook" and status in WEBHOOK_ALIVE
     time = None if took is None else f"{took * 1000:.0f} ms"
-    cells = (str(row.get("probe")), answer, row.get("answered_by"), time)
-    bad = not alive and (status is None or status >= 400)
-    return Row(tuple(cell or "–" for cell in (*cells, said, row.get("request_id"))), bad)
+    cells = (row["probe"], answer, row["answered_by"], time, said, row["request_id"])
+    return not alive and (status is None or status >= 400), [str(cell or "–") for cell in cells]
 
 
-def _coverage(evidence: Evidence) -> Grid:
-    rows = []
-    for each in evidence.coverage:
-        got = _extent(each.got) if each.got else "–"
-        trouble = "; ".join(text for text in (each.gap, "cut short" if each.truncated else None) if text)
-        counts = (f"{count:,}" for count in (each.lines, each.calls, each.unparsed))
-        rows.append(Row((each.source, got, *counts, trouble or "–"), bool(trouble)))
-    return _grid("source, got, lines#, calls#, not understood#, trouble", rows)
+def _coverage(each: Coverage) -> Row:
+    """Source, span that was got, lines, calls, lines not understood, trouble."""
+    trouble = "; ".join(text for text in (each.gap, "cut short" if each.truncated else None) if text)
+    counts = (f"{count:,}" for count in (each.lines, each.calls, each.unparsed))
+    got = _extent(each.got) if each.got else "–"
+    return bool(trouble), (each.source, got, *counts, trouble or "–")

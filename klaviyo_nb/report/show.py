@@ -22,6 +22,7 @@ from klaviyo_nb import collect, settings
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import save_png
+from klaviyo_nb.report.words import badge_and_tone
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def steps(actions: Iterable[Action]) -> Shown:
 
 def verdict(found: Verdict) -> Shown:
     """Cause, severity and respond-by time, and the sentence that a manager can read."""
-    level = found.severity or {"healthy": "well"}.get(found.cause, "undecided")
-    tone = {"well": "good", "undecided": "none"}.get(level, level.lower())
+    level, tone = badge_and_tone(found.cause, found.severity)
     deadline = f"respond by {iso(found.respond_by)}" if found.respond_by else ""
     summary, because = harmless(found.summary), harmless(found.severity_because or "")
     html = (

@@ -88,6 +88,15 @@ ACTION_ITEMS: Mapping[str, tuple[str, ...]] = {
 _MARKUP = re.compile(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
 
 
+def badge_and_tone(cause: str, severity: str | None) -> tuple[str, str]:
+    """The word that stands for the severity, and the colour's class in the style sheet."""
+    if severity:
+        return severity, severity.lower()
+    return {"healthy": ("Healthy", "good"), "inconclusive": ("Undecided", "none")}.get(
+        cause, ("No severity", "none")
+    )
+
+
 def plain(text: object, most: int = 600) -> str:
     """What others wrote, as one line of Markdown that is nothing but text: no markup, link, image or HTML."""
     line = " ".join(harmless("" if text is None else str(text)).split())
