@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
+
+from klaviyo_nb.report.kernels import fork_server, kernel_environment
+from klaviyo_nb.report.run import NotebookRun, run_all
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PARAMETERS = 'evidence: str = ""  # a folder\nincident: str = ""\nlead: str = ""\napi_key: str = ""'
@@ -18,3 +24,13 @@ def write(folder: Path, name: str, *cells: str) -> Path:
     path = folder / f"{name}.ipynb"
     nbformat.write(new_notebook(cells=[first, *rest], metadata={"kernelspec": KERNEL}), path)
     return path
+
+
+def run_notebooks(bundle: Path, evidence: str, **options: Any) -> list[NotebookRun]:
+    """`run_all`, with kernels from a fork server."""
+
+    async def run() -> list[NotebookRun]:
+        async with fork_server(kernel_environment(os.environ)) as server:
+            return await run_all(bundle, evidence, server=server, **options)
+
+    return asyncio.run(run())

@@ -14,9 +14,9 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING
 from klaviyo_nb import collect
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.report import manifest
-from klaviyo_nb.report.kernels import ForkServer, kernel_environment
-from klaviyo_nb.report.sweep import PICTURES, REDACTION_SCHEMA, swept
+from klaviyo_nb.report.kernels import fork_server, kernel_environment
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -44,15 +43,18 @@ class Bundle:
         path: Its folder.
         zip: Its archive, beside it.
         digest: SHA-256 of `SHA256SUMS`, in hexadecimal digits: what to note elsewhere.
-        partial: Did a notebook or collector fail?
-        problems: What went wrong, one line each.
+        problems: What went wrong in a notebook or collector, one line each.
     """
 
     path: Path
     zip: Path
     digest: str
-    partial: bool
     problems: tuple[str, ...]
+
+    @property
+    def partial(self) -> bool:
+        """Did anything go wrong?"""
+        return bool(self.problems)
 
 
 def make(
@@ -84,64 +86,56 @@ def make(
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
     """
     with _claimed(out, incident, progress) as folder:
-        maker = _Maker(folder, redactor, progress)
-        digest = asyncio.run(maker.fill(evidence, incident, lead, clock, source, limit_s))
+        told = redactor.text(incident), redactor.text(lead) if lead else None
+        maker = _Maker(folder, *told, redactor, progress, clock)
+        digest = asyncio.run(maker.fill(evidence, source, limit_s))
         packed = folder.with_name(f"{folder.name}.zip")
         manifest.archive(folder, packed, incident)
         sealed, archived = out / incident, out / f"{incident}.zip"
         folder.rename(sealed)
         packed.rename(archived)
-    return Bundle(sealed, archived, digest, maker.partial, tuple(maker.problems))
+    return Bundle(sealed, archived, digest, tuple(maker.problems))
 
 
+@dataclass
 class _Maker:
     """Fills one folder; remembers what went wrong."""
 
-    def __init__(self, folder: Path, redactor: Redactor, progress: Callable[[str], None]) -> None:
-        self.folder, self.redactor, self.progress = folder, redactor, progress
-        self.problems: list[str] = []
-        self.partial = False
-        self._converting = asyncio.Lock()
+    folder: Path
+    incident: str
+    lead: str | None
+    redactor: Redactor
+    progress: Callable[[str], None]
+    clock: Callable[[], datetime]
+    problems: list[str] = field(default_factory=list)
+    _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def fill(
-        self,
-        evidence: Evidence,
-        incident: str,
-        lead: str | None,
-        clock: Callable[[], datetime],
-        source: Path | None,
-        limit_s: float | None,
-    ) -> str:
+    async def fill(self, evidence: Evidence, source: Path | None, limit_s: float | None) -> str:
         """Everything but the archive; returns the digest."""
-        incident, lead = self.redactor.text(incident), self.redactor.text(lead) if lead else None
-        server = await ForkServer.start(kernel_environment(os.environ))
-        try:
+        async with fork_server(kernel_environment(os.environ)) as server:
             seen = self._keep(evidence)
-            drawing = asyncio.create_task(asyncio.to_thread(self._draw, seen, incident, lead))
+            drawing = asyncio.create_task(asyncio.to_thread(self._draw, seen))
             await asyncio.sleep(0)  # it begins while the runner is imported
             from klaviyo_nb.report import run
 
             runs = await run.run_all(
-                self.folder, "../evidence", incident=incident, lead=lead or "", server=server, source=source,
-                redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
+                self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
+                source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
             )  # fmt: skip
             drawn, written = await drawing
-        finally:
-            if server is not None:
-                await server.stop()
-        self._write(seen, incident, lead, runs, drawn, written)
+        self._write(seen, runs, drawn, written)
         self._sweep()
         about = {
-            "incident": incident,
-            "lead": lead,
+            "incident": self.incident,
+            "lead": self.lead,
             "window": seen.window.as_json(),
             "collected_at": iso(seen.collected_at),
-            "partial": self.partial,
+            "partial": bool(self.problems),
             "problems": self.problems,
             "notebooks": [asdict(each) for each in runs],
             "python": platform.python_version(),
         }
-        return manifest.seal(self.folder, about, seen, iso(clock()))
+        return manifest.seal(self.folder, about, seen, iso(self.clock()))
 
     def _keep(self, evidence: Evidence) -> Evidence:
         """The evidence as it was written: what is decided from is what a reader has."""
@@ -153,9 +147,7 @@ class _Maker:
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
         return collect.load(self.folder / "evidence")
 
-    def _draw(
-        self, evidence: Evidence, incident: str, lead: str | None
-    ) -> tuple[list[SavedChart], dict[str, str]]:
+    def _draw(self, evidence: Evidence) -> tuple[list[SavedChart], dict[str, str]]:
         """The charts, and the texts: what needs no notebook."""
         from klaviyo_nb.diagnosis import decide
         from klaviyo_nb.report import charts
@@ -163,7 +155,7 @@ class _Maker:
 
         drawn = charts.save_all(evidence, decide(evidence), self.folder / "charts")
         self.progress(f"{len(drawn)} charts are drawn")
-        return drawn, texts(evidence, incident, lead)
+        return drawn, texts(evidence, self.incident, self.lead)
 
     async def _page(self, result: NotebookRun, path: Path) -> None:
         async with self._converting:  # the exporter is not made for two at once
@@ -173,21 +165,15 @@ class _Maker:
         self.progress(f"notebook {result.name}: {result.status} in {result.seconds:.1f} s")
 
     def _write(
-        self,
-        evidence: Evidence,
-        incident: str,
-        lead: str | None,
-        runs: Sequence[NotebookRun],
-        drawn: Sequence[SavedChart],
-        written: Mapping[str, str],
+        self, seen: Evidence, runs: list[NotebookRun], drawn: list[SavedChart], written: dict[str, str]
     ) -> None:
         from klaviyo_nb.report import index
 
         page = index.render(
-            evidence,
+            seen,
             json.loads(written["verdict.json"]),
-            incident=incident,
-            lead=lead,
+            incident=self.incident,
+            lead=self.lead,
             charts=drawn,
             notebooks=runs,
             messages={
@@ -204,12 +190,12 @@ class _Maker:
         """Redact every text once more, and say what was found where. What cannot be redacted is withheld."""
         found: dict[str, list[dict[str, object]]] = {}
         for name in manifest.files(self.folder):
-            if name.startswith("evidence/") or name.endswith(PICTURES):
+            if name.startswith("evidence/") or name.endswith(manifest.PICTURES):
                 continue  # evidence passed through the redactor as it was written
             before = Counter(self.redactor.counts)
             try:
                 text = (self.folder / name).read_text("utf-8")
-                clean = swept(text, self.redactor.text)
+                clean = manifest.swept(text, self.redactor.text)
             except (RedactionError, UnicodeDecodeError) as exc:
                 (self.folder / name).unlink()
                 self._trouble([f"{name}: withheld, it could not be redacted: {exc}"])
@@ -218,13 +204,16 @@ class _Maker:
                 (self.folder / name).write_text(clean, "utf-8")
             if counts := Counter(self.redactor.counts) - before:
                 found[name] = _counted(counts)
-        report = {"schema": REDACTION_SCHEMA, "found": _counted(self.redactor.counts), "files": found}
+        report = {
+            "schema": manifest.REDACTION_SCHEMA,
+            "found": _counted(self.redactor.counts),
+            "files": found,
+        }
         (self.folder / "redaction.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
         self.progress(f"{sum(self.redactor.counts.values()):,} secrets and personal data were taken out")
 
     def _trouble(self, what: Sequence[str]) -> None:
         self.problems += [self.redactor.text(line) for line in what]
-        self.partial = self.partial or bool(what)
 
 
 def _counted(counts: Counter[str]) -> list[dict[str, object]]:
@@ -233,7 +222,7 @@ def _counted(counts: Counter[str]) -> list[dict[str, object]]:
 
 
 def _convert(notebook: Path) -> None:
-    from klaviyo_nb.report.pages import notebook_html
+    from klaviyo_nb.report.pages import notebook_html  # takes a while: not in the event loop
 
     notebook_html(notebook, notebook.with_suffix(".html"))
 

@@ -16,7 +16,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from queue import Empty
@@ -34,6 +34,10 @@ PROVISIONER = "klaviyo-nb-fork"
 _GROUP = "jupyter_client.kernel_provisioners"
 _SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _START_LIMIT_S = 30
+
+
+#: What `kernel` gives: a kernel, running inside the `async with`.
+Running = AbstractAsyncContextManager[tuple[AsyncKernelManager, "AsyncKernelClient"]]
 
 
 class ForkFailed(Exception):
@@ -76,19 +80,6 @@ class ForkServer:
         self._process = process
         self._turn = asyncio.Lock()
 
-    @classmethod
-    async def start(cls, environ: Mapping[str, str]) -> ForkServer | None:
-        """Start one; it imports while we do other things. None where forking is not to be had."""
-        if not hasattr(os, "pidfd_open") or not entry_points(group=_GROUP, name=PROVISIONER):
-            return None
-        # -P: a file in the current folder named like a module of ours is not to be run
-        command = (sys.executable, "-P", "-m", "klaviyo_nb.report.forkserver")
-        return cls(
-            await asyncio.create_subprocess_exec(
-                *command, env=dict(environ), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
-            )
-        )
-
     async def fork(self, argv: list[str], cwd: str, env: Mapping[str, str]) -> Forked:
         """A new kernel.
 
@@ -105,11 +96,27 @@ class ForkServer:
         except (OSError, ValueError) as exc:  # the pipe is broken, or gives no number
             raise ForkFailed from exc
 
-    async def stop(self) -> None:
-        """End it and every kernel it started."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+
+@asynccontextmanager
+async def fork_server(environ: Mapping[str, str]) -> AsyncIterator[ForkServer | None]:
+    """A fork server, which imports while we do other things; it and its kernels are ended at the end.
+
+    None where forking is not to be had.
+    """
+    if not hasattr(os, "pidfd_open") or not entry_points(group=_GROUP, name=PROVISIONER):
+        yield None
+        return
+    # -P: a file in the current folder named like a module of ours is not to be run
+    command = (sys.executable, "-P", "-m", "klaviyo_nb.report.forkserver")
+    process = await asyncio.create_subprocess_exec(
+        *command, env=dict(environ), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+    )
+    assert process.stdin is not None
+    try:
+        yield ForkServer(process)
+    finally:
+        process.stdin.close()
+        await process.wait()
 
 
 class ForkProvisioner(LocalProvisioner):

@@ -30,7 +30,7 @@ from papermill.parameterize import parameterize_notebook
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.redact import harmless
-from klaviyo_nb.report.kernels import ForkServer, kernel, kernel_environment
+from klaviyo_nb.report.kernels import ForkServer, Running, kernel, kernel_environment
 from klaviyo_nb.report.notebooks import NAMES, shipped
 
 #: Wall clock for one notebook, kernel start included [s].
@@ -57,20 +57,6 @@ class NotebookRun:
     status: Literal["completed", "failed"]
     seconds: float
     error: str | None = None
-
-
-def run_notebooks(bundle: Path, evidence: str, **options: Any) -> list[NotebookRun]:
-    """`run_all` for callers without an event loop."""
-    return asyncio.run(_run_with_server(bundle, evidence, options))
-
-
-async def _run_with_server(bundle: Path, evidence: str, options: Mapping[str, Any]) -> list[NotebookRun]:
-    server = await ForkServer.start(kernel_environment(os.environ))
-    try:
-        return await run_all(bundle, evidence, server=server, **options)
-    finally:
-        if server is not None:
-            await server.stop()
 
 
 async def run_all(
@@ -114,9 +100,11 @@ async def run_all(
     notebooks = {name: prepared(folder / f"{name}.ipynb", parameters, redact) for name in names}
 
     async def run_one(name: str, scratch: Path) -> NotebookRun:
-        result = await _execute(name, notebooks[name], target, server, scratch, limit_s, output_cap)
+        path = target / f"{name}.ipynb"
+        running = kernel(server, target, kernel_environment(os.environ, scratch), scratch)
+        result = await _execute(notebooks[name], path, running, limit_s, output_cap)
         if on_done is not None:
-            await on_done(result, target / f"{name}.ipynb")
+            await on_done(result, path)
         return result
 
     with tempfile.TemporaryDirectory(prefix="klaviyo-nb-", ignore_cleanup_errors=True) as scratch:
@@ -158,44 +146,32 @@ def _check_parameter(
 
 
 async def _execute(
-    name: str,
-    notebook: Any,
-    target: Path,
-    server: ForkServer | None,
-    scratch: Path,
-    limit_s: float,
-    output_cap: int,
+    notebook: Any, path: Path, running: Running, limit_s: float, output_cap: int
 ) -> NotebookRun:
+    """Run `notebook` in the kernel that `running` starts, and write it to `path` with its true status."""
     started = time.monotonic()
     state = NotebookExecutionManager(notebook, progress_bar=False)  # without a path: written once, at the end
     state.notebook_start()
-    error = await _run_cells(state, target, server, scratch, started + limit_s, output_cap)
+    error = await _run_cells(state, running, started + limit_s, output_cap)
     state.notebook_complete()
-    path = target / f"{name}.ipynb"
     if error is None:
         path.write_text(nbformat.writes(notebook), "utf-8")
-        return NotebookRun(name, "completed", time.monotonic() - started)
+        return NotebookRun(path.stem, "completed", time.monotonic() - started)
     notebook.metadata.papermill["exception"] = True
     notebook.metadata["klaviyo_nb"] = {"status": "failed", "error": error}
     with suppress(PapermillExecutionError):  # marks the cell as papermill does, writes the file, and raises
         raise_for_execution_errors(notebook, str(path))
-    return NotebookRun(name, "failed", time.monotonic() - started, error)
+    return NotebookRun(path.stem, "failed", time.monotonic() - started, error)
 
 
 async def _run_cells(
-    state: NotebookExecutionManager,
-    target: Path,
-    server: ForkServer | None,
-    scratch: Path,
-    deadline: float,
-    output_cap: int,
+    state: NotebookExecutionManager, running: Running, deadline: float, output_cap: int
 ) -> str | None:
     """Run all cells; what went wrong, or None."""
     cells = list(enumerate(state.nb.cells))
     index, cell = next((pair for pair in cells if pair[1].cell_type == "code"), cells[0])
     try:
-        environment = kernel_environment(os.environ, scratch)
-        async with kernel(server, target, environment, scratch) as (manager, client):
+        async with running as (manager, client):
             runner = _Client(state.nb, manager, client, deadline, output_cap)
             for index, cell in cells:
                 state.cell_start(cell)

@@ -21,8 +21,7 @@ from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
 from klaviyo_nb.errors import EvidenceError, UsageError
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report import manifest
-from klaviyo_nb.report.manifest import MANIFEST, SUMS
-from klaviyo_nb.report.sweep import PICTURES, REDACTION_SCHEMA, swept
+from klaviyo_nb.report.manifest import MANIFEST, PICTURES, REDACTION_SCHEMA, SUMS, swept
 from klaviyo_nb.report.texts import texts
 
 _SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, "redaction.json": REDACTION_SCHEMA}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_notebooks import run_notebooks
 
 import samples
 from klaviyo_nb.collect import save
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.report.notebooks import NAMES, shipped
-from klaviyo_nb.report.run import run_notebooks
 
 PARAMETERS = ("evidence", "logs", "metrics", "since", "incident", "lead")
 FORBIDDEN = (

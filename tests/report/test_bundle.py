@@ -20,8 +20,8 @@ from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report import manifest
 from klaviyo_nb.report.bundle import Bundle, make
+from klaviyo_nb.report.manifest import swept
 from klaviyo_nb.report.notebooks import NAMES
-from klaviyo_nb.report.sweep import swept
 from klaviyo_nb.report.verify import verify
 
 KEY = "pk_0123456789abcdef0123456789abcdef01"

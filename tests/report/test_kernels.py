@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from klaviyo_nb.report.kernels import Forked, ForkServer, kernel, kernel_environment
+from klaviyo_nb.report.kernels import Forked, ForkServer, fork_server, kernel, kernel_environment
 
 CLEAN = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp")}
 
@@ -40,12 +40,9 @@ def _alive(pid: int) -> bool:
 
 def test_a_forked_kernel_answers_and_is_gone_at_the_end(tmp_path: Path) -> None:
     async def both() -> tuple[str, bool]:
-        server = await ForkServer.start(kernel_environment(CLEAN))
-        assert server is not None
-        try:
+        async with fork_server(kernel_environment(CLEAN)) as server:
+            assert server is not None
             return await _ask(server, tmp_path)
-        finally:
-            await server.stop()
 
     assert asyncio.run(both()) == ("ForkProvisioner", True)
 
@@ -56,12 +53,9 @@ def test_without_a_fork_server_a_plain_kernel_does_the_same(tmp_path: Path) -> N
 
 def test_a_fork_server_that_died_is_done_without(tmp_path: Path) -> None:
     async def after_death() -> tuple[str, bool]:
-        server = await ForkServer.start({"PYTHONHOME": "/nowhere"})  # cannot even start
-        assert server is not None
-        try:
+        async with fork_server({"PYTHONHOME": "/nowhere"}) as server:  # cannot even start
+            assert server is not None
             return await _ask(server, tmp_path)
-        finally:
-            await server.stop()
 
     assert asyncio.run(after_death()) == ("LocalProvisioner", True)
 

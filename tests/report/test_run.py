@@ -6,10 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tiny_notebooks import write
+from tiny_notebooks import run_notebooks, write
 
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.report.run import NotebookRun, prepared, run_notebooks
+from klaviyo_nb.report.run import NotebookRun, prepared
 
 SECRET = "pk_0123456789abcdef0123456789abcdef01"
 
