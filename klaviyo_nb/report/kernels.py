@@ -17,7 +17,6 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from importlib.metadata import entry_points
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
@@ -25,13 +24,10 @@ from typing import TYPE_CHECKING, Any
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Instance
 
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
 
-PROVISIONER = "klaviyo-nb-fork"
-_GROUP = "jupyter_client.kernel_provisioners"
 _SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _START_LIMIT_S = 30
 
@@ -103,7 +99,7 @@ async def fork_server(environ: Mapping[str, str]) -> AsyncIterator[ForkServer | 
 
     None where forking is not to be had.
     """
-    if not hasattr(os, "pidfd_open") or not entry_points(group=_GROUP, name=PROVISIONER):
+    if not hasattr(os, "pidfd_open"):
         yield None
         return
     # -P: a file in the current folder named like a module of ours is not to be run
@@ -120,15 +116,18 @@ async def fork_server(environ: Mapping[str, str]) -> AsyncIterator[ForkServer | 
 
 
 class ForkProvisioner(LocalProvisioner):
-    """Launches a kernel by asking a fork server. An entry point of this package names it to Jupyter."""
+    """Launches a kernel by asking a fork server."""
 
-    server = Instance(ForkServer)
     process: Any  # a `Forked`, where the base class has a `Popen`
+
+    def __init__(self, server: ForkServer, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._server = server
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Fork instead of running `cmd`, whose arguments are the kernel's all the same."""
         self.cwd = kwargs.get("cwd") or os.getcwd()
-        self.process = await self.server.fork(cmd[3:], str(self.cwd), kwargs["env"])
+        self.process = await self._server.fork(cmd[3:], str(self.cwd), kwargs["env"])
         self.pid = self.pgid = self.process.pid
         return self.connection_info
 
@@ -143,17 +142,9 @@ class ForkProvisioner(LocalProvisioner):
 class _OneKernel(KernelSpecManager):
     """Knows one kernel: this interpreter."""
 
-    server: ForkServer | None = None
-
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
-        if self.server is not None:
-            spec.metadata["kernel_provisioner"] = {
-                "provisioner_name": PROVISIONER,
-                "config": {"server": self.server},
-            }
-        return spec
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
 def kernel_environment(environ: Mapping[str, str], scratch: Path | None = None) -> dict[str, str]:
@@ -225,11 +216,11 @@ def _idle_after(asked: str, message: Mapping[str, Any]) -> bool:
 async def _start(
     server: ForkServer | None, cwd: Path, env: Mapping[str, str], scratch: Path
 ) -> AsyncKernelManager:
-    specs = _OneKernel()
-    specs.server = server
     # "auto" encrypts where the kernel can; without it each kernel warns that it is not encrypted
-    manager = AsyncKernelManager(kernel_spec_manager=specs, transport_encryption="auto")
-    manager.connection_file = str(scratch / f"{manager.kernel_id or id(manager)}.json")
+    manager = AsyncKernelManager(kernel_spec_manager=_OneKernel(), transport_encryption="auto")
+    manager.connection_file = str(scratch / f"{id(manager)}.json")
+    if server is not None:  # else the manager makes its own, which runs a command
+        manager.provisioner = ForkProvisioner(server, kernel_spec=manager.kernel_spec, parent=manager)
     # inline: a fork has matplotlib imported before IPython exists, and would drop pyplot's charts
     arguments = ["--quiet", "--matplotlib=inline", "--HistoryManager.enabled=False"]
     await manager.start_kernel(
