@@ -11,16 +11,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
-from klaviyo_nb.redact import harmless
 from klaviyo_nb.report import series
-from klaviyo_nb.report.look import CSP, css
+from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, share, shortened, stamp
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, share, stamp
 from klaviyo_nb.window import iso, parse_time
 
 if TYPE_CHECKING:
@@ -36,14 +34,6 @@ _WITHIN = {"P1": "in 15 minutes", "P2": "in 1 hour", "P3": "in 4 hours", "P4": "
 
 #: One row of a table: is it bad, and its cells.
 Row = tuple[bool, Sequence[str]]
-_PAGES = Environment(
-    loader=PackageLoader("klaviyo_nb.report"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    finalize=lambda value: harmless(value) if type(value) is str else value,
-)
-_PAGES.filters |= {"cut": shortened}
 
 
 def render(
@@ -70,7 +60,7 @@ def render(
         problems: What went wrong while the report was made, one line each.
     """
     badge, tone = badge_and_tone(document["cause"], document["severity"])
-    return _PAGES.get_template("index.html.j2").render(
+    return PAGES.get_template("index.html.j2").render(
         csp=CSP,
         css=Markup(css()),  # noqa: S704 - our own file, no value in it
         document=document,

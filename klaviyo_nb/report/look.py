@@ -1,4 +1,4 @@
-"""How everything we show looks: one palette for charts and pages, in light and in dark.
+"""How everything we show looks: templates of pages, one palette for charts and pages, in light and in dark.
 
 Every pair of text and ground has a contrast of at least 4.5 : 1 (WCAG AA). The colours of failures differ in
 lightness too, so that a chart printed in grey can still be read.
@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from klaviyo_nb.redact import harmless
+from klaviyo_nb.report.words import shortened
 
 #: Role → colour in light, colour in dark. No two roles share a light colour, because a chart is darkened by
 #: replacing one by the other.
@@ -47,6 +52,16 @@ CSP = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none';"
     " form-action 'none'"
 )
+
+#: Templates of pages; whatever is put into one is escaped, and without control characters.
+PAGES = Environment(
+    loader=PackageLoader("klaviyo_nb.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    finalize=lambda value: harmless(value) if type(value) is str else value,
+)
+PAGES.filters |= {"cut": shortened}
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from numbers import Integral
@@ -22,6 +22,7 @@ from klaviyo_nb import collect, settings
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import save_png
+from klaviyo_nb.report.look import PAGES
 from klaviyo_nb.report.words import badge_and_tone
 from klaviyo_nb.window import iso
 
@@ -37,7 +38,7 @@ MOST_ROWS, MOST_TEXT = 30, 160
 SHOWN_PX = 680
 #: Numbers that are looked up rather than read.
 _PLACES = ("line_no", "offset")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|–")
 
 
 async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", since: str = "2h") -> Evidence:
@@ -101,14 +102,12 @@ def table(frame: pd.DataFrame | None, none: str = "nothing", unseen: str = "it w
         for row in frame.head(MOST_ROWS).itertuples(index=False)
     ]
     names = [str(name).replace("_", " ") for name in frame.columns]
-    numeric = [pd.api.types.is_numeric_dtype(dtype) and dtype != "boolean" for dtype in frame.dtypes]
-    head = _row("th", names, numeric, ' scope="col"')
-    body = "\n".join(_row("td", row, numeric) for row in cells)
+    head = [
+        (name, "num" if _is_number(dtype) else "nowrap" if all(map(_MOMENT.fullmatch, column)) else "")
+        for name, dtype, column in zip(names, frame.dtypes, zip(*cells, strict=True), strict=True)
+    ]
     more = f"and {len(frame) - MOST_ROWS:,} more rows" if len(frame) > MOST_ROWS else ""
-    html = (
-        f'<div class="scroll" tabindex="0"><table class="dataframe">\n<thead>{head}</thead>\n'
-        f"<tbody>{body}</tbody></table></div>" + (f"<p><em>{more}</em></p>" if more else "")
-    )
+    html = _parts().grid(more, head, [(False, row) for row in cells])
     return Shown("\n".join(["  ".join(row) for row in [names, *cells]] + [more]).strip(), html)
 
 
@@ -125,20 +124,15 @@ def text(draft: str) -> Shown:
 
 def steps(actions: Iterable[Action]) -> Shown:
     """What to do now: each step with its command, what to expect, how to undo and how to check it."""
-    blocks, lines = [], []
-    for number, step in enumerate(actions, 1):
-        notes = [f"expect: {step.expect}", f"undo: {step.undo}" if step.undo else "", f"check: {step.check}"]
-        title, why, said = (harmless(each) for each in (step.title, step.why, "\n".join(filter(None, notes))))
-        command = harmless(step.command or "")
-        blocks.append(
-            f"<p><strong>{number}. {escape(title)}</strong><br>{escape(why)}</p>"
-            + (f'<pre class="command">{escape(command)}</pre>' if command else "")
-            + f"<p>{escape(said).replace(chr(10), '<br>')}</p>"
-        )
-        lines += [f"{number}. {title}", why, *(["", command, ""] if command else []), said, ""]
-    return (
-        Shown("\n".join(lines).strip(), "\n".join(blocks)) if blocks else table(None, unseen="nothing to do")
-    )
+    told = list(actions)
+    if not told:
+        return table(None, unseen="nothing to do")
+    lines = []
+    for number, step in enumerate(told, 1):
+        lines += [f"{number}. {step.title}", step.why, *(["", step.command, ""] if step.command else [])]
+        lines += [f"expect: {step.expect}", *([f"undo: {step.undo}"] if step.undo else [])]
+        lines += [f"check: {step.check}", ""]
+    return Shown(harmless("\n".join(lines)).strip(), _parts().steps(told))
 
 
 def verdict(found: Verdict) -> Shown:
@@ -154,14 +148,12 @@ def verdict(found: Verdict) -> Shown:
     return Shown("\n".join(filter(None, (f"{level} {found.cause}", summary, because, deadline))), html)
 
 
-def _row(tag: str, cells: Sequence[str], numeric: Sequence[bool], more: str = "") -> str:
-    kinds = [
-        "num" if flush else "nowrap" if _MOMENT.fullmatch(cell) else ""
-        for cell, flush in zip(cells, numeric, strict=True)
-    ]
-    classes = [f' class="{kind}"' if kind else "" for kind in kinds]
-    inner = (f"<{tag}{more}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, classes, strict=True))
-    return f"<tr>{''.join(inner)}</tr>"
+def _parts() -> Any:
+    return PAGES.get_template("parts.html.j2").module
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(dtype) and dtype != "boolean" and dtype != "bool")
 
 
 def _text(value: Any, plain: bool = False) -> str:

@@ -30,7 +30,7 @@ def test_a_table_has_a_header_no_index_and_escaped_cells() -> None:
     assert "&lt;script&gt;" in shown.html
     assert "\x1b" not in shown.html + shown.plain
     assert '<th scope="col">error code</th>' in shown.html
-    assert '<td class="num">3</td>' in shown.html
+    assert '<td class="num" data-label="calls">3</td>' in shown.html
 
 
 def test_missing_values_are_dashes_and_times_are_utc() -> None:
@@ -69,7 +69,7 @@ def test_steps_are_numbered_with_their_commands() -> None:
     evidence = samples.rate_limited()
     shown = show.steps(actions_for(decide(evidence), evidence))
     assert "1. " in shown.plain
-    assert '<pre class="command">' in shown.html
+    assert '<pre class="command" tabindex="0">' in shown.html
 
 
 def test_no_step_is_said() -> None:
