@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb import logs, metrics, terminal
+from klaviyo_nb import logs, terminal
 from klaviyo_nb.collect import redactor_for, utc_now, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.logs.calls import by as grouped
+from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
@@ -114,7 +115,7 @@ def read_metrics(settings: Settings) -> MetricAnswer:
     """Ask the settings' metrics server over their window."""
     window = window_of(settings, utc_now())
     fetched = asyncio.run(
-        metrics.fetch(
+        fetch(
             str(settings.metrics_url),
             window,
             names=from_table(settings.metrics),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from klaviyo_nb.logs import LogsRead
-    from klaviyo_nb.metrics import Fetched
+    from klaviyo_nb.metrics.client import Fetched
     from klaviyo_nb.settings import Settings
 
 #: Limits of a collection that has no deadline of its own [s]: logs are read to their end.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -32,10 +31,6 @@ class Impact:
     share: float | None
     peak_share: float | None
     budget_spent: float | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values under the names of the attributes."""
-        return asdict(self)
 
 
 def impact(bins: pd.DataFrame, window: Window, slo: float = SLO) -> Impact:

@@ -258,7 +258,7 @@ def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
     if usual:
         axes.axhline(usual, color=LIGHT["muted"], lw=1, ls=(0, (4, 3)))
     alt = (
-        f"{_extent(evidence.window)}, {table['calls'].sum():,} calls from logs that tell a duration. The 95th"
+        f"{_extent(evidence.window)}, {table['calls'].sum():,} calls tell their duration. The 95th"
         f" percentile was highest at {clock(at.iloc[worst])} with {_short(p95[worst])} (median"
         f" {_short(p50[worst])}) and last {last}{usually}. {_incident(verdict)}"
     )

@@ -15,7 +15,7 @@ from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue
 from klaviyo_nb.logs.calls import latency
-from klaviyo_nb.metrics.rates import increases
+from klaviyo_nb.metrics import rates
 from klaviyo_nb.response.spending import limits_of
 from klaviyo_nb.window import Window
 
@@ -128,19 +128,22 @@ def endpoint_totals(counts: Tally, window: Window) -> list[EndpointCount]:
 
 
 def quantiles(evidence: Evidence) -> pd.DataFrame:
-    """Durations per bin from logs: `timestamp`, `p50_s`, `p95_s`, `p99_s`, `calls`; empty if none is told.
+    """Durations per bin: `timestamp`, `p50_s`, `p95_s`, `p99_s`, `calls`; empty if none is told.
 
-    All calls that tell a duration, failed ones too. A bin with fewer of them than `FEWEST_FOR_QUANTILE` has
-    no quantile.
+    From logs, else from the histogram of the metrics: all calls that tell a duration, failed ones too. A bin
+    with fewer of them than `FEWEST_FOR_QUANTILE` has no quantile.
     """
     width = bin_s(evidence.window)
     calls = CALLS.empty() if evidence.calls is None else _within(evidence.calls, evidence.window)
-    table = latency(calls, f"{width}s").set_index("timestamp")
+    table = latency(calls, f"{width}s")
+    if table.empty and evidence.metrics is not None:
+        table = rates.latency(evidence.metrics, f"{width}s")
     if table.empty:
-        return table.reset_index()
+        return table
+    table = table.set_index("timestamp")
     table.loc[table["calls"] < FEWEST_FOR_QUANTILE, ["p50_s", "p95_s", "p99_s"]] = float("nan")
     table = table.reindex(starts(evidence.window, width)).rename_axis("timestamp").reset_index()
-    return table.assign(calls=table["calls"].fillna(0).astype("int64"))
+    return table.assign(calls=table["calls"].fillna(0).round().astype("int64"))
 
 
 def rate_limit_use(evidence: Evidence) -> pd.DataFrame:
@@ -179,7 +182,7 @@ def _calls_by_second(evidence: Evidence) -> pd.DataFrame:
     if evidence.calls is not None and not evidence.calls.empty:
         frame = evidence.calls[["timestamp", "method", "endpoint"]].assign(calls=1.0)
     elif evidence.metrics is not None:
-        frame = increases(evidence.metrics)[["timestamp", "method", "endpoint", "calls"]]
+        frame = rates.increases(evidence.metrics)[["timestamp", "method", "endpoint", "calls"]]
     else:
         frame = CALLS.empty()[["timestamp", "method", "endpoint"]].assign(calls=1.0)
     frame = _within(frame, evidence.window).rename(columns={"endpoint": "path"}).dropna(subset="path")

@@ -28,55 +28,29 @@ if TYPE_CHECKING:
 
 #: Failing calls that are shown with their citation.
 NEWEST = 10
-_ANSWER = [
-    "probe",
-    "status_code",
-    "error_type",
-    "answered_by",
-    "duration_s",
-    "error_code",
-    "detail",
-    "request_id",
-]
+_ANSWER = ["probe", "status_code", "error_type", "answered_by", "duration_s", "error_code", "detail",
+           "request_id"]  # fmt: skip
 _LIMIT = ["probe", "status_code", "ratelimit", "ratelimit_remaining", "retry_after_s", "revision_effective"]
-_CALL = [
-    "timestamp",
-    "method",
-    "endpoint",
-    "status_code",
-    "error_type",
-    "error_code",
-    "source",
-    "line_no",
-    "message",
-]
+_CALL = ["timestamp", "method", "endpoint", "status_code", "error_type", "error_code", "source", "line_no",
+         "message"]  # fmt: skip
 
 
 def asked(evidence: Evidence) -> pd.DataFrame:
     """What was asked of whom, and when: `fact`, `value`."""
-    context, key = evidence.context, evidence.context.get("key") or {}
-    described = (
-        f"set, {key.get('length')} characters, begins {key.get('prefix')}" if key.get("set") else "not set"
-    )
-    return _frame(
-        ["fact", "value"],
-        [
-            ("window", f"{iso(evidence.window.start)} to {iso(evidence.window.end)}"),
-            ("collected at", iso(evidence.collected_at)),
-            ("API", context.get("api_url")),
-            ("revision", context.get("revision")),
-            ("key", described),
-            ("logs", "none was read" if evidence.calls is None else f"{len(evidence.calls):,} calls"),
-            (
-                "metrics",
-                "none were read" if evidence.metrics is None else f"{len(evidence.metrics):,} samples",
-            ),
-            (
-                "requests spent on the API",
-                f"{evidence.budget.api_calls} of {evidence.budget.allowed} allowed",
-            ),
-        ],
-    )
+    context, key, budget = evidence.context, evidence.context.get("key") or {}, evidence.budget
+    calls, metrics = evidence.calls, evidence.metrics
+    described = f"set, {key.get('length')} characters, begins {key.get('prefix')}"
+    told = {
+        "window": f"{iso(evidence.window.start)} to {iso(evidence.window.end)}",
+        "collected at": iso(evidence.collected_at),
+        "API": context.get("api_url"),
+        "revision": context.get("revision"),
+        "key": described if key.get("set") else "not set",
+        "logs": "none was read" if calls is None else f"{len(calls):,} calls",
+        "metrics": "none were read" if metrics is None else f"{len(metrics):,} samples",
+        "requests spent on the API": f"{budget.api_calls} of {budget.allowed} allowed",
+    }
+    return facts(told)
 
 
 def answers(evidence: Evidence) -> pd.DataFrame:
@@ -152,16 +126,11 @@ def episodes(evidence: Evidence) -> pd.DataFrame | None:
     """Stretches in which calls failed, from metrics: when each began and ended, as intervals."""
     if evidence.metrics is None:
         return None
-    rows = [
-        (
-            _between(each.onset, "before the window"),
-            _between(each.recovered, "not observed"),
-            each.calls,
-            each.failed,
-        )
-        for each in stretches(bins(evidence.metrics, _width(evidence)))
-    ]
-    return _frame(["began", "ended", "calls", "failed"], rows)
+    found = stretches(bins(evidence.metrics, _width(evidence)))
+    table = _named(found, "calls", "failed")
+    table.insert(0, "began", [_between(each.onset, "before the window") for each in found])
+    table.insert(1, "ended", [_between(each.recovered, "not observed") for each in found])
+    return table
 
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:

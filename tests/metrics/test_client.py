@@ -18,10 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klaviyo_nb import metrics
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Gap
-from klaviyo_nb.metrics.client import MOST_POINTS, Fetched
+from klaviyo_nb.metrics.client import MOST_POINTS, Fetched, fetch
 from klaviyo_nb.metrics.names import MetricNames, from_table
 from klaviyo_nb.window import Window
 
@@ -31,7 +30,7 @@ TOKEN, TENANT = "very-secret-token", "very-secret-tenant"
 
 def ask(handler: Handler, window: Window, url: str = "http://prometheus:9090", **options: Any) -> Fetched:
     options = {"names": MetricNames(), "timeout_s": 5.0, "transport": httpx.MockTransport(handler)} | options
-    return asyncio.run(metrics.fetch(url, window, **options))
+    return asyncio.run(fetch(url, window, **options))
 
 
 def question(request: httpx.Request) -> dict[str, str]:

@@ -22,7 +22,7 @@ def test_failures_their_share_the_worst_five_minutes_and_the_budget_are_added_up
     assert found.share == pytest.approx(0.07)
     assert found.peak_share == pytest.approx(0.5)
     assert found.budget_spent == pytest.approx(70)
-    assert found.as_json()["failed_calls"] == 70
+    assert found.failed_calls == 70
 
 
 def test_nothing_failing_spends_nothing(window: Window):

@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from klaviyo_nb import metrics
-from klaviyo_nb.metrics.client import Fetched
+from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.impact import impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
@@ -198,7 +197,7 @@ SERVERS = {"prometheus": prometheus, "victoria-metrics": victoria}
 
 
 def ask(url: str, window: Window = WINDOW, **table: object) -> Fetched:
-    return asyncio.run(metrics.fetch(url, window, names=from_table(table), timeout_s=20))
+    return asyncio.run(fetch(url, window, names=from_table(table), timeout_s=20))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.tree import questions
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, METRICS
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import drawable, save_png, save_svg
 from klaviyo_nb.report.look import COLOURS
@@ -82,6 +82,19 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     assert re.search(r"GET /api/profiles: at most \d+ of 750 per minute, \d%", told["rate_limit_headroom"])
     assert told["decision_path"].endswith("So the verdict is rate_limited.")
     assert "1. 06:19 Calls begin to fail" in told["timeline"]
+
+
+def test_durations_come_from_the_histogram_where_logs_tell_none() -> None:
+    times = [samples.WINDOW.start + timedelta(minutes=minute) for minute in range(10)]
+    rows = [
+        {"timestamp": at, "role": "duration_bucket", "name": "took", "series": f'{{"le": "{bound}"}}', "le": bound,
+         "value": float(share * number)}
+        for number, at in enumerate(times)
+        for bound, share in ((0.1, 50), (0.5, 95), (float("inf"), 100))
+    ]  # fmt: skip
+    told = alts(replace(nothing(), metrics=METRICS.frame(rows)))["latency"]
+    assert "900 calls tell their duration" in told
+    assert "500 ms (median 100 ms)" in told
 
 
 def test_an_incident_that_ended_says_when() -> None:
