@@ -248,22 +248,15 @@ def _claimed(out: Path, incident: str, progress: Callable[[str], None]) -> Itera
 
 
 def _claim(out: Path, incident: str, progress: Callable[[str], None]) -> Path:
+    another = f"klaviyo-nb bundle --incident {incident}-2"
     for path in (out / incident, out / f"{incident}.zip"):
         if path.exists():
-            raise ReportError(
-                str(path),
-                "it exists already, and is never overwritten",
-                f"klaviyo-nb bundle --incident {incident}-2",
-            )
+            raise ReportError(str(path), "it exists already, and is never overwritten", another)
     folder = out / f".{incident}.partial"
     if folder.exists():
         with _locked(folder, wait=False) as abandoned:
             if not abandoned:
-                raise ReportError(
-                    str(out / incident),
-                    "another run is writing it now",
-                    f"klaviyo-nb bundle --incident {incident}-2",
-                )
+                raise ReportError(str(out / incident), "another run is writing it now", another)
             names = (out / f"{folder.name}-{number}" for number in count(1))
             aside = folder.rename(next(path for path in names if not path.exists()))
             progress(f"an earlier run was stopped; what it collected is in {aside}/evidence")

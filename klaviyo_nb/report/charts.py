@@ -67,6 +67,7 @@ class SavedChart:
         svg: File.
         png: File.
         csv: File: the table behind it.
+        size: Width and height [CSS px].
     """
 
     name: str
@@ -75,6 +76,7 @@ class SavedChart:
     svg: Path
     png: Path
     csv: Path
+    size: tuple[int, int]
 
 
 Draw = Callable[["Evidence", "Verdict"], Drawn]
@@ -109,7 +111,8 @@ def _save(name: str, evidence: Evidence, verdict: Verdict, folder: Path) -> Save
     svg.write_text(save_svg(drawn.figure, title, drawn.alt), "utf-8")
     png.write_bytes(save_png(drawn.figure))
     csv.write_text(_csv(drawn.table), "utf-8")
-    return SavedChart(name, title, drawn.alt, svg, png, csv)
+    width, height = (round(96 * side) for side in drawn.figure.get_size_inches())
+    return SavedChart(name, title, drawn.alt, svg, png, csv, (width, height))
 
 
 def _csv(table: pd.DataFrame) -> str:

@@ -9,7 +9,6 @@ imported: `kernels.ForkServer` runs it as a program and speaks with it in lines.
 The end of stdin ends all kernels, so that none outlives whoever asked for it.
 """
 
-# ruff: noqa: E402 - one module has to be ruled out before ipykernel is imported
 from __future__ import annotations
 
 import gc
@@ -18,37 +17,21 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import NoReturn, TextIO
-
-# Nobody debugs a kernel that runs headless, and ipykernel does without where it is not installed: 0.1 s each.
-sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]
-
-import IPython.core.magics.execution
-import matplotlib.backends.backend_agg
-import matplotlib.pyplot
-import matplotlib_inline.backend_inline
-import tornado.platform.asyncio
-from ipykernel.ipkernel import IPythonKernel
-from ipykernel.kernelapp import IPKernelApp
-from matplotlib.figure import Figure
-
-import klaviyo_nb.report.charts
-import klaviyo_nb.report.texts
-import klaviyo_nb.report.views
-from klaviyo_nb.klaviyo.endpoints import catalogue
-from klaviyo_nb.report import show
 
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
-    IPython.core.magics.execution,
-    IPythonKernel,
-    matplotlib.backends.backend_agg,
-    matplotlib.pyplot,
-    matplotlib_inline.backend_inline,
-    tornado.platform.asyncio,
-    klaviyo_nb.report.charts,
-    klaviyo_nb.report.texts,
-    klaviyo_nb.report.views,
+    "IPython.core.magics.execution",
+    "ipykernel.ipkernel",
+    "ipykernel.kernelapp",
+    "klaviyo_nb.report.charts",
+    "klaviyo_nb.report.texts",
+    "klaviyo_nb.report.views",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "tornado.platform.asyncio",
 )
 
 
@@ -91,14 +74,23 @@ def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})  # the kernel ends when we do
-        IPKernelApp.launch_instance(argv=argv)
+        import_module("ipykernel.kernelapp").IPKernelApp.launch_instance(argv=argv)
         status = 0
     finally:
         os._exit(status)
 
 
-def _read_once() -> None:
-    """Read what every fork would read again: the endpoint catalogue, and fonts, by drawing something."""
+def _prepare() -> None:
+    """Import, and read what every fork would read again: the endpoint catalogue, and fonts, by drawing."""
+    # Nobody debugs a kernel that runs headless, and ipykernel does without where there is none: 0.1 s each.
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    for name in PRELOADED:
+        import_module(name)
+    from matplotlib.figure import Figure
+
+    from klaviyo_nb.klaviyo.endpoints import catalogue
+    from klaviyo_nb.report import show
+
     catalogue()
     drawn = Figure(figsize=(1, 1))
     drawn.text(0, 0, "plain")
@@ -108,6 +100,6 @@ def _read_once() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever asked decides
-    _read_once()
+    _prepare()
     gc.freeze()  # collecting in a fork would copy the pages it shares with us
     serve(sys.stdin, sys.stdout)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -18,7 +17,7 @@ from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, share, stamp
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, same_day, share, stamp
 from klaviyo_nb.window import iso, parse_time
 
 if TYPE_CHECKING:
@@ -100,13 +99,7 @@ def _respond(document: Mapping[str, Any], evidence: Evidence) -> str | None:
 
 
 def _extent(window: Window) -> str:
-    return f"{stamp(window.start)} to {_same_day(window.start, window.end)} UTC"
-
-
-def _same_day(first: datetime, moment: datetime) -> str:
-    """`moment` without its date if that is the date of `first`."""
-    text = stamp(moment)
-    return text[11:] if text[:10] == stamp(first)[:10] else text
+    return f"{stamp(window.start)} to {same_day(window.start, window.end)} UTC"
 
 
 def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[str, str, str]]:
@@ -131,24 +124,21 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
 
 def _moments(interval: Mapping[str, str], evidence: Evidence) -> str:
     """`06:19 to 06:21 UTC`, with the date where it is not the window's last day."""
-    both = (_same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest"))
+    both = (same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest"))
     earliest, latest = (text.removesuffix(":00") for text in both)
     return f"{earliest} UTC" if earliest == latest else f"{earliest} to {latest} UTC"
 
 
 def _event(entry: Entry, evidence: Evidence) -> dict[str, str]:
-    first = _same_day(evidence.window.end, entry.at)
-    until = f" to {_same_day(entry.at, entry.until)}" if entry.until else ""
+    first = same_day(evidence.window.end, entry.at)
+    until = f" to {same_day(entry.at, entry.until)}" if entry.until else ""
     return {"iso": iso(entry.at), "time": first + until, "what": entry.what, "source": entry.source}
 
 
 def _picture(chart: SavedChart) -> dict[str, Any]:
-    """What the page needs to embed a chart: its SVG as a data URI, and its size in CSS pixels."""
-    svg = chart.svg.read_bytes()
-    size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
-    width, height = (round(float(side) * 96 / 72) for side in size.groups()) if size else (480, 300)
-    data = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    return asdict(chart) | {"data": data, "width": width, "height": height}
+    """What the page needs to embed a chart, its SVG as a data URI."""
+    svg = base64.b64encode(chart.svg.read_bytes()).decode()
+    return asdict(chart) | {"data": f"data:image/svg+xml;base64,{svg}"}
 
 
 def _endpoints(evidence: Evidence) -> Iterator[Row]:

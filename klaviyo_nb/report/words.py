@@ -118,12 +118,18 @@ def stamp(moment: datetime | str | None) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def same_day(first: datetime, moment: datetime) -> str:
+    """`moment` in UTC, without its date if that is the date of `first`."""
+    text = stamp(moment)
+    return text[11:] if text[:10] == stamp(first)[:10] else text
+
+
 def between(interval: Mapping[str, str]) -> str:
     """`between 2026-11-23 06:19:00 and 06:21:00 UTC`."""
-    earliest, latest = stamp(interval["earliest"]), stamp(interval["latest"])
+    earliest, latest = parse_time(interval["earliest"]), parse_time(interval["latest"])
     if earliest == latest:
-        return f"{earliest} UTC"
-    return f"between {earliest} and {latest[11:] if latest[:10] == earliest[:10] else latest} UTC"
+        return f"{stamp(earliest)} UTC"
+    return f"between {stamp(earliest)} and {same_day(earliest, latest)} UTC"
 
 
 def length(span: timedelta) -> str:
