@@ -126,7 +126,9 @@ def triage(
     if every is not None:
         if names:
             raise UsageError("--watch", "it cannot be combined with --check", "klaviyo-nb triage --watch 30s")
-        return _watch(_settings(flags), every, out, form)
+        from klaviyo_nb.triage import keep_watching
+
+        return keep_watching(_settings(flags), every, out, form, _progress)
     if out is not None:
         raise UsageError("--out", "only --watch writes evidence here", "klaviyo-nb collect --out DIR")
     if names:
@@ -241,18 +243,21 @@ def metrics(url: str | None, form: str, **flags: Any) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--for", "channel", required=True, type=click.Choice(["slack", "status-page"]))
 @click.option("--phase", required=True, type=click.Choice(["investigating", "mitigating", "resolved"]))
-def message(folder: Path, channel: str, phase: str) -> None:
-    """Draft the message of a phase, from an evidence folder or bundle."""
-    from klaviyo_nb.collect import load, redactor_for
-    from klaviyo_nb.diagnosis import decide
-    from klaviyo_nb.report.manifest import incident_and_lead
-    from klaviyo_nb.response.document import verdict_document
-    from klaviyo_nb.response.messages import message as draft
+@click.option(
+    "--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="Is this text fit to be sent?"
+)
+def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
+    """Draft the message of a phase, from an evidence folder or bundle; or check what became of the draft."""
+    from klaviyo_nb import telling
+    from klaviyo_nb.collect import redactor_for
 
-    evidence = load(must_exist(folder))
-    incident, lead = incident_and_lead(folder)
-    text = draft(verdict_document(evidence, decide(evidence)), channel, phase, incident, lead)  # type: ignore[arg-type]
-    click.echo(redactor_for(_settings({})).text(text))
+    redactor = redactor_for(_settings({}))
+    if text is None:
+        click.echo(telling.draft(must_exist(folder), channel, phase, redactor), nl=False)  # type: ignore[arg-type]
+        return 0
+    found = telling.complaints(must_exist(folder), channel, text, redactor)  # type: ignore[arg-type]
+    click.echo("\n".join(found) or f"{text}: fit to be sent")
+    return FAILED if found else 0
 
 
 @commands.command()
@@ -356,15 +361,6 @@ def _show_verdict(evidence: Evidence, form: str, redactor: Redactor, full: bool 
     else:
         click.echo(redactor.text(terminal.verdict(document, full)), nl=False)
     return {"healthy": 0, "inconclusive": INCONCLUSIVE}.get(document["cause"], INCIDENT)
-
-
-def _watch(settings: Settings, every: str, out: Path | None, form: str) -> int:
-    from klaviyo_nb.triage import keep_watching
-
-    out = out or Path("reports") / f"watch-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    must_be_free(out)
-    must_be_writable(out)
-    return keep_watching(settings, every, out, form, _progress)
 
 
 def _seal(evidence: Evidence, redactor: Redactor, out: Path, incident: str, lead: str | None) -> int:

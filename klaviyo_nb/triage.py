@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from klaviyo_nb import terminal
-from klaviyo_nb.collect import redactor_for
+from klaviyo_nb.collect import redactor_for, utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.places import must_be_free, must_be_writable
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.check import check, must_be_known
 from klaviyo_nb.response.document import verdict_document
@@ -47,12 +48,15 @@ def show_checks(names: Sequence[str], evidence: Evidence, form: str, redactor: R
 
 
 def keep_watching(
-    settings: Settings, every: str, out: Path, form: str, progress: Callable[[str], None]
+    settings: Settings, every: str, out: Path | None, form: str, progress: Callable[[str], None]
 ) -> int:
     """Watch until Ctrl-C; the status is that of the last round."""
     every_s = parse_duration(every, "--watch").total_seconds()
     if every_s < 1:
         raise UsageError("--watch", f"{every!r} is less than a second", "--watch 30s")
+    out = out or Path("reports") / f"watch-{utc_now():%Y%m%dT%H%M%SZ}"
+    must_be_free(out)
+    must_be_writable(out)
     redactor = redactor_for(settings)
 
     def tell(found: Round) -> None:

@@ -136,3 +136,29 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "lab",
     ):
         assert f"  {command} " in words
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        ("Klaviyo throttles our calls; we are looking into it.\n", 0, "fit to be sent"),
+        ("All is well.\nKlaviyo broke it, ask ann@example.com\n", 1, ":2: “Klaviyo broke” blames"),
+        ("*Lead:* ‹fill in: who leads›\n", 1, ":1: ‹fill in: who leads› is not filled"),
+    ],
+)
+def test_an_edited_message_is_checked_before_it_is_sent(
+    evidence: Path, tmp_path: Path, text: str, status: int, said: str
+) -> None:
+    (tmp_path / "draft.md").write_text(text)
+    ask = ("message", str(evidence), "--for", "slack", "--phase", "investigating", "--check", "draft.md")
+    done = run(*ask, cwd=tmp_path)
+    assert done.returncode == status
+    assert said in done.stdout
+    assert "ann@example.com" not in done.stdout
+
+
+def test_a_message_that_cannot_be_read_is_a_mistake(evidence: Path, tmp_path: Path) -> None:
+    ask = ("message", str(evidence), "--for", "slack", "--phase", "resolved", "--check", "nowhere.md")
+    done = run(*ask, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith("error: nowhere.md: ")

@@ -1,0 +1,42 @@
+"""`klaviyo-nb message`: draft what to tell people, and check what a person made of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from klaviyo_nb.collect import load, utc_now
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.redact import Redactor, harmless
+from klaviyo_nb.report.manifest import incident_and_lead
+from klaviyo_nb.response.document import verdict_document
+from klaviyo_nb.response.lint import lint
+from klaviyo_nb.response.messages import Channel, Phase, message
+
+
+def draft(folder: Path, channel: Channel, phase: Phase, redactor: Redactor) -> str:
+    """The message of a phase, from an evidence folder or bundle."""
+    evidence = load(folder)
+    document = verdict_document(evidence, decide(evidence))
+    return redactor.text(message(document, channel, phase, *incident_and_lead(folder)))
+
+
+def complaints(folder: Path, channel: Channel, path: Path, redactor: Redactor) -> list[str]:
+    """What may not be sent of the text in `path` (`-`: standard input): where, what, what to write instead.
+
+    Raises:
+        UsageError: It cannot be read as text.
+    """
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else exc.strerror or "cannot be read"
+        raise UsageError(str(path), reason, "--check FILE, or --check - for standard input") from None
+    evidence = load(folder)
+    document = verdict_document(evidence, decide(evidence))
+    incident, lead = incident_and_lead(folder)
+    found = lint(text, document, channel, utc_now(), redactor.text, named=(incident or "",), lead=lead)
+    return [
+        redactor.text(harmless(f"{path}:{each.line}: {each.what}; write: {each.instead}")) for each in found
+    ]
