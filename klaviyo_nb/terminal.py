@@ -128,11 +128,10 @@ def _in_full(action: Mapping[str, Any]) -> Iterator[str]:
     if action["command"]:
         yield from (click.style(f"     {line}", fg="cyan") for line in command(action["command"], 5))
     yield from _wrapped(f"   expect  {action['expect']}", hang=_LABEL)
-    if action["undo"]:
-        yield from _wrapped(f"   undo    {action['undo']}", hang=_LABEL)
+    later = _wrapped(f"   undo    {action['undo']}", hang=_LABEL) if action["undo"] else []
     first, *rest = command(action["check"], len(_LABEL))
-    yield f"   check   {first}"
-    yield from (f"{_LABEL}{line}" for line in rest)
+    later += [f"   check   {first}", *(f"{_LABEL}{line}" for line in rest)]
+    yield from (click.style(line, dim=True) for line in later)
 
 
 def command(text: str, indent: int = 0) -> Iterator[str]:

@@ -177,6 +177,13 @@ class Case:
         told = calls.dropna(subset=["retry_after_s", "endpoint"]).nlargest(1, "retry_after_s")
         return None if told.empty else str(told["endpoint"].iloc[0])
 
+    @property
+    def retry_after_s(self) -> float | None:
+        """The longest wait that an answer asked for [s]: of the calls that were counted, else of a probe."""
+        told = [row["retry_after_s"] for row in self.probes_failing_as("throttled") if row["retry_after_s"]]
+        fact = self.verdict.facts.get("retry_after_s")
+        return float(fact) if fact is not None else max(told, default=None)
+
     def frees_at(self) -> datetime | None:
         """Until when Klaviyo last asked us to wait; None if no answer said so."""
         calls = self.failing_calls()

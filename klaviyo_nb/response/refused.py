@@ -212,7 +212,7 @@ def _scopes_seen(case: Case) -> set[str]:
 def rate_limited(case: Case) -> Iterator[Action]:
     """Wait, slow the caller that spends most, pause what can wait."""
     spent = spending(case.evidence, case.failing_calls())
-    wait = case.verdict.facts.get("retry_after_s")
+    wait = case.retry_after_s
     yield _queue_for_hours(case, wait) if wait and wait > LONGEST_MINUTE_S else _wait(case, wait)
     if spent:
         yield _slow_down(case, spent) if spent.exhausted else _somebody_else(case, spent)

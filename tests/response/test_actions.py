@@ -301,6 +301,13 @@ def test_a_daily_cap_is_a_clock_time_to_come_back_at_and_nothing_to_wait_for_in_
     assert "480 s from call to call" in pace.title
 
 
+def test_without_counted_calls_the_probe_tells_how_long_to_wait() -> None:
+    evidence = replace(samples.rate_limited(), calls=None)
+    wait = actions_for(verdict("rate_limited", facts={"failure": "throttled"}), evidence)[0]
+    assert "Retry-After is up to 12 s" in wait.why
+    assert wait.expect == "calls are accepted from 2026-11-23 07:00:10 UTC on"
+
+
 def test_a_wait_that_is_over_is_not_announced_as_one_to_come() -> None:
     rows = [call(429, at_s=0, retry_after_s=5), call(429, at_s=10, retry_after_s=5)]
     facts = {"failure": "throttled", "retry_after_s": 5.0}
