@@ -171,7 +171,7 @@ def _few_without_key(d: Draw) -> Plot:
 
 def _some_fail_without_key(d: Draw) -> Plot:
     fault = Fault({"error": 1, "unavailable": 1}, d.ago(6), share=d.rng.uniform(0.3, 0.7))
-    return _unknown(d, d.app(10, 45), faults=(fault,))
+    return _unknown(d, d.app(10, 45), faults=(fault,), live={"*": "ok"})
 
 
 def _silent_after_failures(d: Draw) -> Plot:

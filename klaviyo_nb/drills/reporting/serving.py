@@ -256,14 +256,14 @@ def _app(told: Told) -> Answer:
 
 
 def _metrics(told: Told) -> Answer:
-    scraped = cache(lambda: _scraped(told))
+    scraped = _scraped(told)  # before anybody waits for it
 
     def answer(request: Request) -> Reply:
         if told.plot.metrics_down:
             return Reply(OK, 503, {"Content-Type": "text/plain"}, "Service Unavailable")
         if request.path != "/api/v1/query_range":
             return Reply(OK, 404, {"Content-Type": "text/plain"}, "404 page not found")
-        status, document = query_range(scraped(), request.form)
+        status, document = query_range(scraped, request.form)
         return Reply(OK, status, _JSON, json.dumps(document))
 
     return answer

@@ -141,7 +141,7 @@ class _Rhythm:
         """A moment, the likelier the busier."""
         while True:
             at = rng.uniform(self.start, self.end)
-            level = 1 + self.swing * math.sin(at / _DAY_S * math.tau + self.phase)
+            level = 1 + self.swing * math.sin((at - self.start) / _DAY_S * math.tau + self.phase)
             level += any(since <= at < until for since, until in self.sales)
             if rng.random() * (2 + self.swing) < level:
                 return at

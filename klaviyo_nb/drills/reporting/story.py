@@ -318,7 +318,7 @@ def count_seen(plot: Plot, calls: Iterable[Call], start: float, end: float) -> S
         calls=len(seen),
         failed=sum(call.failed for call in seen),
         endpoints=frozenset(
-            path for path, n in hit.items() if n >= max(3, 0.15 * hit.total(), 0.15 * touched[path])
+            path for path, n in hit.items() if n >= max(5, 0.15 * hit.total(), 0.15 * touched[path])
         ),
     )
 

@@ -281,7 +281,9 @@ def _ethon(record: Record) -> Iterator[str]:
         f"ETHON: performed EASY effective_url={record.url} response_code={record.status or 0} "
         f"return_code={ended} total_time={record.call.duration_s:.6f}"
     )
-    if record.failed and record.status is not None:
+    if record.failed and record.status == 200:
+        yield head.format(letter, level) + "Content-Type is not supported: text/html (RuntimeError)"
+    elif record.failed and record.status is not None:
         hashed = ", ".join(f'"{key.lower()}" => "{value}"' for key, value in record.headers.items())
         yield head.format(letter, level) + (
             "Error message: the server returns an error (KlaviyoAPI::ApiError)\n"
