@@ -279,7 +279,7 @@ def tree(form: str) -> None:
 @click.option(
     "--seeds", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Worlds per cell."
 )
-@click.option("--worlds", default="development", show_default=True, help="Who makes them.")
+@click.option("--worlds", default="reporting", show_default=True, help="Who makes them.")
 @_format("text", "json")
 def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path, **scored: Any) -> int:
     """Rehearse an incident on a pretend Klaviyo and application. Default scenario: rate_limited.

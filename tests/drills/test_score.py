@@ -123,7 +123,11 @@ def test_the_runbook_asks_the_page_first_and_counts_after_that() -> None:
 
 
 def test_the_command_prints_the_contracts_keys(tmp_path: Path) -> None:
-    done = run("drill", "clean/no key, no", "--score", "--seeds", "1", "--format", "json", cwd=tmp_path)
+    done = run(
+        *("drill", "clean/no key, no", "--score", "--worlds", "development"),
+        *("--seeds", "1", "--format", "json"),
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     score = json.loads(done.stdout)
     assert {cell["kind"] for cell in score["cells"]} == {"no key, no logs", "no key, nothing configured"}
