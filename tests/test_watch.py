@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from klaviyo_nb import drills
 from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
@@ -26,6 +27,7 @@ from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.settings import Settings
+from klaviyo_nb.settings import load as load_settings
 from klaviyo_nb.watch import Round, watch
 from probes_world import KEY, KLAVIYO, PAGE
 from test_cli import run
@@ -390,6 +392,25 @@ def test_a_real_watch_sees_the_end_and_ctrl_c_ends_it_with_the_last_state(world:
     watched = load(world.out).watch
     assert watched is not None
     assert watched["recovered"].sum() == 1
+
+
+def test_a_drill_is_watched_without_asking_while_klaviyo_says_wait(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    rounds: list[Round] = []
+    world = drills.world("rate_limited", 7, now)
+    with drills.serve(world, tmp_path / "services", clock=now.timestamp) as services:
+        pauses = iter((1.0, 1.0))
+
+        def sleep(_: float) -> None:
+            if next(pauses, None) is None:
+                raise KeyboardInterrupt
+
+        chosen = replace(load_settings(services.environ), deadline_s=60.0)
+        watch(chosen, 1.0, tmp_path / "e", Redactor(b"k"), rounds.append, clock=lambda: now, sleep=sleep)
+    assert [found.state for found in rounds] == ["bad"] * 3
+    assert [found.document["cause"] for found in rounds] == ["rate_limited"] * 3
+    assert [found.row()["api_calls"] for found in rounds[1:]] == [0, 0]  # the clock stands still in the wait
+    assert not any(found.recovered for found in rounds)
 
 
 @pytest.mark.parametrize(("health", "status", "said"), [(WELL, 0, "well"), (SICK, 10, "NOT well")])

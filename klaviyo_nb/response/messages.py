@@ -130,8 +130,9 @@ def _next_update(document: Mapping[str, Any]) -> str:
 
 
 def _now(document: Mapping[str, Any]) -> datetime:
-    """The moment of the verdict: the end of its window."""
-    return parse_time(document["window"]["end"])
+    """The moment of the verdict: the end of its window, or of the incident if a watch saw it later."""
+    ended = document["recovered"]["latest"] if document["recovered"] else document["window"]["end"]
+    return max(parse_time(document["window"]["end"]), parse_time(ended))
 
 
 def _clock(moment: datetime | str) -> str:

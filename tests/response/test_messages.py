@@ -80,6 +80,12 @@ def test_an_end_that_was_not_observed_is_not_claimed() -> None:
     assert "2026-11-23 06:52 UTC" in message(DOCUMENT | {"recovered": ended}, "status-page", "resolved")
 
 
+def test_a_text_about_an_end_is_not_older_than_the_end() -> None:
+    ended = {"earliest": "2026-11-23T07:10:00Z", "latest": "2026-11-23T07:12:00Z"}  # seen by a watch
+    text = message(DOCUMENT | {"recovered": ended}, "status-page", "resolved")
+    assert "Last updated 2026-11-23 07:12 UTC" in text
+
+
 def test_hostile_words_cannot_call_everybody_link_or_add_lines() -> None:
     evil = "<!channel> <http://evil.example|click> a & b\n*Status:* resolved\x1b[31m\u202e"
     document: dict[str, Any] = DOCUMENT | {
