@@ -1,8 +1,9 @@
 """How often the verdict is right: worlds with a hidden truth, triaged on the path that users take, counted.
 
 Nothing is short-cut: services on local sockets, probes, log files through the reader, the metrics client,
-`decide`. Only the reading of logs has no deadline, so that a busy machine changes no verdict. Beside it stand
-rules that look at one thing only.
+`decide`. The score is of the verdict, not of this machine: the reading of logs has no deadline, and a world
+is judged again, whatever was said, if this process got no time to run meanwhile. Beside it stand rules that
+look at one thing only.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import multiprocessing
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from time import perf_counter
@@ -28,10 +29,13 @@ from klaviyo_nb.settings import load
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.verdict import Cause, Severity
+    from klaviyo_nb.evidence import Evidence
 
 SCHEMA = "klaviyo-nb/score/1"
 #: Worlds at a time per processor: a verdict mostly waits, for a service that hangs up to the deadline.
 AT_A_TIME = 2
+#: Probes give up after some seconds: a process that stood still so long cannot tell who was late [s].
+STOOD_STILL_S, TRIES = 1.5, 4
 #: What a verdict imports; else the first one of each process would spend its time on that.
 _PRELOADED = [
     __name__,
@@ -66,6 +70,7 @@ class Judged:
         api_calls: Requests to the API host.
         rules: Baseline → the cause that it names.
         crash: What went wrong instead.
+        again: How often it was judged while the process stood still; `TRIES`: this time as well.
     """
 
     task: Task
@@ -77,10 +82,20 @@ class Judged:
     api_calls: int | None = None
     rules: Mapping[str, Cause] | None = None
     crash: str | None = None
+    again: int = 0
 
 
 def judge(task: Task) -> Judged:
-    """Make the world, serve it, triage it."""
+    """Make the world, serve it, triage it; again, while this process gets no time to run."""
+    for again in range(TRIES):
+        judged, still_s = _judge(task)
+        if still_s < STOOD_STILL_S:
+            return replace(judged, again=again)
+    return replace(judged, again=TRIES)
+
+
+def _judge(task: Task) -> tuple[Judged, float]:
+    """What was said, and how long at most the process stood still meanwhile [s]."""
     from klaviyo_nb.drills.server import serve
 
     now = utc_now()
@@ -91,10 +106,11 @@ def judge(task: Task) -> Judged:
     ):
         settings = load(services.environ)
         started = perf_counter()
-        evidence = asyncio.run(collect(settings, window_of(settings, now), redactor_for(settings)))
+        asking = collect(settings, window_of(settings, now), redactor_for(settings))
+        evidence, still_s = asyncio.run(_watched(asking))
         verdict = decide(evidence)
         seconds = perf_counter() - started
-    return Judged(
+    judged = Judged(
         task,
         world.truth,
         verdict.cause,
@@ -104,6 +120,17 @@ def judge(task: Task) -> Judged:
         evidence.budget.api_calls,
         {name: rule(evidence) for name, rule in RULES.items()},
     )
+    return judged, still_s
+
+
+async def _watched(asking: Coroutine[Any, Any, Evidence]) -> tuple[Evidence, float]:
+    """What was collected, and the longest delay of a timer meanwhile [s]."""
+    task, still_s, tick_s = asyncio.create_task(asking), 0.0, 0.05
+    while not task.done():
+        before = perf_counter()
+        await asyncio.wait([task], timeout=tick_s)
+        still_s = max(still_s, perf_counter() - before - tick_s)
+    return task.result(), still_s
 
 
 def judge_all(tasks: Sequence[Task], progress: Callable[[str], None] = lambda _: None) -> list[Judged]:
@@ -136,7 +163,7 @@ def cells(worlds: str, seeds: int, only: str | None = None) -> list[Task]:
 
 
 def document(judged: Sequence[Judged], worlds: str, seeds: int) -> dict[str, Any]:
-    """The score as plain values: `cells`, `levels`, `confusion`, `wrong`, `crashed`.
+    """The score as plain values: `cells`, `levels`, `confusion`, `wrong`, `judged_again`, `crashed`.
 
     Of each cell and level: `n` worlds; shares of them, 0 to 1: `top1` (the cause is the truth),
     `truth_in_rivals` (the truth is the cause or among its rivals), `abstained` (said `inconclusive`),
@@ -160,6 +187,7 @@ def document(judged: Sequence[Judged], worlds: str, seeds: int) -> dict[str, Any
             {"truth": truth, "said": said, "n": count} for (truth, said), count in sorted(confusion.items())
         ],
         "wrong": list(_wrong(judged)),
+        "judged_again": sum(each.again for each in judged),
         "crashed": [asdict(each.task) | {"crash": each.crash} for each in judged if each.crash],
     }
 

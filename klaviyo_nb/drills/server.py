@@ -60,7 +60,8 @@ def serve(world: World, folder: Path, clock: Clock = time.time) -> Iterator[Serv
             if name in answers:
                 held.listen(128)
         urls = {name: f"http://{HOST}:{held.getsockname()[1]}" for name, held in sockets.items()}
-        stack.enter_context(_running([(sockets[name], answer) for name, answer in answers.items()], clock))
+        for name, answer in answers.items():  # a thread each: a large answer of one holds up no other
+            stack.enter_context(_running(sockets[name], answer, clock))
         urls |= {"health": f"{urls['app']}/health", "webhook": f"{urls['app']}/webhooks/klaviyo"}
         yield Services(_environ(world, urls, tuple(files)), urls, tuple(files))
 
@@ -81,10 +82,10 @@ def _environ(world: World, urls: Mapping[str, str], files: tuple[Path, ...]) -> 
 
 
 @contextmanager
-def _running(services: list[tuple[socket.socket, Answer]], clock: Clock) -> Iterator[None]:
+def _running(held: socket.socket, answer: Answer, clock: Clock) -> Iterator[None]:
     """Serve in a thread of its own until the end of the block."""
     started: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
-    thread = threading.Thread(target=lambda: asyncio.run(_main(services, clock, started)), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(_main(held, answer, clock, started)), daemon=True)
     thread.start()
     loop, done = started.get()
     try:
@@ -95,20 +96,19 @@ def _running(services: list[tuple[socket.socket, Answer]], clock: Clock) -> Iter
 
 
 async def _main(
-    services: list[tuple[socket.socket, Answer]],
+    held: socket.socket,
+    answer: Answer,
     clock: Clock,
     started: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]],
 ) -> None:
-    servers = [HTTPServer(partial(_handle, answer, clock)) for _, answer in services]
-    for server, (held, _) in zip(servers, services, strict=True):
-        held.setblocking(False)
-        server.add_socket(held)
+    server = HTTPServer(partial(_handle, answer, clock))
+    held.setblocking(False)
+    server.add_socket(held)
     done = asyncio.Event()
     started.put((asyncio.get_running_loop(), done))
     await done.wait()
-    for server in servers:
-        server.stop()
-        await server.close_all_connections()
+    server.stop()
+    await server.close_all_connections()
 
 
 def _handle(answer: Answer, clock: Clock, asked: HTTPServerRequest) -> None:

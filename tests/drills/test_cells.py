@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import get_args
 
 import pytest
 
+from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.drills import development
 from klaviyo_nb.drills.cells import ORDINARY, TRICKY
+from klaviyo_nb.drills.counters import scrape
 from klaviyo_nb.drills.development import make
+from klaviyo_nb.drills.lines import logs
 from klaviyo_nb.drills.noise import blinded, disturbed
 from klaviyo_nb.drills.page import documents
 from klaviyo_nb.drills.scenarios import Scenario
@@ -43,10 +48,6 @@ def test_there_are_as_many_healthy_and_undecidable_worlds_as_broken_ones(kinds: 
 
 
 def test_every_cause_has_a_cell_and_pairs_name_a_second_one() -> None:
-    from typing import get_args
-
-    from klaviyo_nb.diagnosis.verdict import Cause
-
     assert {scenario.cause for scenario in ORDINARY.values()} == set(get_args(Cause))
     assert sum(scenario.second is not None for scenario in ORDINARY.values()) == 4
 
@@ -75,8 +76,6 @@ def test_the_registry_leads_to_generators() -> None:
 
 
 def test_noise_changes_neither_cause_nor_incident() -> None:
-    import random
-
     for scenario in (*ORDINARY.values(), *TRICKY.values()):
         for seed in range(5):
             blurred = blinded(disturbed(scenario, random.Random(seed)), random.Random(seed))
@@ -86,8 +85,6 @@ def test_noise_changes_neither_cause_nor_incident() -> None:
 
 
 def test_every_source_is_missing_in_some_realistic_world_and_never_two_at_once() -> None:
-    import random
-
     seen = Counter()
     for seed in range(60):
         world = blinded(ORDINARY["invalid_key"], random.Random(seed))
@@ -99,16 +96,14 @@ def test_every_source_is_missing_in_some_realistic_world_and_never_two_at_once()
 
 def test_a_realistic_world_has_passing_failures_and_is_small(now: datetime) -> None:
     for seed in range(4):
-        world = disturbed(ORDINARY["healthy"], __import__("random").Random(seed))
+        world = disturbed(ORDINARY["healthy"], random.Random(seed))
         story = tell(world, seed, now)
         assert 0.005 < story.counts.failed_calls / story.counts.calls < 0.05
         assert story.truth.onset is None
 
 
 def test_clocks_of_logs_differ_from_the_calls(now: datetime) -> None:
-    story = tell(disturbed(ORDINARY["healthy"], __import__("random").Random(3)), 1, now)
-    from klaviyo_nb.drills.lines import logs
-
+    story = tell(disturbed(ORDINARY["healthy"], random.Random(3)), 1, now)
     first = min(call.at for call in story.calls if call.caller.log == "web")
     lines = [json.loads(line) for line in logs(story)["web.log"].splitlines()]
     shown = min(line["time"] for line in lines if "method" in line) / 1000
@@ -116,8 +111,6 @@ def test_clocks_of_logs_differ_from_the_calls(now: datetime) -> None:
 
 
 def test_counters_fall_to_zero_where_processes_start_anew(now: datetime) -> None:
-    from klaviyo_nb.drills.counters import scrape
-
     series = scrape(tell(TRICKY["counters start anew"], 3, now)).series.values()
     falls = {sum(b < a for a, b in zip(values, values[1:], strict=False)) for _, values in series}
     assert max(falls) >= 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def test_what_was_said_instead_is_counted_and_listed() -> None:
         ("invalid_key", "inconclusive"),
         ("healthy", "rate_limited"),
     ]
+
+
+def test_verdicts_of_a_process_that_stood_still_are_told() -> None:
+    found = document([replace(BY_HAND[0], again=2)], "development", 1)
+    assert (found["judged_again"], found["cells"][0]["n"]) == (2, 1)
+    assert "2 verdicts were thrown away" in tables.text(found)
 
 
 def test_no_share_is_made_of_nothing() -> None:
