@@ -37,7 +37,7 @@ def _parts(score: Mapping[str, Any]) -> Iterator[str]:
         yield "\nWrong\n"
         yield from _table(("world", "truth", "said", "rivals"), map(_miss, score["wrong"]))
     if score["judged_again"]:
-        yield f"\n{score['judged_again']} verdicts were thrown away: the machine was too busy to tell who was late"
+        yield f"\n{score['judged_again']} verdicts were thrown away: the machine was too busy"
     for crash in score["crashed"]:
         yield f"\nCRASHED {crash['level']}/{crash['kind']} seed {crash['seed']}: {crash['crash']}"
 
