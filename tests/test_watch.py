@@ -398,7 +398,7 @@ def test_a_drill_is_watched_without_asking_while_klaviyo_says_wait(tmp_path: Pat
     now = datetime.now(UTC)
     rounds: list[Round] = []
     world = drills.world("rate_limited", 7, now)
-    with drills.serve(world, tmp_path / "services", clock=now.timestamp) as services:
+    with drills.serve(world, tmp_path / "services") as services:
         pauses = iter((1.0, 1.0))
 
         def sleep(_: float) -> None:
