@@ -15,7 +15,8 @@ import pyarrow as pa
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike
-from klaviyo_nb.logs.formats.understand import Told, understand
+from klaviyo_nb.logs.formats.likeness import Likeness
+from klaviyo_nb.logs.formats.understand import Told
 from klaviyo_nb.logs.rows import Rows
 from klaviyo_nb.logs.scan import EveryLine, Record, Seen, WordFinder, scan
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Read
@@ -135,10 +136,10 @@ class _Reading:
     """What the records of a chunk told so far."""
 
     def __init__(self, job: Job, offsets: bool) -> None:
-        self._job, self._offsets = job, offsets
+        self._offsets = offsets
         self._near = job.window.end
         self._begin, self._end = micros(job.window.start), micros(job.window.end)
-        self._alike = Alike(self._near)
+        self._alike, self._likeness = Alike(self._near), Likeness(self._near, job.about)
         self.calls, self.webhooks = Rows(job.redact), Rows(job.redact)
         self.unparsed = 0
         self.first: int | None = None
@@ -151,7 +152,7 @@ class _Reading:
             left.difference_update(calls.rows)
             self._add_calls([objects[row] for row in calls.rows], calls.moments, calls.columns)
         for record in (*(objects[row] for row in sorted(left)), *others):
-            self._add(record, understand(record.raw, self._near, self._job.about))
+            self._add(record, self._likeness.understand(record.raw))
 
     def saw(self, moment: int | None) -> bool:
         """Note a time; is it in the window, or unknown?"""

@@ -45,7 +45,9 @@ def of(value: Any, near: datetime) -> int | None:
     1795410000250000
     """
     if isinstance(value, str):
-        return _iso(value) or _epoch_text(value) or (found[0] if (found := search(value, near)) else None)
+        number = value.isdecimal()  # 1795050200050 is not 00:50 on 2 May 1795
+        told = (_epoch_text(value) or _iso(value)) if number else (_iso(value) or _epoch_text(value))
+        return told or (found[0] if (found := search(value, near)) else None)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return epoch(value)

@@ -90,3 +90,9 @@ def test_iso_times_come_back(written: datetime) -> None:
 def test_nothing_raises(written: object) -> None:
     times.of(written, NEAR)
     times.search(str(written), NEAR)
+
+
+def test_milliseconds_in_a_text_are_not_a_date_without_hyphens() -> None:
+    near = datetime(2026, 11, 23, tzinfo=UTC)
+    assert times.of("1795050200050", near) == 1795050200050000
+    assert times.of("20261123050000", near) == times.of("2026-11-23T05:00:00Z", near)

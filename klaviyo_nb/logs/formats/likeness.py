@@ -1,0 +1,281 @@
+"""Lines like one that was understood before: read by what was learnt from that one, many times faster.
+
+A service writes the same few lines over and over; only times, numbers and ids differ. Records are alike if
+they agree in every other character. `understand` is asked about a record of a new kind, and again about the
+same record with other digits: what stayed is a constant of the kind; what changed is found in the text by its
+place, for alike records have equal lengths. If something that changed is not found there, `understand` goes
+on being asked about that kind; and it is asked again about records of each kind now and then, less and less
+often, to see that it still agrees.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from klaviyo_nb.logs.formats import times, values
+from klaviyo_nb.logs.formats.envelopes import opened
+from klaviyo_nb.logs.formats.keys import INNER, plans
+from klaviyo_nb.logs.formats.understand import Told, understand
+
+#: Long words with a digit in them are ids; what differs in them is not looked at.
+_LONG = re.compile(r"[\w-]{16,}", re.ASCII)
+#: Numbers with their unit, clock times, dates. Some must be the same in records that are alike: short ones (a
+#: status, an attempt, the number of an error) and dates (a revision is one).
+_NUMBER = re.compile(r"\d+(?:[.:,-]\d+)*(?: m?s\b|[A-Za-z]*)", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)")
+_PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SHORT, _LONGEST = 3, 4_000
+_NO_DIGITS = str.maketrans("123456789", "000000000")
+_NO_ID = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "x" * 62)
+_DIGITS = re.compile(r"\d", re.ASCII)
+#: Kinds that are remembered, and those that were seen once.
+_MOST_KINDS = 8_192
+
+Read = Callable[[str], Any]
+
+
+class _Carried(NamedTuple):
+    """A record taken apart.
+
+    Attributes:
+        text: What the application wrote.
+        clock: What its envelope gives as the time.
+        context: What else the envelope tells.
+        wrapped: Wraps another text and clock as this one is wrapped.
+    """
+
+    text: str
+    clock: Any
+    context: Hashable
+    wrapped: Callable[[str, Any], bytes]
+
+
+@dataclass(slots=True)
+class _Kind:
+    """What was learnt of a kind of records.
+
+    Attributes:
+        told: What the first one told.
+        spans: Column → where its value stands in the text, and how it is read; `moment` among them.
+        clock: Does the envelope tell the time?
+        uses: So often it was relied upon.
+    """
+
+    told: Told
+    spans: dict[str, tuple[slice, Read]]
+    clock: bool
+    uses: int = 0
+
+
+class Likeness:
+    """Understands records, and remembers their kinds."""
+
+    def __init__(self, near: datetime, about: bool) -> None:
+        self._near, self._about = near, about
+        self._kinds: dict[Hashable, _Kind | None] = {}
+        self._once: set[Hashable] = set()
+
+    def understand(self, raw: bytes) -> Told:
+        """What `understand` says of the record."""
+        carried = _taken_apart(raw)
+        if carried is None:
+            return understand(raw, self._near, self._about)
+        key = carried.context, *_likeness(carried.text)
+        kind = self._kinds.get(key)
+        if kind is None:
+            told = understand(raw, self._near, self._about)
+            if key not in self._kinds:
+                self._meet(key, carried, told)
+            return told
+        kind.uses += 1
+        told = self._recalled(kind, carried)
+        if kind.uses & (kind.uses - 1) == 0:  # 1, 2, 4, 8 ...
+            sure = understand(raw, self._near, self._about)
+            if not _same(sure, told):
+                self._kinds[key] = None
+            return sure
+        return told
+
+    def _recalled(self, kind: _Kind, carried: _Carried) -> Told:
+        text, told = carried.text, kind.told
+        fields = dict(told.fields)
+        moment = times.of(carried.clock, self._near) if kind.clock else told.moment
+        for name, (span, read) in kind.spans.items():
+            if name == "moment":
+                moment = read(text[span])
+            else:
+                fields[name] = read(text[span])
+        return Told(told.kind, moment, fields)
+
+    def _meet(self, key: Hashable, carried: _Carried, told: Told) -> None:
+        """Learn a kind when it is seen for the second time."""
+        if len(self._kinds) >= _MOST_KINDS or len(self._once) >= _MOST_KINDS:
+            self._kinds.clear()
+            self._once.clear()
+        if key not in self._once:
+            self._once.add(key)
+            return
+        other = carried._replace(text=_otherwise(carried.text), clock=_other_clock(carried.clock))
+        sure = understand(carried.wrapped(other.text, other.clock), self._near, self._about)
+        kind = self._learnt(carried, told, other, sure)
+        alike = (carried.context, *_likeness(other.text)) == key
+        self._kinds[key] = kind if kind and alike and _same(sure, self._recalled(kind, other)) else None
+
+    def _learnt(self, one: _Carried, told: Told, other: _Carried, sure: Told) -> _Kind | None:
+        if told.kind != sure.kind or told.fields.keys() != sure.fields.keys():
+            return None
+        kind = _Kind(told, {}, clock=False)
+        if told.moment != sure.moment:
+            span = self._time(one.text, told.moment)
+            if span is not None:
+                kind.spans["moment"] = span, lambda text: times.of(text, self._near)
+            kind.clock = span is None
+        for name, value in told.fields.items():
+            if value == sure.fields[name]:
+                continue
+            found = _found(value, one.text, sure.fields[name], other.text)
+            if found is None:
+                return None
+            kind.spans[name] = found
+        return kind
+
+    def _time(self, text: str, moment: int | None) -> slice | None:
+        found = times.search(text[:200], self._near)
+        if found is None or found[0] != moment:
+            return None
+        span = slice(found[1], found[2])
+        return span if times.of(text[span], self._near) == moment else None
+
+
+def _taken_apart(raw: bytes) -> _Carried | None:
+    """None: it is too long, or not plain enough."""
+    if len(raw) > _LONGEST:
+        return None
+    if raw[:1] == b"{" and b"\n" not in raw.rstrip() and opened(raw):
+        return _unwrapped(raw)
+    try:
+        return _Carried(raw.decode(), None, None, lambda text, clock: text.encode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _unwrapped(raw: bytes) -> _Carried | None:
+    """An envelope of plain values around a text."""
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    inner = next((key for key in INNER if isinstance(data.get(key), str)), None)
+    if inner is None or any(isinstance(value, dict | list) for value in data.values()):
+        return None
+    shape = tuple(data)
+    plan = plans[shape]
+    told = tuple(data.values())
+    clocks = plan.roles.get("timestamp", ())
+    clock = shape[clocks[0][0]] if clocks else None
+    places = {place for role in plan.roles.values() for place, *_ in role} | set(plan.texts)
+    context = tuple(told[place] for place in sorted(places) if shape[place] not in (clock, inner))
+
+    def wrapped(text: str, time: Any) -> bytes:
+        return orjson.dumps({**data, inner: text} | ({clock: time} if clock else {}))
+
+    return _Carried(data[inner], data[clock] if clock else None, (shape, context), wrapped)
+
+
+def _likeness(text: str) -> tuple[str, tuple[str, ...]]:
+    """The same for records that are alike."""
+    masked = _LONG.sub(_masked, text)
+    kept = tuple([number for number in _NUMBER.findall(masked) if _is_kept(number)])
+    return masked.translate(_NO_DIGITS), kept
+
+
+def _masked(word: re.Match[str]) -> str:
+    found = word[0]
+    return found.translate(_NO_ID) if _DIGITS.search(found) else found
+
+
+def _is_kept(number: str) -> bool:
+    """Is it one of those that alike records have in common?"""
+    return len(number) <= _SHORT or number[1] not in "0123456789.:,-" or _DATE.match(number) is not None
+
+
+def _otherwise(text: str) -> str:
+    """A record alike, with another digit wherever one may differ."""
+    spans = [found.span() for found in _LONG.finditer(text) if _DIGITS.search(found[0])]
+    masked = _LONG.sub(_masked, text)
+    spans += [found.span() for found in _NUMBER.finditer(masked) if not _is_kept(found[0])]
+    letters = list(text)
+    for start, end in spans:
+        for place in _changeable(text, start, end):
+            letters[place] = str((int(text[place]) + 1 + place % 7) % 10)
+        for clock in _CLOCK.finditer(text, start, end):
+            letters[clock.end(1) - 1] = str((int(text[clock.end(1) - 1]) + 1) % 4)
+    return "".join(letters)
+
+
+def _changeable(text: str, start: int, end: int) -> Iterator[int]:
+    """Digits of a number that may be others, so that it stays a number of its sort or a valid time."""
+    clock = _CLOCK.search(text, start, end)
+    if clock:
+        yield from (clock.end(2) - 1, clock.end(3) - 1)
+        yield from (
+            place
+            for place in range(clock.end(), end)
+            if text[place].isdigit() and text[place - 1] not in "+-"
+        )
+        return
+    epoch = 4 if end - start >= len("1795410000") and text[start] == "1" else 1
+    yield from (
+        place for place in range(start + epoch, end) if text[place].isascii() and text[place].isdigit()
+    )
+
+
+def _other_clock(clock: Any) -> Any:
+    if isinstance(clock, str):
+        return _otherwise(clock)
+    return clock + 1 if isinstance(clock, int | float) else clock
+
+
+def _found(value: Any, text: str, other_value: Any, other: str) -> tuple[slice, Read] | None:
+    """Where `value` stands in the text and how it is read; the same gives the other text's other value."""
+    for span, read in _places(value, text):
+        if read(text[span]) == value and read(other[span]) == other_value:
+            return span, read
+    return None
+
+
+def _places(value: Any, text: str) -> Iterator[tuple[slice, Read]]:
+    if isinstance(value, str):
+        yield from ((span, str) for span in _occurrences(value, text))
+        return
+    if isinstance(value, float):
+        for found in _PLAIN_NUMBER.finditer(text):
+            for unit in ("s", "ms", "us", "ns"):
+                yield slice(*found.span()), _SECONDS[unit]
+    elif isinstance(value, int):
+        yield from ((slice(*found.span()), int) for found in re.finditer(r"\d+", text))
+
+
+def _in(unit: str) -> Read:
+    return lambda text: values.seconds(text, "", unit)
+
+
+_SECONDS = {unit: _in(unit) for unit in ("s", "ms", "us", "ns")}
+
+
+def _occurrences(part: str, text: str) -> Iterator[slice]:
+    at = text.find(part)
+    while at >= 0:
+        yield slice(at, at + len(part))
+        at = text.find(part, at + 1)
+
+
+def _same(one: Told, other: Told) -> bool:
+    return (one.kind, one.moment, one.fields) == (other.kind, other.moment, other.fields)

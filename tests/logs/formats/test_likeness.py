@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klaviyo_nb.logs.formats import likeness
+from klaviyo_nb.logs.formats.likeness import Likeness
+from klaviyo_nb.logs.formats.table import formats
+from klaviyo_nb.logs.formats.understand import understand
+
+NEAR = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+PLATFORMS = tomllib.loads((Path(__file__).parents[1] / "platforms.toml").read_text("utf-8"))["line"]
+TEXTS = [line["text"] for line in PLATFORMS] + [text for each in formats() for text, _ in each.samples]
+LINE = "2026-11-23 05:00:00,250 INFO [worker-1] shop.klaviyo: POST https://a.klaviyo.com/api/events -> 202 in 0.514s"
+
+
+def with_other_digits(text: str, rng: random.Random) -> str:
+    """Any digits may change, but not the first of a number and not those of a date: times stay valid."""
+    return "".join(
+        str(rng.randint(0, 5))
+        if char in "012345" and f" {text}"[at].isdigit() and rng.random() < 0.5
+        else char
+        for at, char in enumerate(text)
+    )
+
+
+def journald(message: str, moment: int) -> str:
+    return json.dumps(
+        {
+            "__CURSOR": f"s={moment:x}",
+            "__REALTIME_TIMESTAMP": str(moment),
+            "_PID": "17",
+            "PRIORITY": "6",
+            "_HOSTNAME": "web-1",
+            "MESSAGE": message,
+        }
+    )
+
+
+def assert_always_the_same(lines: list[str], about: bool = False) -> int:
+    """Line by line what `understand` says; says how many kinds were learnt."""
+    like = Likeness(NEAR, about)
+    for line in lines:
+        assert like.understand(line.encode()) == understand(line.encode(), NEAR, about), line
+    return sum(kind is not None for kind in like._kinds.values())
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:60])
+def test_lines_like_a_sample_are_understood_as_they_are_alone(text: str) -> None:
+    rng = random.Random(5)
+    assert_always_the_same([text] * 3 + [with_other_digits(text, rng) for _ in range(40)] + [text])
+    wrapped = [
+        journald(with_other_digits(text, rng), 1795410000000000 + rng.randrange(10**9)) for _ in range(40)
+    ]
+    assert_always_the_same(wrapped)
+
+
+def test_a_line_that_is_repeated_is_learnt() -> None:
+    rng = random.Random(6)
+    lines = [
+        LINE.replace("0.514", f"0.{rng.randint(100, 999)}").replace(
+            "00,250", f"{rng.randint(10, 59)},{rng.randint(100, 999)}"
+        )
+        for _ in range(200)
+    ]
+    assert assert_always_the_same(lines) == 1
+    assert (
+        assert_always_the_same([journald(line, 1795410000000000 + at) for at, line in enumerate(lines)]) == 1
+    )
+
+
+def test_a_status_an_attempt_and_the_number_of_an_error_are_no_mere_digits() -> None:
+    lines = [
+        f"klaviyo POST /api/events -> {status} attempt {attempt}"
+        for status in (200, 429, 503, 407, 525)
+        for attempt in (1, 2)
+    ]
+    lines += [f"klaviyo cURL error {number}: failed" for number in (6, 7, 28, 35, 52)]
+    assert_always_the_same(lines * 4)
+
+
+def test_a_kind_that_turns_out_to_differ_is_given_up() -> None:
+    like = Likeness(NEAR, about=False)
+    for _ in range(3):
+        like.understand(LINE.encode())
+    (key, kind), *_ = like._kinds.items()
+    assert kind is not None
+    kind.told.fields["host"] = "somebody else"
+    for _ in range(8):
+        like.understand(LINE.encode())
+    assert like._kinds[key] is None
+    assert like.understand(LINE.encode()) == understand(LINE.encode(), NEAR)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "_MOST_KINDS", 20)
+    like = Likeness(NEAR, about=False)
+    for name in range(200):
+        for _ in range(2):
+            like.understand(b"klaviyo failed for " + b"x" * name)
+    assert len(like._kinds) <= 20
+
+
+def test_records_that_are_no_text_are_understood() -> None:
+    for raw in (
+        b"klaviyo \xff 503\n",
+        b"klaviyo 503 " + b"x" * 10_000,
+        b"",
+        b"{",
+        b'{"log":',
+        b'{"MESSAGE":[107,108],"a":{}}',
+        b"\xef\xbb\xbfklaviyo 503",
+    ):
+        like = Likeness(NEAR, about=False)
+        assert [like.understand(raw) for _ in range(4)] == [understand(raw, NEAR)] * 4
+
+
+_PIECES = st.sampled_from([
+    "klaviyo ", "POST ", "https://a.klaviyo.com/api/events ", "/api/profiles/01GDDKASAP8TKDDA2GRZDSVP4H ", "status=429 ", "429 ", "503: ", "0.514s ", "0.514 ", "132ms ",
+    "132 ms ", "took 5seconds ", "attempt 2 ", "retry after 12 s ", "2026-11-23T05:00:00.250Z ", "1795410000.250 ", "ERROR ", "id=0c9f6ef4-0c5e-4a2e-9be1-1d6a4c8a7f10 ",
+    "[worker-1] ", "(17) ", "cURL error 28 ", "timed out ", "webhook received ", "revision: 2026-07-15 ", "12345 ", "ann@example.com ", '{"status": 429, "duration": 1320} ', "\n  at x:12",
+])  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_PIECES, min_size=1, max_size=8), st.integers(0, 2**32), st.booleans())
+def test_whatever_is_remembered_is_what_would_have_been_understood(
+    pieces: list[str], seed: int, about: bool
+) -> None:
+    text, rng = "".join(pieces), random.Random(seed)
+    assert_always_the_same([text, text] + [with_other_digits(text, rng) for _ in range(12)], about)
