@@ -25,15 +25,14 @@ _QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 def failure_kinds(calls: pd.DataFrame) -> pd.Series[str]:
     """What each call's failure looks like from outside, on the index of `calls`; missing: it did not fail."""
-    keys = pd.MultiIndex.from_arrays(
-        [
-            calls["status_code"].to_numpy(dtype="float64", na_value=np.nan),
-            calls["error_type"].to_numpy(dtype=object),
-            calls["answered_by"].to_numpy(dtype=object),
-        ]
-    )
-    codes, kinds = keys.factorize()
-    named = np.array([_kind(*key) for key in kinds] + [None], dtype=object)
+    told = calls[["status_code", "error_type", "answered_by"]]
+    number = np.zeros(len(calls), dtype=np.int64)
+    for name in told:  # calls that agree in all three get the same number
+        codes, values = pd.factorize(told[name])
+        number = number * (len(values) + 1) + codes + 1
+    _, firsts, codes = np.unique(number, return_index=True, return_inverse=True)
+    kinds = [_kind(*row) for row in told.iloc[firsts].itertuples(index=False)]
+    named = np.array([*kinds, None], dtype=object)[:-1]
     return pd.Series(named[codes], index=calls.index, dtype="str", name="kind")
 
 

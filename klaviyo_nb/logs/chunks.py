@@ -24,7 +24,7 @@ from klaviyo_nb.window import Window
 
 #: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
 #: was read is understood even if the deadline passes meanwhile.
-_OBJECTS, _OTHERS, _BYTES = 2_048, 256, 4 * 1024 * 1024
+_OBJECTS, _OTHERS, _BYTES = 2_048, 1_024, 4 * 1024 * 1024
 _EDGE = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -146,13 +146,17 @@ class _Reading:
         self.last: int | None = None
 
     def take(self, objects: Sequence[Record], others: Sequence[Record]) -> None:
-        """Understand records: the objects by column as far as that goes, all else one by one."""
+        """Understand records: objects by column, then lines of known kinds by column, all else one by one."""
         left = set(range(len(objects)))
         for calls in self._alike.calls([record.raw for record in objects]):
             left.difference_update(calls.rows)
             self._add_calls([objects[row] for row in calls.rows], calls.moments, calls.columns)
-        for record in (*(objects[row] for row in sorted(left)), *others):
-            self._add(record, self._likeness.understand(record.raw))
+        records = [*(objects[row] for row in sorted(left)), *others]
+        known, others_told = self._likeness.tell([record.raw for record in records])
+        for calls in known:
+            self._add_calls([records[row] for row in calls.rows], calls.moments, calls.columns)
+        for row, told in others_told:
+            self._add(records[row], told)
 
     def saw(self, moment: int | None) -> bool:
         """Note a time; is it in the window, or unknown?"""

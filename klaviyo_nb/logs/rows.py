@@ -43,11 +43,14 @@ class Rows:
         self._redact = redact
         self._columns: dict[str, list[Any]] = {}
         self._count = 0
+        self._single: list[Mapping[str, Any]] = []
         self._packed: list[pa.Table] = []
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row."""
-        self.extend({name: (value,) for name, value in row.items()}, 1)
+        self._single.append(row)
+        if len(self._single) >= _MOST:
+            self._add_single()
 
     def extend(self, columns: Mapping[str, Sequence[Any]], count: int) -> None:
         """Add `count` rows by column."""
@@ -64,8 +67,14 @@ class Rows:
 
     def table(self) -> pa.Table:
         """All of them; columns that were never told are not in it."""
+        self._add_single()
         self._pack()
         return pa.concat_tables(self._packed, promote_options="default")
+
+    def _add_single(self) -> None:
+        rows, self._single = self._single, []
+        names = dict.fromkeys(name for row in rows for name in row)
+        self.extend({name: [row.get(name) for row in rows] for name in names}, len(rows))
 
     def _pack(self) -> None:
         texts = {name: values for name, values in self._columns.items() if name not in _TYPES}

@@ -38,7 +38,7 @@ _UNFIT: Final = object()
 _ALL_DIFFER = frozenset(("timestamp", "request_id"))
 
 
-class _Memo(dict[Any, Any]):
+class Memo(dict[Any, Any]):
     """Results of a function by its argument; bounded, for hostile logs never say the same twice."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -85,9 +85,9 @@ class Alike:
         roles = [(role, name, convert) for role, (name, convert) in CONVERT.items()]
         self._roles = sorted(roles, key=lambda each: each[0] == each[1])
         self._roles.append(("timestamp", "moment", lambda value, key: times.of(value, near)))
-        self._known: dict[tuple[str, str, type], _Memo] = {}
-        self._called = _Memo(_called)
-        self._sought = _Memo(_sought)
+        self._known: dict[tuple[str, str, type], Memo] = {}
+        self._called = Memo(_called)
+        self._sought = Memo(_sought)
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
@@ -158,7 +158,7 @@ class Alike:
             return list(map(take, column))
         key = role, name, kinds.pop()
         if key not in self._known:
-            self._known[key] = _Memo(take)
+            self._known[key] = Memo(take)
         return list(map(self._known[key].__getitem__, column))
 
 

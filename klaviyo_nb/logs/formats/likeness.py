@@ -11,14 +11,16 @@ often, to see that it still agrees.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
 from klaviyo_nb.logs.formats import times, values
+from klaviyo_nb.logs.formats.alike import Calls, Memo
 from klaviyo_nb.logs.formats.envelopes import opened
 from klaviyo_nb.logs.formats.keys import INNER, plans
 from klaviyo_nb.logs.formats.understand import Told, understand
@@ -41,20 +43,44 @@ _MOST_KINDS = 8_192
 Read = Callable[[str], Any]
 
 
-class _Carried(NamedTuple):
-    """A record taken apart.
+class _Envelope(NamedTuple):
+    """What is around a text: its values, the keys of the text and of a time, and what the others tell."""
 
-    Attributes:
-        text: What the application wrote.
-        clock: What its envelope gives as the time.
-        context: What else the envelope tells.
-        wrapped: Wraps another text and clock as this one is wrapped.
-    """
+    data: dict[str, Any]
+    inner: str
+    clock: str | None
+    context: Hashable
+
+
+class _Carried(NamedTuple):
+    """A record taken apart: what the application wrote, and the envelope that carried it, if any."""
 
     text: str
-    clock: Any
-    context: Hashable
-    wrapped: Callable[[str, Any], bytes]
+    envelope: _Envelope | None
+
+    @property
+    def clock(self) -> Any:
+        """The time that the envelope tells."""
+        return self.envelope.data[self.envelope.clock] if self.envelope and self.envelope.clock else None
+
+    def key(self) -> Hashable:
+        """The same for records that are alike."""
+        masked = _LONG.sub(_masked, self.text)
+        kept = tuple([number for number in _NUMBER.findall(masked) if _is_kept(number)])
+        return masked.translate(_NO_DIGITS), kept, self.envelope and self.envelope.context
+
+    def otherwise(self) -> _Carried:
+        """One that is alike, with another digit wherever one may differ."""
+        text = _otherwise(self.text)
+        if self.envelope is None:
+            return _Carried(text, None)
+        clock = {self.envelope.clock: _other_clock(self.clock)} if self.envelope.clock else {}
+        data = {**self.envelope.data, self.envelope.inner: text, **clock}
+        return _Carried(text, self.envelope._replace(data=data))
+
+    def raw(self) -> bytes:
+        """The record's bytes."""
+        return orjson.dumps(self.envelope.data) if self.envelope else self.text.encode()
 
 
 @dataclass(slots=True)
@@ -62,15 +88,17 @@ class _Kind:
     """What was learnt of a kind of records.
 
     Attributes:
-        told: What the first one told.
-        spans: Column → where its value stands in the text, and how it is read; `moment` among them.
+        told: What one of them told.
+        spans: Column → where its value stands in the text, and how it is read.
+        time: Where the time stands in the text; None: it is no part of the text.
         clock: Does the envelope tell the time?
         uses: So often it was relied upon.
     """
 
     told: Told
     spans: dict[str, tuple[slice, Read]]
-    clock: bool
+    time: slice | None = None
+    clock: bool = False
     uses: int = 0
 
 
@@ -81,62 +109,79 @@ class Likeness:
         self._near, self._about = near, about
         self._kinds: dict[Hashable, _Kind | None] = {}
         self._once: set[Hashable] = set()
+        self._envelopes = Memo(_keys_of)
 
-    def understand(self, raw: bytes) -> Told:
-        """What `understand` says of the record."""
-        carried = _taken_apart(raw)
-        if carried is None:
-            return understand(raw, self._near, self._about)
-        key = carried.context, *_likeness(carried.text)
-        kind = self._kinds.get(key)
-        if kind is None:
-            told = understand(raw, self._near, self._about)
-            if key not in self._kinds:
-                self._meet(key, carried, told)
-            return told
+    def tell(self, raws: Sequence[bytes]) -> tuple[list[Calls], list[tuple[int, Told]]]:
+        """Calls of kinds that are known, by column; and what each other record tells."""
+        calls: dict[int, tuple[_Kind, list[int], list[_Carried]]] = {}
+        others: list[tuple[int, Told]] = []
+        for row, raw in enumerate(raws):
+            carried = self._taken_apart(raw)
+            key = carried.key() if carried else None
+            kind = self._kinds.get(key)
+            if carried is None or kind is None or self._is_doubted(kind):
+                told = understand(raw, self._near, self._about)
+                if carried is not None:
+                    self._meet(key, carried, told)
+            elif kind.told.kind == "call":
+                _, rows, alike = calls.setdefault(id(kind), (kind, [], []))
+                rows.append(row)
+                alike.append(carried)
+                continue
+            else:
+                told = self._recalled(kind, carried)
+            others.append((row, told))
+        return [self._calls(*each) for each in calls.values()], others
+
+    def _is_doubted(self, kind: _Kind) -> bool:
         kind.uses += 1
-        told = self._recalled(kind, carried)
-        if kind.uses & (kind.uses - 1) == 0:  # 1, 2, 4, 8 ...
-            sure = understand(raw, self._near, self._about)
-            if not _same(sure, told):
-                self._kinds[key] = None
-            return sure
-        return told
+        return kind.uses & (kind.uses - 1) == 0  # 1, 2, 4, 8 ...
+
+    def _calls(self, kind: _Kind, rows: list[int], alike: list[_Carried]) -> Calls:
+        columns: dict[str, list[Any]] = {
+            name: [value] * len(rows) for name, value in kind.told.fields.items()
+        }
+        for name, (span, read) in kind.spans.items():
+            columns[name] = [read(carried.text[span]) for carried in alike]
+        return Calls(rows, self._moments(kind, alike), columns)
+
+    def _moments(self, kind: _Kind, alike: Sequence[_Carried]) -> list[int | None]:
+        if kind.clock:
+            return [times.of(carried.clock, self._near) for carried in alike]
+        if kind.time is not None:
+            return [times.of(carried.text[kind.time], self._near) for carried in alike]
+        return [kind.told.moment] * len(alike)
 
     def _recalled(self, kind: _Kind, carried: _Carried) -> Told:
-        text, told = carried.text, kind.told
-        fields = dict(told.fields)
-        moment = times.of(carried.clock, self._near) if kind.clock else told.moment
-        for name, (span, read) in kind.spans.items():
-            if name == "moment":
-                moment = read(text[span])
-            else:
-                fields[name] = read(text[span])
-        return Told(told.kind, moment, fields)
+        fields = {name: read(carried.text[span]) for name, (span, read) in kind.spans.items()}
+        return Told(kind.told.kind, self._moments(kind, [carried])[0], {**kind.told.fields, **fields})
 
     def _meet(self, key: Hashable, carried: _Carried, told: Told) -> None:
-        """Learn a kind when it is seen for the second time."""
+        """Learn a kind when it is seen for the second time; doubt one that is known."""
+        known = self._kinds.get(key)
+        if known is not None and self._recalled(known, carried) != told:
+            self._kinds[key] = None
+        if key in self._kinds:
+            return
         if len(self._kinds) >= _MOST_KINDS or len(self._once) >= _MOST_KINDS:
             self._kinds.clear()
             self._once.clear()
         if key not in self._once:
             self._once.add(key)
             return
-        other = carried._replace(text=_otherwise(carried.text), clock=_other_clock(carried.clock))
-        sure = understand(carried.wrapped(other.text, other.clock), self._near, self._about)
+        other = carried.otherwise()
+        sure = understand(other.raw(), self._near, self._about)
         kind = self._learnt(carried, told, other, sure)
-        alike = (carried.context, *_likeness(other.text)) == key
-        self._kinds[key] = kind if kind and alike and _same(sure, self._recalled(kind, other)) else None
+        learnt = kind is not None and other.key() == key and self._recalled(kind, other) == sure
+        self._kinds[key] = kind if learnt else None
 
     def _learnt(self, one: _Carried, told: Told, other: _Carried, sure: Told) -> _Kind | None:
         if told.kind != sure.kind or told.fields.keys() != sure.fields.keys():
             return None
-        kind = _Kind(told, {}, clock=False)
+        kind = _Kind(told, {})
         if told.moment != sure.moment:
-            span = self._time(one.text, told.moment)
-            if span is not None:
-                kind.spans["moment"] = span, lambda text: times.of(text, self._near)
-            kind.clock = span is None
+            kind.time = self._time(one.text, told.moment)
+            kind.clock = kind.time is None
         for name, value in told.fields.items():
             if value == sure.fields[name]:
                 continue
@@ -146,6 +191,26 @@ class Likeness:
             kind.spans[name] = found
         return kind
 
+    def _taken_apart(self, raw: bytes) -> _Carried | None:
+        """None: it is too long, or not plain enough."""
+        if len(raw) > _LONGEST:
+            return None
+        try:
+            if raw[:1] == b"{" and b"\n" not in raw.rstrip() and opened(raw):
+                return self._unwrapped(orjson.loads(raw))
+            return _Carried(raw.decode(), None)
+        except ValueError:  # it is neither JSON nor UTF-8
+            return None
+
+    def _unwrapped(self, data: dict[str, Any]) -> _Carried | None:
+        """The text in an envelope of plain values."""
+        shape, told = tuple(data), tuple(data.values())
+        inner, clock, places = self._envelopes[shape]
+        if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
+            return None
+        context = shape, tuple([told[place] for place in places])
+        return _Carried(data[inner], _Envelope(data, inner, clock, context))
+
     def _time(self, text: str, moment: int | None) -> slice | None:
         found = times.search(text[:200], self._near)
         if found is None or found[0] != moment:
@@ -154,46 +219,21 @@ class Likeness:
         return span if times.of(text[span], self._near) == moment else None
 
 
-def _taken_apart(raw: bytes) -> _Carried | None:
-    """None: it is too long, or not plain enough."""
-    if len(raw) > _LONGEST:
-        return None
-    if raw[:1] == b"{" and b"\n" not in raw.rstrip() and opened(raw):
-        return _unwrapped(raw)
-    try:
-        return _Carried(raw.decode(), None, None, lambda text, clock: text.encode())
-    except UnicodeDecodeError:
-        return None
+class _Keys(NamedTuple):
+    """Of envelopes with certain keys: which stands for what, and the places of all that is told."""
+
+    inner: str | None
+    clock: str | None
+    places: tuple[int, ...]
 
 
-def _unwrapped(raw: bytes) -> _Carried | None:
-    """An envelope of plain values around a text."""
-    try:
-        data = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
-    inner = next((key for key in INNER if isinstance(data.get(key), str)), None)
-    if inner is None or any(isinstance(value, dict | list) for value in data.values()):
-        return None
-    shape = tuple(data)
+def _keys_of(shape: tuple[str, ...]) -> _Keys:
     plan = plans[shape]
-    told = tuple(data.values())
+    inner = next((key for key in INNER if key in shape), None)
     clocks = plan.roles.get("timestamp", ())
     clock = shape[clocks[0][0]] if clocks else None
     places = {place for role in plan.roles.values() for place, *_ in role} | set(plan.texts)
-    context = tuple(told[place] for place in sorted(places) if shape[place] not in (clock, inner))
-
-    def wrapped(text: str, time: Any) -> bytes:
-        return orjson.dumps({**data, inner: text} | ({clock: time} if clock else {}))
-
-    return _Carried(data[inner], data[clock] if clock else None, (shape, context), wrapped)
-
-
-def _likeness(text: str) -> tuple[str, tuple[str, ...]]:
-    """The same for records that are alike."""
-    masked = _LONG.sub(_masked, text)
-    kept = tuple([number for number in _NUMBER.findall(masked) if _is_kept(number)])
-    return masked.translate(_NO_DIGITS), kept
+    return _Keys(inner, clock, tuple(place for place in sorted(places) if shape[place] not in (clock, inner)))
 
 
 def _masked(word: re.Match[str]) -> str:
@@ -264,7 +304,7 @@ def _places(value: Any, text: str) -> Iterator[tuple[slice, Read]]:
 
 
 def _in(unit: str) -> Read:
-    return lambda text: values.seconds(text, "", unit)
+    return lru_cache(4_096)(lambda text: values.seconds(text, "", unit))
 
 
 _SECONDS = {unit: _in(unit) for unit in ("s", "ms", "us", "ns")}
@@ -275,7 +315,3 @@ def _occurrences(part: str, text: str) -> Iterator[slice]:
     while at >= 0:
         yield slice(at, at + len(part))
         at = text.find(part, at + 1)
-
-
-def _same(one: Told, other: Told) -> bool:
-    return (one.kind, one.moment, one.fields) == (other.kind, other.moment, other.fields)

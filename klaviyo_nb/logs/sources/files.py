@@ -2,51 +2,28 @@
 
 A file is read up to the size it had when it was found: one that grows meanwhile is cut there, one that
 shrinks or is replaced is said to be truncated. What compression it has is told by its first bytes.
-
-Sources:
-    https://www.rfc-editor.org/rfc/rfc1952 · https://www.rfc-editor.org/rfc/rfc8878
 """
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import os
 import sys
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import zstandard
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
 from klaviyo_nb.logs.scan import CONTEXT
+from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Read, pipe_reader
 from klaviyo_nb.window import Window
 
 #: Ranges of plain files [bytes].
 RANGE = 32 * 1024 * 1024
-_PIECE = 16 * 1024  # what is inflated at once, and lost if it is broken
 #: A pipe with a name is given up if nobody writes to it for so long [s].
 _SILENCE_S = 5.0
 
 
-class _Inflater(Protocol):
-    unused_data: bytes
-    eof: bool
-
-    def decompress(self, data: bytes) -> bytes: ...
-
-
-#: First bytes → name, how to inflate one member, what the library raises on broken data.
-CODECS: dict[bytes, tuple[str, Callable[[], Any], type[Exception]]] = {
-    b"\x1f\x8b": ("gzip", lambda: zlib.decompressobj(wbits=31), zlib.error),
-    b"\x28\xb5\x2f\xfd": ("zstd", lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError),
-    b"BZh": ("bzip2", bz2.BZ2Decompressor, OSError),
-    b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor, lzma.LZMAError),
-}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -75,9 +52,8 @@ class Pipe:
         descriptor = _open(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
         try:
             opened = Opened(lambda memory: 0, offsets=False)
-            opened.read = _unpacked(
-                pipe_reader(descriptor, opened, deadline, _SILENCE_S if own else None), opened
-            )
+            plain = pipe_reader(descriptor, opened, deadline, _SILENCE_S if own else None)
+            opened.read = packed.reader(packed.inflated(plain, opened))
             yield opened
         finally:
             if own:
@@ -112,7 +88,7 @@ class File:
                 self.path, "its text is UTF-16", f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log"
             )
         identity = (facts.st_dev, facts.st_ino)
-        if _codec(head):
+        if packed.is_packed(head):
             return [Range(self.path, 0, facts.st_size, facts.st_size, identity, packed=True)]
         starts = range(0, facts.st_size, RANGE)
         return [
@@ -151,9 +127,17 @@ class Range:
             opened = Opened(
                 lambda memory: 0, at, self.start, None if self.packed else self.stop, not self.packed
             )
-            plain = _file_reader(descriptor, at, self.total, opened)
-            opened.read = _unpacked(plain, opened) if self.packed else plain
-            yield opened
+            opened.read = _file_reader(descriptor, at, self.total, opened)
+            if not self.packed:
+                yield opened
+                return
+
+            def begin() -> Read:
+                return _file_reader(descriptor, 0, self.total, opened)
+
+            with packed.ahead(packed.inflated_fast(begin, opened)) as pieces:
+                opened.read = packed.reader(pieces)
+                yield opened
         finally:
             os.close(descriptor)
 
@@ -189,63 +173,3 @@ def _file_reader(descriptor: int, at: int, total: int, opened: Opened) -> Read:
         return got
 
     return read
-
-
-def _codec(head: bytes) -> tuple[str, Callable[[], Any], type[Exception]] | None:
-    return next((codec for magic, codec in CODECS.items() if head.startswith(magic)), None)
-
-
-def _unpacked(read: Read, opened: Opened) -> Read:
-    """Inflate what `read` gives, if it is packed; a torn end keeps all that came before it."""
-    pieces = _inflate(read, opened)
-    rest = memoryview(b"")
-
-    def unpacked(memory: memoryview) -> int:
-        nonlocal rest
-        while not rest:
-            piece = next(pieces, None)
-            if piece is None:
-                return 0
-            rest = memoryview(piece)
-        count = min(len(rest), len(memory))
-        memory[:count] = rest[:count]
-        rest = rest[count:]
-        return count
-
-    return unpacked
-
-
-def _inflate(read: Read, opened: Opened) -> Iterator[bytes]:
-    memory = bytearray(_PIECE)
-
-    def more() -> bytes:
-        return bytes(memory[: read(memoryview(memory))])
-
-    data = more()
-    codec = _codec(data)
-    if codec is None:
-        while data:
-            yield data
-            data = more()
-        return
-    name, make, error = codec
-    inflater: _Inflater = make()
-    while data:
-        try:
-            yield inflater.decompress(data)
-        except (error, EOFError):
-            opened.truncated = True
-            opened.problems.append(f"its {name} data is broken: what came before is kept")
-            return
-        if inflater.eof:  # members follow each other; what is no member is padding
-            data = (inflater.unused_data or b"").lstrip(b"\0") or more().lstrip(b"\0")
-            if data and _codec(data) is codec:
-                inflater = make()
-            elif data:
-                opened.problems.append(f"bytes behind its {name} data were not read")
-                return
-        else:
-            data = more()
-    if not inflater.eof:
-        opened.truncated = True
-        opened.problems.append(f"its {name} data ends too early: what came before is kept")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from klaviyo_nb.logs.formats import likeness
 from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import formats
-from klaviyo_nb.logs.formats.understand import understand
+from klaviyo_nb.logs.formats.understand import Told, understand
 
 NEAR = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 PLATFORMS = tomllib.loads((Path(__file__).parents[1] / "platforms.toml").read_text("utf-8"))["line"]
@@ -44,11 +44,19 @@ def journald(message: str, moment: int) -> str:
     )
 
 
+def told(like: Likeness, raw: bytes) -> Told:
+    calls, others = like.tell([raw])
+    if others:
+        return others[0][1]
+    (found,) = calls
+    return Told("call", found.moments[0], {name: column[0] for name, column in found.columns.items()})
+
+
 def assert_always_the_same(lines: list[str], about: bool = False) -> int:
     """Line by line what `understand` says; says how many kinds were learnt."""
     like = Likeness(NEAR, about)
     for line in lines:
-        assert like.understand(line.encode()) == understand(line.encode(), NEAR, about), line
+        assert told(like, line.encode()) == understand(line.encode(), NEAR, about), line
     return sum(kind is not None for kind in like._kinds.values())
 
 
@@ -89,14 +97,14 @@ def test_a_status_an_attempt_and_the_number_of_an_error_are_no_mere_digits() -> 
 def test_a_kind_that_turns_out_to_differ_is_given_up() -> None:
     like = Likeness(NEAR, about=False)
     for _ in range(3):
-        like.understand(LINE.encode())
+        told(like, LINE.encode())
     (key, kind), *_ = like._kinds.items()
     assert kind is not None
     kind.told.fields["host"] = "somebody else"
     for _ in range(8):
-        like.understand(LINE.encode())
+        told(like, LINE.encode())
     assert like._kinds[key] is None
-    assert like.understand(LINE.encode()) == understand(LINE.encode(), NEAR)
+    assert told(like, LINE.encode()) == understand(LINE.encode(), NEAR)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +112,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     like = Likeness(NEAR, about=False)
     for name in range(200):
         for _ in range(2):
-            like.understand(b"klaviyo failed for " + b"x" * name)
+            told(like, b"klaviyo failed for " + b"x" * name)
     assert len(like._kinds) <= 20
 
 
@@ -119,7 +127,7 @@ def test_records_that_are_no_text_are_understood() -> None:
         b"\xef\xbb\xbfklaviyo 503",
     ):
         like = Likeness(NEAR, about=False)
-        assert [like.understand(raw) for _ in range(4)] == [understand(raw, NEAR)] * 4
+        assert [told(like, raw) for _ in range(4)] == [understand(raw, NEAR)] * 4
 
 
 _PIECES = st.sampled_from([
@@ -136,3 +144,16 @@ def test_whatever_is_remembered_is_what_would_have_been_understood(
 ) -> None:
     text, rng = "".join(pieces), random.Random(seed)
     assert_always_the_same([text, text] + [with_other_digits(text, rng) for _ in range(12)], about)
+
+
+def test_many_at_once_are_what_each_is_alone() -> None:
+    rng = random.Random(8)
+    raws = [with_other_digits(rng.choice(TEXTS[:40]), rng).encode() for _ in range(3_000)]
+    calls, others = Likeness(NEAR, about=False).tell(raws)
+    found = dict(others) | {
+        row: Told("call", each.moments[at], {name: column[at] for name, column in each.columns.items()})
+        for each in calls
+        for at, row in enumerate(each.rows)
+    }
+    assert [found[row] for row in range(len(raws))] == [understand(raw, NEAR) for raw in raws]
+    assert sum(len(each.rows) for each in calls) > 100

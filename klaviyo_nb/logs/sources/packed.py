@@ -1,0 +1,158 @@
+"""Compressed streams: told by their first bytes, inflated as far as they are whole.
+
+Sources:
+    https://www.rfc-editor.org/rfc/rfc1952 · https://www.rfc-editor.org/rfc/rfc8878
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, cast
+
+import zstandard
+from isal import isal_zlib
+
+from klaviyo_nb.logs.sources.base import Opened, Read
+
+#: What is inflated at once, and lost if it is broken; as long as nothing is broken, far more at once.
+_PIECE, _LARGE = 16 * 1024, 512 * 1024
+_PIECES_AHEAD = 4
+_PATIENCE_S = 0.1
+
+
+class _Inflater(Protocol):
+    unused_data: bytes
+    eof: bool
+
+    def decompress(self, data: bytes) -> bytes: ...
+
+
+_GZIP_ERROR: type[Exception] = cast("Any", isal_zlib).error  # its types say that this is an instance
+#: First bytes → name, how to inflate one member, what the library raises on broken data.
+CODECS: dict[bytes, tuple[str, Callable[[], Any], type[Exception]]] = {
+    b"\x1f\x8b": ("gzip", lambda: isal_zlib.decompressobj(wbits=31), _GZIP_ERROR),
+    b"\x28\xb5\x2f\xfd": ("zstd", lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError),
+    b"BZh": ("bzip2", bz2.BZ2Decompressor, OSError),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor, lzma.LZMAError),
+}
+
+
+class _Broken(Exception):
+    """The data is broken; what came before was given."""
+
+
+def is_packed(head: bytes) -> bool:
+    """Is it compressed, by its first bytes?"""
+    return _codec(head) is not None
+
+
+def _codec(head: bytes) -> tuple[str, Callable[[], Any], type[Exception]] | None:
+    return next((codec for magic, codec in CODECS.items() if head.startswith(magic)), None)
+
+
+def inflated(read: Read, opened: Opened) -> Iterator[bytes]:
+    """What `read` gives, inflated if it is packed; a torn end keeps all that came before it."""
+    try:
+        yield from _inflate(read, opened, _PIECE)
+    except _Broken as exc:
+        opened.truncated = True
+        opened.problems.append(f"its {exc} data is broken: what came before is kept")
+
+
+def inflated_fast(begin: Callable[[], Read], opened: Opened) -> Iterator[bytes]:
+    """The same of what can be read again: if it is broken, that is done in small pieces."""
+    given = 0
+    try:
+        for piece in _inflate(begin(), opened, _LARGE):
+            given += len(piece)
+            yield piece
+    except _Broken:
+        for piece in inflated(begin(), opened):
+            yield piece[given:]
+            given = max(0, given - len(piece))
+
+
+def _inflate(read: Read, opened: Opened, size: int) -> Iterator[bytes]:
+    memory = bytearray(size)
+
+    def more() -> bytes:
+        return bytes(memory[: read(memoryview(memory))])
+
+    data = more()
+    codec = _codec(data)
+    if codec is None:
+        while data:
+            yield data
+            data = more()
+        return
+    name, make, error = codec
+    inflater: _Inflater = make()
+    while data:
+        try:
+            yield inflater.decompress(data)
+        except (error, EOFError) as exc:
+            raise _Broken(name) from exc
+        if inflater.eof:  # members follow each other; what is no member is padding
+            data = (inflater.unused_data or b"").lstrip(b"\0") or more().lstrip(b"\0")
+            if data and _codec(data) is codec:
+                inflater = make()
+            elif data:
+                opened.problems.append(f"bytes behind its {name} data were not read")
+                return
+        else:
+            data = more()
+    if not inflater.eof:
+        opened.truncated = True
+        opened.problems.append(f"its {name} data ends too early: what came before is kept")
+
+
+def reader(pieces: Iterator[bytes]) -> Read:
+    """Fills memory from pieces."""
+    rest = memoryview(b"")
+
+    def read(memory: memoryview) -> int:
+        nonlocal rest
+        while not rest:
+            piece = next(pieces, None)
+            if piece is None:
+                return 0
+            rest = memoryview(piece)
+        count = min(len(rest), len(memory))
+        memory[:count] = rest[:count]
+        rest = rest[count:]
+        return count
+
+    return read
+
+
+@contextmanager
+def ahead(pieces: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Take pieces in a thread of its own, a few ahead: inflating needs no interpreter lock."""
+    made: queue.Queue[bytes | None] = queue.Queue(_PIECES_AHEAD)
+    unwanted = threading.Event()
+
+    def put(piece: bytes | None) -> bool:
+        while not unwanted.is_set():
+            with suppress(queue.Full):
+                made.put(piece, timeout=_PATIENCE_S)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            all(map(put, pieces))
+        finally:
+            put(None)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        yield iter(made.get, None)
+    finally:
+        unwanted.set()
+        thread.join()
