@@ -123,7 +123,8 @@ def time_axis(axes: Any, window: Window, *, labelled: bool = True) -> None:
     """Make x run over the window in UTC, with round times as ticks."""
     axes.set_xlim(window.start, window.end)
     pattern = "%H:%M:%S" if window.seconds <= 180 else "%H:%M" if window.seconds <= 2 * 86_400 else "%d %b"
-    axes.xaxis.set_major_locator(AutoDateLocator(UTC, minticks=3, maxticks=7))
+    times = AutoDateLocator(UTC, minticks=3, maxticks=7).tick_values(window.start, window.end)
+    axes.set_xticks(times)  # not the locator itself, which would work them out again in every drawing
     axes.xaxis.set_major_formatter(DateFormatter(pattern if labelled else "", UTC))
     if labelled:
         axes.set_xlabel(

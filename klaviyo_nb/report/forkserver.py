@@ -81,7 +81,7 @@ def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
 
 
 def _prepare() -> None:
-    """Import, and read what every fork would read again: the endpoint catalogue, and fonts, by drawing."""
+    """Import, and read what every fork would read again: endpoints, a template, and fonts, by drawing."""
     # Nobody debugs a kernel that runs headless, and ipykernel does without where there is none: 0.1 s each.
     sys.modules["debugpy"] = None  # type: ignore[assignment]
     for name in PRELOADED:
@@ -89,9 +89,10 @@ def _prepare() -> None:
     from matplotlib.figure import Figure
 
     from klaviyo_nb.klaviyo.endpoints import catalogue
-    from klaviyo_nb.report import show
+    from klaviyo_nb.report import look, show
 
     catalogue()
+    look.PAGES.get_template("parts.html.j2")
     drawn = Figure(figsize=(1, 1))
     drawn.text(0, 0, "plain")
     drawn.text(0, 0, "bold", fontweight="bold")
