@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +39,9 @@ RESERVE_S = 0.5
 #: Of the rest, what reading logs may take: making frames of what was read and counting it takes long too [1].
 READING = 0.75
 _SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH}
+
+#: By how much a log's clock may be ahead of ours without its newest lines being lost.
+CLOCK_AHEAD = timedelta(minutes=2)
 
 
 _USER = re.compile(r"//[^/@]*@")
@@ -220,6 +223,8 @@ def _read_logs(
 ) -> LogsRead:
     from klaviyo_nb import logs
 
+    if not settings.end:  # a host's clock may be ahead of ours: its newest lines lie in the future
+        window = Window(window.start, window.end + CLOCK_AHEAD)
     read = logs.read(settings.logs, window, redact=redactor.text, deadline=deadline)
     lines = sum(coverage.lines for coverage in read.coverage)
     progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")

@@ -179,7 +179,9 @@ def _rivals(document: Mapping[str, Any]) -> str:
     for rival in document.get("rival_details") or ():
         together.setdefault((rival["because"], rival["ask"]), []).append(rival["cause"])
     lines = [_title("Could still be")] if together else []
-    for (because, ask), causes in together.items():
+    # What tells most of them apart comes first: it is what to ask next.
+    told = sorted(together.items(), key=lambda group: group[0][1] != document.get("next_probe"))
+    for (because, ask), causes in told:
         lines += _wrapped(f"{', '.join(causes)}: {because}", indent="  ", hang="    ")
         lines += _wrapped(f"→ {ask}", indent="    ", hang="      ")
     return "\n".join(lines)

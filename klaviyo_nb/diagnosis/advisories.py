@@ -7,13 +7,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.diagnosis.facts import Facts
-from klaviyo_nb.diagnosis.probed import KEYED, ON_PURPOSE, Row, kind_of, lacks_accounts_scope
+from klaviyo_nb.diagnosis.probed import KEYED, ON_PURPOSE, Row, kind_of, lacks_accounts_scope, said
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Advisory
-from klaviyo_nb.klaviyo.revisions import state
+from klaviyo_nb.klaviyo.revisions import Revision, state
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
+
+#: What stands in the traceback of a call that waited without a limit.
+_NO_TIMEOUT = r"timeout=None|_sslobj\.read|recv_into"
 
 
 def advisories(
@@ -26,6 +29,7 @@ def advisories(
             *_about_key(evidence.context.get("key") or {}),
             *_about_refusals(rows, facts),
             *_about_revision(evidence, rows, limits),
+            *_about_application(evidence, facts, limits),
             *_about_hosts(evidence, rows, limits),
             *_about_page(facts),
         )
@@ -51,13 +55,12 @@ def _about_refusals(rows: Mapping[str, Row], facts: Facts) -> Iterator[tuple[str
             "the key may not read /api/accounts (accounts:read); other endpoints answer it",
         )
     elif facts.failing is False:
-        refused = [rows[name] for name in KEYED if name in rows and kind_of(rows[name]) in ON_PURPOSE]
-        if refused:
-            said = ", ".join(f"{row['probe']} HTTP {row['status_code']}" for row in refused)
-            text = (
-                f"our probe was refused ({said}) while the application's calls succeed: its key is not ours"
-            )
-            yield "probe_refused", text
+        for purpose, means in ((True, "its key is not ours"), (False, "its way to Klaviyo is not ours")):
+            bad = [rows[name] for name in KEYED if name in rows and kind_of(rows[name])]
+            bad = [row for row in bad if (kind_of(row) in ON_PURPOSE) is purpose]
+            if bad:
+                code = "probe_refused" if purpose else "probe_failed"
+                yield code, f"our probe failed ({said(bad)}) while the application's calls succeed: {means}"
     health = rows.get("app_health")
     if health and facts.app_healthy and health["state"] is None and "json" not in str(health["content_type"]):
         yield (
@@ -73,26 +76,52 @@ def _about_revision(
     if asked is None:
         return
     known = state(asked, evidence.collected_at.date())
-    if known.state == "retired":
-        yield (
-            "revision_retired",
-            f"revision {asked} retired on {known.retired_from}: a later one answers in its place",
-        )
-    elif known.state == "deprecated":
-        soon = known.days_left is not None and known.days_left <= limits.revision_days
-        code = "revision_soon_retired" if soon else "revision_deprecated"
-        yield (
-            code,
-            f"revision {asked} is deprecated and retires on {known.retired_from} ({known.days_left} days)",
-        )
-    served = {row["revision_effective"] for row in rows.values() if row["revision_effective"]} - {asked}
-    if served and known.state in ("retired", "unknown"):
-        yield "revision_fall_forward", f"revision {asked} was asked, {', '.join(sorted(served))} answered"
+    yield from _of_revision(f"revision {asked}", known, limits)
+    # An older one means only that the endpoint has not changed since.
+    newer = {row["revision_effective"] for row in rows.values() if (row["revision_effective"] or "") > asked}
+    if newer:
+        yield "revision_fall_forward", f"revision {asked} was asked, {', '.join(sorted(newer))} answered"
     dates = {row["retirement_date"] for row in rows.values() if row["retirement_date"]}
     if dates and known.state not in ("deprecated", "retired"):
         yield (
             "revision_deprecated",
             f"Klaviyo says that revision {asked} retires on {', '.join(sorted(dates))}",
+        )
+
+
+def _of_revision(name: str, known: Revision, limits: Thresholds) -> Iterator[tuple[str, str]]:
+    if known.state == "retired":
+        yield "revision_retired", f"{name} retired on {known.retired_from}: a later one answers in its place"
+    elif known.state == "deprecated":
+        soon = known.days_left is not None and known.days_left <= limits.revision_days
+        code = "revision_soon_retired" if soon else "revision_deprecated"
+        yield code, f"{name} is deprecated and retires on {known.retired_from} ({known.days_left} days)"
+
+
+def _about_application(evidence: Evidence, facts: Facts, limits: Thresholds) -> Iterator[tuple[str, str]]:
+    """What the application's logs tell of how it calls."""
+    calls = evidence.calls
+    if calls is None:
+        return
+    today, asked = evidence.collected_at.date(), evidence.context.get("revision")
+    for revision, count in calls["revision"].value_counts().items():
+        if revision != asked:
+            name = f"the application's revision {revision} ({count} calls)"
+            yield from _of_revision(name, state(str(revision), today), limits)
+    endless = calls["duration_s"] > limits.endless_call_s
+    stuck = calls["message"].str.contains(_NO_TIMEOUT, regex=True).fillna(False)
+    if (endless | stuck).any():
+        longest = calls["duration_s"].max()
+        told = f"the longest took {longest:.0f} s" if endless.any() else "as their tracebacks show"
+        yield (
+            "sdk_without_timeout",
+            f"{(endless | stuck).sum()} calls of the application had no time limit, {told}:"
+            " Klaviyo's SDKs set none unless told to",
+        )
+    for host, seconds in (facts.clocks_ahead or {}).items():
+        yield (
+            "log_clock_ahead",
+            f"the clock of {host} is at least {seconds:.0f} s ahead: its lines were moved back by that",
         )
 
 
@@ -127,4 +156,12 @@ def _about_page(facts: Facts) -> Iterator[tuple[str, str]]:
         yield (
             "status_page_incident",
             f"Klaviyo reports an incident, our calls succeed: {facts.acknowledged_as}",
+        )
+    onset, posted = facts.onset, facts.acknowledged_at
+    if facts.failure == "server" and onset and posted and posted > onset.latest:
+        minutes = (posted - onset.latest) / timedelta(minutes=1)
+        yield (
+            "status_page_late",
+            f"we saw failures since {onset.latest:%H:%M} UTC; the status page told of nothing until"
+            f" {posted:%H:%M} UTC, {minutes:.0f} minutes later",
         )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from klaviyo_nb.diagnosis.facts import EndpointCount
+from klaviyo_nb.diagnosis.failures import describe
+from klaviyo_nb.diagnosis.shares import is_failing, wilson
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.metrics.onset import episodes
-from klaviyo_nb.metrics.rates import increases, step_s
+from klaviyo_nb.metrics.rates import counted as risen
+from klaviyo_nb.metrics.rates import histogram_quantile, increases, step_s
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -33,20 +36,27 @@ class Tally:
         source: Where they were counted.
         frame: `timestamp`, `endpoint`, `status_code` (Int64; 0 where no response came), `kind` (a `Failure`;
             `unknown` for a failure without a code; missing for a success), `calls` (float64), `duration_s`,
-            `retry_after_s`, `host`, `worker`.
+            `retry_after_s`, `host`, `worker`, `caller`, `error_type`, `error_code`, `answered_by`, `attempt`.
         last: The rows of the window's last part.
         part: The window's last part.
+        ahead: Hosts whose lines lay in the future, and by how much at least [s]; theirs were moved back.
     """
 
     source: Literal["logs", "metrics"]
     frame: pd.DataFrame
     last: pd.DataFrame
     part: Window
+    ahead: Mapping[str, float]
 
     @property
     def last_calls(self) -> int:
         """Calls in the last part."""
         return round(self.last["calls"].sum())
+
+
+#: Columns of a `Tally.frame` that only logs have.
+_LOGGED = ("duration_s", "retry_after_s", "host", "worker", "caller", "error_type", "error_code",
+           "answered_by", "attempt")  # fmt: skip
 
 
 def tally(evidence: Evidence, limits: Thresholds) -> Tally | None:
@@ -55,28 +65,37 @@ def tally(evidence: Evidence, limits: Thresholds) -> Tally | None:
     Returns:
         None if neither tells of a call in the window.
     """
-    window = evidence.window
-    start = max(window.start, window.end - timedelta(seconds=limits.last_part_s))
-    part = Window(start, window.end)
-    found = []
+    window, part, found = evidence.window, limits.last_part(evidence.window), []
     if evidence.calls is not None:
-        found.append(_tally("logs", _from_logs(evidence.calls), window, part))
+        ahead = clocks_ahead(evidence.calls, evidence)
+        found.append(_tally("logs", _from_logs(evidence.calls, ahead), window, part, ahead))
         if found[0].last_calls >= limits.last_part_calls:
             return found[0]  # metrics need not be counted
     if evidence.metrics is not None:
-        found.append(_tally("metrics", _from_metrics(evidence.metrics), window, part))
+        found.append(_tally("metrics", _from_metrics(evidence.metrics), window, part, {}))
     found = [each for each in found if len(each.frame)]
     enough = [each for each in found if each.last_calls >= limits.last_part_calls]
     return next(iter(enough or found), None)
 
 
+def clocks_ahead(calls: pd.DataFrame, evidence: Evidence) -> dict[str, float]:
+    """Host (else source) → by how much its clock is ahead of ours at least [s].
+
+    No line was written after it was read: one that says so was stamped by a clock that is ahead.
+    """
+    future = calls[calls["timestamp"] > evidence.collected_at]
+    if future.empty:
+        return {}
+    latest = future["timestamp"].groupby(_written_by(future)).max()
+    return {str(name): (moment - evidence.collected_at).total_seconds() for name, moment in latest.items()}
+
+
 def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
     """The fields of `Facts` that counting can fill; `evidence` and `because` for what the tree asks about."""
-    slices = _slices(counted, evidence.window)
+    slices = _slices(counted)
     quiet = _quiet_share(slices, limits)
     calls, failed = _sums(counted.last)
-    enough = calls >= limits.last_part_calls
-    failing = is_failing(failed, calls, quiet, limits) if enough else None
+    failing = is_failing(failed, calls, quiet, limits) if calls >= limits.last_part_calls else None
     fields: dict[str, Any] = {
         "counted_from": counted.source,
         "calls": _sums(counted.frame)[0],
@@ -85,10 +104,10 @@ def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dic
         "last_calls": calls,
         "last_failed": failed,
         "failing": failing,
-        "failed_earlier": _failed_earlier(slices, quiet, limits) if failing is not True else None,
-        "slow": None,
+        "failed_earlier": _failed_earlier(slices, quiet, counted, evidence, limits) if not failing else None,
+        "clocks_ahead": counted.ahead or None,
         **_when(counted, evidence.window, evidence.metrics),
-        **_durations(counted, limits),
+        **_durations(counted, evidence, limits),
         "evidence": {},
         "because": {},
     }
@@ -102,38 +121,27 @@ def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dic
         fields["because"]["failed_earlier"] = (
             f"{fields['failed_calls']} of {fields['calls']} calls failed in the window"
         )
-    if failing:
-        _describe(fields, counted, limits)
+    if fields.get("slow") is not None:
+        usual = fields.get("baseline_p95_s")
+        before = f", before {usual:.2f} s" if usual is not None else ""
+        fields["evidence"]["slow"] = (f"{counted.source}:duration_s",)
+        fields["because"]["slow"] = f"p95 {fields['p95_s']:.2f} s{before}"
     return fields
 
 
-def is_failing(failed: int, calls: int, quiet_share: float, limits: Thresholds) -> bool:
-    """Is this more than background noise?
-
-    At least `noise_failures` and `noise_share`, and surely more than the quiet part of the window: the lower
-    end of the 95 % Wilson interval lies above its share.
-    """
-    if failed < limits.noise_failures or failed < limits.noise_share * calls:
-        return False
-    return wilson(failed, calls)[0] > quiet_share
+def failing_facts(counted: Tally, fields: Mapping[str, Any], limits: Thresholds) -> dict[str, Any]:
+    """What the failing calls look like, where they fall, and what share they are since they began."""
+    quiet = _quiet_share(_slices(counted), limits)
+    return _since(counted, fields["onset"], limits) | describe(counted, quiet, limits)
 
 
-def wilson(hits: int, tries: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share.
-
-    Source:
-        https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
-
-    >>> low, high = wilson(6, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.028, 0.125)
-    """
-    if tries == 0:
-        return 0.0, 1.0
-    share, weight = hits / tries, z * z / tries
-    middle = share + weight / 2
-    spread = z * math.sqrt(share * (1 - share) / tries + weight / (4 * tries))
-    return (middle - spread) / (1 + weight), (middle + spread) / (1 + weight)
+def newest_fail(counted: Tally, limits: Thresholds) -> bool:
+    """Do most of the newest calls fail, as many as a last part needs? Fresh trouble shows here first."""
+    newest = counted.last.sort_values("timestamp", ascending=False, kind="stable")
+    before = newest["calls"].cumsum() - newest["calls"]
+    since = newest["timestamp"][before < limits.last_part_calls].min()
+    calls, failed = _sums(newest[newest["timestamp"] >= since])
+    return failed >= limits.noise_failures and failed >= calls / 2
 
 
 def bins(counted: Tally, window: Window) -> pd.DataFrame:
@@ -152,17 +160,29 @@ def bins(counted: Tally, window: Window) -> pd.DataFrame:
     return sums.reset_index(drop=True)
 
 
-def _tally(source: Literal["logs", "metrics"], frame: pd.DataFrame, window: Window, part: Window) -> Tally:
+def _tally(
+    source: Literal["logs", "metrics"],
+    frame: pd.DataFrame,
+    window: Window,
+    part: Window,
+    ahead: Mapping[str, float],
+) -> Tally:
     frame = frame[(frame["timestamp"] >= window.start) & (frame["timestamp"] < window.end)]
-    return Tally(source, frame, frame[frame["timestamp"] >= part.start], part)
+    return Tally(source, frame, frame[frame["timestamp"] >= part.start], part, ahead)
 
 
-def _from_logs(calls: pd.DataFrame) -> pd.DataFrame:
-    frame = calls[["timestamp", "endpoint", "duration_s", "host", "worker", "retry_after_s"]].copy()
+def _from_logs(calls: pd.DataFrame, ahead: Mapping[str, float]) -> pd.DataFrame:
+    frame = calls[["timestamp", "endpoint", *_LOGGED]].copy()
+    if ahead:
+        frame["timestamp"] -= pd.to_timedelta(_written_by(calls).map(ahead).fillna(0.0), unit="s")
     frame["status_code"] = calls["status_code"].fillna(0)
     frame["kind"] = failure_kinds(calls)
     frame["calls"] = 1.0
     return frame
+
+
+def _written_by(calls: pd.DataFrame) -> pd.Series[str]:
+    return calls["host"].fillna(calls["source"])
 
 
 def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -173,10 +193,9 @@ def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     frame["status_code"] = codes.fillna(0).astype("Int64")
     kinds = {status: _kind_of(status) for status in steps["status"].dropna().unique()}
     frame["kind"] = steps["status"].map(kinds)
-    for absent in ("duration_s", "retry_after_s"):
-        frame[absent] = float("nan")
-    for absent in ("host", "worker"):
-        frame[absent] = pd.Series(None, index=frame.index, dtype="str")
+    for absent in _LOGGED:
+        number = absent in ("duration_s", "retry_after_s", "attempt")
+        frame[absent] = pd.Series(None, index=frame.index, dtype="float64" if number else "str")
     return frame[frame["calls"] > 0]
 
 
@@ -194,24 +213,44 @@ def _sums(frame: pd.DataFrame) -> tuple[int, int]:
     return round(frame["calls"].sum()), round(frame.loc[frame["kind"].notna(), "calls"].sum())
 
 
-def _slices(counted: Tally, window: Window) -> list[tuple[int, int]]:
+def _age(frame: pd.DataFrame, part: Window) -> pd.Series[float]:
+    """How many slices of the last part's length lie between it and each row; -1 in the last part."""
+    since = (frame["timestamp"] - pd.Timestamp(part.start)).dt.total_seconds()
+    return (-(since // part.seconds) - 1).clip(lower=-1)
+
+
+def _slices(counted: Tally) -> list[tuple[int, int]]:
     """Calls and failures per slice as long as the last part, latest first, without the last part itself."""
     earlier = counted.frame[counted.frame["timestamp"] < counted.part.start]
-    age = (pd.Timestamp(counted.part.start) - earlier["timestamp"]).dt.total_seconds()
-    return [_sums(rows) for _, rows in earlier.groupby(age // counted.part.seconds)]
+    return [_sums(rows) for _, rows in earlier.groupby(_age(earlier, counted.part))]
+
+
+def _surely(calls: int, failed: int, limits: Thresholds) -> bool:
+    """Is this slice more than background noise, beyond doubt?"""
+    return is_failing(failed, calls, limits.noise_share, limits)
 
 
 def _quiet_share(slices: list[tuple[int, int]], limits: Thresholds) -> float:
-    """The share failing when all is well: the median over earlier slices, or 0 if most of them fail too."""
-    shares = sorted(failed / calls for calls, failed in slices if calls >= limits.last_part_calls)
-    median = shares[len(shares) // 2] if shares else 0.0
-    return median if median < limits.noise_share else 0.0
+    """The share that may fail when all is well: the upper end of the Wilson interval over the quiet slices.
+
+    At most `noise_share`; 0 where no slice is quiet, or too little was called to say.
+    """
+    quiet = [each for each in slices if not _surely(*each, limits)]
+    calls, failed = sum(calls for calls, _ in quiet), sum(failed for _, failed in quiet)
+    if calls < limits.last_part_calls:
+        return 0.0
+    return min(wilson(failed, calls, limits.sure_z)[1], limits.noise_share)
 
 
-def _failed_earlier(slices: list[tuple[int, int]], quiet: float, limits: Thresholds) -> bool | None:
+def _failed_earlier(
+    slices: list[tuple[int, int]], quiet: float, counted: Tally, evidence: Evidence, limits: Thresholds
+) -> bool | None:
     if not slices:
-        return None
-    return any(is_failing(failed, calls, quiet, limits) for calls, failed in slices)
+        return None if counted.part.start > evidence.window.start else False
+    if any(_surely(*each, limits) for each in slices):
+        return True
+    calls, failed = sum(calls for calls, _ in slices), sum(failed for _, failed in slices)
+    return is_failing(failed, calls, quiet, limits)
 
 
 def _when(counted: Tally, window: Window, metrics: pd.DataFrame | None) -> dict[str, Interval | None]:
@@ -230,100 +269,45 @@ def _interval(pair: tuple[datetime, datetime] | None) -> Interval | None:
     return None if pair is None else Interval(*pair)
 
 
-def _durations(counted: Tally, limits: Thresholds) -> dict[str, Any]:
-    """p95 of the last part and the quiet part, and whether calls are slow; from calls that did not fail."""
+def _since(counted: Tally, onset: Interval | None, limits: Thresholds) -> dict[str, Any]:
+    """Calls and failures since the onset, if it lies in the last part and enough were made; else in it."""
+    start, rows = counted.part.start, counted.last
+    if onset and onset.latest > start:
+        later = rows[rows["timestamp"] >= onset.latest]
+        if round(later["calls"].sum()) >= limits.last_part_calls:
+            start, rows = onset.latest, later
+    calls, failed = _sums(rows)
+    return {"since": start, "since_calls": calls, "since_failed": failed}
+
+
+def _durations(counted: Tally, evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
+    """p95 of the last part and the quiet part, and whether calls are slow; from calls that did not fail.
+
+    Where the calls carry no durations, the metrics' histogram tells, failing calls included.
+    """
     good = counted.frame[counted.frame["kind"].isna() & counted.frame["duration_s"].notna()]
-    last = good.loc[good["timestamp"] >= counted.part.start, "duration_s"]
-    if len(last) < limits.last_part_calls:
+    groups = good.groupby(_age(good, counted.part))["duration_s"]
+    p95s = groups.quantile(0.95)[groups.size() >= limits.last_part_calls]
+    if good.empty and evidence.metrics is not None:
+        p95s = _timed(evidence.metrics, counted.part, limits)
+    if -1 not in p95s:
         return {}
-    p95 = float(last.quantile(0.95))
-    earlier = good[good["timestamp"] < counted.part.start]
-    age = (pd.Timestamp(counted.part.start) - earlier["timestamp"]).dt.total_seconds() // counted.part.seconds
-    groups = earlier.groupby(age)["duration_s"]
-    usual = groups.quantile(0.95)[groups.size() >= limits.last_part_calls]
+    p95, usual = float(p95s[-1]), p95s.drop(-1)
     if usual.empty:
         return {"p95_s": p95} | ({"slow": False} if p95 <= limits.slow_p95_s else {})
     quiet = float(usual.median())
     slow = p95 > limits.slow_p95_s and p95 > limits.slow_factor * quiet
-    return {
-        "p95_s": p95,
-        "baseline_p95_s": quiet,
-        "slow": slow,
-    }
+    return {"p95_s": p95, "baseline_p95_s": quiet, "slow": slow}
 
 
-def _describe(fields: dict[str, Any], counted: Tally, limits: Thresholds) -> None:
-    """Fill in what the failures look like and where they fall. Changes `fields`."""
-    failed = counted.last[counted.last["kind"].notna()]
-    kinds = (
-        failed.groupby("kind")["calls"].sum().sort_values(ascending=False, kind="stable").round().astype(int)
-    )
-    known = kinds.drop("unknown", errors="ignore")
-    fields["failures"] = {str(kind): int(count) for kind, count in kinds.items()}
-    by_status = failed.groupby("status_code")["calls"].sum().round().astype(int)
-    fields["status_codes"] = {int(str(status)): int(count) for status, count in by_status.items()}
-    if not known.empty and known.iloc[0] >= kinds.iloc[0]:
-        fields["failure"] = known.index[0]
-        rest = known.iloc[1:]
-        loud = rest[(rest >= limits.noise_failures) & (rest >= limits.noise_share * fields["last_calls"])]
-        fields["second_failure"] = loud.index[0] if len(loud) else None
-        statuses = failed.loc[failed["kind"] == known.index[0], "status_code"].unique()
-        fields["evidence"]["failure"] = tuple(
-            f"{counted.source}:status_code={status}" if status else f"{counted.source}:no response"
-            for status in sorted(statuses)
-        )
-        fields["because"]["failure"] = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    fields["retry_after_s"] = _maximum(counted.last["retry_after_s"])
-    _locate(fields, counted, limits)
-    answered = counted.last["status_code"] > 0
-    if bool(answered.any()):
-        fields["nothing_answers"] = False
-        fields["evidence"]["nothing_answers"] = (f"{counted.source}:last_part",)
-        fields["because"]["nothing_answers"] = (
-            f"{round(counted.last.loc[answered, 'calls'].sum())} calls got an answer"
-        )
-
-
-def _locate(fields: dict[str, Any], counted: Tally, limits: Thresholds) -> None:
-    """Fill in on which endpoints and hosts the calls of the dominant kind fail. Changes `fields`."""
-    counts = _grouped(counted.last, "endpoint")
-    fields["endpoints"] = tuple(
-        EndpointCount(str(name), int(row.calls), int(row.failed)) for name, row in counts.iterrows()
-    )
-    if counts.empty:
-        return
-    worst, rest = counts.iloc[0], counts.iloc[1:].sum()
-    fields["evidence"]["one_endpoint"] = (f"{counted.source}:endpoint",)
-    fields["because"]["one_endpoint"] = (
-        f"{counts.index[0]}: {worst.failed} of {worst.calls} failed; {len(counts) - 1} other endpoints:"
-        f" {rest.failed} of {rest.calls}"
-    )
-    if rest.calls >= limits.noise_failures:
-        rest_fails = rest.failed >= limits.noise_failures and rest.failed >= limits.noise_share * rest.calls
-        fields["one_endpoint"] = not rest_fails
-    elif len(counts) > 1:
-        fields["one_endpoint"] = None
-    for place in ("host", "worker"):
-        hosts = _grouped(counted.last, place)
-        share = hosts["failed"] / hosts["calls"]
-        bad = share >= 0.5
-        if bad.any() and (share[~bad] < limits.noise_share).all() and (~bad).any():
-            fields["failing_hosts"] = tuple(str(name) for name in hosts.index[bad])
-            return
-
-
-def _grouped(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Calls and failures per value of `column`, most failures first."""
-    keyed = pd.DataFrame(
-        {
-            "key": frame[column],
-            "calls": frame["calls"],
-            "failed": frame["calls"].where(frame["kind"].notna(), 0.0),
-        }
-    )
-    sums = keyed.dropna(subset="key").groupby("key").sum().round().astype(int)
-    return sums.sort_values(["failed", "calls"], ascending=False, kind="stable")
-
-
-def _maximum(values: pd.Series[float]) -> float | None:
-    return float(values.max()) if values.notna().any() else None
+def _timed(metrics: pd.DataFrame, part: Window, limits: Thresholds) -> pd.Series[float]:
+    """p95 per slice, by age, from the metrics' histogram."""
+    steps = risen(metrics, "duration_bucket")
+    steps = steps[steps["le"].notna()]
+    found = {}
+    for age, rows in steps.groupby(_age(steps, part)):
+        buckets = rows.groupby("le")["calls"].sum().rename("count").reset_index()
+        whole = len(buckets) > 1 and math.isinf(buckets["le"].iloc[-1])
+        if whole and buckets["count"].iloc[-1] >= limits.last_part_calls:
+            found[age] = histogram_quantile(buckets, 0.95)
+    return pd.Series(found, dtype="float64")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb.diagnosis import probed
 from klaviyo_nb.diagnosis.advisories import advisories
 from klaviyo_nb.diagnosis.facts import Facts
+from klaviyo_nb.diagnosis.observed import observe
 from klaviyo_nb.diagnosis.severity import respond_by, severity
 from klaviyo_nb.diagnosis.summary import summary
-from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
+from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.diagnosis.tree import FAILING, Walk, walk
 from klaviyo_nb.diagnosis.verdict import Cause, Interval, Rival, Verdict
+from klaviyo_nb.klaviyo.answers import Failure
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -25,12 +28,14 @@ def decide(evidence: Evidence) -> Verdict:
     """Decide what one body of evidence means. The same evidence gives the same verdict, always."""
     limits = from_table(evidence.context.get("thresholds") or {})
     rows = probed.rows_by_probe(evidence)
-    facts = observe(evidence, rows, limits)
-    found = walk(facts, unused=frozenset(gap.signal for gap in evidence.gaps if not gap.configured))
+    missed = probed.asked_in_vain(evidence, rows)
+    facts = observe(evidence, rows, missed, limits)
+    found = walk(facts, unused=_unused(evidence, missed))
     said = advisories(evidence, rows, facts, limits)
     level, because = severity(found.cause, facts, len(said), limits)
     decided = found.cause != "inconclusive"
     certainty = "tentative" if found.alive else "established"
+    rivals = tuple(_rivals(found, facts))
     return Verdict(
         window=evidence.window,
         cause=found.cause,
@@ -42,48 +47,12 @@ def decide(evidence: Evidence) -> Verdict:
         onset=facts.onset,
         recovered=_watched(evidence) or (facts.recovered if facts.failing is not True else None),
         path=found.steps,
-        rivals=tuple(_rivals(found, facts)),
+        rivals=rivals,
+        next_probe=_most_telling(rivals),
         advisories=said,
         gaps=evidence.gaps,
         facts=_plain(facts),
     )
-
-
-def observe(evidence: Evidence, rows: Mapping[str, probed.Row], limits: Thresholds) -> Facts:
-    """Read the facts from evidence.
-
-    Where the application's own calls and our probes disagree, the calls are believed: enough successes
-    overrule a refused probe, and enough traffic makes the probes silent about `failing`.
-    """
-    calls, used = _counted(evidence, limits)
-    asked = probed.api_facts(rows)
-    sources = [
-        probed.app_facts(rows.get("app_health")),
-        probed.webhook_facts(rows.get("webhook"), evidence.webhooks, limits),
-        probed.page_facts(evidence.status_page, _concerned(calls, used)),
-        probed.silence_facts(rows),
-        *_by_trust(calls, asked, limits),
-    ]
-    merged: dict[str, Any] = {"evidence": {}, "because": {}}
-    for source in sources:  # later ones are believed over earlier ones
-        for name, value in source.items():
-            if name in ("evidence", "because"):
-                merged[name].update(value)
-            elif value is not None:
-                merged[name] = value
-    return Facts(**merged)
-
-
-def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], set[str]]:
-    """Facts from counting calls, and the endpoints in use; without logs and metrics no pandas either."""
-    if evidence.calls is None and evidence.metrics is None:
-        return {}, set()
-    from klaviyo_nb.diagnosis import counted
-
-    tally = counted.tally(evidence, limits)
-    if tally is None:
-        return {}, set()
-    return counted.counted_facts(tally, evidence, limits), set(tally.frame["endpoint"].dropna())
 
 
 def _watched(evidence: Evidence) -> Interval | None:
@@ -101,33 +70,23 @@ def _watched(evidence: Evidence) -> Interval | None:
     return Interval(*(at.to_pydatetime() for at in times))
 
 
-def _concerned(calls: Mapping[str, Any], used: set[str]) -> set[str]:
-    """The endpoints an incident must concern to explain our failures: those that fail, else those in use."""
-    failing = {each.endpoint for each in calls.get("endpoints") or () if each.failed}
-    return failing or used or {"/api/accounts", "/api/profiles"}
+def _unused(evidence: Evidence, missed: frozenset[str]) -> frozenset[str]:
+    """Things nobody has, which cannot fail: not the logs and metrics, through which other things are seen."""
+    never = {gap.signal for gap in evidence.gaps if not gap.configured}
+    if missed & {"logs", "deliveries", "metrics"}:
+        never.discard("webhook")  # they might have told of some
+    return frozenset(never & {"webhook", "app_health"})
 
 
-def _by_trust(calls: dict[str, Any], asked: dict[str, Any], limits: Thresholds) -> list[dict[str, Any]]:
-    """Counted facts and probed facts in the order in which they are believed, least first."""
-    if not calls:
-        return [asked]
-    if calls["failing"] is None:
-        # Too little traffic: the probes decide; the counts stay as history.
-        return [calls, asked]
-    if calls["failing"] or not asked.get("failing"):
-        return [{name: value for name, value in asked.items() if name not in _DECIDED_BY_COUNTS}, calls]
-    successes = calls["last_calls"] - calls["last_failed"]
-    if successes >= limits.overrule_successes:
-        return [calls]
-    return [calls, asked]
-
-
-_DECIDED_BY_COUNTS = ("failure", "one_endpoint", "failures", "status_codes", "retry_after_s")
+def _most_telling(rivals: Iterable[Rival]) -> str | None:
+    """What to ask next: that which tells most rivals apart from the verdict."""
+    counts = Counter(rival.ask for rival in rivals)
+    return max(counts, key=counts.__getitem__) if counts else None
 
 
 def _rivals(found: Walk, facts: Facts) -> Iterator[Rival]:
     named: set[Cause] = {found.cause}
-    for rival in (*_known_rivals(found.cause, facts), *_open_rivals(found)):
+    for rival in (*_known_rivals(found.cause, facts), *_open_rivals(found, facts)):
         if rival.cause not in named:
             named.add(rival.cause)
             yield rival
@@ -135,15 +94,20 @@ def _rivals(found: Walk, facts: Facts) -> Iterator[Rival]:
 
 def _known_rivals(cause: Cause, facts: Facts) -> Iterator[Rival]:
     """Rivals that observed facts keep alive."""
-    if facts.second_failure:
-        other = FAILING.branches[facts.second_failure]
-        name: Cause = other if isinstance(other, str) else "klaviyo_server_error"
-        count = (facts.failures or {}).get(facts.second_failure)
-        yield Rival(name, f"{count} calls failed that way too", "klaviyo-nb logs … --by status")
-    if facts.acknowledged and cause != "klaviyo_outage" and facts.failing:
+    for kind, words in (facts.other_failures or {}).items():
+        yield Rival(
+            _cause_of(kind), f"other calls failed that way too: {words}", "klaviyo-nb logs … --by status"
+        )
+    if facts.probe_failure:
+        text = f"our probes failed that way: {facts.probe_failure}"
+        yield Rival(
+            _cause_of(facts.probe_failure), text, "compare the application's key and way out with ours"
+        )
+    page = facts.acknowledged_as or facts.acknowledged_in_part
+    if page and cause != "klaviyo_outage" and facts.failing:
         yield Rival(
             "klaviyo_outage",
-            f"the status page says: {facts.acknowledged_as}",
+            f"the status page says: {page}",
             "watch the page; retry one call",
         )
     if cause == "klaviyo_server_error" and facts.acknowledged is False:
@@ -156,10 +120,17 @@ def _known_rivals(cause: Cause, facts: Facts) -> Iterator[Rival]:
         yield Rival("klaviyo_outage", text, "ask the API and the status page from another network")
 
 
-def _open_rivals(found: Walk) -> Iterator[Rival]:
+def _open_rivals(found: Walk, facts: Facts) -> Iterator[Rival]:
     """Rivals that unanswered questions leave alive."""
     for cause, question in found.alive:
-        yield Rival(cause, f"not answered: {question.text}", question.ask)
+        doubt = facts.presumed.get(question.fact)
+        said = f"presumed, since {doubt}" if doubt else "not answered"
+        yield Rival(cause, f"{said}: {question.text}", question.ask)
+
+
+def _cause_of(kind: Failure) -> Cause:
+    branch = FAILING.branches[kind]
+    return branch if isinstance(branch, str) else "klaviyo_server_error"
 
 
 def _plain(facts: Facts) -> dict[str, Any]:
@@ -176,7 +147,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, tuple):
-        return [asdict(each) if hasattr(each, "__dataclass_fields__") else each for each in value]
+        return [_value(asdict(each)) if hasattr(each, "__dataclass_fields__") else each for each in value]
     if isinstance(value, Mapping):
         return {str(key): _value(each) for key, each in value.items()}
     return round(value, 4) if isinstance(value, float) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from klaviyo_nb.diagnosis.verdict import Interval
@@ -13,11 +14,24 @@ from klaviyo_nb.window import Window
 
 @dataclass(frozen=True, slots=True)
 class EndpointCount:
-    """Calls to one endpoint in the last part of the window."""
+    """Calls to one endpoint in the last part of the window, and its first and last failure in the window."""
 
     endpoint: str
     calls: int
     failed: int
+    first_failed: datetime | None = None
+    last_failed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostCount:
+    """The same for one host, or one worker where the logs name no hosts."""
+
+    host: str
+    calls: int
+    failed: int
+    first_failed: datetime | None = None
+    last_failed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +45,28 @@ class Facts:
         last_part: The part of the window that says how things are now.
         last_calls: Calls in it.
         last_failed: Failures in it.
+        since: From when on the share of failing calls is measured: the onset, if it lies in the last part.
+        since_calls: Calls since then.
+        since_failed: Failures since then.
         failing: Are calls to Klaviyo failing now?
         failure: What most failures look like.
-        second_failure: What the second kind looks like, if it is an incident of its own.
+        answered_by: Who gave most of those answers; None if nobody did or the logs do not tell.
+        error_code: `errors[].code` of most of them.
+        other_failures: Kinds of failure that are an incident of their own beside it → what they look like.
+        probe_failure: What the refusal of our probes looks like, where the calls look different.
         failures: Failures in the last part, by kind.
         status_codes: Failures in the last part, by HTTP status; 0 where no response came.
         endpoints: Calls and failures in the last part, by endpoint, most failures first.
         one_endpoint: Do all failures fall on one endpoint while others succeed?
+        hosts: Likewise by host, or by worker.
         slow: Are calls slow against threshold and quiet part, without failing?
         p95_s: 95th percentile of the last part's durations [s].
         baseline_p95_s: The same for the quiet part of the window [s].
         nothing_answers: Are both the API and the status page silent?
         acknowledged: Does Klaviyo's page tell of an incident that concerns the failing calls?
         acknowledged_as: The page's own words for it.
+        acknowledged_at: When the page first told of it.
+        acknowledged_in_part: The page's words for what concerns calls we make, but not most that fail.
         unrelated: The page's words for incidents that do not concern them.
         app_healthy: Does our application's health endpoint say it is well?
         app_says: What it said instead.
@@ -54,6 +77,9 @@ class Facts:
         onset: When failures began.
         recovered: When they ended.
         retry_after_s: Longest Retry-After seen [s].
+        frees_at: When the last call that was told to wait may be made again.
+        clocks_ahead: Hosts whose log lines lie in the future → by how much at least [s].
+        presumed: Facts read from a lesser source, because a better one was asked in vain → which one.
         evidence: Fact name → where it was read, as citations for the path.
         because: Fact name → the figure or words that say so.
     """
@@ -64,19 +90,28 @@ class Facts:
     last_part: Window | None = None
     last_calls: int | None = None
     last_failed: int | None = None
+    since: datetime | None = None
+    since_calls: int | None = None
+    since_failed: int | None = None
     failing: bool | None = None
     failure: Failure | None = None
-    second_failure: Failure | None = None
+    answered_by: str | None = None
+    error_code: str | None = None
+    other_failures: Mapping[Failure, str] | None = None
+    probe_failure: Failure | None = None
     failures: Mapping[str, int] | None = None
     status_codes: Mapping[int, int] | None = None
     endpoints: tuple[EndpointCount, ...] | None = None
     one_endpoint: bool | None = None
+    hosts: tuple[HostCount, ...] | None = None
     slow: bool | None = None
     p95_s: float | None = None
     baseline_p95_s: float | None = None
     nothing_answers: bool | None = None
     acknowledged: bool | None = None
     acknowledged_as: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_in_part: str | None = None
     unrelated: str | None = None
     app_healthy: bool | None = None
     app_says: str | None = None
@@ -87,5 +122,8 @@ class Facts:
     onset: Interval | None = None
     recovered: Interval | None = None
     retry_after_s: float | None = None
+    frees_at: datetime | None = None
+    clocks_ahead: Mapping[str, float] | None = None
+    presumed: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     because: Mapping[str, str] = field(default_factory=dict)

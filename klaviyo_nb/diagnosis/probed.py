@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.klaviyo.answers import Failure, failure
-from klaviyo_nb.klaviyo.components import concerns, concerns_everything
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from klaviyo_nb.evidence import Evidence
 
 Row = Mapping[str, Any]
 
 #: Probes that carry the key, in the order in which their refusals are believed.
 KEYED = ("auth", "rate_limit")
+#: What is always asked, unless somebody switched it off.
+ASKED = (*KEYED, "liveness", "status_page", "app_health", "webhook")
 ON_PURPOSE: tuple[Failure, ...] = ("unauthorized", "forbidden", "throttled", "invalid")
 HEALTHY_STATES = frozenset({"ok", "up", "healthy", "pass"})
 #: Status codes with which a webhook route answers an unsigned request when it is alive.
@@ -27,6 +26,16 @@ WEBHOOK_ALIVE = frozenset({400, 401, 403, 405})
 def rows_by_probe(evidence: Evidence) -> dict[str, Row]:
     """Probe name → its row; missing values as None."""
     return {row["probe"]: row for row in evidence.probe_rows}
+
+
+def asked_in_vain(evidence: Evidence, rows: Mapping[str, Row]) -> frozenset[str]:
+    """What was asked for and gave nothing: `logs`, `deliveries` (of webhooks, in them), `metrics`, probes."""
+    never = {gap.signal for gap in evidence.gaps if not gap.configured}
+    if "logs" in never:
+        never.add("deliveries")
+    seen = {"logs": evidence.calls is not None, "deliveries": evidence.webhooks is not None}
+    seen |= {"metrics": evidence.metrics is not None, **{name: name in rows for name in ASKED}}
+    return frozenset(name for name, there in seen.items() if not there) - never
 
 
 def kind_of(row: Row) -> Failure | None:
@@ -50,15 +59,25 @@ def api_facts(rows: Mapping[str, Row]) -> dict[str, Any]:
         return {
             "failing": False,
             "evidence": {"failing": tuple(f"probes#{row['probe']}" for row in keyed)},
-            "because": {"failing": _said(keyed)},
+            "because": {"failing": said(keyed)},
         }
     chosen = next((row for row in bad if kinds[row["probe"]] in ON_PURPOSE), bad[0])
     fields = _failing_as(kinds[chosen["probe"]], bad, len(keyed))
     fields["one_endpoint"] = len(bad) < len(keyed)
     fields["evidence"]["one_endpoint"] = tuple(f"probes#{row['probe']}" for row in keyed)
-    fields["because"]["one_endpoint"] = _said(keyed)
-    fields["retry_after_s"] = chosen["retry_after_s"]
+    fields["because"]["one_endpoint"] = said(keyed)
+    fields |= {name: chosen[name] for name in ("retry_after_s", "answered_by", "error_code")}
+    if chosen["retry_after_s"] is not None:
+        fields["frees_at"] = chosen["checked_at"] + timedelta(seconds=chosen["retry_after_s"])
+    if fields["failure"] == "unreachable":
+        way = [rows[name] for name in ("dns", "tls") if name in rows and rows[name]["error_type"]]
+        fields["because"]["failure"] = "; ".join((said(bad), *(_why(row) for row in way)))
     return fields
+
+
+def others_succeed(rows: Mapping[str, Row]) -> bool:
+    """Do all keyed probes succeed?"""
+    return all(name in rows and kind_of(rows[name]) is None for name in KEYED)
 
 
 def lacks_accounts_scope(rows: Mapping[str, Row]) -> bool:
@@ -85,44 +104,7 @@ def silence_facts(rows: Mapping[str, Row]) -> dict[str, Any]:
     return {
         "nothing_answers": silent,
         "evidence": {"nothing_answers": tuple(f"probes#{row['probe']}" for row in asked)},
-        "because": {"nothing_answers": _said(asked)},
-    }
-
-
-def page_facts(page: Mapping[str, Any] | None, endpoints: Iterable[str]) -> dict[str, Any]:
-    """`acknowledged`: does Klaviyo's page tell of something that concerns calls to these endpoints?
-
-    Unresolved incidents and maintenance in progress count by the components they list, else by their title;
-    degraded components count by name. A page that only tells its indicator counts when that is critical.
-    """
-    if page is None:
-        return {}
-    used = list(endpoints)
-    ours: list[str] = []
-    others: list[str] = []
-    for post in [*(page.get("incidents") or ()), *(page.get("maintenances") or ())]:
-        components = [component.get("name", "") for component in post.get("components") or ()]
-        name = str(post.get("name", ""))
-        relevant = (
-            any(concerns(each, used) for each in components) if components else concerns_everything(name)
-        )
-        (ours if relevant else others).append(f"{name} ({post.get('status', 'status unknown')})")
-    for component in page.get("components") or ():
-        if component.get("status", "operational") != "operational" and not component.get("group"):
-            text = f"{component.get('name')}: {component.get('status')}"
-            (ours if concerns(str(component.get("name", "")), used) else others).append(text)
-    known = bool(page.get("components") or page.get("incidents"))
-    acknowledged: bool | None = bool(ours)
-    if not ours and not known and page.get("indicator") not in (None, "none"):
-        acknowledged = True if page["indicator"] == "critical" else None
-        ours = [str(page.get("description"))] if acknowledged else []
-    said = "; ".join(ours or others) or str(page.get("description") or page.get("indicator"))
-    return {
-        "acknowledged": acknowledged,
-        "acknowledged_as": "; ".join(ours) or None,
-        "unrelated": "; ".join(others) or None,
-        "evidence": {"acknowledged": ("status_page",)},
-        "because": {"acknowledged": said},
+        "because": {"nothing_answers": said(asked)},
     }
 
 
@@ -148,25 +130,31 @@ def app_facts(row: Row | None) -> dict[str, Any]:
     }
 
 
-def webhook_facts(row: Row | None, webhooks: pd.DataFrame | None, limits: Thresholds) -> dict[str, Any]:
-    """`webhooks_arrive` from the route's answer to an unsigned request, and from deliveries in the logs."""
-    outcomes: Any = {} if webhooks is None else webhooks["outcome"].value_counts()
-    rejected, accepted = int(outcomes.get("bad_signature", 0)), int(outcomes.get("accepted", 0))
-    if rejected >= limits.noise_failures and not accepted:
-        says, alive, cited = f"all {rejected} signatures were rejected", False, ("logs:webhooks",)
-    elif row is not None:
+def webhook_facts(row: Row | None, delivered: Mapping[str, Any]) -> dict[str, Any]:
+    """`webhooks_arrive` from the route's answer to an unsigned request, and from what was delivered.
+
+    Args:
+        row: The probe of the route.
+        delivered: `webhooks.delivered`: `alive` and `says`, or nothing.
+    """
+    cited, told = [], []
+    alive: bool | None = None
+    if row is not None:
         status = row["status_code"]
         alive = status is not None and (status < 300 or status in WEBHOOK_ALIVE)
-        says = f"HTTP {status}" if status is not None else f"no answer: {row['error_type']}"
-        cited = ("probes#webhook", *(("logs:webhooks",) if accepted else ()))
-    elif accepted:
-        says, alive, cited = f"{accepted} deliveries were accepted", True, ("logs:webhooks",)
-    else:
+        told.append(f"HTTP {status}" if status is not None else f"no answer: {row['error_type']}")
+        cited.append("probes#webhook")
+    if delivered:
+        alive = delivered["alive"] and alive is not False
+        told.append(delivered["says"])
+        cited.append(delivered["cited"])
+    if alive is None:
         return {}
+    says = ", ".join(told)
     return {
         "webhooks_arrive": alive,
         "webhook_says": says,
-        "evidence": {"webhooks_arrive": cited},
+        "evidence": {"webhooks_arrive": tuple(cited)},
         "because": {"webhooks_arrive": says},
     }
 
@@ -182,11 +170,12 @@ def _failing_as(kind: Failure | None, bad: list[Row], asked: int) -> dict[str, A
         "failures": {str(kind): len(bad)},
         "status_codes": {int(row["status_code"] or 0): 1 for row in bad},
         "evidence": {"failing": cited, "failure": cited},
-        "because": {"failing": _said(bad), "failure": _said(bad)},
+        "because": {"failing": said(bad), "failure": said(bad)},
     }
 
 
-def _said(rows: Iterable[Row]) -> str:
+def said(rows: Iterable[Row]) -> str:
+    """What probes were answered, in words."""
     return ", ".join(f"{row['probe']}: {_answer(row)}" for row in rows)
 
 
@@ -195,3 +184,7 @@ def _answer(row: Row) -> str:
         return str(row["error_type"])
     stranger = row["answered_by"] not in (None, "klaviyo", "other")
     return f"HTTP {row['status_code']}" + (f" by {row['answered_by']}" if stranger else "")
+
+
+def _why(row: Row) -> str:
+    return f"{row['probe']}: {row['detail'] or row['error_type']}"

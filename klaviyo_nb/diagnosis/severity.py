@@ -46,15 +46,20 @@ def severity(
 
 
 def figure(facts: Facts) -> str:
-    """The share of calls failing, and on how many endpoints."""
-    if facts.counted_from == "probes" or not facts.last_calls or facts.last_failed is None:
+    """The share of calls failing since it began, and on how many endpoints."""
+    if facts.counted_from == "probes" or not facts.since_calls or facts.since_failed is None:
         return f"{facts.last_failed} of {facts.last_calls} probes of the API failed; no calls were counted"
-    share = f"{facts.last_failed / facts.last_calls:.0%} of calls failed"
+    share = f"{facts.since_failed / facts.since_calls:.0%} of calls failed"
     failing = sum(endpoint.failed > 0 for endpoint in facts.endpoints or ())
     places = f" on {failing} endpoint{'' if failing == 1 else 's'}" if failing else ""
-    return (
-        f"{share}{places} ({facts.last_failed} of {facts.last_calls} in the last {_minutes(facts)} minutes)"
-    )
+    return f"{share}{places} ({facts.since_failed} of {facts.since_calls} {_when(facts)})"
+
+
+def _when(facts: Facts) -> str:
+    part = facts.last_part
+    if part and facts.since == part.start:
+        return f"in the last {round(part.seconds / 60)} minutes"
+    return f"since {facts.since:%H:%M} UTC"
 
 
 def respond_by(level: Severity | None, now: datetime, organisation: Mapping[str, Any]) -> datetime | None:
@@ -81,9 +86,10 @@ def respond_by(level: Severity | None, now: datetime, organisation: Mapping[str,
 
 
 def _nearly_all(facts: Facts, limits: Thresholds) -> bool:
-    if not facts.last_calls or facts.last_failed is None:
-        return False
-    return facts.last_failed >= limits.nearly_all_share * facts.last_calls
+    calls, failed = facts.since_calls, facts.since_failed
+    if facts.counted_from == "probes":
+        calls, failed = facts.last_calls, facts.last_failed
+    return bool(calls) and failed is not None and failed >= limits.nearly_all_share * (calls or 0)
 
 
 def _figure_of(cause: Cause, facts: Facts) -> str:
@@ -94,7 +100,3 @@ def _figure_of(cause: Cause, facts: Facts) -> str:
     if cause == "resolved_or_intermittent":
         return f"{facts.failed_calls} of {facts.calls} calls failed, {facts.last_failed} of them lately"
     return figure(facts)
-
-
-def _minutes(facts: Facts) -> int:
-    return round(facts.last_part.seconds / 60) if facts.last_part else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.severity import figure
 from klaviyo_nb.diagnosis.verdict import Cause
+from klaviyo_nb.klaviyo.ratelimit import shortest_window_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +31,62 @@ _WHAT: dict[Cause, str] = {
 }
 
 
+#: Who answered most of the failing calls → what that means, where it is not Klaviyo's application.
+_BY: dict[tuple[Cause, str], str] = {
+    (
+        "klaviyo_server_error",
+        "challenge",
+    ): "Klaviyo's edge challenges our calls as a robot's: our egress address"
+    " is distrusted, and the key is not the trouble",
+    (
+        "klaviyo_server_error",
+        "edge",
+    ): "Klaviyo's edge answers in place of its application, which it does not reach",
+    (
+        "invalid_key",
+        "edge",
+    ): "Klaviyo's edge refuses our calls with HTTP 400 before its application sees them:"
+    " the key holds a control character",
+    (
+        "network_unreachable",
+        "portal",
+    ): "A portal answers in Klaviyo's place: our calls do not leave our network",
+    ("network_unreachable", "proxy"): "A proxy of ours answers in Klaviyo's place",
+}
+#: `errors[].code` of a 403 → what is missing.
+_FORBIDDEN = {
+    "permission_denied": "a scope of the key, or the account's plan",
+    "forbidden": "a feature of the account, not a scope",
+}
+
+
 def summary(cause: Cause, facts: Facts, alive: Sequence[tuple[Cause, Question]]) -> str:
     """What it is, and the figure that says so; what is missing where nothing could be decided."""
-    return f"{_WHAT[cause]}{_figure(cause, facts, alive)}."
+    what = _BY.get((cause, facts.answered_by or ""), _WHAT[cause]) if facts.failing else _WHAT[cause]
+    return f"{what}{_figure(cause, facts, alive)}{_more(cause, facts)}."
+
+
+def _more(cause: Cause, facts: Facts) -> str:
+    """What tells this case from its neighbours, and what fails beside it."""
+    if not facts.failing or cause in ("healthy", "inconclusive"):
+        return ""
+    parts = []
+    if cause == "missing_scope" and facts.error_code in _FORBIDDEN:
+        parts.append(f"{facts.error_code} means {_FORBIDDEN[facts.error_code]}")
+    if cause == "rate_limited" and facts.retry_after_s is not None:
+        parts.append(_wait(facts))
+    if facts.failing_hosts:
+        parts.append(f"only on {', '.join(facts.failing_hosts[:4])}")
+    parts += [f"beside it {words}" for words in (facts.other_failures or {}).values()]
+    return "".join(f"; {part}" for part in parts)
+
+
+def _wait(facts: Facts) -> str:
+    seconds = facts.retry_after_s or 0.0
+    if shortest_window_s(seconds) <= 60:
+        return f"Klaviyo asks to wait up to {seconds:.0f} s: a window of a second or a minute is spent"
+    at = f" and frees at {facts.frees_at:%Y-%m-%d %H:%M} UTC" if facts.frees_at else ""
+    return f"a daily cap is spent{at}, {seconds / 3600:.1f} h after the call"
 
 
 def _figure(cause: Cause, facts: Facts, alive: Sequence[tuple[Cause, Question]]) -> str:

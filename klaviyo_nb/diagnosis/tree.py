@@ -1,8 +1,8 @@
 """The decision tree, as a value: it walks, explains itself and draws itself.
 
-One question reads one fact. A question that nothing answered is walked along its `unknown` branch, and the
-causes on its other branches stay alive as rivals: what was not seen may weaken a verdict, never turn it into
-another.
+One question reads one fact. A question that nothing answered is walked along its `unknown` branch, one whose
+answer is only presumed along that answer, and either way the causes on its other branches stay alive as
+rivals: what was not seen may weaken a verdict, never turn it into another.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Walk:
     Attributes:
         cause: The leaf reached, or `inconclusive`.
         steps: The questions asked, in order.
-        alive: Causes on branches that unanswered questions left open, with the question to answer.
+        alive: Causes on branches that unanswered questions or presumed answers left open, and which question.
     """
 
     cause: Cause
@@ -164,19 +164,14 @@ def walk(facts: Facts, tree: Question = TREE, unused: frozenset[str] = frozenset
         steps.append(
             Step(node.text, answer or "unknown", facts.evidence.get(node.fact, ()), _because(facts, node))
         )
+        chosen = answer or node.unknown
+        taken = node.branches[chosen] if chosen else None
         if answer is None:
-            taken = node.branches[node.unknown] if node.unknown else None
-            if node.signal not in unused or node.unproven:
-                alive += [
-                    (leaf, node)
-                    for branch in node.branches.values()
-                    if branch is not taken
-                    for leaf in leaves(branch)
-                ]
             unproven |= node.unproven
-            node = taken
-        else:
-            node = node.branches[answer]
+        if node.fact in facts.presumed or (answer is None and (node.signal not in unused or node.unproven)):
+            others = (branch for branch in node.branches.values() if branch is not taken)
+            alive += [(leaf, node) for branch in others for leaf in leaves(branch)]
+        node = taken
     if node is None or node in unproven:
         node = "inconclusive"
     return Walk(node, tuple(steps), _distinct(alive, but=node))
@@ -218,7 +213,8 @@ def _answer(facts: Facts, question: Question) -> str | None:
 
 
 def _because(facts: Facts, question: Question) -> str:
-    return facts.because.get(question.fact, "")
+    said, missed = facts.because.get(question.fact, ""), facts.presumed.get(question.fact)
+    return f"{said} (presumed: {missed} gave nothing)" if missed else said
 
 
 def _distinct(alive: list[tuple[Cause, Question]], but: Cause) -> tuple[tuple[Cause, Question], ...]:

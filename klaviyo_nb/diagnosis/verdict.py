@@ -99,6 +99,7 @@ class Verdict:
         recovered: When it ended, or None if not observed to have ended.
         path: The questions asked, in order.
         rivals: Causes still possible.
+        next_probe: What to ask next, as an instruction: it tells most rivals apart; None without rivals.
         advisories: Worth knowing, cause or not.
         gaps: What could not be seen.
         facts: What the decision was made from; unknown is None.
@@ -115,6 +116,7 @@ class Verdict:
     recovered: Interval | None = None
     path: tuple[Step, ...] = ()
     rivals: tuple[Rival, ...] = ()
+    next_probe: str | None = None
     advisories: tuple[Advisory, ...] = ()
     gaps: tuple[Gap, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

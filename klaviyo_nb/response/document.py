@@ -21,7 +21,7 @@ def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     Returns:
         `schema`, `window`, `cause`, `certainty`, `severity`, `severity_because`, `respond_by`, `summary`,
         `onset`, `recovered`, `path`, `rivals` (causes), `rival_details` (with `because` and `ask`),
-        `advisories`, `gaps`, `facts`, `actions`, `probes` (rows of PROBES), `budget`.
+        `next_probe`, `advisories`, `gaps`, `facts`, `actions`, `probes` (rows of PROBES), `budget`.
     """
     return {
         "schema": SCHEMA,
@@ -37,6 +37,7 @@ def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "path": [asdict(step) | {"evidence": list(step.evidence)} for step in verdict.path],
         "rivals": [rival.cause for rival in verdict.rivals],
         "rival_details": [asdict(rival) for rival in verdict.rivals],
+        "next_probe": verdict.next_probe,
         "advisories": [asdict(advisory) for advisory in verdict.advisories],
         "gaps": [asdict(gap) for gap in verdict.gaps],
         "facts": dict(verdict.facts),

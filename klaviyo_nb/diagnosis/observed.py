@@ -1,0 +1,154 @@
+"""From evidence to facts: what each source says, which is believed, and what is only presumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.diagnosis import posted, probed
+from klaviyo_nb.diagnosis.facts import Facts
+from klaviyo_nb.diagnosis.shares import is_failing
+from klaviyo_nb.diagnosis.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+
+
+def observe(
+    evidence: Evidence, rows: Mapping[str, probed.Row], missed: frozenset[str], limits: Thresholds
+) -> Facts:
+    """Read the facts from evidence; `missed` is what was asked in vain.
+
+    Where the application's own calls and our probes disagree, the calls are believed: enough successes
+    overrule a refused probe, and enough traffic makes the probes silent about `failing`.
+    """
+    calls, used, fresh = _counted(evidence, limits)
+    flowing = (calls.get("last_calls") or 0) >= limits.last_part_calls
+    arrived = _delivered(evidence, flowing, limits)
+    asked = probed.api_facts(rows)
+    trusted, doubt = _by_trust(calls, asked, fresh, missed, limits)
+    merged = _joined(
+        [
+            probed.app_facts(rows.get("app_health")),
+            probed.webhook_facts(rows.get("webhook"), arrived),
+            posted.page_facts(evidence.status_page, _weights(calls, used, limits)),
+            probed.silence_facts(rows),
+            *trusted,
+        ]
+    )
+    if calls.get("failing"):
+        merged["probe_failure"] = (
+            asked.get("failure") if asked.get("failure") != merged.get("failure") else None
+        )
+        if merged.get("one_endpoint") is None and probed.others_succeed(rows):
+            merged["one_endpoint"] = len(calls.get("endpoints") or ()) == 1 or None
+    presumed = _presumed(merged, doubt, missed, bool(arrived))
+    return Facts(**posted.against_onset(merged), presumed=presumed)
+
+
+def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], set[str], bool]:
+    """Facts from counting calls, the endpoints in use, and whether the newest calls fail.
+
+    Without logs and metrics no pandas either.
+    """
+    if evidence.calls is None and evidence.metrics is None:
+        return {}, set(), False
+    from klaviyo_nb.diagnosis import counted
+
+    tally = counted.tally(evidence, limits)
+    if tally is None:
+        return {}, set(), False
+    facts = counted.counted_facts(tally, evidence, limits)
+    if facts["failing"]:
+        facts = _joined([facts, counted.failing_facts(tally, facts, limits)])
+    return facts, set(tally.frame["endpoint"].dropna()), counted.newest_fail(tally, limits)
+
+
+def _delivered(evidence: Evidence, flowing: bool, limits: Thresholds) -> dict[str, Any]:
+    if evidence.webhooks is None and evidence.metrics is None:
+        return {}
+    from klaviyo_nb.diagnosis.webhooks import delivered
+
+    return delivered(evidence, limits.last_part(evidence.window), flowing, limits)
+
+
+def _joined(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Facts of several sources; later ones are believed over earlier ones."""
+    merged: dict[str, Any] = {"evidence": {}, "because": {}}
+    for source in sources:
+        for name, value in source.items():
+            if name in ("evidence", "because"):
+                merged[name].update(value)
+            elif value is not None:
+                merged[name] = value
+    return merged
+
+
+def _weights(calls: Mapping[str, Any], used: set[str], limits: Thresholds) -> dict[str, float]:
+    """Endpoints that an incident must concern to explain our failures: those that fail, else those in use."""
+    places = calls.get("endpoints") or ()
+    sure = [each for each in places if is_failing(each.failed, each.calls, limits.noise_share, limits)]
+    failing = {each.endpoint: float(each.failed) for each in sure or places if each.failed}
+    return failing or dict.fromkeys(used or {"/api/accounts", "/api/profiles"}, 1.0)
+
+
+def _by_trust(
+    calls: dict[str, Any],
+    asked: dict[str, Any],
+    fresh: bool,
+    missed: frozenset[str],
+    limits: Thresholds,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Counted and probed facts in the order in which they are believed, least first; and what casts doubt."""
+    lesser = "the logs gave nothing" if "logs" in missed else None
+    # With two answers to the key, the keyless call decides nothing.
+    asks = probed.KEYED if not missed & {*probed.KEYED} and asked else (*probed.KEYED, "liveness")
+    unasked = next((f"{name} was not asked" for name in asks if name in missed), None)
+    if not calls or calls["failing"] is None:
+        # Too little traffic: the probes decide; the counts stay as history.
+        few = "few calls were made, and most of them failed" if _mostly_fail(calls) else None
+        no_metrics = "the metrics gave nothing" if "metrics" in missed else None
+        return [calls, asked], lesser or no_metrics or unasked or few
+    if calls["failing"]:
+        return [
+            {name: value for name, value in asked.items() if name not in _DECIDED_BY_COUNTS},
+            calls,
+        ], lesser
+    if not fresh and calls["last_calls"] - calls["last_failed"] >= limits.overrule_successes:
+        return [calls], lesser
+    return [calls, asked] if asked.get("failing") else [asked, calls], lesser or unasked
+
+
+_DECIDED_BY_COUNTS = ("one_endpoint", "failures", "status_codes", "retry_after_s", "frees_at", "answered_by",
+                      "error_code")  # fmt: skip
+
+
+def _mostly_fail(calls: Mapping[str, Any]) -> bool:
+    failed = calls.get("last_failed") or 0
+    return bool(failed >= 3 and 2 * failed >= calls["last_calls"])
+
+
+def _presumed(
+    facts: Mapping[str, Any], doubt: str | None, missed: frozenset[str], arrived: bool
+) -> dict[str, str]:
+    """Facts that a better source could have told otherwise, had it not been asked in vain → which one."""
+    found = dict.fromkeys(_FROM_CALLS, doubt) if doubt else {}
+    silent = next((name for name in (*probed.KEYED, "liveness") if name in missed), None)
+    if facts.get("nothing_answers") and silent:
+        found.setdefault("nothing_answers", f"{silent} was not asked")
+    told = ("webhook", "deliveries", "logs") if arrived else ("webhook", "deliveries", "logs", "metrics")
+    unseen = next((name for name in told if name in missed), None)
+    if facts.get("webhooks_arrive") and unseen:
+        found["webhooks_arrive"] = f"{unseen} gave nothing"
+    return {name: reason for name, reason in found.items() if reason and facts.get(name) is not None}
+
+
+_FROM_CALLS = (
+    "failing",
+    "failure",
+    "nothing_answers",
+    "acknowledged",
+    "one_endpoint",
+    "slow",
+    "failed_earlier",
+)
