@@ -139,7 +139,7 @@ def limits_after_errors(made: Told) -> bool:
 
 
 def refused_by_the_edge(made: Told) -> bool:
-    return all(ANSWERS[c.answer].by in ("challenge", "edge") for c in inside(made) if c.failed)
+    return all(ANSWERS[c.answer].by in ("challenge", "edge") for c in inside(made) if c.fault == 0)
 
 
 def portal_everywhere(made: Told) -> bool:
@@ -152,12 +152,14 @@ def portal_everywhere(made: Told) -> bool:
 
 def one_path_fails(made: Told) -> bool:
     return (
-        len({c.operation for c in inside(made) if c.failed}) == 1 < len({c.operation for c in inside(made)})
+        len({c.operation for c in inside(made) if c.fault == 0})
+        == 1
+        < len({c.operation for c in inside(made)})
     )
 
 
 def a_day_to_wait(made: Told) -> bool:
-    waits = [call.wait for call in inside(made, 15) if call.failed]
+    waits = [call.wait for call in inside(made, 15) if call.fault == 0]
     return bool(waits) and all(wait is not None and wait > 16 * 3600 for wait in waits)
 
 
@@ -179,7 +181,7 @@ def silence(made: Told) -> bool:
 
 
 def over_for_an_hour(made: Told) -> bool:
-    last = max(call.at for call in inside(made) if call.failed)
+    last = max(call.at for call in inside(made) if call.fault == 0)
     return 45 * 60 < made.end - last < 75 * 60
 
 
@@ -191,7 +193,7 @@ TRAPS: dict[str, Callable[[Told], bool]] = {
     "one_worker_old_key": some_hosts_fail_and_others_do_not,
     "one_node_cut_off": some_hosts_fail_and_others_do_not,
     "retry_storm": limits_after_errors,
-    "storm_outlives_errors": lambda made: {c.answer for c in inside(made, 15) if c.failed} == {"throttled"},
+    "storm_outlives_errors": lambda made: {c.answer for c in inside(made, 15) if c.fault == 0} == {"throttled"},
     "edge_challenge": refused_by_the_edge,
     "captive_portal": portal_everywhere,
     "single_failing_endpoint": one_path_fails,
@@ -200,15 +202,15 @@ TRAPS: dict[str, Callable[[Told], bool]] = {
     "daily_cap": a_day_to_wait,
     "hang": silence,
     "key_with_newline": lambda made: {c.answer for c in inside(made, 5)} <= {"edge_400"} and made.plot.key == "newline",
-    "plan_looks_like_scope": lambda made: {c.answer for c in inside(made, 15) if c.failed} == {"plan"},
-    "slow_without_failures": lambda made: not any(c.failed for c in inside(made))
+    "plan_looks_like_scope": lambda made: {c.answer for c in inside(made, 15) if c.fault == 0} == {"plan"},
+    "slow_without_failures": lambda made: not any(c.fault == 0 for c in inside(made))
     and sorted(c.duration_s for c in inside(made, 15))[len(inside(made, 15)) // 2] > 5,
     "accounts_scope_missing": accounts_alone_are_refused,
     "nothing_remaining": nothing_left_of_accounts,
     "probe_key_refused": lambda made: sum(not c.failed for c in inside(made, 15)) >= 20,
     "metrics_down": lambda made: asked(made, "metrics", "/api/v1/query_range").status == 503,
     "errors_only_log": lambda made: any(c.failed for c in inside(made)) and len(inside(made)) > 100,
-    "before_the_window": lambda made: any(c.failed for c in made.calls) and not any(c.failed for c in inside(made)),
+    "before_the_window": lambda made: any(c.fault == 0 for c in made.calls) and not any(c.fault == 0 for c in inside(made)),
 }  # fmt: skip
 
 

@@ -8,15 +8,15 @@ be seen in it leads there by a margin, else it is drawn again. Who writes the di
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from klaviyo_nb.drills.reporting.calm import HEALTHY, HEALTHY_TRAPS, UNDECIDABLE, UNDECIDABLE_TRAPS
 from klaviyo_nb.drills.reporting.causes import CAUSES, PAIRS
 from klaviyo_nb.drills.reporting.draw import Draw, Plotter
-from klaviyo_nb.drills.reporting.roughness import roughen
+from klaviyo_nb.drills.reporting.roughness import blur, readable, roughen
 from klaviyo_nb.drills.reporting.serving import Told, services
-from klaviyo_nb.drills.reporting.story import count_seen, happen, supports
+from klaviyo_nb.drills.reporting.story import Plot, count_seen, happen, supports
 from klaviyo_nb.drills.reporting.traps import TRAPS
 from klaviyo_nb.drills.reporting.writers import logs
 from klaviyo_nb.drills.worlds import SIGNALS, Truth, World
@@ -30,6 +30,11 @@ _KINDS: Mapping[str, Mapping[str, Plotter]] = {
     "clean": _USUAL,
     "realistic": _USUAL,
     "adversarial": {**TRAPS, **HEALTHY_TRAPS, **UNDECIDABLE_TRAPS},
+}
+_BLURRED: Mapping[str, Callable[[Plot, Draw], Plot]] = {
+    "clean": lambda plot, _: readable(plot),
+    "realistic": lambda plot, draw: roughen(readable(plot), draw),
+    "adversarial": lambda plot, draw: blur(readable(plot), draw),
 }
 LEVELS: Mapping[str, tuple[str, ...]] = {level: tuple(kinds) for level, kinds in _KINDS.items()}
 
@@ -55,9 +60,8 @@ def tell(level: str, kind: str, seed: int, now: datetime) -> tuple[Told, Window]
         rng = random.Random(name)  # noqa: S311 - a made-up world
         window = Window.last(timedelta(minutes=rng.choice(_SPANS_MIN)), now.astimezone(UTC))
         start, end = window.start.timestamp(), window.end.timestamp()
-        plot = _KINDS[level][kind](Draw(rng, start, end))
-        if level == "realistic":
-            plot = roughen(plot, Draw(rng, start, end))
+        draw = Draw(rng, start, end)
+        plot = _BLURRED[level](_KINDS[level][kind](draw), draw)
         calls = happen(plot, rng, start, end)
         if supports(plot, count_seen(plot, calls, start, end)):
             return Told(plot, calls, start, end, "pk_" + "".join(rng.choices(_HEX, k=34)), name), window

@@ -85,8 +85,8 @@ _SHOPS: dict[str, tuple[tuple[str, Pattern, tuple[str, ...], float], ...]] = {
 }
 _WRITERS = {
     "django": ("requests", "ecs", "httpx"),
-    "php": ("guzzle", "monolog"),
-    "go": ("slog", "zerolog"),
+    "php": ("guzzle", "monolog", "nginx"),
+    "go": ("slog", "zerolog", "nginx"),
     "ruby": ("ethon",),
 }
 _DAY_S = 86_400
