@@ -14,7 +14,7 @@ from klaviyo_nb.logs.chunks import Job, Part, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve
-from klaviyo_nb.logs.sources.base import speaks_of_klaviyo
+from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
 from klaviyo_nb.logs.sources.files import Pipe
 from klaviyo_nb.window import Window
 
@@ -81,7 +81,7 @@ def read(
         UsageError: A URL's scheme is unknown or not read yet, or there is no such engine.
     """
     engine_named(engine, 0)  # a mistake is told before anything is opened
-    shelves = _shelves(urls, window)
+    shelves = _shelves(urls, window, deadline)
     jobs = [
         Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name))
         for index, chunk in _newest_first(shelves)
@@ -102,7 +102,7 @@ def read(
     )
 
 
-def _shelves(urls: Sequence[str], window: Window) -> list[_Shelf]:
+def _shelves(urls: Sequence[str], window: Window, deadline: float | None) -> list[_Shelf]:
     """One per source, each once, however often it was named."""
     shelves: dict[str, _Shelf] = {}
     for url in urls:
@@ -113,7 +113,7 @@ def _shelves(urls: Sequence[str], window: Window) -> list[_Shelf]:
             continue
         for source in sources:
             if source.name not in shelves:
-                shelves[source.name] = _shelf(source, window)
+                shelves[source.name] = _shelf(source, window, deadline)
     return list(shelves.values())
 
 
@@ -123,9 +123,9 @@ def _newest_first(shelves: Sequence[_Shelf]) -> list[tuple[int, Chunk]]:
     return [(index, chunk) for rank in ranks for index, chunk in enumerate(rank) if chunk is not None]
 
 
-def _shelf(source: Source, window: Window) -> _Shelf:
+def _shelf(source: Source, window: Window, deadline: float | None) -> _Shelf:
     try:
-        chunks = source.chunks(window)
+        chunks = source.chunks(window, deadline)
     except SourceError as exc:
         return _Shelf(source.name, gap=exc.what)
     return _Shelf(source.name, chunks, gap=None if chunks else "it is empty")
@@ -144,7 +144,7 @@ def _first_lines(shelf: _Shelf) -> list[int | None]:
 def _pieces(shelves: Iterable[_Shelf], which: Callable[[Part], pa.Table]) -> Iterator[Piece]:
     """Rows of every part, the oldest part of a source first."""
     for shelf in shelves:
-        name = _without_credentials(shelf.name)
+        name = without_credentials(shelf.name)
         for part, before in reversed(list(zip(shelf.parts, _first_lines(shelf), strict=True))):
             yield Piece(name, before, which(part))
 
@@ -167,7 +167,7 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         if part.truncated
     )
     return Coverage(
-        source=_without_credentials(shelf.name),
+        source=without_credentials(shelf.name),
         asked=window,
         got=got,
         lines=sum(part.lines for part in parts),
@@ -181,8 +181,3 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
 
 def _moment(value: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=value)
-
-
-def _without_credentials(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if mark and "@" in rest.split("/", 1)[0] else url

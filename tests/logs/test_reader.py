@@ -12,6 +12,7 @@ from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.reader import LogsRead
+from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
 
@@ -132,7 +133,7 @@ def test_a_source_named_twice_is_read_once(tmp_path: Path) -> None:
     assert (len(found.calls), len(found.coverage)) == (1, 1)
 
 
-@pytest.mark.parametrize("url", ["docker://web", "gopher://x"])
+@pytest.mark.parametrize("url", ["docker://", "k8s://shop/web", "gopher://x"])
 def test_a_scheme_that_cannot_be_read_is_the_users_mistake(url: str) -> None:
     with pytest.raises(UsageError):
         logs.read([url], WINDOW, redact=str)
@@ -180,10 +181,10 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
 
 
 def test_credentials_in_a_url_do_not_reach_the_coverage() -> None:
-    from klaviyo_nb.logs.reader import _without_credentials
-
-    assert _without_credentials("loki://user:secret@host:3100/app") == "loki://host:3100/app"
-    assert _without_credentials("/var/log/a@b.log") == "/var/log/a@b.log"
+    assert without_credentials("loki://user:secret@host:3100/app") == "loki://host:3100/app"
+    assert without_credentials("https://u:p@host/app.log?X-Signature=abc") == "https://host/app.log?…"
+    assert without_credentials("s3://bucket/app?.log") == "s3://bucket/app?.log"
+    assert without_credentials("/var/log/a@b.log") == "/var/log/a@b.log"
 
 
 def test_a_clock_that_jumps_back_loses_no_row(tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def follows(before: bytes, line: bytes) -> bool:
         return False
     if wrapped:
         before, line = _inner(before, wrapped), _inner(line, inside)
+        if alone(before):
+            return False
     if not line.strip():
         return bool(_HEADER.match(before))
     if not before.strip():

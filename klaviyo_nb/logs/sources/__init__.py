@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
-from klaviyo_nb.logs.sources.base import Chunk, Opened, Source
+from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, without_credentials
+from klaviyo_nb.logs.sources.containers import Docker, Workload
 from klaviyo_nb.logs.sources.files import File, Stdin
 from klaviyo_nb.logs.sources.journal import Journal, is_journal
 
@@ -22,8 +23,6 @@ __all__ = ["Chunk", "Opened", "Source", "resolve"]
 
 #: Schemes of the contract that are not read yet → what to type instead.
 _LATER = {
-    "docker": "docker logs --timestamps {name} > app.log 2>&1; klaviyo-nb logs app.log",
-    "k8s": "kubectl logs --timestamps -n NAMESPACE deploy/NAME > app.log; klaviyo-nb logs app.log",
     "loki": "logcli query '{{app=\"{name}\"}}' --since=2h -o raw > app.log; klaviyo-nb logs app.log",
     "cloudwatch": "aws logs tail {name} --since 2h > app.log; klaviyo-nb logs app.log",
     "s3": "aws s3 cp {url} - | klaviyo-nb logs -",
@@ -36,7 +35,8 @@ def resolve(url: str) -> list[Source]:
     """The sources that a URL names.
 
     Args:
-        url: A path, `file:///path`, a glob, `-`, a `.journal` file or a folder of them, `journald:///UNIT`.
+        url: A path, `file:///path`, a glob, `-`, a `.journal` file or a folder of them, `journald:///UNIT`,
+            `docker://CONTAINER`, `k8s://NAMESPACE/KIND/NAME`.
 
     Raises:
         UsageError: The scheme is unknown, or is not read yet; says what to type instead.
@@ -58,12 +58,25 @@ def _of_scheme(scheme: str, url: str) -> list[Source]:
     if scheme == "journald":
         unit = unquote(parts.netloc + parts.path).strip("/")
         return [Journal(url, (f"--unit={unit}",) if unit else ())]
+    if scheme == "docker":
+        return [Docker(url, _parts(url, 1, "docker://CONTAINER")[0])]
+    if scheme == "k8s":
+        namespace, kind, name = _parts(url, 3, "k8s://NAMESPACE/KIND/NAME")
+        return [Workload(url, namespace, f"{kind}/{name}")]
     if scheme in _LATER:
         name = (parts.path.strip("/") or parts.netloc).replace("{", "").replace("}", "") or "NAME"
         hint = _LATER[scheme].format(name=name, url=url)
         raise UsageError(url, f"{scheme}:// is not read yet", hint)
-    known = "a path, -, file://, journald://"
-    raise UsageError(url, f"{scheme}:// is not a log source", f"give {known}")
+    known = "a path, -, file://, journald://, docker://, k8s://"
+    raise UsageError(without_credentials(url), f"{scheme}:// is not a log source", f"give {known}")
+
+
+def _parts(url: str, count: int, shape: str) -> list[str]:
+    """What stands between the slashes."""
+    parts = [unquote(part) for part in url.partition("://")[2].split("/")]
+    if len(parts) != count or not all(parts):
+        raise UsageError(without_credentials(url), "it is not complete, or too long", f"give {shape}")
+    return parts
 
 
 def _paths(text: str) -> list[Source]:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from klaviyo_nb.window import Window
 
 Read = Callable[[memoryview], int]
 _PATIENCE_S = 0.1
+_SLICES = 4
+_SHORTEST = timedelta(minutes=10)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: What lines are worth asking for where the other side can search, as a regular expression without regard to
+#: case: those that may speak of Klaviyo, and those that may continue them.
+WORTH_ASKING = (
+    r"klaviyo|webhook|throttled|vnd\.api|cf-mitigated|invalid input\.|^\s|^traceback|^[\w.]*(error|"
+    r"exception)\b|"
+    r"^reason: |^http |^\([1-5]\d\d\)|^response (headers|body)|^[})\]]"
+)
 
 
 @dataclass(slots=True)
@@ -28,6 +40,7 @@ class Opened:
         offsets: Are offsets those of a file that can be opened again?
         problems: Why something is missing; filled while reading.
         truncated: Is the end missing? Filled while reading.
+        ended: Was the end of a pipe reached? Filled while reading.
     """
 
     read: Read
@@ -37,6 +50,7 @@ class Opened:
     offsets: bool = True
     problems: list[str] = field(default_factory=list)
     truncated: bool = False
+    ended: bool = False
 
 
 class Chunk(Protocol):
@@ -59,10 +73,14 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """As the user named it, or as a glob was expanded."""
+        """As the user named it, or as a glob was expanded; without credentials."""
 
-    def chunks(self, window: Window) -> Sequence[Chunk]:
+    def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
         """Its parts, the newest first.
+
+        Args:
+            window: The span asked about.
+            deadline: `time.monotonic` by which they must be known, or None.
 
         Raises:
             SourceError: It cannot be read.
@@ -72,6 +90,50 @@ class Source(Protocol):
 def speaks_of_klaviyo(name: str) -> bool:
     """Does the source's own name say that all of its lines are about Klaviyo?"""
     return "klaviyo" in os.path.basename(name.rstrip("/")).lower().removeprefix("klaviyo-nb")
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user, password and, where it may hold a signature or a token, its query."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    host, slash, path = rest.partition("/")
+    path, question, _ = path.partition("?") if scheme.startswith("http") else (path, "", "")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{question and '?…'}"
+
+
+def slices(window: Window) -> list[tuple[int, int]]:
+    """The window in parts, the newest first: first nanosecond since 1970, and the one behind the last."""
+    count = _SLICES if window.end - window.start > _SHORTEST else 1
+    step = (window.end - window.start) / count
+    edges = [window.start + step * index for index in range(count)] + [window.end]
+    marks = [(edge - _EPOCH) // timedelta(microseconds=1) * 1_000 for edge in edges]
+    return list(itertools.pairwise(marks))[::-1]
+
+
+def stamp(nanoseconds: int) -> str:
+    """A time since 1970, as collectors write it."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def joined(pieces: Iterator[bytes]) -> Read:
+    """Pieces of any length as one stream."""
+    rest = memoryview(b"")
+
+    def read(memory: memoryview) -> int:
+        nonlocal rest
+        while not rest:
+            piece = next(pieces, None)
+            if piece is None:
+                return 0
+            rest = memoryview(piece)
+        count = min(len(rest), len(memory))
+        memory[:count] = rest[:count]
+        rest = rest[count:]
+        return count
+
+    return read
 
 
 def pipe_reader(
@@ -102,8 +164,10 @@ def pipe_reader(
             if select.select([descriptor], [], [], _PATIENCE_S)[0]:
                 first = None
                 try:
-                    return os.readv(descriptor, [memory])
+                    got = os.readv(descriptor, [memory])
                 except BlockingIOError:
                     continue
+                opened.ended = got == 0
+                return got
 
     return read

@@ -33,7 +33,7 @@ class Stdin:
 
     name: str = "-"
 
-    def chunks(self, window: Window) -> Sequence[Chunk]:
+    def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
         """One: it can be read once."""
         return [Pipe("-")]
 
@@ -71,7 +71,7 @@ class File:
         """Its path, as given."""
         return self.path
 
-    def chunks(self, window: Window) -> Sequence[Chunk]:
+    def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
         """Ranges of a plain file from its end; a compressed one whole."""
         if not os.path.isfile(self.path) and os.path.lexists(self.path):
             return [Pipe(self.path)]  # opening a pipe twice would break it

@@ -161,3 +161,9 @@ def test_a_time_and_a_level_are_no_syslog_head() -> None:
     assert not partial(b"2026-11-23T05:00:00Z stdout F whole")
     assert alone(b'{"level":"info","msg":"x"}\n')
     assert not alone(docker("x").encode())
+
+
+def test_nothing_continues_a_whole_object_in_an_envelope() -> None:
+    head = b"2026-11-23T05:00:00.1Z stdout F "
+    assert not follows(head + b'{"msg":"klaviyo"}\n', head + b"Traceback (most recent call last):\n")
+    assert follows(head + b"klaviyo failed\n", head + b"Traceback (most recent call last):\n")

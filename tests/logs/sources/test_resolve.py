@@ -56,8 +56,6 @@ def test_what_may_not_be_read_is_denied(unprivileged: None) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "docker://web",
-        "k8s://shop/deploy/web",
         "loki://host:3100/web",
         "cloudwatch://eu-west-1/web",
         "s3://bucket/app.log",
