@@ -6,7 +6,7 @@ import itertools
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -115,25 +115,6 @@ def stamp(nanoseconds: int) -> str:
     """A time since 1970, as collectors write it."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def joined(pieces: Iterator[bytes]) -> Read:
-    """Pieces of any length as one stream."""
-    rest = memoryview(b"")
-
-    def read(memory: memoryview) -> int:
-        nonlocal rest
-        while not rest:
-            piece = next(pieces, None)
-            if piece is None:
-                return 0
-            rest = memoryview(piece)
-        count = min(len(rest), len(memory))
-        memory[:count] = rest[:count]
-        rest = rest[count:]
-        return count
-
-    return read
 
 
 def pipe_reader(

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
-from klaviyo_nb.logs.sources.base import Opened, Read, joined, pipe_reader
+from klaviyo_nb.logs.sources.base import Opened, Read, pipe_reader
+from klaviyo_nb.logs.sources.packed import reader
 
 #: Client → what installs it.
 INSTALL = {
@@ -107,7 +108,7 @@ def stamped(
     ):
         assert process.stdout is not None
         opened, own = Opened(lambda memory: 0, offsets=False), [b""]
-        opened.read = joined(_as_runtime(pipe_reader(process.stdout.fileno(), opened, deadline), own))
+        opened.read = reader(_as_runtime(pipe_reader(process.stdout.fileno(), opened, deadline), own))
         yield opened
         _judge(process, opened, command[0], said, own[0])
 
