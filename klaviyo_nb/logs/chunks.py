@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from itertools import compress
 from typing import Any
 
@@ -132,6 +132,12 @@ def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Rec
     yield objects, others
 
 
+@lru_cache(2)
+def _learning(near: datetime, about: bool) -> tuple[Alike, Likeness]:
+    """What was learnt from earlier chunks serves the next ones; it is bounded, and changes no result."""
+    return Alike(near), Likeness(near, about)
+
+
 class _Reading:
     """What the records of a chunk told so far."""
 
@@ -139,7 +145,7 @@ class _Reading:
         self._offsets = offsets
         self._near = job.window.end
         self._begin, self._end = micros(job.window.start), micros(job.window.end)
-        self._alike, self._likeness = Alike(self._near), Likeness(self._near, job.about)
+        self._alike, self._likeness = _learning(self._near, job.about)
         self.calls, self.webhooks = Rows(job.redact), Rows(job.redact)
         self.unparsed = 0
         self.first: int | None = None

@@ -27,6 +27,8 @@ from klaviyo_nb.logs.formats.understand import Told, understand
 
 #: Long words with a digit in them are ids; what differs in them is not looked at.
 _LONG = re.compile(r"[\w-]{16,}", re.ASCII)
+#: Numbers of workers and processes, as in `worker-3` and `shop[17]`: too short for a status.
+_COUNTER = re.compile(r"-(?<![0-9]-)[0-9]{1,2}(?![\w.:-])|\[[0-9]{1,2}\]", re.ASCII)
 #: Numbers with their unit, clock times, dates. Some must be the same in records that are alike: short ones (a
 #: status, an attempt, the number of an error) and dates (a revision is one).
 _NUMBER = re.compile(r"\d+(?:[.:,-]\d+)*(?: m?s\b|[A-Za-z]*)", re.ASCII)
@@ -44,11 +46,11 @@ Read = Callable[[str], Any]
 
 
 class _Envelope(NamedTuple):
-    """What is around a text: its values, the keys of the text and of a time, and what the others tell."""
+    """What is around a text: its values, the keys of the text and of times, and what the others tell."""
 
     data: dict[str, Any]
     inner: str
-    clock: str | None
+    clocks: tuple[str, ...]
     context: Hashable
 
 
@@ -61,11 +63,11 @@ class _Carried(NamedTuple):
     @property
     def clock(self) -> Any:
         """The time that the envelope tells."""
-        return self.envelope.data[self.envelope.clock] if self.envelope and self.envelope.clock else None
+        return self.envelope.data[self.envelope.clocks[0]] if self.envelope and self.envelope.clocks else None
 
     def key(self) -> Hashable:
         """The same for records that are alike."""
-        masked = _LONG.sub(_masked, self.text)
+        masked = _without_names(self.text)
         kept = tuple([number for number in _NUMBER.findall(masked) if _is_kept(number)])
         return masked.translate(_NO_DIGITS), kept, self.envelope and self.envelope.context
 
@@ -74,9 +76,9 @@ class _Carried(NamedTuple):
         text = _otherwise(self.text)
         if self.envelope is None:
             return _Carried(text, None)
-        clock = {self.envelope.clock: _other_clock(self.clock)} if self.envelope.clock else {}
-        data = {**self.envelope.data, self.envelope.inner: text, **clock}
-        return _Carried(text, self.envelope._replace(data=data))
+        data = self.envelope.data
+        clocks = {key: _other_clock(data[key]) for key in self.envelope.clocks}
+        return _Carried(text, self.envelope._replace(data={**data, self.envelope.inner: text, **clocks}))
 
     def raw(self) -> bytes:
         """The record's bytes."""
@@ -205,11 +207,11 @@ class Likeness:
     def _unwrapped(self, data: dict[str, Any]) -> _Carried | None:
         """The text in an envelope of plain values."""
         shape, told = tuple(data), tuple(data.values())
-        inner, clock, places = self._envelopes[shape]
+        inner, clocks, places = self._envelopes[shape]
         if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
             return None
         context = shape, tuple([told[place] for place in places])
-        return _Carried(data[inner], _Envelope(data, inner, clock, context))
+        return _Carried(data[inner], _Envelope(data, inner, clocks, context))
 
     def _time(self, text: str, moment: int | None) -> slice | None:
         found = times.search(text[:200], self._near)
@@ -223,17 +225,23 @@ class _Keys(NamedTuple):
     """Of envelopes with certain keys: which stands for what, and the places of all that is told."""
 
     inner: str | None
-    clock: str | None
+    clocks: tuple[str, ...]
     places: tuple[int, ...]
 
 
 def _keys_of(shape: tuple[str, ...]) -> _Keys:
     plan = plans[shape]
     inner = next((key for key in INNER if key in shape), None)
-    clocks = plan.roles.get("timestamp", ())
-    clock = shape[clocks[0][0]] if clocks else None
+    clocks = tuple(shape[place] for place, *_ in plan.roles.get("timestamp", ()))
     places = {place for role in plan.roles.values() for place, *_ in role} | set(plan.texts)
-    return _Keys(inner, clock, tuple(place for place in sorted(places) if shape[place] not in (clock, inner)))
+    return _Keys(
+        inner, clocks, tuple(place for place in sorted(places) if shape[place] not in (*clocks, inner))
+    )
+
+
+def _without_names(text: str) -> str:
+    """With `x` for ids and the numbers of workers and processes; as long as before."""
+    return _COUNTER.sub(_masked, _LONG.sub(_masked, text))
 
 
 def _masked(word: re.Match[str]) -> str:
@@ -248,16 +256,19 @@ def _is_kept(number: str) -> bool:
 
 def _otherwise(text: str) -> str:
     """A record alike, with another digit wherever one may differ."""
-    spans = [found.span() for found in _LONG.finditer(text) if _DIGITS.search(found[0])]
-    masked = _LONG.sub(_masked, text)
-    spans += [found.span() for found in _NUMBER.finditer(masked) if not _is_kept(found[0])]
-    letters = list(text)
+    masked = _without_names(text)
+    spans = [found.span() for found in _NUMBER.finditer(masked) if not _is_kept(found[0])]
+    letters = [_other_digit(char, at) if masked[at] == "x" else char for at, char in enumerate(text)]
     for start, end in spans:
         for place in _changeable(text, start, end):
-            letters[place] = str((int(text[place]) + 1 + place % 7) % 10)
+            letters[place] = _other_digit(text[place], place)
         for clock in _CLOCK.finditer(text, start, end):
             letters[clock.end(1) - 1] = str((int(text[clock.end(1) - 1]) + 1) % 4)
     return "".join(letters)
+
+
+def _other_digit(char: str, place: int) -> str:
+    return str((int(char) + 1 + place % 7) % 10) if "0" <= char <= "9" else char
 
 
 def _changeable(text: str, start: int, end: int) -> Iterator[int]:

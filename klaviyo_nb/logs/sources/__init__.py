@@ -101,15 +101,16 @@ def _file(path: str) -> Source:
     if stat.S_ISDIR(mode):
         return _folder(path)
     return (
-        Journal(path, (f"--file={path}",))
+        Journal(path, (f"--file={path}",), os.path.getsize(path))
         if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path))
         else File(path)
     )
 
 
 def _folder(path: str) -> Source:
-    if next(Path(path).glob("**/*.journal"), None) is None:
+    journals = list(Path(path).glob("**/*.journal"))
+    if not journals:
         raise SourceMissing(
             path, "it is a folder without .journal files", f"klaviyo-nb logs '{path.rstrip('/')}/*.log*'"
         )
-    return Journal(path, (f"--directory={path}",))
+    return Journal(path, (f"--directory={path}",), sum(map(os.path.getsize, journals)))

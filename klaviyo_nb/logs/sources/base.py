@@ -21,11 +21,11 @@ _SHORTEST = timedelta(minutes=10)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What lines are worth asking for where the other side can search, as a regular expression without regard to
 #: case: those that may speak of Klaviyo, and those that may continue them.
-WORTH_ASKING = (
-    r"klaviyo|webhook|throttled|vnd\.api|cf-mitigated|invalid input\.|^\s|^traceback|^[\w.]*(error|"
-    r"exception)\b|"
-    r"^reason: |^http |^\([1-5]\d\d\)|^response (headers|body)|^[})\]]"
+MATTERS = r"klaviyo|webhook|throttled|vnd\.api|cf-mitigated|invalid input\."
+CONTINUES = (
+    r"\s|traceback|[\w.]*(?:error|exception)\b|reason: |http |\([1-5]\d\d\)|response (?:headers|body)|[})\]]"
 )
+WORTH_ASKING = rf"{MATTERS}|^(?:{CONTINUES})"
 
 
 @dataclass(slots=True)

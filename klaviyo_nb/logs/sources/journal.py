@@ -14,10 +14,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from klaviyo_nb.logs.sources import clients
-from klaviyo_nb.logs.sources.base import WORTH_ASKING, Chunk, Opened, slices, speaks_of_klaviyo
+from klaviyo_nb.logs.sources.base import CONTINUES, MATTERS, Chunk, Opened, slices, speaks_of_klaviyo
 from klaviyo_nb.window import Window
 
 _FIELDS = "MESSAGE,_HOSTNAME,_PID,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,PRIORITY,CONTAINER_NAME"
+# Anchored and without backtracking, because journalctl interprets it: seven times faster than `word|^word`.
+# Lower case, so that case is ignored.
+_WORDS = rf"^(?:{CONTINUES}|(?>[^kwtvci]+|(?!{MATTERS}).)*+.)"
 _HEADER = b"LPKSHHRH"
 
 
@@ -32,18 +35,27 @@ def is_journal(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Entries that journalctl finds with `arguments`."""
+    """Entries that journalctl finds with `arguments`; `size` of its files [bytes], 0 if nobody knows."""
 
     name: str
     arguments: tuple[str, ...]
+    size: int = 0
 
     def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
         """Slices of the window, the newest first."""
         clients.must_be_installed(self.name, "journalctl")
         everything = speaks_of_klaviyo(self.name)
+        parts = slices(window)
         return [
-            Slice(self.name, self.arguments, start // 1_000, end // 1_000 - 1, everything)
-            for start, end in slices(window)
+            Slice(
+                self.name,
+                self.arguments,
+                start // 1_000,
+                end // 1_000 - 1,
+                everything,
+                self.size // len(parts),
+            )
+            for start, end in parts
         ]
 
 
@@ -64,7 +76,7 @@ class Slice:
             "journalctl", *self.arguments, "--output=json", f"--output-fields={_FIELDS}", "--all",
             "--no-pager",
             "--quiet", f"--since=@{_seconds(self.since)}", f"--until=@{_seconds(self.until)}",
-            *(() if self.everything else (f"--grep={WORTH_ASKING}",)),  # lower case: case is ignored
+            *(() if self.everything else (f"--grep={_WORDS}",)),
         ]  # fmt: skip
 
     def open(self, deadline: float | None) -> AbstractContextManager[Opened]:

@@ -62,6 +62,16 @@ def journal(need: Callable[[str], str], tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.real
+def test_a_word_is_found_wherever_it_stands_in_an_entry(journal: Callable[..., Path]) -> None:
+    path = journal(
+        (1, b"twick " * 20_000 + b" KLAVIYO API error: 503"),
+        (2, b"two lines\nand KlaViyo API error: 502"),
+        (3, b"kwtvci kl klav webhoo throttle " * 100),
+    )
+    assert logs.read([str(path)], WINDOW, redact=str).calls["status_code"].tolist() == [503, 502]
+
+
+@pytest.mark.real
 def test_a_real_journal_file_is_read(journal: Callable[..., Path]) -> None:
     path = journal(
         (-5, b"Klaviyo API error: 500"),
