@@ -36,7 +36,7 @@ class Tally:
         source: Where they were counted.
         frame: `timestamp`, `endpoint`, `status_code` (Int64; 0 where no response came), `kind` (a `Failure`;
             `unknown` for a failure without a code; missing for a success), `calls` (float64), `duration_s`,
-            `retry_after_s`, `host`, `worker`, `caller`, `error_type`, `error_code`, `answered_by`, `attempt`.
+            `retry_after_s` and the rest of `_LOGGED`.
         last: The rows of the window's last part.
         part: The window's last part.
         ahead: Hosts whose lines lay in the future, and by how much at least [s]; theirs were moved back.
@@ -56,7 +56,7 @@ class Tally:
 
 #: Columns of a `Tally.frame` that only logs have.
 _LOGGED = ("duration_s", "retry_after_s", "host", "worker", "caller", "error_type", "error_code",
-           "answered_by", "attempt")  # fmt: skip
+           "answered_by", "request_id")  # fmt: skip
 
 
 def tally(evidence: Evidence, limits: Thresholds) -> Tally | None:
@@ -194,7 +194,7 @@ def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     kinds = {status: _kind_of(status) for status in steps["status"].dropna().unique()}
     frame["kind"] = steps["status"].map(kinds)
     for absent in _LOGGED:
-        number = absent in ("duration_s", "retry_after_s", "attempt")
+        number = absent in ("duration_s", "retry_after_s")
         frame[absent] = pd.Series(None, index=frame.index, dtype="float64" if number else "str")
     return frame[frame["calls"] > 0]
 

@@ -103,6 +103,12 @@ def _known_rivals(cause: Cause, facts: Facts) -> Iterator[Rival]:
         yield Rival(
             _cause_of(facts.probe_failure), text, "compare the application's key and way out with ours"
         )
+    for there, other, text in (
+        (facts.app_healthy is False, "app_unhealthy", f"our health endpoint says: {facts.app_says}"),
+        (facts.webhooks_arrive is False, "webhook_endpoint_down", f"webhooks: {facts.webhook_says}"),
+    ):
+        if there:
+            yield Rival(other, text, "mend what the verdict names, then triage again")  # type: ignore[arg-type]
     page = facts.acknowledged_as or facts.acknowledged_in_part
     if page and cause != "klaviyo_outage" and facts.failing:
         yield Rival(

@@ -24,6 +24,8 @@ _MOST_WORDS = 4
 def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]:
     """The fields of `Facts` about failing calls in the last part; `evidence` and `because` for the tree.
 
+    One more, `unmarked`: nothing but statuses is known of them, not even who answered.
+
     Args:
         counted: The calls.
         quiet: Share that may fail when all is well.
@@ -45,6 +47,7 @@ def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]
     fields["failure"] = kind
     fields["answered_by"] = _commonest(rows, "answered_by")
     fields["error_code"] = _commonest(rows, "error_code")
+    fields["unmarked"] = not rows[["error_code", "answered_by", "request_id"]].notna().any(axis=None)
     fields["other_failures"] = {
         other: words(failed[failed["kind"] == other]) + _on_hosts(counted, other, quiet, limits)
         for other, count in known.items()

@@ -26,6 +26,9 @@ def observe(
     flowing = (calls.get("last_calls") or 0) >= limits.last_part_calls
     arrived = _delivered(evidence, flowing, limits)
     asked = probed.api_facts(rows)
+    unmarked = calls.pop("unmarked", False)
+    if unmarked:
+        calls |= _by_their_like(calls, rows, evidence.context.get("key") or {})
     trusted, doubt = _by_trust(calls, asked, fresh, missed, limits)
     merged = _joined(
         [
@@ -42,6 +45,8 @@ def observe(
         )
         if merged.get("one_endpoint") is None and probed.others_succeed(rows):
             merged["one_endpoint"] = len(calls.get("endpoints") or ()) == 1 or None
+    if unmarked and not doubt and calls.get("failing"):
+        doubt = next((f"{name} was not asked" for name in probed.KEYED if name in missed), None)
     presumed = _presumed(merged, doubt, missed, bool(arrived))
     return Facts(**posted.against_onset(merged), presumed=presumed)
 
@@ -62,6 +67,25 @@ def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], se
     if facts["failing"]:
         facts = _joined([facts, counted.failing_facts(tally, facts, limits)])
     return facts, set(tally.frame["endpoint"].dropna()), counted.newest_fail(tally, limits)
+
+
+def _by_their_like(
+    calls: Mapping[str, Any], rows: Mapping[str, probed.Row], key: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Who answered calls of which only the status is known, told by what our probes or our key look like.
+
+    A 403 is the edge's if a probe of ours gets one from there. A 400 on all endpoints alike is the edge's if
+    the key holds what no header can carry.
+    """
+    statuses = set(calls.get("status_codes") or ())
+    ours = [rows[name] for name in probed.KEYED if name in rows and rows[name]["status_code"] == 403]
+    stranger = next((row["answered_by"] for row in ours if row["answered_by"] != "klaviyo"), None)
+    if calls.get("failure") == "forbidden" and stranger:
+        return {"failure": "server", "answered_by": stranger}
+    everywhere = calls.get("failure") == "invalid" and calls.get("one_endpoint") is not True
+    if everywhere and 400 in statuses and key.get("control_characters"):
+        return {"failure": "unauthorized", "answered_by": "edge"}
+    return {}
 
 
 def _delivered(evidence: Evidence, flowing: bool, limits: Thresholds) -> dict[str, Any]:
@@ -109,13 +133,17 @@ def _by_trust(
         few = "few calls were made, and most of them failed" if _mostly_fail(calls) else None
         no_metrics = "the metrics gave nothing" if "metrics" in missed else None
         return [calls, asked], lesser or no_metrics or unasked or few
+    unanswered = calls["failing"] and calls.get("failure") == "server" and "nothing_answers" not in calls
+    if asked.get("answered_by") == "portal" and (unanswered or not calls["failing"]):
+        # A portal answers 200 to everything: in a log that looks like success, or like nothing known.
+        return [calls, asked], lesser or unasked
     if calls["failing"]:
         return [
             {name: value for name, value in asked.items() if name not in _DECIDED_BY_COUNTS},
             calls,
-        ], lesser
+        ], lesser or (unasked if unanswered or "failure" not in calls else None)
     if not fresh and calls["last_calls"] - calls["last_failed"] >= limits.overrule_successes:
-        return [calls], lesser
+        return [calls], lesser or unasked
     return [calls, asked] if asked.get("failing") else [asked, calls], lesser or unasked
 
 

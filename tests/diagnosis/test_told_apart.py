@@ -417,3 +417,45 @@ def test_every_threshold_says_its_unit_and_its_source() -> None:
     for name, text in texts.items():
         assert re.search(r"\[[^]]+\]", text), f"{name} has no unit"
         assert "Source:" in text, f"{name} has no source"
+
+
+def test_a_portal_that_answers_200_is_believed_over_calls_that_look_well_or_like_nothing_known() -> None:
+    portal = [probe(name, 200, answered_by="portal") for name in ("auth", "rate_limit")]
+    probes = (probe("status_page", 200, answered_by="portal"), *portal, WELL[3])
+    for rows in (calls(), calls(failed=40, status_code=None, error_type="other")):
+        found = decide(evidence(*probes, rows=rows, page=None))
+        assert (found.cause, found.severity) == ("network_unreachable", "P1")
+    refused = decide(evidence(*probes, rows=calls(failed=90, status_code=401), page=None))
+    assert refused.cause == "invalid_key", "Klaviyo's application answered the calls"
+
+
+def test_what_else_is_unwell_is_listed_beside_failing_calls() -> None:
+    probes = (*WELL[:3], probe("app_health", 503), probe("webhook", 404))
+    found = decide(evidence(*probes, rows=calls(failed=120, status_code=401)))
+    assert found.cause == "invalid_key"
+    assert {"app_unhealthy", "webhook_endpoint_down"} <= rivals(found)
+    assert "webhook_endpoint_down" in rivals(decide(evidence(*probes, rows=calls())))
+
+
+def test_a_bare_403_is_the_edges_where_our_probe_gets_one_from_there() -> None:
+    rows = calls(failed=60, status_code=403)
+    found = decide(
+        evidence(WELL[0], WELL[1], probe("rate_limit", 403, answered_by="challenge"), WELL[3], rows=rows)
+    )
+    assert found.cause == "klaviyo_server_error"
+    assert "egress" in found.summary
+    assert decide(evidence(rows=rows)).cause == "missing_scope"
+    told = calls(failed=60, status_code=403, error_code="permission_denied")
+    found = decide(
+        evidence(WELL[0], WELL[1], probe("rate_limit", 403, answered_by="challenge"), WELL[3], rows=told)
+    )
+    assert found.cause == "missing_scope", "the application answered, whatever our probe meets"
+
+
+def test_a_bare_400_everywhere_is_the_key_if_that_holds_a_control_character() -> None:
+    body = evidence(rows=calls(failed=110, status_code=400))
+    key = {"set": True, "length": 38, "prefix": "pk_", "control_characters": True}
+    found = decide(replace(body, context=body.context | {"key": key}))
+    assert (found.cause, decide(body).cause) == ("invalid_key", "invalid_request")
+    one = [row | ({"status_code": 400} if row["endpoint"] == "/api/events" else {}) for row in calls()]
+    assert decide(replace(evidence(rows=one), context={"key": key})).cause == "invalid_request"

@@ -29,6 +29,8 @@ ENDS: Mapping[str, tuple[int | None, str | None, str | None]] = {
     "invalid": (400, None, "klaviyo"),
     "error": (503, None, "klaviyo"),
     "challenge": (403, None, "challenge"),
+    "bare_403": (403, None, None),
+    "portal": (200, None, "portal"),
     "silence": (None, "timeout", None),
     "refused": (None, "refused", None),
 }
@@ -60,6 +62,7 @@ WORLDS = st.fixed_dictionaries(
         "probes": st.fixed_dictionaries(
             {name: st.sampled_from([None, *ENDS]) for name in PROBED},
         ),
+        "vague": st.booleans(),
         "unused": st.sets(st.sampled_from(["logs", "metrics", "webhook", "app_health", "auth"])),
     }
 )
@@ -81,22 +84,28 @@ def calls(stretches: Iterable[tuple[int, str, int, str]]) -> list[dict[str, Any]
     return rows
 
 
-def counters(stretches: Iterable[tuple[int, str, int, str]]) -> list[dict[str, Any]]:
-    """The same calls, as a counter per endpoint and status that is read every three minutes."""
+def counters(stretches: Iterable[tuple[int, str, int, str]], vague: bool) -> list[dict[str, Any]]:
+    """The same calls, as a counter per endpoint and status that is read every three minutes.
+
+    A vague one tells only whether calls failed.
+    """
     rows = []
     told = [
-        (row["timestamp"], (row["endpoint"], str(row["status_code"] or "unknown")))
-        for row in calls(stretches)
+        (row["timestamp"], (row["endpoint"], _label(row["status_code"], vague))) for row in calls(stretches)
     ]
     for minute in range(0, 121, 3):
         at = samples.WINDOW.start + timedelta(minutes=minute)
         for key in sorted({key for _, key in told}):
             endpoint, status = key
             value = sum(each == key and moment < at for moment, each in told)
-            labels = {"endpoint": endpoint, "status": "success" if status == "200" else status}
+            labels = {"endpoint": endpoint, "status": status}
             rows.append({"timestamp": at, "role": "requests", "name": "klaviyo_api_requests_total", "value": float(value),
                          "series": json.dumps(labels, sort_keys=True)} | labels)  # fmt: skip
     return rows
+
+
+def _label(status: int | None, vague: bool) -> str:
+    return "success" if status == 200 else "error" if vague else str(status or "unknown")
 
 
 def deliveries(kind: str) -> list[dict[str, Any]]:
@@ -133,7 +142,7 @@ def seen(world: Mapping[str, Any]) -> Evidence:
         probe_rows=tuple(map(PROBES.row, rows)),
         calls=None if logs is None else CALLS.frame(calls(logs)),
         webhooks=None if webhooks is None else WEBHOOKS.frame(deliveries(webhooks)),
-        metrics=None if metrics is None else METRICS.frame(counters(metrics)),
+        metrics=None if metrics is None else METRICS.frame(counters(metrics, world.get("vague", False))),
         status_page=PAGES.get(world["page"]),
         gaps=tuple(Gap(name, "not set", configured=False) for name in sorted(unused)),
         context={"revision": "2026-07-15"},
