@@ -40,6 +40,7 @@ class Tally:
         last: The rows of the window's last part.
         part: The window's last part.
         ahead: Hosts whose lines lay in the future, and by how much at least [s]; theirs were moved back.
+        slices: Calls and failures per slice as long as the last part, latest first, without that part.
     """
 
     source: Literal["logs", "metrics"]
@@ -47,6 +48,7 @@ class Tally:
     last: pd.DataFrame
     part: Window
     ahead: Mapping[str, float]
+    slices: list[tuple[int, int]]
 
     @property
     def last_calls(self) -> int:
@@ -92,8 +94,7 @@ def clocks_ahead(calls: pd.DataFrame, evidence: Evidence) -> dict[str, float]:
 
 def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
     """The fields of `Facts` that counting can fill; `evidence` and `because` for what the tree asks about."""
-    slices = _slices(counted)
-    quiet = _quiet_share(slices, limits)
+    slices, quiet = counted.slices, _quiet_share(counted.slices, limits)
     calls, failed = _sums(counted.last)
     failing = is_failing(failed, calls, quiet, limits) if calls >= limits.last_part_calls else None
     fields: dict[str, Any] = {
@@ -131,7 +132,7 @@ def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dic
 
 def failing_facts(counted: Tally, fields: Mapping[str, Any], limits: Thresholds) -> dict[str, Any]:
     """What the failing calls look like, where they fall, and what share they are since they began."""
-    quiet = _quiet_share(_slices(counted), limits)
+    quiet = _quiet_share(counted.slices, limits)
     return _since(counted, fields["onset"], limits) | describe(counted, quiet, limits)
 
 
@@ -168,7 +169,7 @@ def _tally(
     ahead: Mapping[str, float],
 ) -> Tally:
     frame = frame[(frame["timestamp"] >= window.start) & (frame["timestamp"] < window.end)]
-    return Tally(source, frame, frame[frame["timestamp"] >= part.start], part, ahead)
+    return Tally(source, frame, frame[frame["timestamp"] >= part.start], part, ahead, _slices(frame, part))
 
 
 def _from_logs(calls: pd.DataFrame, ahead: Mapping[str, float]) -> pd.DataFrame:
@@ -219,10 +220,13 @@ def _age(frame: pd.DataFrame, part: Window) -> pd.Series[float]:
     return (-(since // part.seconds) - 1).clip(lower=-1)
 
 
-def _slices(counted: Tally) -> list[tuple[int, int]]:
+def _slices(frame: pd.DataFrame, part: Window) -> list[tuple[int, int]]:
     """Calls and failures per slice as long as the last part, latest first, without the last part itself."""
-    earlier = counted.frame[counted.frame["timestamp"] < counted.part.start]
-    return [_sums(rows) for _, rows in earlier.groupby(_age(earlier, counted.part))]
+    counts = pd.DataFrame(
+        {"calls": frame["calls"], "failed": frame["calls"].where(frame["kind"].notna(), 0.0)}
+    )
+    sums = counts.groupby(_age(frame, part)).sum().drop(-1.0, errors="ignore").round().astype(int)
+    return list(zip(sums["calls"].tolist(), sums["failed"].tolist(), strict=True))
 
 
 def _surely(calls: int, failed: int, limits: Thresholds) -> bool:

@@ -160,7 +160,7 @@ def _span(times: pd.DataFrame, name: Any) -> tuple[datetime | None, datetime | N
     if name not in times.index:
         return None, None
     first, last = times.loc[name, ["min", "max"]]
-    return first.to_pydatetime(), last.to_pydatetime()
+    return first.floor("s").to_pydatetime(), last.floor("s").to_pydatetime()
 
 
 def _grouped(frame: pd.DataFrame, column: str, kind: str | None = None) -> pd.DataFrame:
