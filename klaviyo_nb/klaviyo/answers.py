@@ -50,7 +50,7 @@ ERRORS: Mapping[str, Failure] = {
 
 _MARKS_OF_KLAVIYO = ("x-klaviyo-req-id", "cid", "x-klaviyo-api-revision")
 _MARKS_OF_PROXY = ("via", "proxy-authenticate", "proxy-connection", "x-squid-error", "x-bluecoat-via")
-_PROXIES = re.compile(
+PROXIES = re.compile(
     r"squid|zscaler|blue ?coat|mitmproxy|tinyproxy|privoxy|mcafee web gateway", re.IGNORECASE
 )
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,500})", re.IGNORECASE)
@@ -198,7 +198,7 @@ def _who(
         return "edge"
     if "<center>cloudflare</center>" in text:
         return "edge"
-    proxied = any(mark in headers for mark in _MARKS_OF_PROXY) or _PROXIES.search(headers.get("server", ""))
+    proxied = any(mark in headers for mark in _MARKS_OF_PROXY) or PROXIES.search(headers.get("server", ""))
     return "proxy" if proxied and status >= 400 else "other"
 
 

@@ -17,6 +17,7 @@ from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike
 from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.understand import Told
+from klaviyo_nb.logs.pairs import joined
 from klaviyo_nb.logs.rows import Rows
 from klaviyo_nb.logs.scan import EveryLine, Record, Seen, WordFinder, scan
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Read
@@ -110,7 +111,7 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
         reading.take(objects, others)
     for moment in edges.times(job.window.end):
         reading.saw(moment)
-    part.calls, part.webhooks = reading.calls.table(), reading.webhooks.table()
+    part.calls, part.webhooks = joined(reading.calls.table()), reading.webhooks.table()
     part.unparsed, part.first, part.last = reading.unparsed, reading.first, reading.last
     part.lines, part.read = seen.lines, seen.read
     if seen.stopped and not opened.truncated:

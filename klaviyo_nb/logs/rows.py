@@ -16,7 +16,7 @@ MESSAGE = 500
 _TYPES = {
     **dict.fromkeys(("moment", "line", "offset", "status_code", "attempt", "sent_at"), pa.int64()),
     **dict.fromkeys(("duration_s", "retry_after_s"), pa.float64()),
-    "parsed": pa.bool_(),
+    **dict.fromkeys(("parsed", "wire"), pa.bool_()),
 }
 #: So many rows are kept as lists; then they are packed.
 _MOST = 16_384

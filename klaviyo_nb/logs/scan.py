@@ -20,7 +20,7 @@ import numpy.typing as npt
 from klaviyo_nb.logs.formats.envelopes import alone, begins, follows
 
 #: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
-#: without it; `klaviyo` in the lists of byte values that journald writes for text it cannot print.
+#: without it; the same in the lists of byte values that journald writes for text it cannot print.
 WORDS = (
     b"klaviyo",
     b"webhook",
@@ -30,6 +30,10 @@ WORDS = (
     b"cf-mitigated",
     b"118,105,121",
     b"86,73,89",
+    b"111,116,116,108,101,100",
+    b"118,110,100,46,97,112,105",
+    b"105,110,112,117,116,46",
+    b"109,105,116,105,103,97",
 )
 BLOCK = 256 * 1024
 #: A record holds lines at most this far before and after the one with the word [lines, bytes].

@@ -18,13 +18,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from klaviyo_nb.logs.formats import table, text, times, values
+from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, answered_by
 from klaviyo_nb.logs.formats.keys import MOST_TEXTS, Plan, is_ours, plans, spread
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
     CONVERT,
-    FAILS_FROM,
     MESSAGE,
-    answered_by,
     profile_in,
     search_missing,
 )
@@ -121,20 +120,24 @@ class Alike:
                 if column is None:
                     return None
                 columns[name] = _either(column, columns.get(name))
-        if max(statuses) >= FAILS_FROM:
-            self._add_failures(group, columns)
+        levels = columns.get("level") or [None] * len(statuses)
+        if max(statuses) >= FAILS_FROM or not CALM.issuperset(levels):
+            self._add_failures(group, columns, levels)
         return columns
 
-    def _add_failures(self, group: _Group, columns: dict[str, Column]) -> None:
+    def _add_failures(self, group: _Group, columns: dict[str, Column], levels: Column) -> None:
         """What a failed call's text tells beyond its keys, and who answered it."""
-        statuses, count = columns["status_code"], len(group.rows)
-        for row in (row for row, status in enumerate(statuses) if status >= FAILS_FROM):
-            for name, value in self._sought[text.ends("\n".join(_texts(group, row)))].items():
-                column = columns.setdefault(name, [None] * count)
-                if column[row] is None:
-                    column[row] = value
+        count = len(group.rows)
+        for row, (status, level) in enumerate(zip(columns["status_code"], levels, strict=True)):
+            if status < FAILS_FROM and level in CALM:
+                continue
+            if status >= FAILS_FROM:
+                for name, value in self._sought[text.ends("\n".join(_texts(group, row)))].items():
+                    column = columns.setdefault(name, [None] * count)
+                    if column[row] is None:
+                        column[row] = value
             code = columns["error_code"][row] if "error_code" in columns else None
-            by = answered_by(group.raws[row].decode(), code, statuses[row])
+            by = answered_by(group.raws[row].decode(), code, status, level)
             columns.setdefault("answered_by", [None] * count)[row] = by
 
     def _column(self, group: _Group, role: str, convert: Convert) -> Column | None:

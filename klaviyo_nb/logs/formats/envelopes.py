@@ -146,7 +146,7 @@ def _block_follows(before: bytes, line: bytes) -> bool:
     if before.rstrip()[-1:] in (b":", b"=") or line.startswith((*_BODIES, b'{\\"errors')):
         return before[:1] != b"{"
     if _MARKUP.match(line):
-        return bool(_MARKUP.match(before)) or bool(_HEADER.match(before))
+        return before.rstrip()[-1:] == b">" or bool(_MARKUP.match(before) or _HEADER.match(before))
     if _BARE.match(line):
         return before[:1] not in (b"}", b"]", b"{", b"[")
     return bool(_HEADER.match(line)) and bool(_HEADER.match(before))

@@ -105,10 +105,9 @@ class Found:
             self.values[name], self.ranks[name], self.keys[name] = value, rank, key
 
     def merge(self, outer: Found) -> None:
-        """Take from `outer` what is not known here."""
+        """Take from `outer` what is not known here, or less well."""
         for name, value in outer.values.items():
-            if name not in self.values:
-                self.offer(name, value, outer.ranks[name], outer.keys[name])
+            self.offer(name, value, outer.ranks[name], outer.keys[name])
         self.texts += outer.texts
 
 

@@ -19,6 +19,11 @@ _LOGFMT_PAIRS = 3
 _HEAD_LENGTH = 48
 _DATE = re.compile(r"""\bdate['"]?\s*(?::|=>|=)\s*['"]?([^'"\n]{10,40})""", re.IGNORECASE)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+#: `web-1`, `worker-2`, `ip-10-0-0-5`: instances of a kind of machine.
+_MACHINE = re.compile(
+    r"(?P<kind>web|app|api|worker|node|host|pod|srv|server|vm|box|ip|i|prod|backend|frontend)[-.]?[\w.-]*\d[\w.-]*"
+)
+_THREAD = re.compile(r"(?i:main|\d+$|pid|tid|thread|.*(?:thread|pool|exec|worker)[\w-]*-\d)")
 _MOST_JSON = 32 * 1024 * 1024
 
 
@@ -181,6 +186,7 @@ def _read_head(result: Read, first: str, more: str, near: datetime) -> None:
             "ms" if groups.get("unit") == "" else groups.get("unit") or "",
         )
         found.offer("timestamp", times.of(groups.get("time", ""), near))
+        _offer_tag(found, groups.get("tag"))
         result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
         return
     if (moment := times.search(limited[: _HEAD_LENGTH + 40], near)) and moment[1] <= _HEAD_LENGTH:
@@ -189,6 +195,17 @@ def _read_head(result: Read, first: str, more: str, near: datetime) -> None:
         found.offer("timestamp", times.of(dated[1], near), 200)
     if level := text.search("level", limited[:160]):
         found.offer("level", level["v"], 50)
+
+
+def _offer_tag(found: Found, tag: str | None) -> None:
+    """A name in brackets: of a numbered machine or worker, of a thread, or of who logged."""
+    machine = tag and _MACHINE.fullmatch(tag)
+    if machine:
+        found.offer("host", tag)
+    if tag and (_THREAD.match(tag) or (machine and machine["kind"] == "worker") or "caller" in found.values):
+        found.offer("worker", None if machine and machine["kind"] != "worker" else tag)
+    elif not machine:
+        found.offer("caller", tag)
 
 
 def _read_tail(result: Read) -> None:

@@ -63,7 +63,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) "
                        r"request\b"),
     "status": _compiled(
-        r"\bHTTP/[\d.]+\"?\s+(?P<v>[1-5]\d\d)\b",
+        r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[1-5]\d\d)\b",
+        r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
         r"\b(?P<v>[45]\d\d) (?:Client|Server) Error\b",
         rf"\b(?:http[ _-]?|response[ _-]?|upstream[ _-]?)*(?:status[ _-]?code|status|(?:http|response|"
         rf"error)[ _-]code)"
@@ -106,7 +107,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"klaviyo[-_ ]?req(?:uest)?[-_ ]?id\W{{0,8}}(?P<v>{_UUID})",
         rf"errors\W{{1,8}}id\W{{1,8}}(?P<v>{_UUID})",
         rf"(?<![\w-])id\\*[\"']?\s*[:=]\s*\\*[\"'](?P<v>{_UUID})",
-        rf"\breq(?:uest)?[-_ ]?id\W{{0,6}}(?P<v>{_UUID})",
+        rf"\breq(?:uest)?(?:[-_ ]?id)?\W{{0,6}}(?P<v>{_UUID})",
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
@@ -141,44 +142,57 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"NameResolution|no such host|"
         r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|"
         r"failed to resolve|"
-        r"cURL error 6\b|dns error|\bNXDOMAIN\b",
+        r"cURL error 6\b|dns error|\bNXDOMAIN\b|couldnt_resolve",
         "refused": r"ECONNREFUSED|connection refused|actively refused|ConnectionRefused|cURL error 7\b|"
-        r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
+        r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable|couldnt_connect",
         "tls": r"CERTIFICATE_VERIFY|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|"
         r"TLS handshake (?!timeout)|SELF_SIGNED|"
         r"UNABLE_TO_(?:GET|VERIFY)|wrong version number|\bERR_TLS|self[- ]signed|"
         r"certificate (?:has expired|verify)|"
-        r"CERT_HAS_EXPIRED|OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
+        r"CERT_HAS_EXPIRED|ssl_connect_error|peer_failed_verification|ssl_cacert|"
+        r"OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
         "timeout": r"timed[ -]?out|time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|"
         r"TimeoutE|ETIMEDOUT|"
         r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|(?:Read|Connect|Open|Write|"
         r"Pool|Socket)Timeout|"
         r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout|"
-        r"_sslobj\.read|timeout (?:calling|contacting)",
+        r"_sslobj\.read|timeout (?:calling|contacting)|"
+        r"operation_timedout|never respond(?:ed|ing)|requests? hung",
         "reset": r"ECONNRESET|connection (?:was )?reset|reset by peer|socket hang up|other side closed|"
         r"UND_ERR_SOCKET|"
         r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|"
         r"premature close|"
         r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|"
-        r": EOF\b|"
+        r": EOF\b|return_code=(?:recv_error|send_error|got_nothing|partial_file)|"
         r"connection (?:unexpectedly )?closed|IncompleteMessage",
         "other": r"fetch failed|network ?error|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
         r"no response|"
-        r"max retries exceeded|connection failed|failed to connect|error sending request|did not respond",
+        r"max retries exceeded|unsupported content type|"
+        r"connection failed|failed to connect|error sending request|did not respond",
     }.items()
 }
+#: How client libraries log an exchange: Typhoeus, httpx, urllib3, Guzzle, OkHttp, .NET.
+WIRE = re.compile(
+    r"\bETHON: performed|HTTP Request: [A-Z]+ https?://\S+ \\?\"HTTP/|"
+    r"https?://[\w.-]+(?::\d+)? \\?\"[A-Z]+ \S+ HTTP/[\d.]+\\?\" \d{3}|"
+    r"\b[A-Z]+ https?://\S+ HTTP/[\d.]+ (?:-|RESPONSE:) \d{3}|<-- \d{3} \S* ?https?://|"
+    r"Received HTTP response (?:headers )?after [\d.]+ ?ms - \d{3}",
+    re.ASCII,
+)
 #: `errors[].code` → the status it comes with; the first two are said in words too.
 CODES: Mapping[str, int] = {
     "throttled": 429, "not_authenticated": 401, "authentication_failed": 401, "permission_denied": 403,
     "forbidden": 403, "not_found": 404, "duplicate_profile": 409, "variant_not_found": 404,
 }  # fmt: skip
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), status)
+    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), status)
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests", 429),
         (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
         (r"this API has been retired", 410),
-        *((rf"\bReason: {re.escape(each.phrase)}\b", int(each)) for each in HTTPStatus if each >= 400),
+        (r"phone[_ ]number\W{1,3}must (?:not be empty|be provided) when .{0,20}sms channel", 400),
+        *((rf"\bReason: {re.escape(each.phrase)}\b|^{re.escape(each.phrase)}\s*$", int(each))
+          for each in HTTPStatus if each >= 400),
     )
 )  # fmt: skip
 _WAITS = re.compile(

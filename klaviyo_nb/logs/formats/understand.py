@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from klaviyo_nb.logs.formats import text, times, values
+from klaviyo_nb.logs.formats.answering import FAILS_FROM, answered_by, our_answer
 from klaviyo_nb.logs.formats.places import Where, called
 from klaviyo_nb.logs.formats.reading import Read, read
 
@@ -28,20 +29,10 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
-_OUR_ANSWER = re.compile(
-    r"pointer\W{1,6}\[?/data|request was throttled\. expected available|"
-    r"x-klaviyo-req-id|cf-mitigated|vnd\.api\+json",
-    re.IGNORECASE,
-)
-#: Words without which `_OUR_ANSWER` finds nothing; looking for them takes a tenth of the time.
-_OUR_WORDS = ("pointer", "request was throttled", "x-klaviyo-req-id", "cf-mitigated", "vnd.api+json")
 _SQL = re.compile(r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b", re.DOTALL)
 _WORKED = re.compile(r"\b(?:succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE)
 _NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s\"']*|\"https?://[^\"]*\"")
-_EDGE = re.compile(r"<center>cloudflare</center>|cf-ray\W{1,8}-\W|cloudflare.{0,200}text/html|"
-    r"text/html.{0,2000}cloudflare",
-                   re.IGNORECASE | re.DOTALL)  # fmt: skip
 _HOOK_REJECTED = re.compile(
     r"signature\W+(?:\w+\W+){0,3}(?:invalid|mismatch|fail|reject|missing|wrong)|"
     r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|"
@@ -55,9 +46,6 @@ _HOOK_OURS = re.compile(
     re.IGNORECASE,
 )
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
-_EDGE_STATUSES = range(520, 528)
-_SERVED_BY_PROXY = 407
-FAILS_FROM = 400
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
 
@@ -144,20 +132,14 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
     if where.place == "api":
         return outcome.known or outcome.worked is not None
     if where.place == "foreign":
-        return bool(outcome.known and not it.access and speaks and _our_answer(body))
+        return bool(outcome.known and not it.access and speaks and our_answer(body))
     if where.place == "path" or where.endpoint is not None:
-        return (speaks or _our_answer(it.text)) and (outcome.known or outcome.worked is not None)
+        return (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
     if not outcome.known:
         return speaks and outcome.worked is not None and "operation" in it.found.values
-    if _our_answer(it.text):
+    if our_answer(it.text):
         return True
     return speaks and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
-
-
-def _our_answer(whole: str) -> bool:
-    """Are these words that only Klaviyo's API answers with?"""
-    low = whole.lower()
-    return any(word in low for word in _OUR_WORDS) and bool(_OUR_ANSWER.search(whole))
 
 
 def _klaviyo_said(body: str, at: int | None) -> bool:
@@ -220,10 +202,12 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         "endpoint": where.template,
         "status_code": outcome.status,
         "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
-        "answered_by": answered_by(it.text, fields.get("error_code"), outcome.status),
+        "answered_by": answered_by(it.text, fields.get("error_code"), outcome.status, fields.get("level")),
         "message": (it.found.texts[0] if structured and it.found.texts else body or it.text)[:MESSAGE],
         "parsed": it.named,
     }
+    if text.WIRE.search(it.text[: text.MOST]):
+        fields["wire"] = True
     if "profile_key" not in fields:
         fields["profile_key"] = profile_in(where.path)
     return fields
@@ -287,7 +271,7 @@ CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
 }
 #: What is sought in the text → the column, and words without which there is no such thing.
 _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "request_id": ("request_id", ("id",)),
+    "request_id": ("request_id", ("id", "request")),
     "error_code": ("error_code", ("code", *text.CODES, "invalid")),
     "error_pointer": ("error_pointer", ("pointer", "parameter")),
     "revision": ("revision", ("revision",)),
@@ -295,18 +279,3 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "attempt": ("attempt", ("attempt",)),
     "retry_after": ("retry_after_s", ("retry", "available")),
 }
-
-
-def answered_by(whole: str, error_code: str | None, status: int | None) -> str | None:
-    """Who gave the answer, where the record shows it."""
-    if status is None or status < FAILS_FROM:
-        return None
-    if status == _SERVED_BY_PROXY:
-        return "proxy"
-    low = whole[: text.MOST].lower()
-    if "cf-mitigated" in low or "just a moment..." in low:
-        return "challenge"
-    if error_code or _our_answer(low):
-        return "klaviyo"
-    known = "cloudflare" in low or "cf-ray" in low
-    return "edge" if status in _EDGE_STATUSES or (known and _EDGE.search(low)) else None

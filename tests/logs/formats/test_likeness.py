@@ -100,7 +100,7 @@ def test_a_kind_that_turns_out_to_differ_is_given_up() -> None:
         told(like, LINE.encode())
     (key, kind), *_ = like._kinds.items()
     assert kind is not None
-    kind.told.fields["host"] = "somebody else"
+    kind.told.fields["caller"] = "somebody else"
     for _ in range(8):
         told(like, LINE.encode())
     assert like._kinds[key] is None

@@ -301,3 +301,57 @@ def test_no_object_raises(data: dict[str, Any]) -> None:
 def test_no_bytes_raise(pieces: list[bytes]) -> None:
     understand(b"".join(pieces), NEAR)
     understand(b"".join(pieces), NEAR, True)
+
+
+UUID = "9225fc5e-0c5e-4a2e-9be1-1d6a4c8a7f10"
+
+
+def test_a_request_in_brackets_is_klaviyos_id() -> None:
+    line = f"2026-11-23 05:00:00,250 INFO [worker-1] profile-sync: GET https://a.klaviyo.com/api/lists -> 200 in 0.07s (request {UUID})"
+    assert found(line, "request_id", "host", "worker", "caller") == (
+        UUID,
+        "worker-1",
+        "worker-1",
+        "profile-sync",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [
+        ("ERROR klaviyo call failed: (0)\nReason: Unsupported content type: text/html", "portal"),
+        ("ERROR klaviyo GET /api/lists -> 200 but body is <!doctype html><title>Sign in</title>", "portal"),
+        ("ERROR klaviyo POST /api/events -> 200: Unexpected token '<' is not valid JSON", "portal"),
+        ("ERROR klaviyo GET /api/lists 200 JSONDecodeError: Expecting value", "portal"),
+        ("ERROR klaviyo GET /api/lists -> 302 location: https://wifi.example/login", "portal"),
+        ('klaviyo POST /api/events -> 503 {"via" => "1.1 gw (squid/5.7)"}', "proxy"),
+        ("klaviyo POST /api/events -> 407", "proxy"),
+        (
+            "`POST https://a.klaviyo.com/api/events` resulted in a `400 Bad Request` response: <!doctype html>",
+            "edge",
+        ),
+        ('klaviyo 403 body="<html><head><title>403 Forbidden</title>"', "edge"),
+        ('klaviyo POST /api/events -> 202 with template "<html><body>Hi"', None),
+        ("INFO klaviyo GET /api/lists 200 JSON not valid JSON before", None),
+        ("ERROR klaviyo POST /api/events -> 202, JSONDecodeError of an empty body", None),
+        ("klaviyo POST /api/events -> 503", None),
+    ],
+)
+def test_who_answered(text: str, by: str | None) -> None:
+    assert found(text, "answered_by") == (by,)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("couldnt_connect", "refused"), ("couldnt_resolve_host", "dns"), ("recv_error", "reset"),
+     ("operation_timedout", "timeout"), ("ssl_connect_error", "tls")],
+)  # fmt: skip
+def test_what_curl_could_not_do_is_a_call_without_an_answer(code: str, kind: str) -> None:
+    line = f"ETHON: performed EASY effective_url=https://a.klaviyo.com/api/lists response_code=0 return_code={code} total_time=0.01"
+    assert found(line, "error_type", "status_code", "endpoint") == (kind, None, "/api/lists")
+
+
+@pytest.mark.parametrize("answer", ["HTTP/1.1 - 200 [] []", "HTTP/1.1 RESPONSE: 200 -"])
+def test_guzzles_successes_are_calls(answer: str) -> None:
+    line = f"[2026-11-26T13:05:08.613817+00:00] klaviyo.INFO: GET https://a.klaviyo.com/api/catalog-items {answer}"
+    assert found(line, "status_code", "endpoint") == (200, "/api/catalog-items")

@@ -1,0 +1,100 @@
+"""Who gave the answer that a record tells of: Klaviyo, its edge, or somebody in its place.
+
+`klaviyo.answers` decides this of an answer that was received; here only what an application wrote of one is
+at hand, so that words stand for headers and bodies.
+"""
+
+from __future__ import annotations
+
+import re
+
+from klaviyo_nb.klaviyo.answers import PROXIES
+from klaviyo_nb.logs.formats import text
+
+_OUR_ANSWER = re.compile(
+    r"pointer\W{1,6}\[?/data|request was throttled\. expected available|"
+    r"x-klaviyo-req-id|cf-mitigated|vnd\.api\+json|this api has been retired",
+    re.IGNORECASE,
+)
+#: Words without which `_OUR_ANSWER` finds nothing; looking for them takes a tenth of the time.
+_OUR_WORDS = (
+    "pointer", "request was throttled", "x-klaviyo-req-id", "cf-mitigated", "vnd.api+json", "been retired",
+)  # fmt: skip
+_PAGE = re.compile(r"(?:<|\\u003c)(?:!doctype html|html\b|head>|body\b|center>)")
+_EDGE = re.compile(
+    r"<center>cloudflare</center>|cf-ray\W{1,8}-\W|cloudflare.{0,200}text/html|text/html.{0,2000}cloudflare|"
+    r"cloudflare 5[0-9]{2}",
+    re.DOTALL,
+)
+_EDGE_STATUSES = range(520, 528)
+_VIA = re.compile(
+    r"(?<![\w-])via\\*[\"']?\s{0,3}(?:=>|[:=,])\s{0,3}\\*[\"'\[(]{0,3}\d\.\d |"
+    r"proxy-(?:authenticate|connection)|x-squid"
+)
+#: A reader of JSON met markup, or was told that it would.
+_MARKUP_MET = re.compile(
+    r"unexpected token '?<|unexpected token at '<|character '<' looking for|unexpected character \('<'|"
+    r"unexpected character '?<|unexpected character encountered while parsing value: <|"
+    r"'<' is an invalid start|"
+    r"content[ -]type[^\n]{0,24}: '?text/html|(?:got|received|not json)\W{1,4}text/html|text/html instead of"
+)
+#: Something could not be read as JSON.
+_NOT_JSON = re.compile(
+    r"text/html|jsondecodeerror|json::parser|not (?:valid )?json|invalid json|jsonexception|jsonparse|"
+    r"expecting value: line 1 column 1|json_decode|syntaxerror"
+)
+_ELSEWHERE = re.compile(
+    r"location\\*[\"']?\s{0,3}(?:=>|[:=])\s{0,3}\\*[\"']?https?://(?![\w.-]{0,60}klaviyo\.com)"
+)
+#: Words without which nobody answered in Klaviyo's place; of most successes nothing more is asked.
+_STRANGE = ("html", "json", "unexpected", "location", "'<'")
+_PROXY_ASKS, _LOGIN_NEEDED = 407, 511
+FAILS_FROM = 400
+_TROUBLE = frozenset(("warning", "error", "critical"))
+#: Records of these levels tell of a success if their status does.
+CALM = frozenset(("debug", "info"))
+
+
+def our_answer(whole: str) -> bool:
+    """Are these words that only Klaviyo's API answers with?"""
+    low = whole.lower()
+    return any(word in low for word in _OUR_WORDS) and bool(_OUR_ANSWER.search(whole))
+
+
+def answered_by(whole: str, error_code: str | None, status: int | None, level: str | None) -> str | None:
+    """One of `klaviyo.answers.AnsweredBy`, where the record shows it.
+
+    Args:
+        whole: Its text.
+        error_code: `errors[].code` of the answer.
+        status: HTTP status.
+        level: Of the record: what is unusual in a success counts only if the application minded.
+    """
+    if level in CALM and (status is None or status < FAILS_FROM):
+        return None
+    low = whole[: text.MOST].lower()
+    if status is None or status < FAILS_FROM:
+        return "portal" if _in_its_place(low, status, level) else None
+    if status in (_PROXY_ASKS, _LOGIN_NEEDED):
+        return "proxy" if status == _PROXY_ASKS else "portal"
+    if "cf-mitigated" in low or "just a moment..." in low:
+        return "challenge"
+    page = _PAGE.search(low)
+    if error_code or "x-klaviyo-req-id" in low or (not page and our_answer(low)):
+        return "klaviyo"
+    if PROXIES.search(low) or _VIA.search(low):
+        return "proxy"
+    return "edge" if page or status in _EDGE_STATUSES or _EDGE.search(low) else None
+
+
+def _in_its_place(low: str, status: int | None, level: str | None) -> bool:
+    """Did a portal answer: a page where JSON was due, or the way to one?"""
+    if not any(word in low for word in _STRANGE):
+        return False
+    if _MARKUP_MET.search(low):
+        return True
+    if status is None:
+        return False
+    if status >= 300:  # Klaviyo's API sends nobody to another host
+        return bool(_ELSEWHERE.search(low))
+    return level in _TROUBLE and bool(_PAGE.search(low) or (status == 200 and _NOT_JSON.search(low)))

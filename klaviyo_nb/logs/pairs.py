@@ -1,0 +1,76 @@
+"""One call that two records tell of: the client library's line of each exchange, and the application's own.
+
+An application that logs its failures, with its HTTP client's log switched on, writes two lines per call. The
+first knows method and URL, the second often the body and who logged. They are made one row: the
+application's, with what only the library's tells, cited where the first of them stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: The column that marks a library's line; it stays inside this package.
+WIRE = "wire"
+#: The application's line comes within this time [microseconds], and so many rows.
+_SOON = 1_000_000
+_NEXT = 24
+_PLACE = ("line", "offset", "moment")  # of the first of both
+_SAME = ("status_code", "endpoint", "method", "host", "worker")
+
+
+def joined(rows: pa.Table) -> pa.Table:
+    """`rows` of a part with one row per call."""
+    if WIRE not in rows.column_names:
+        return rows
+    first = _partners(rows)
+    rows = rows.drop_columns([WIRE])
+    paired = np.flatnonzero(first >= 0)
+    if not len(paired):
+        return rows
+    other = pa.array(np.where(first >= 0, first, np.arange(len(first))))
+    columns = {}
+    for name in rows.column_names:
+        theirs = rows[name].take(other)
+        columns[name] = pc.coalesce(*((theirs, rows[name]) if name in _PLACE else (rows[name], theirs)))
+    keep = np.ones(len(first), dtype=bool)
+    keep[first[paired]] = False
+    return pa.table(columns).filter(pa.array(keep))
+
+
+def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
+    """Row → the library's row of the same call, or -1."""
+    order = np.argsort(rows["line"].to_numpy(), kind="stable").tolist()
+    wires = set(np.flatnonzero(rows[WIRE].fill_null(False).to_numpy(zero_copy_only=False)).tolist())
+    told = [rows[name].to_pylist() if name in rows.column_names else None for name in _SAME]
+    moments = rows["moment"].to_pylist()
+    first = np.full(len(order), -1)
+    for place, wire in enumerate(order):
+        if wire not in wires:
+            continue
+        for row in order[place + 1 : place + 1 + _NEXT]:
+            if not _soon(moments[wire], moments[row]):
+                break
+            if row not in wires and first[row] < 0 and _same(told, wire, row):
+                first[row] = wire
+                break
+    return first
+
+
+def _soon(then: int | None, now: int | None) -> bool:
+    return then is None or now is None or -_SOON <= now - then <= _SOON
+
+
+def _same(told: Sequence[Any], wire: int, row: int) -> bool:
+    """Do both tell the same status (or none), and nothing that differs?"""
+    statuses, *rest = told
+    if statuses is not None and statuses[wire] != statuses[row]:
+        return False
+    return all(
+        column is None or column[wire] is None or column[row] is None or column[wire] == column[row]
+        for column in rest
+    )
