@@ -110,9 +110,14 @@ def _places(counted: Tally, kind: str, quiet: float, limits: Thresholds) -> dict
     fields["failing_hosts"] = _failing_hosts(counted, kind, quiet, limits) or None
     if counts.empty:
         return fields
-    worst, rest = counts.iloc[0], counts.iloc[1:].sum()
+    worst, others = counts.iloc[0], counts.iloc[1:]
+    rest = others.sum()
     if rest.calls >= limits.noise_failures:
-        fields["one_endpoint"] = not is_failing(int(rest.failed), int(rest.calls), quiet, limits)
+        # Few calls suffice where nothing passing explains them: refused twice, and mostly, is refused.
+        refused = (others["failed"] >= 2) & (2 * others["failed"] >= others["calls"])
+        elsewhere = kind in _NEVER_PASSING and bool(refused.any())
+        rest_fails = is_failing(int(rest.failed), int(rest.calls), quiet, limits)
+        fields["one_endpoint"] = not (elsewhere or rest_fails)
     return fields | {
         "evidence": {"one_endpoint": (f"{counted.source}:endpoint",)},
         "because": {

@@ -459,3 +459,11 @@ def test_a_bare_400_everywhere_is_the_key_if_that_holds_a_control_character() ->
     assert (found.cause, decide(body).cause) == ("invalid_key", "invalid_request")
     one = [row | ({"status_code": 400} if row["endpoint"] == "/api/events" else {}) for row in calls()]
     assert decide(replace(evidence(rows=one), context={"key": key})).cause == "invalid_request"
+
+
+def test_a_second_endpoint_that_is_seldom_called_and_always_forbidden_is_a_second_one() -> None:
+    refused = {"status_code": 403, "error_code": "permission_denied"}
+    rows = [row | (refused if row["endpoint"] == "/api/profiles" else {}) for row in calls(of=150)]
+    seldom = [row | refused | {"endpoint": "/api/lists"} for row in calls(of=3)]
+    assert decide(evidence(rows=rows)).severity == "P3"
+    assert decide(evidence(rows=rows + seldom)).severity == "P2"
