@@ -135,7 +135,7 @@ def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Rec
 
 @lru_cache(2)
 def _learning(near: datetime, about: bool) -> tuple[Alike, Likeness]:
-    """What was learnt from earlier chunks serves the next ones; it is bounded (docs/design/alike-lines.md)."""
+    """What was learnt from earlier chunks serves the next ones; bounded (docs/design/alike-lines.md)."""
     return Alike(near), Likeness(near, about)
 
 

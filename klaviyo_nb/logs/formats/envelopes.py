@@ -72,7 +72,7 @@ def opened(line: bytes) -> int:
             if at >= 0 and (opens := _OPENS.match(line, at + len(key))):
                 return opens.end()
         return 0
-    found = HEAD.match(line)
+    found = None if _DATED.match(line) else HEAD.match(line)
     return found.end() if found else 0
 
 

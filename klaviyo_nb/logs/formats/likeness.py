@@ -68,7 +68,9 @@ class _Carried(NamedTuple):
     def key(self) -> Hashable:
         """The same for records that are alike."""
         masked = _without_names(self.text)
-        kept = tuple([number for number in _NUMBER.findall(masked) if _is_kept(number)])
+        kept = tuple(
+            [number for number in _NUMBER.findall(masked) if len(number) <= _SHORT or _is_kept(number)]
+        )
         return masked.translate(_NO_DIGITS), kept, self.envelope and self.envelope.context
 
     def otherwise(self) -> _Carried:

@@ -29,6 +29,8 @@ SHAPES = tuple(
 _EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])", re.ASCII)
 _AMBIGUOUS_WITHOUT_MARK = 60
 _DAY = timedelta(days=1)
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_PLAIN = _EPOCH_UTC.replace(tzinfo=None)
 _FIRST, _LAST = 946_684_800, 4_102_444_800  # 2000 and 2100: a number outside is no time of a log line
 
 
@@ -78,11 +80,7 @@ def _iso(text: str) -> int | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (
-        _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        if len(text) > len("2026-11-23")
-        else None
-    )
+    return _micros(moment) if len(text) > len("2026-11-23") else None
 
 
 def _epoch_text(text: str) -> int | None:
@@ -127,4 +125,6 @@ def _nearest(moment: datetime, near: datetime) -> datetime:
 
 
 def _micros(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
+    """Since 1970; a time without an offset is UTC."""
+    since = moment - (_EPOCH_UTC if moment.tzinfo else _EPOCH_PLAIN)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
