@@ -47,6 +47,7 @@ MAX_LINE = 16 * 1024 * 1024
 
 Read = Callable[[memoryview], int]
 _GROUP = 4
+_ENDLESS = 1 << 62
 
 
 class Record(NamedTuple):
@@ -177,7 +178,9 @@ class _Buffer:
 
     def __init__(self, base: int, start: int, stop: int | None) -> None:
         self._give(bytearray(CONTEXT + 2 * BLOCK))
-        self.base, self.start, self.stop = base, start, stop
+        self.base, self.start = base, start
+        #: Line breaks from here on (offset in the stream) begin no line of the range.
+        self.last_break = _ENDLESS if stop is None else stop - 1
         self.end = self.begin = self.looked = 0
         self.lines = int(start == 0)
 
@@ -211,11 +214,6 @@ class _Buffer:
         return found >= 0
 
     @property
-    def last_break(self) -> float:
-        """Line breaks from here on (offset in the stream) begin no line of the range."""
-        return float("inf") if self.stop is None else self.stop - 1
-
-    @property
     def past_range(self) -> bool:
         """Was all searched that a record of the range may reach into?"""
         return self.base + self.looked > self.last_break + CONTEXT
@@ -232,7 +230,7 @@ class _Buffer:
     def advance(self, until: int) -> None:
         """Count the lines up to `until`."""
         begin = max(self.looked, self.start - 1 - self.base)
-        end = int(min(until, self.last_break - self.base))
+        end = min(until, self.last_break - self.base)
         self.looked = max(self.looked, until)
         if end > begin:
             self.lines += self.breaks(begin, end)
@@ -249,16 +247,16 @@ class _Buffer:
         """Just behind the line break that ends the line holding `at`, at most `limit`."""
         return self.data.find(b"\n", at, limit) + 1 or limit
 
-    def record(self, hit: int, limit: int) -> tuple[int, int, bool]:
+    def record(self, hit: int, limit: int) -> tuple[int, int, bytes | None]:
         """Begin and end of the record around a hit; it may end at `limit` only for want of more bytes.
 
-        Last: is it a whole JSON object that is no envelope?
+        Last: its bytes, if it is a whole JSON object that is no envelope.
         """
         begin, end = self.line_start(hit), self.line_end(hit, limit)
         line = bytes(self.data[begin:end])
         if alone(line):
-            return begin, end, True
-        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit), False
+            return begin, end, line
+        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit), None
 
     def _back(self, begin: int, line: bytes) -> int:
         first, lines, sure = begin, 1, False
@@ -302,7 +300,7 @@ def scan(
         at: Offset of the first byte that `read` gives: `start` less `CONTEXT`, at least 0.
         start: First byte of the range.
         stop: End of the range; None: of the stream.
-        find: `WordFinder()` if None, or `every_line`.
+        find: `WordFinder()` if None, or `EveryLine()`.
         halt: Asked once per block; True ends the scan.
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
@@ -325,9 +323,8 @@ def scan(
                 first = max(first, free - buffer.base)
                 free = buffer.base + last
                 if buffer.within(first):
-                    yield Record(
-                        buffer.base + first, _line(buffer, first), bytes(buffer.data[first:last]), whole
-                    )
+                    raw = whole or bytes(buffer.data[first:last])
+                    yield Record(buffer.base + first, _line(buffer, first), raw, whole is not None)
             buffer.advance(looked)
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest
@@ -340,5 +337,5 @@ def _line(buffer: _Buffer, first: int) -> int:
     if first >= buffer.looked:
         buffer.advance(first)
         return buffer.lines - 1
-    counted = int(min(buffer.looked, buffer.last_break - buffer.base))
+    counted = min(buffer.looked, buffer.last_break - buffer.base)
     return buffer.lines - 1 - (buffer.breaks(first, counted) if counted > first else 0)

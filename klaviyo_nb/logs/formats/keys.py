@@ -135,8 +135,8 @@ _meanings = _Meanings()
 
 #: A key that may carry a field: its place among the values, its name, its rank, the test of its value.
 Candidate = tuple[int, str, int, Callable[[Any], bool]]
-#: The keys of an object in the order of its values: as written, or with the parent's name.
-Shape = tuple["str | tuple[str, str]", ...]
+#: The keys of an object in the order of its values; of one with objects in it, of each of them, after its name.
+Shape = tuple["str | tuple[str, ...]", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +159,24 @@ class _Plans(dict[Shape, Plan]):
 
     def __missing__(self, shape: Shape) -> Plan:
         roles: dict[str, list[Candidate]] = {}
-        for place, key in enumerate(shape):
-            name, carried = _meanings["", key] if isinstance(key, str) else _meanings[key]
+        spelled = _spelled(shape)
+        for place, (parent, key) in enumerate(spelled):
+            name, carried = _meanings[parent, key]
             for role, rank, fits in carried:
                 roles.setdefault(role, []).append((place, name, rank, fits))
         texts = tuple(place for place, *_ in roles.pop("text", ()))
         ordered = {role: tuple(sorted(each, key=lambda one: one[2])) for role, each in roles.items()}
-        outermost = (
-            key if isinstance(key, str) else key[1] for key in shape if isinstance(key, str) or not key[0]
-        )
-        plan = Plan(frozenset(outermost), ordered, texts)
-        if len(self) < 1_024 and len(shape) < 100:  # hostile logs invent keys without end
+        outermost = frozenset(key for parent, key in spelled if not parent)
+        plan = Plan(outermost, ordered, texts)
+        if len(self) < 1_024 and len(spelled) < 100:  # hostile logs invent keys without end
             self[shape] = plan
         return plan
+
+
+def _spelled(shape: Shape) -> list[tuple[str, str]]:
+    """Every key with the name of the object it stands in."""
+    objects = [("", key) if isinstance(key, str) else key for key in shape]
+    return [(parent, key) for parent, *keys in objects for key in keys]
 
 
 plans = _Plans()
@@ -218,23 +223,24 @@ def spread(data: Mapping[str, Any]) -> tuple[Shape, list[Any]] | None:
 
     None: it holds lists or other things of which no two are alike, or it is very large.
     """
-    names: list[str | tuple[str, str]] = []
+    shape: list[tuple[str, ...]] = []
     values: list[Any] = []
     queue: list[tuple[str, Any]] = [("", data)]
     for parent, node in queue:
         if len(node) == len(_PAIR) and "value" in node:
             return None
+        shape.append((parent, *node))
         for key, value in node.items():
-            names.append((parent, key))
-            if type(value) is dict:
+            kind = type(value)
+            if kind is dict:
                 queue.append((_meanings[parent, key][0], value))
                 value = None
-            elif _holds_more(value) and _object(value) is not None:
+            elif kind is list or (kind is str and value[:1] in _OPEN_JSON and _object(value) is not None):
                 return None
             values.append(value)
         if len(queue) > _DEEPEST or len(values) > _MOST_SPREAD:
             return None
-    return tuple(names), values
+    return tuple(shape), values
 
 
 def _walk(data: Mapping[str, Any], found: Found) -> None:
