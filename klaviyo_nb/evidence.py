@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "klaviyo-nb/evidence/1"
+#: `Coverage.gap` of a source that was read whole and holds nothing.
+EMPTY = "it is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Coverage:
     skipped_bytes: int = 0
     truncated: bool = False
     gap: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Was all of it read?"""
+        return not self.truncated and self.gap in (None, EMPTY)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, windows as in `Window.as_json`."""

@@ -61,8 +61,10 @@ _LOGGED = ("duration_s", "retry_after_s", "host", "worker", "caller", "error_typ
            "answered_by", "request_id")  # fmt: skip
 
 
-def tally(evidence: Evidence, limits: Thresholds) -> Tally | None:
+def tally(evidence: Evidence, limits: Thresholds, whole: bool = True) -> Tally | None:
     """Count calls in logs, else in metrics: the first with enough in the last part, else the first with any.
+
+    Logs of which some hide what they hold of the last part are no longer `whole`: then metrics come first.
 
     Returns:
         None if neither tells of a call in the window.
@@ -71,11 +73,11 @@ def tally(evidence: Evidence, limits: Thresholds) -> Tally | None:
     if evidence.calls is not None:
         ahead = clocks_ahead(evidence.calls, evidence)
         found.append(_tally("logs", _from_logs(evidence.calls, ahead), window, part, ahead))
-        if found[0].last_calls >= limits.last_part_calls:
+        if whole and found[0].last_calls >= limits.last_part_calls:
             return found[0]  # metrics need not be counted
     if evidence.metrics is not None:
         found.append(_tally("metrics", _from_metrics(evidence.metrics), window, part, {}))
-    found = [each for each in found if len(each.frame)]
+    found = [each for each in (found if whole else reversed(found)) if len(each.frame)]
     enough = [each for each in found if each.last_calls >= limits.last_part_calls]
     return next(iter(enough or found), None)
 

@@ -28,7 +28,7 @@ def decide(evidence: Evidence) -> Verdict:
     """Decide what one body of evidence means. The same evidence gives the same verdict, always."""
     limits = from_table(evidence.context.get("thresholds") or {})
     rows = probed.rows_by_probe(evidence)
-    missed = probed.asked_in_vain(evidence, rows)
+    missed = probed.asked_in_vain(evidence, rows, limits)
     facts = observe(evidence, rows, missed, limits)
     found = walk(facts, unused=_unused(evidence, missed))
     said = advisories(evidence, rows, facts, limits)
@@ -73,7 +73,7 @@ def _watched(evidence: Evidence) -> Interval | None:
 def _unused(evidence: Evidence, missed: frozenset[str]) -> frozenset[str]:
     """Things nobody has, which cannot fail: not the logs and metrics, through which other things are seen."""
     never = {gap.signal for gap in evidence.gaps if not gap.configured}
-    if missed & {"logs", "deliveries", "metrics"}:
+    if missed & {"logs", "some logs", "deliveries", "metrics"}:
         never.discard("webhook")  # they might have told of some
     return frozenset(never & {"webhook", "app_health"})
 

@@ -79,7 +79,7 @@ class Facts:
         retry_after_s: Longest Retry-After seen [s].
         frees_at: When the last call that was told to wait may be made again.
         clocks_ahead: Hosts whose log lines lie in the future → by how much at least [s].
-        presumed: Facts read from a lesser source, because a better one was asked in vain → which one.
+        presumed: Facts read from a lesser source, because a better one was asked in vain → what was.
         evidence: Fact name → where it was read, as citations for the path.
         because: Fact name → the figure or words that say so.
     """

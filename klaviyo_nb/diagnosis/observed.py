@@ -22,7 +22,7 @@ def observe(
     Where the application's own calls and our probes disagree, the calls are believed: enough successes
     overrule a refused probe, and enough traffic makes the probes silent about `failing`.
     """
-    calls, used, fresh = _counted(evidence, limits)
+    calls, used, fresh = _counted(evidence, limits, whole="some logs" not in missed)
     flowing = (calls.get("last_calls") or 0) >= limits.last_part_calls
     arrived = _delivered(evidence, flowing, limits)
     asked = probed.api_facts(rows)
@@ -51,7 +51,7 @@ def observe(
     return Facts(**posted.against_onset(merged), presumed=presumed)
 
 
-def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], set[str], bool]:
+def _counted(evidence: Evidence, limits: Thresholds, whole: bool) -> tuple[dict[str, Any], set[str], bool]:
     """Facts from counting calls, the endpoints in use, and whether the newest calls fail.
 
     Without logs and metrics no pandas either.
@@ -60,7 +60,7 @@ def _counted(evidence: Evidence, limits: Thresholds) -> tuple[dict[str, Any], se
         return {}, set(), False
     from klaviyo_nb.diagnosis import counted
 
-    tally = counted.tally(evidence, limits)
+    tally = counted.tally(evidence, limits, whole)
     if tally is None:
         return {}, set(), False
     facts = counted.counted_facts(tally, evidence, limits)
@@ -124,7 +124,7 @@ def _by_trust(
     limits: Thresholds,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Counted and probed facts in the order in which they are believed, least first; and what casts doubt."""
-    lesser = "the logs gave nothing" if "logs" in missed else None
+    lesser = next((text for name, text in _LESS_THAN_LOGS.items() if name in missed), None)
     # With two answers to the key, the keyless call decides nothing.
     asks = probed.KEYED if not missed & {*probed.KEYED} and asked else (*probed.KEYED, "liveness")
     unasked = next((f"{name} was not asked" for name in asks if name in missed), None)
@@ -142,11 +142,14 @@ def _by_trust(
             {name: value for name, value in asked.items() if name not in _DECIDED_BY_COUNTS},
             calls,
         ], lesser or (unasked if unanswered or "failure" not in calls else None)
-    if not fresh and calls["last_calls"] - calls["last_failed"] >= limits.overrule_successes:
+    many = calls["last_calls"] - calls["last_failed"] >= limits.overrule_successes
+    if many and not fresh and "some logs" not in missed:
         return [calls], lesser or unasked
     return [calls, asked] if asked.get("failing") else [asked, calls], lesser or unasked
 
 
+#: What was asked in vain → why what decides in its place is only presumed.
+_LESS_THAN_LOGS = {"logs": "the logs gave nothing", "some logs": "some of the logs were not read"}
 _DECIDED_BY_COUNTS = ("one_endpoint", "failures", "status_codes", "retry_after_s", "frees_at", "answered_by",
                       "error_code")  # fmt: skip
 
@@ -168,6 +171,10 @@ def _presumed(
     unseen = next((name for name in told if name in missed), None)
     if facts.get("webhooks_arrive") and unseen:
         found["webhooks_arrive"] = f"{unseen} gave nothing"
+    if "some logs" in missed:
+        found.setdefault("webhooks_arrive", _LESS_THAN_LOGS["some logs"])
+    if "earlier logs" in missed:
+        found.setdefault("failed_earlier", "some of the logs were not read to their start")
     return {name: reason for name, reason in found.items() if reason and facts.get(name) is not None}
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb.klaviyo.answers import Failure, failure
 
 if TYPE_CHECKING:
-    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.diagnosis.thresholds import Thresholds
+    from klaviyo_nb.evidence import Coverage, Evidence
 
 Row = Mapping[str, Any]
 
@@ -19,6 +20,8 @@ KEYED = ("auth", "rate_limit")
 ASKED = (*KEYED, "liveness", "status_page", "app_health", "webhook")
 ON_PURPOSE: tuple[Failure, ...] = ("unauthorized", "forbidden", "throttled", "invalid")
 HEALTHY_STATES = frozenset({"ok", "up", "healthy", "pass"})
+#: A source read to its end may have its last line so long before the window's end.
+_LATE = timedelta(minutes=1)
 #: Status codes with which a webhook route answers an unsigned request when it is alive.
 WEBHOOK_ALIVE = frozenset({400, 401, 403, 405})
 
@@ -28,14 +31,29 @@ def rows_by_probe(evidence: Evidence) -> dict[str, Row]:
     return {row["probe"]: row for row in evidence.probe_rows}
 
 
-def asked_in_vain(evidence: Evidence, rows: Mapping[str, Row]) -> frozenset[str]:
-    """What was asked for and gave nothing: `logs`, `deliveries` (of webhooks, in them), `metrics`, probes."""
+def asked_in_vain(evidence: Evidence, rows: Mapping[str, Row], limits: Thresholds) -> frozenset[str]:
+    """What was asked for and gave nothing: `logs`, `deliveries` (of webhooks, in them), `metrics`, probes.
+
+    Beside them `some logs`, if one of several sources hides something of the window's last part, and
+    `earlier logs`, if one hides something of the window.
+    """
     never = {gap.signal for gap in evidence.gaps if not gap.configured}
     if "logs" in never:
         never.add("deliveries")
     seen = {"logs": evidence.calls is not None, "deliveries": evidence.webhooks is not None}
     seen |= {"metrics": evidence.metrics is not None, **{name: name in rows for name in ASKED}}
+    torn = [each for each in evidence.coverage if not each.whole]
+    seen |= {"earlier logs": not torn, "some logs": not any(_hides(each, limits) for each in torn)}
     return frozenset(name for name, there in seen.items() if not there) - never
+
+
+def _hides(torn: Coverage, limits: Thresholds) -> bool:
+    """May there be lines of the window's last part that were not read?
+
+    A source is read from its end, so what is missing is mostly old; a torn archive or a slow pipe ends early.
+    """
+    part = limits.last_part(torn.asked)
+    return torn.got is None or torn.got.start > part.start or torn.got.end < part.end - _LATE
 
 
 def kind_of(row: Row) -> Failure | None:

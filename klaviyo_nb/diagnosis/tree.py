@@ -213,8 +213,8 @@ def _answer(facts: Facts, question: Question) -> str | None:
 
 
 def _because(facts: Facts, question: Question) -> str:
-    said, missed = facts.because.get(question.fact, ""), facts.presumed.get(question.fact)
-    return f"{said} (presumed: {missed} gave nothing)" if missed else said
+    said, doubt = facts.because.get(question.fact, ""), facts.presumed.get(question.fact)
+    return f"{said} (presumed: {doubt})" if doubt else said
 
 
 def _distinct(alive: list[tuple[Cause, Question]], but: Cause) -> tuple[tuple[Cause, Question], ...]:

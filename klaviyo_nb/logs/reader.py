@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from klaviyo_nb.errors import SourceError
-from klaviyo_nb.evidence import Coverage
+from klaviyo_nb.evidence import EMPTY, Coverage
 from klaviyo_nb.logs.chunks import Job, Part, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.rows import Piece
@@ -128,7 +128,7 @@ def _shelf(source: Source, window: Window, deadline: float | None) -> _Shelf:
         chunks = source.chunks(window, deadline)
     except SourceError as exc:
         return _Shelf(source.name, gap=exc.what)
-    return _Shelf(source.name, chunks, gap=None if chunks else "it is empty")
+    return _Shelf(source.name, chunks, gap=None if chunks else EMPTY)
 
 
 def _first_lines(shelf: _Shelf) -> list[int | None]:

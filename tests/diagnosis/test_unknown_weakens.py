@@ -16,7 +16,7 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.tree import questions, walk
 from klaviyo_nb.diagnosis.verdict import Verdict
-from klaviyo_nb.evidence import Evidence, Gap
+from klaviyo_nb.evidence import Coverage, Evidence, Gap
 from klaviyo_nb.frames import CALLS, METRICS, PROBES, WEBHOOKS
 from klaviyo_nb.klaviyo.answers import Failure
 
@@ -44,6 +44,8 @@ PAGES: Mapping[str, Mapping[str, Any]] = {
 }
 PROBED = ("status_page", "auth", "rate_limit", "liveness", "app_health", "webhook")
 FRAMES = ("calls", "webhooks", "metrics", "status_page")
+#: One of two logs, which holds every second call and delivery, or all that one of the hosts wrote.
+ONE_LOG = "web-1.log"
 
 #: A stretch of calls: how many, how the bad ones end, their share in tenths, only on one endpoint or host?
 STRETCH = st.tuples(
@@ -66,7 +68,7 @@ WORLDS = st.fixed_dictionaries(
         "unused": st.sets(st.sampled_from(["logs", "metrics", "webhook", "app_health", "auth"])),
     }
 )
-DROPS = st.sets(st.sampled_from([*PROBED, *FRAMES]), min_size=1, max_size=4)
+DROPS = st.sets(st.sampled_from([*PROBED, *FRAMES, ONE_LOG]), min_size=1, max_size=4)
 
 
 def calls(stretches: Iterable[tuple[int, str, int, str]]) -> list[dict[str, Any]]:
@@ -79,7 +81,7 @@ def calls(stretches: Iterable[tuple[int, str, int, str]]) -> list[dict[str, Any]
             bad = touched and (index * 7) % 10 < tenths
             status, error, by = ENDS[end if bad else "well"]
             at = samples.WINDOW.start + timedelta(minutes=start + length * index / count)
-            rows.append({"timestamp": at, "source": "app.log", "host": host, "endpoint": endpoint, "status_code": status,
+            rows.append({"timestamp": at, "source": f"{host}.log", "host": host, "endpoint": endpoint, "status_code": status,
                          "error_type": error, "answered_by": by, "duration_s": 0.2})  # fmt: skip
     return rows
 
@@ -114,7 +116,7 @@ def deliveries(kind: str) -> list[dict[str, Any]]:
     return [
         {
             "timestamp": samples.WINDOW.start + timedelta(minutes=minute),
-            "source": "app.log",
+            "source": f"web-{minute % 2}.log",
             "outcome": outcome,
         }
         for minute in minutes
@@ -152,7 +154,13 @@ def seen(world: Mapping[str, Any]) -> Evidence:
 def without(evidence: Evidence, drops: Iterable[str]) -> Evidence:
     dropped = set(drops)
     kept = tuple(row for row in evidence.probe_rows if row["probe"] not in dropped)
-    return replace(evidence, probe_rows=kept, **{name: None for name in FRAMES if name in dropped})
+    left = {name: None if name in dropped else getattr(evidence, name) for name in FRAMES}
+    if ONE_LOG in dropped and evidence.calls is not None:
+        for name in ("calls", "webhooks"):
+            frame = left[name]
+            left[name] = None if frame is None else frame[frame["source"] != ONE_LOG].reset_index(drop=True)
+        left["coverage"] = (Coverage(ONE_LOG, samples.WINDOW, gap="permission denied"),)
+    return replace(evidence, probe_rows=kept, **left)
 
 
 def weakened(before: Verdict, after: Verdict) -> bool:
@@ -171,6 +179,9 @@ _FINE: Mapping[str, Any] = dict.fromkeys(PROBED, "well")
 @example(  # one worker with an old key, and the logs cannot be read any more
     {"logs": ((60, "error", 0, "all"), (60, "unauthorized", 10, "host")), "metrics": None, "page": "green",
      "webhooks": "none", "probes": _FINE, "unused": set()}, {"calls"})  # fmt: skip
+@example(  # one of two hosts is throttled, and its log cannot be read
+    {"logs": ((60, "error", 0, "all"), (60, "throttled", 10, "host")), "metrics": None, "page": "green",
+     "webhooks": "none", "probes": _FINE | {"rate_limit": "throttled"}, "unused": set()}, {ONE_LOG})  # fmt: skip
 @example(  # a key without the accounts scope, and the probe that tells so was not asked
     {"logs": None, "metrics": None, "page": "green", "webhooks": None, "probes": _FINE | {"auth": "forbidden"},
      "unused": {"logs", "metrics", "webhook"}}, {"rate_limit"})  # fmt: skip
