@@ -78,7 +78,7 @@ def read(
         engine: Where chunks are read: `local`, or `local:4` for four processes.
 
     Raises:
-        UsageError: A URL's scheme is unknown or not read yet, or there is no such engine.
+        UsageError: A URL names no kind of source, or there is no such engine.
     """
     engine_named(engine, 0)  # a mistake is told before anything is opened
     shelves = _shelves(urls, window, deadline)
@@ -107,7 +107,7 @@ def _shelves(urls: Sequence[str], window: Window, deadline: float | None) -> lis
     shelves: dict[str, _Shelf] = {}
     for url in urls:
         try:
-            sources: Sequence[Source] = resolve(url)
+            sources: Sequence[Source] = resolve(url, window)
         except SourceError as exc:
             shelves.setdefault(url, _Shelf(url, gap=exc.what))
             continue

@@ -14,32 +14,30 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
+from klaviyo_nb.logs.sources import cloudwatch, loki, remote
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, without_credentials
 from klaviyo_nb.logs.sources.containers import Docker, Workload
-from klaviyo_nb.logs.sources.files import File, Stdin
+from klaviyo_nb.logs.sources.files import File, Stdin, rotated
 from klaviyo_nb.logs.sources.journal import Journal, is_journal
+from klaviyo_nb.window import Window
 
 __all__ = ["Chunk", "Opened", "Source", "resolve"]
 
-#: Schemes of the contract that are not read yet → what to type instead.
-_LATER = {
-    "loki": "logcli query '{{app=\"{name}\"}}' --since=2h -o raw > app.log; klaviyo-nb logs app.log",
-    "cloudwatch": "aws logs tail {name} --since 2h > app.log; klaviyo-nb logs app.log",
-    "s3": "aws s3 cp {url} - | klaviyo-nb logs -",
-}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _MAGIC = "*?["
 
 
-def resolve(url: str) -> list[Source]:
+def resolve(url: str, window: Window | None = None) -> list[Source]:
     """The sources that a URL names.
 
     Args:
         url: A path, `file:///path`, a glob, `-`, a `.journal` file or a folder of them, `journald:///UNIT`,
-            `docker://CONTAINER`, `k8s://NAMESPACE/KIND/NAME`.
+            `docker://CONTAINER`, `k8s://NAMESPACE/KIND/NAME`, `loki://HOST:PORT/APP`,
+            `cloudwatch://REGION/GROUP`, or a URL that fsspec knows.
+        window: The span asked about: what a path was rotated to, and was written since it began, is read too.
 
     Raises:
-        UsageError: The scheme is unknown, or is not read yet; says what to type instead.
+        UsageError: It is no such URL; says what to type instead.
         SourceMissing: There is no such file.
         SourceDenied: It may not be read.
     """
@@ -47,28 +45,29 @@ def resolve(url: str) -> list[Source]:
         return [Stdin()]
     scheme = _SCHEME.match(url)
     if scheme is None:
-        return _paths(url)
-    return _of_scheme(scheme[1].lower(), url)
+        return _paths(url, window)
+    try:
+        return _of_scheme(scheme[1].lower(), url, window)
+    except ValueError:  # of urlsplit
+        raise UsageError(without_credentials(url), "it is no URL", "klaviyo-nb logs --help") from None
 
 
-def _of_scheme(scheme: str, url: str) -> list[Source]:
-    parts = urlsplit(url)
+def _of_scheme(scheme: str, url: str, window: Window | None) -> list[Source]:
     if scheme == "file":
-        return _paths(unquote(parts.path))
+        return _paths(unquote(urlsplit(url).path), window)
     if scheme == "journald":
-        unit = unquote(parts.netloc + parts.path).strip("/")
+        unit = unquote(url.partition("://")[2]).strip("/")
         return [Journal(url, (f"--unit={unit}",) if unit else ())]
     if scheme == "docker":
         return [Docker(url, _parts(url, 1, "docker://CONTAINER")[0])]
     if scheme == "k8s":
         namespace, kind, name = _parts(url, 3, "k8s://NAMESPACE/KIND/NAME")
         return [Workload(url, namespace, f"{kind}/{name}")]
-    if scheme in _LATER:
-        name = (parts.path.strip("/") or parts.netloc).replace("{", "").replace("}", "") or "NAME"
-        hint = _LATER[scheme].format(name=name, url=url)
-        raise UsageError(url, f"{scheme}:// is not read yet", hint)
-    known = "a path, -, file://, journald://, docker://, k8s://"
-    raise UsageError(without_credentials(url), f"{scheme}:// is not a log source", f"give {known}")
+    if scheme in ("loki", "loki+https"):
+        return [loki.of(url)]
+    if scheme == "cloudwatch":
+        return [cloudwatch.of(url)]
+    return [*remote.of(url)]
 
 
 def _parts(url: str, count: int, shape: str) -> list[str]:
@@ -79,14 +78,15 @@ def _parts(url: str, count: int, shape: str) -> list[str]:
     return parts
 
 
-def _paths(text: str) -> list[Source]:
+def _paths(text: str, window: Window | None) -> list[Source]:
     path = os.path.expanduser(text)
     if any(mark in path for mark in _MAGIC) and not os.path.lexists(path):
         found = sorted(each for each in glob.glob(path, recursive=True) if not os.path.isdir(each))
         if not found:
             raise SourceMissing(text, "no file matches", f"ls -l {os.path.dirname(path) or '.'}")
-        return [_file(each) for each in found]
-    return [_file(path)]
+        return [_file(each) if os.path.exists(each) else File(each) for each in found]
+    older = rotated(path, window.start.timestamp()) if window else []
+    return [_file(path), *map(File, older)]
 
 
 def _file(path: str) -> Source:

@@ -1,15 +1,17 @@
 """Files: plain ones in ranges from their end, compressed ones whole; pipes and standard input as they come.
 
 A file is read up to the size it had when it was found: one that grows meanwhile is cut there, one that
-shrinks or is replaced is said to be truncated. What compression it has is told by its first bytes.
+shrinks or is replaced is said to be truncated, and one that is renamed is found again. What compression it
+has is told by its first bytes.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
@@ -24,6 +26,8 @@ RANGE = 32 * 1024 * 1024
 _SILENCE_S = 5.0
 
 
+#: What logrotate and its like put behind a name: `.1`, `.2.gz`, `-20261123`, `-20261123.gz`, `.2026-11-23`.
+_ROTATED = re.compile(r"[.-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d+)?)(?:\.(?:gz|zst|bz2|xz))?")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -116,13 +120,8 @@ class Range:
     @contextmanager
     def open(self, deadline: float | None) -> Iterator[Opened]:
         """See `Chunk.open`."""
-        descriptor = _open(self.path)
+        descriptor = _find(self.path, self.identity)
         try:
-            facts = os.fstat(descriptor)
-            if (facts.st_dev, facts.st_ino) != self.identity:
-                raise SourceError(
-                    self.path, "it was replaced while it was read", f"klaviyo-nb logs '{self.path}*'"
-                )
             at = 0 if self.packed else max(0, self.start - CONTEXT)
             opened = Opened(
                 lambda memory: 0, at, self.start, None if self.packed else self.stop, not self.packed
@@ -140,6 +139,44 @@ class Range:
                 yield opened
         finally:
             os.close(descriptor)
+
+
+def rotated(path: str, since: float) -> list[str]:
+    """What `path` was rotated to and was written after `since` [s since 1970], the newest first."""
+    found = []
+    for each in _siblings(path):
+        with suppress(OSError):  # it is gone meanwhile
+            found.append((os.stat(each).st_mtime, each))
+    return [
+        each for written, each in sorted(found, reverse=True) if written >= since and os.path.isfile(each)
+    ]
+
+
+def _siblings(path: str) -> list[str]:
+    folder, base = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return []
+    return [
+        os.path.join(folder, name)
+        for name in names
+        if name.startswith(base) and base and _ROTATED.fullmatch(name, len(base))
+    ]
+
+
+def _find(path: str, identity: tuple[int, int]) -> int:
+    """Open that very file, also if it was rotated meanwhile."""
+    for each in (path, *_siblings(path)):
+        try:
+            descriptor = _open(each)
+        except SourceMissing:
+            continue
+        facts = os.fstat(descriptor)
+        if (facts.st_dev, facts.st_ino) == identity:
+            return descriptor
+        os.close(descriptor)
+    raise SourceError(path, "it was replaced while it was read", f"klaviyo-nb logs '{path}*'")
 
 
 def _open(path: str, flags: int = 0) -> int:

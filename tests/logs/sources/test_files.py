@@ -156,6 +156,18 @@ def test_a_file_that_is_replaced_while_it_is_read_is_a_gap(tmp_path: Path) -> No
         pass
 
 
+def test_a_file_that_is_rotated_while_it_is_read_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(10))
+    (chunk,) = resolve(str(path))[0].chunks(WINDOW)
+    path.rename(tmp_path / "app.log.1")
+    for new in (False, True):  # the new one comes a moment later
+        if new:
+            path.write_bytes(lines(3))
+        with chunk.open(None) as opened:
+            assert opened.read(memoryview(bytearray(10_000))) == len(lines(10))
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_truncated(tmp_path: Path) -> None:
     path = tmp_path / "app.log"
     path.write_bytes(lines(10_000))

@@ -1,0 +1,147 @@
+"""Files by URLs that fsspec knows: its memory, its local files, and a web server."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import zstandard
+
+from klaviyo_nb import logs
+from klaviyo_nb.errors import SourceError, SourceMissing, UsageError
+from klaviyo_nb.logs.reader import LogsRead
+from klaviyo_nb.logs.sources import remote, resolve
+from klaviyo_nb.window import Window
+
+NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+WINDOW = Window.last(timedelta(hours=2), NOW)
+
+
+def lines(count: int) -> bytes:
+    return b"".join(
+        b'{"time":"2026-11-23T05:%02d:%02d.%03dZ","msg":"klaviyo %d","url":"https://a.klaviyo.com/api/events","status":429}\n'
+        % (n // 6000 % 60, n // 100 % 60, n % 1000, n)
+        for n in range(count)
+    )
+
+
+def read(url: str, **options: Any) -> LogsRead:
+    return logs.read([url], WINDOW, redact=str, **options)
+
+
+@pytest.fixture
+def put() -> Iterator[Callable[[str, bytes], None]]:
+    """`put("bucket/app.log", data)` puts it into fsspec's memory."""
+    system = fsspec.filesystem("memory")
+    yield lambda path, data: system.pipe_file(f"/{path}", data)
+    system.rm("/", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("app.log", bytes), ("app.log.gz", gzip.compress), ("app.log.zst", zstandard.ZstdCompressor().compress),
+     ("packed-but-named.log", gzip.compress), ("plain-but-named.gz", bytes)],
+)  # fmt: skip
+def test_a_file_is_read_however_it_is_packed(
+    put: Callable[[str, bytes], None], name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    put(f"bucket/{name}", pack(lines(3_000)))
+    found = read(f"memory://bucket/{name}")
+    (coverage,) = found.coverage
+    assert (coverage.source, coverage.lines, coverage.calls) == (f"memory://bucket/{name}", 3_000, 3_000)
+    assert (coverage.gap, coverage.truncated) == (None, False)
+    assert found.calls["line_no"].tolist() == list(range(1, 3_001))
+
+
+def test_ranges_lose_and_double_nothing_and_keep_their_offsets(
+    put: Callable[[str, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "RANGE", 100_000)
+    monkeypatch.setattr(remote, "_PIECE", 7_001)
+    data = lines(6_000)
+    put("bucket/app.log", data)
+    assert len(resolve("memory://bucket/app.log")[0].chunks(WINDOW)) > 5
+    found = read("memory://bucket/app.log")
+    assert found.calls["line_no"].tolist() == list(range(1, 6_001))
+    offset, line = found.calls.loc[4_321, ["offset", "line_no"]]
+    assert data[:offset].count(b"\n") + 1 == line
+
+
+def test_a_glob_names_its_files(put: Callable[[str, bytes], None]) -> None:
+    for name in ("app.log", "app.log.1", "other.txt"):
+        put(f"bucket/{name}", lines(1))
+    assert [source.name for source in resolve("memory://bucket/app*")] == [
+        "memory://bucket/app.log",
+        "memory://bucket/app.log.1",
+    ]
+    assert len(read("memory://bucket/app*").calls) == 2
+
+
+def test_a_torn_archive_keeps_what_is_readable(put: Callable[[str, bytes], None]) -> None:
+    put("bucket/app.gz", gzip.compress(lines(60_000))[:-40_000])
+    (coverage,) = read("memory://bucket/app.gz").coverage
+    assert coverage.calls > 0
+    assert coverage.truncated
+
+
+def test_what_is_missing_empty_or_a_folder_is_a_gap(put: Callable[[str, bytes], None]) -> None:
+    put("bucket/empty.log", b"")
+    gaps = [
+        read(f"memory://bucket/{name}").coverage[0].gap for name in ("none.log", "none*.log", "empty.log", "")
+    ]
+    assert gaps == ["no such file", "no file matches", "it is empty", "it is a folder"]
+
+
+def test_a_file_that_shrinks_or_is_replaced_is_truncated(put: Callable[[str, bytes], None]) -> None:
+    put("bucket/app.log", lines(1_000))
+    (chunk,) = resolve("memory://bucket/app.log")[0].chunks(WINDOW)
+    put("bucket/app.log", lines(10))
+    with chunk.open(None) as opened:
+        while opened.read(memoryview(bytearray(1_000_000))):
+            pass
+    assert opened.truncated
+    assert opened.problems == ["it shrank while it was read"]
+
+
+def test_past_the_deadline_nothing_is_asked(put: Callable[[str, bytes], None]) -> None:
+    (coverage,) = read("memory://bucket/app.log", deadline=time.monotonic() - 1).coverage
+    assert coverage.gap is not None
+
+
+def test_a_storage_whose_library_is_missing_says_what_to_install() -> None:
+    assert read("s3://bucket/app.log").coverage[0].gap == "its library is not installed: pip install s3fs"
+
+
+def test_without_fsspec_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(UsageError, match="needs fsspec") as caught:
+        resolve("s3://bucket/app.log")
+    assert str(caught.value.hint).startswith("pip install 'klaviyo-nb[remote]'")
+
+
+def test_what_fsspec_does_not_know_is_no_source() -> None:
+    with pytest.raises(UsageError, match="not a log source"):
+        resolve("gopher://host/app.log")
+
+
+def test_credentials_are_never_shown() -> None:
+    (source,) = resolve("ftp://user:s3cret@host/app.log")
+    assert "s3cret" not in repr(source)
+    assert source.name == "ftp://host/app.log"
+
+
+def test_errors_of_a_storage_are_ours(tmp_path: Path) -> None:
+    class Odd(Exception):
+        pass
+
+    with pytest.raises(SourceError, match="cannot be read: Odd: it broke"), remote._translated("x://y"):
+        raise Odd("it  broke")
+    with pytest.raises(SourceMissing, match="pip install paramiko"), remote._translated("sftp://y"):
+        raise ImportError('SFTPFileSystem requires "paramiko" to be installed')
