@@ -26,15 +26,15 @@ FIELDS: Mapping[str, str] = {
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
     "containername container.name instance computername machinename dyno",
-    "worker": "pid process.pid processid process.thread.name thread.name threadname thread workerid "
+    "worker": "pid process.pid processid process process.thread.name thread.name threadname thread workerid "
     "worker tid",
     "caller": "service.name servicename service app application job jobname task.name queue component "
     "logger.name "
-    "logger loggername log.logger channel syslogidentifier systemdunit program source name category",
+    "logger loggername log.logger channel syslogidentifier systemdunit program source name category caller",
     "method": "method request.method httpmethod requestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
-    "httptarget path requestpath route endpoint upstreamurl baseurl",
+    "httptarget path requestpath route endpoint upstreamurl baseurl request requestline",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code",
@@ -76,6 +76,7 @@ _PAIR = ("key", "value")
 _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
 _NOISE = re.compile(r"[^a-z0-9.]+")
+_REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys.split()):
@@ -303,6 +304,8 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
     """Keys are shared between fields: `code` is a number for a status and a word for an error."""
     if (role, name) == ("status", "code"):
         return _is_number
+    if (role, name) in (("url", "request"), ("url", "requestline")):
+        return _is_request
     if (role, name) == ("level", "status"):
         return _is_plain_word
     return _TESTS.get(role, _is_no_flag)
@@ -314,6 +317,10 @@ def _is_no_flag(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _is_request(value: Any) -> bool:
+    return isinstance(value, str) and _REQUEST.match(value) is not None
 
 
 def _is_plain_word(value: Any) -> bool:
@@ -334,6 +341,11 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is not None
 
 
+def _is_machine(value: Any) -> bool:
+    """Klaviyo's own name under such a key is that of the host which was called."""
+    return not isinstance(value, bool) and not str(value).lower().endswith("klaviyo.com")
+
+
 def _is_anything(value: Any) -> bool:
     return True
 
@@ -342,6 +354,7 @@ _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,
     "error_code": _is_code,
     "outcome": _is_anything,
+    "host": _is_machine,
 } | dict.fromkeys(
     ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "caller"),
     _is_text,

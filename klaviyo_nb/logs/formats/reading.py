@@ -15,6 +15,7 @@ from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
 from klaviyo_nb.logs.formats.keys import INNER, Found, walk
 
 _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
+_LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
 _HEAD_LENGTH = 48
 _DATE = re.compile(r"""\bdate['"]?\s*(?::|=>|=)\s*['"]?([^'"\n]{10,40})""", re.IGNORECASE)
@@ -204,7 +205,7 @@ def _offer_tag(found: Found, tag: str | None) -> None:
         found.offer("host", tag)
     if tag and (_THREAD.match(tag) or (machine and machine["kind"] == "worker") or "caller" in found.values):
         found.offer("worker", None if machine and machine["kind"] != "worker" else tag)
-    elif not machine:
+    elif not machine and tag and tag.lower() != "klaviyo":
         found.offer("caller", tag)
 
 
@@ -225,3 +226,4 @@ def _read_tail(result: Read) -> None:
     if len(pairs) >= _LOGFMT_PAIRS:
         walk({key: value.strip("\"'") for key, value in pairs}, result.found)
         result.found.names = frozenset()
+        result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))

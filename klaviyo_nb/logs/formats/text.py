@@ -15,6 +15,7 @@ from http import HTTPStatus
 MOST = 12_000
 
 _URL = r"https?://[^\s\"'`<>\])}\\,|]+"
+_STEP = r"(?:[\w.%/{}$~@+-]|:(?=[\w:$]))"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
     sorted(
@@ -55,7 +56,7 @@ def _bounded(pattern: str) -> str:
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
         rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
-        rf"from )?[\[\"'`<(]*(?P<v>{_URL}|/[\w.%/{{}}-]*(?:\?[^\s\"'`]*)?)",
+        rf"from )?[\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*)",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
@@ -63,27 +64,27 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) "
                        r"request\b"),
     "status": _compiled(
-        r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[1-5]\d\d)\b",
+        r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
         r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
         r"\b(?P<v>[45]\d\d) (?:Client|Server) Error\b",
         rf"\b(?:http[ _-]?|response[ _-]?|upstream[ _-]?)*(?:status[ _-]?code|status|(?:http|response|"
         rf"error)[ _-]code)"
-        rf"{_QUOTE}\s*(?:[:=]+>?|is|was|of)?\s*{_QUOTE}[(\[]?(?P<v>[1-5]\d\d)\b{_COUNTED}",
-        rf"\b(?P<v>[1-5]\d\d)[\s:,()\]-]{{1,3}}[\"'`]?(?:{_PHRASES})\b",
-        rf"\bHTTP(?: error| status| response)?[:\s]+(?P<v>[1-5]\d\d)\b{_COUNTED}",
-        r"(?:\d+/){4}\+?\d+ (?P<v>[1-5]\d\d) ",  # HAProxy
-        r"\bTCP_\w+/(?P<v>[1-5]\d\d)\b",
-        r"\bafter [\d.]+ ?ms - (?P<v>[1-5]\d\d)\b",
-        rf"\b(?P<v>[1-5]\d\d) [\"'\[]?(?:{_VERB}) ",
-        rf"(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[1-5]\d\d)\b{_COUNTED}",
+        rf"{_QUOTE}\s*(?:[:=]+>?|is|was|of)?\s*{_QUOTE}[(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"\b(?P<v>[2-5]\d\d)[\s:,()\]-]{{1,3}}[\"'`]?(?:{_PHRASES})\b",
+        rf"\bHTTP(?: error| status| response)?[:\s]+(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        r"(?:\d+/){4}\+?\d+ (?P<v>[2-5]\d\d) ",  # HAProxy
+        r"\bTCP_\w+/(?P<v>[2-5]\d\d)\b",
+        r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
+        rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{_VERB}) ",
+        rf"(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[\"'`\s-]{{0,4}}"
-        rf"(?P<v>[1-5]\d\d)\b{_COUNTED}",
+        rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
-        rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[1-5]\d\d)\b{_COUNTED}",
+        rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"[\[(](?P<v>[45]\d\d)[\])]",
-        r"\|\s*(?P<v>[1-5]\d\d)\s*\|",
-        rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+|\s*[|,]\s*|: )(?P<v>[1-5]\d\d)\b{_COUNTED}",
+        r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
+        rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+|\s*[|,]\s*|: )(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(
@@ -111,7 +112,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
-        r"\b[45]\d\d\)?\s?[-:]\s?(?P<v>(?:throttled|not_authenticated|authentication_failed|permission_denied|"
+        r"\b[45]\d\d\)?\s?[-:(]\s?(?P<v>(?:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid)\b)",
     ),
     "error_pointer": _compiled(
@@ -126,8 +127,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                        r"klaviyo\.webhook\.(?P<v>[\w.:-]{3,80})"),
     "level": (
         re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE)(?![\w/-])"),
-        re.compile(r"^(?:<\d+>)?\S{0,40} "
-                   r"?\[?(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
+        re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
+                   r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
         re.compile(r"\[(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|alert|emerg)\]"),
         re.compile(r"\blevel=\"?(?P<v>\w+)"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
@@ -213,7 +214,8 @@ def duration(text: str) -> re.Match[str] | None:
     """How long something took; not how long somebody waits before trying again."""
     for pattern in PATTERNS["duration"]:
         for found in pattern.finditer(text):
-            if not _WAITS.search(text[max(0, found.start() - 40) : found.start("v")]):
+            before = text[max(0, found.start() - 80) : found.start("v")]
+            if not _WAITS.search(before) and not (found[0].startswith("in ") and "retrying" in before):
                 return found
     return None
 

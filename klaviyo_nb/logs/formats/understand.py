@@ -30,7 +30,9 @@ _OTHERS = re.compile(
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _SQL = re.compile(r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b", re.DOTALL)
-_WORKED = re.compile(r"\b(?:succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE)
+_WORKED = re.compile(
+    r"\b(?:ok|succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE
+)
 _NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s\"']*|\"https?://[^\"]*\"")
 _HOOK_REJECTED = re.compile(
@@ -110,6 +112,7 @@ def _moment_in(it: Read, near: datetime) -> int | None:
 def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     said = it.found.values
     status = values.status(said.get("status"))
+    status = 0 if it.access and said.get("status") == "0" else status  # Envoy: no answer was sent
     at = None
     if status is None and (found := text.search("status", body)):
         status, at = int(found["v"]), found.start("v")
@@ -165,6 +168,8 @@ def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
     ):
         return None
     verdict = _delivery(body, outcome)
+    if where.endpoint is not None and not it.access and our_answer(it.text):
+        return None
     if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not it.access):
         return None
     topic = text.search("topic", body)
@@ -194,7 +199,8 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         if told is not None and (column not in fields or role == column):
             fields[column] = told
     structured = it.text[:1] == "{"
-    plain = outcome.status is not None and outcome.status < FAILS_FROM and structured
+    told = values.status(it.found.values.get("status"))  # by a key: then other things have keys too
+    plain = structured and told is not None and told < FAILS_FROM
     if not plain:
         search_missing(fields, text.ends(body if structured else it.text))
     fields |= {
@@ -233,12 +239,6 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
         fields["duration_s"] = values.seconds(took["v"], "", took.groupdict().get("u") or "s")
 
 
-def _machine(value: Any, key: str) -> str | None:
-    """A host that wrote the line; Klaviyo's own name in such a key is the one that was called."""
-    name = values.word(value)
-    return None if name is None or name.lower().endswith("klaviyo.com") else name
-
-
 def _request_id(value: Any, key: str) -> str | None:
     """Klaviyo's id for the call; another's only if it looks like one."""
     return values.word(value) if "klaviyo" in key else values.uuid(value)
@@ -256,7 +256,7 @@ def _word(value: Any, key: str) -> str | None:
 
 #: What a key carries → the column, and how its value becomes that of the column.
 CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
-    "host": ("host", _machine),
+    "host": ("host", _word),
     "level": ("level", lambda value, key: values.level(value)),
     "duration": ("duration_s", values.seconds),
     "retry_after": ("retry_after_s", lambda value, key: values.seconds(value, "ms" if "ms" in key else "s")),

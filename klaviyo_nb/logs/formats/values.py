@@ -15,7 +15,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
 #: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl).
 _IN_SECONDS = frozenset(
-    {"timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt"}
+    {"timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt", "durations"}
 )
 #: Endings of keys → unit; the longer ones first.
 _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos": "ns", "us": "us",

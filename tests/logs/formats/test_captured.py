@@ -99,6 +99,8 @@ LABELS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 #: Nothing in them but what surrounds them says whose they are: read in a source that is named after Klaviyo.
 NAMELESS = ("02", "07", "08", "09", "31", "37", "39", "43", "55")
+#: The application wrote its own time before it, which no wrapper's replaces.
+DATED = ("39",)
 
 pytestmark = pytest.mark.skipif(not Path(SAMPLES).is_file(), reason="KLAVIYO_LOG_SAMPLES names no file")
 
@@ -106,6 +108,8 @@ pytestmark = pytest.mark.skipif(not Path(SAMPLES).is_file(), reason="KLAVIYO_LOG
 @cache
 def captured() -> dict[str, list[str]]:
     """Number → lines."""
+    if not Path(SAMPLES).is_file():
+        return {}
     blocks = re.split(r"(?m)^={78}\n", Path(SAMPLES).read_text("utf-8"))[1:]
     told = [block.partition("-" * 78 + "\n") for block in blocks]
     return {
