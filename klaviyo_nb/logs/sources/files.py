@@ -7,6 +7,7 @@ has is told by its first bytes.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -152,22 +153,18 @@ def rotated(path: str, since: float) -> list[str]:
     ]
 
 
-def _siblings(path: str) -> list[str]:
+def _siblings(path: str) -> Iterator[str]:
+    """Looked for when asked for: the folder may hold 100,000 files."""
     folder, base = os.path.split(path)
-    try:
-        names = os.listdir(folder or ".")
-    except OSError:
-        return []
-    return [
-        os.path.join(folder, name)
-        for name in names
-        if name.startswith(base) and base and _ROTATED.fullmatch(name, len(base))
-    ]
+    with suppress(OSError):
+        for name in os.listdir(folder or "."):
+            if base and name.startswith(base) and _ROTATED.fullmatch(name, len(base)):
+                yield os.path.join(folder, name)
 
 
 def _find(path: str, identity: tuple[int, int]) -> int:
     """Open that very file, also if it was rotated meanwhile."""
-    for each in (path, *_siblings(path)):
+    for each in itertools.chain([path], _siblings(path)):
         try:
             descriptor = _open(each)
         except SourceMissing:
