@@ -159,7 +159,7 @@ def flat_noise(rng: random.Random, ms: int) -> Made:
 
 
 def text_call(rng: random.Random, ms: int) -> Made:
-    """Python logging, a short-iso journal, an HTTP client's debug line; one in twelve a mention, one in a hundred a traceback."""
+    """Python logging, a short-iso journal, a retry's warning; one in twelve a mention, one in a hundred a traceback."""
     status, path, kind = rng.choice(STATUSES), path_of(rng), rng.randrange(100)
     stamp, took = iso(ms, " ", ","), rng.randint(100, 1900)
     if kind < 8:
@@ -177,7 +177,7 @@ def text_call(rng: random.Random, ms: int) -> Made:
             1,
         )
     return (
-        f'{stamp} DEBUG urllib3.connectionpool: https://a.klaviyo.com:443 "POST {path} HTTP/1.1" {status} {rng.randint(1000, 9999)}',
+        f"{stamp} WARN [worker-{rng.randint(1, 4)}] shop.retry: klaviyo answered {status} to POST {path} after {took} ms",
         1,
     )
 
