@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from klaviyo_nb import logs, terminal
-from klaviyo_nb.collect import redactor_for, utc_now, window_of
+from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.logs.calls import by as grouped
 from klaviyo_nb.metrics.client import fetch
-from klaviyo_nb.metrics.impact import impact
+from klaviyo_nb.metrics.impact import SLO, impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import bins, step_s
@@ -89,6 +92,27 @@ def read_logs(settings: Settings) -> LogAnswer:
     return LogAnswer(window, read.calls, read.coverage)
 
 
+def look_at_logs(found: LogAnswer) -> str:
+    """The next command when no log could be read: is it there, may we read it?"""
+    source = next((gap.signal for gap in found.gaps), "")
+    scheme, _, rest = source.partition("://")
+    unit = f" -u {shlex.quote(rest.strip('/'))}" if rest.strip("/") else ""
+    asks = {
+        "docker": "docker ps -a",
+        "k8s": f"kubectl -n {shlex.quote(rest.partition('/')[0])} get pods",
+        "journald": f"journalctl -n 5{unit}",
+    }
+    if scheme in asks:
+        return asks[scheme]
+    path = Path(source.removeprefix("file://")).absolute()
+    return f"ls -l {shlex.quote(str(next(each for each in path.parents if os.path.isdir(each))))}"
+
+
+def look_at_metrics(settings: Settings) -> str:
+    """The next command when the metrics server gave nothing: is it up?"""
+    return f"curl -sS {shlex.quote(str(context_of(settings)['metrics_url']))}/-/ready"
+
+
 def render_logs(found: LogAnswer, by: Sequence[str], form: str) -> bytes:
     """`text`, `json`, `csv` or `parquet`; without `by`, the last two give the CALLS frame."""
     if form in ("csv", "parquet"):
@@ -138,9 +162,20 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
         value = document[name]
         text = f"{value['earliest']} to {value['latest']}" if value else "not observed"
         lines.append(f"{name:<10} {text}")
-    lines += [f"{name:<14} {'–' if value is None else value}" for name, value in said.items()]
+    lines += [f"{name:<14} {_in_units(name, value)}" for name, value in said.items()]
     lines += [f"not seen: {gap['signal']}: {gap['reason']}" for gap in document["gaps"]]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _in_units(name: str, value: float | None) -> str:
+    """A field of `Impact` as people say it."""
+    if value is None:
+        return "–"
+    if name in ("failed_calls", "calls"):
+        return f"{value:,} calls"
+    digits = f"{value:,.1%}" if value >= 0.1 or not value else f"{max(value, 0.0001):.2%}"
+    meaning = {"peak_share": "of calls failed in the worst 5 minutes", "share": "of calls failed"}
+    return f"{digits} {meaning.get(name, f'of the error budget of the window (objective {SLO:.1%})')}"
 
 
 def _metrics_document(found: MetricAnswer) -> dict[str, Any]:

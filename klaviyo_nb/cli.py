@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from klaviyo_nb import __version__
-from klaviyo_nb.errors import KlaviyoNbError, UsageError
-from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist
+from klaviyo_nb.errors import KlaviyoNbError, ReportError, Stopped, UsageError
+from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.settings import Settings
 
-INCIDENT, INCONCLUSIVE, FAILED, USAGE = 10, 11, 1, 2
+INCIDENT, INCONCLUSIVE, FAILED, USAGE, STOPPED = 10, 11, 1, 2, 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,12 +36,13 @@ def main() -> None:
     try:
         status = commands.main(standalone_mode=False, obj=time.monotonic())  # a deadline counts from here
     except KlaviyoNbError as exc:
-        status = _complain(str(exc), exc.hint, USAGE if isinstance(exc, UsageError) else FAILED)
+        statuses = {UsageError: USAGE, Stopped: STOPPED}
+        status = _complain(str(exc), exc.hint, statuses.get(type(exc), FAILED))
     except click.UsageError as exc:
         path = exc.ctx.command_path if exc.ctx else "klaviyo-nb"
         status = _complain(exc.format_message().replace("\n", " "), f"{path} --help", USAGE)
     except (click.Abort, KeyboardInterrupt):
-        status = _complain("stopped", None, 130)
+        status = _complain("stopped", None, STOPPED)
     except BrokenPipeError:  # the reader of a pipe went away; nothing to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -65,8 +66,8 @@ def commands(context: click.Context) -> None:
 
     Settings come from flags, then the environment (KLAVIYO_PRIVATE_KEY, KLAVIYO_NB_…), then klaviyo-nb.toml.
     """
-    if os.environ.get("NO_COLOR"):
-        context.color = False  # https://no-color.org
+    if no_colour(os.environ):
+        context.color = False
 
 
 def _signals(command: Command) -> Command:
@@ -148,10 +149,15 @@ def triage(
 def collect(out: Path, **flags: Any) -> None:
     """Write an evidence folder, decide nothing."""
     must_be_free(out)
+    must_be_writable(out)
     with _collected(flags) as (evidence, redactor):
         from klaviyo_nb.collect import save
 
-        save(evidence, out, redactor.text)
+        try:
+            save(evidence, out, redactor.text)
+        except OSError as exc:
+            why = f"cannot be written: {exc.strerror or exc}"
+            raise ReportError(str(out), why, "df -h; then another --out") from exc
         click.echo(str(out))
 
 
@@ -177,7 +183,7 @@ def diagnose(folder: Path, form: str, full: bool) -> int:
 def bundle(folder: Path | None, incident: str | None, lead: str | None, out: Path, **flags: Any) -> int:
     """Collect, run the four notebooks, draft postmortem and messages, seal."""
     name = incident_name(incident, datetime.now(UTC))
-    must_be_free(out / name)
+    must_be_free(out / name, "choose another --incident or --out")
     must_be_writable(out)
     if folder is None:
         with _collected(flags) as (evidence, redactor):
@@ -220,7 +226,7 @@ def logs(urls: tuple[str, ...], by: tuple[str, ...], form: str, **flags: Any) ->
     settings = _settings(flags | {"logs": urls})
     answers.need_logs(settings)
     found = answers.read_logs(settings)
-    _report_gaps(found.gaps, nothing=not found.lines, hint="klaviyo-nb logs --help")
+    _report_gaps(found.gaps, nothing=not found.lines, hint=answers.look_at_logs(found))
     _print_bytes(answers.render_logs(found, by, form))
 
 
@@ -235,7 +241,7 @@ def metrics(url: str | None, form: str, **flags: Any) -> None:
     settings = _settings(flags | {"metrics_url": url})
     answers.need_metrics(settings)
     found = answers.read_metrics(settings)
-    _report_gaps(found.gaps, nothing=found.frame is None, hint="klaviyo-nb metrics --help")
+    _report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
     _print_bytes(answers.render_metrics(found, form))
 
 
@@ -255,7 +261,9 @@ def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
     if text is None:
         click.echo(telling.draft(must_exist(folder), channel, phase, redactor), nl=False)  # type: ignore[arg-type]
         return 0
-    found = telling.complaints(must_exist(folder), channel, text, redactor)  # type: ignore[arg-type]
+    found, said = telling.complaints(must_exist(folder), channel, phase, text, redactor)  # type: ignore[arg-type]
+    for line in said:
+        click.echo(line, err=True)
     click.echo("\n".join(found) or f"{text}: fit to be sent")
     return FAILED if found else 0
 
@@ -347,7 +355,8 @@ def _settings(flags: dict[str, Any]) -> Settings:
 def _progress(text: str) -> None:
     from klaviyo_nb.redact import harmless
 
-    click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True)
+    plain = False if no_colour(os.environ) else None  # said here: other threads have no click context
+    click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True, color=plain)
 
 
 def _show_verdict(evidence: Evidence, form: str, redactor: Redactor, full: bool = False) -> int:

@@ -150,6 +150,9 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
     """Write `evidence` to `folder`: `evidence.json`, a CSV per frame, `status_page.json`.
 
     The header is written last, so that a folder without it is known to be unfinished.
+
+    Raises:
+        OSError: It cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in _SCHEMAS.items():

@@ -7,6 +7,7 @@ KlaviyoNbError             where, what, and the next command to type
 │   └── SourceDenied       it is there and refused us (HTTP 401 or 403, or EACCES)
 ├── EvidenceError          a folder is not evidence, or cannot be read as such
 ├── ReportError            a report could not be written or sealed
+├── Stopped                Ctrl-C, and something is left that can be gone on with; exit status 130
 └── RedactionError         text could not be redacted, so it was withheld
 
 While collecting, a `SourceError` becomes a `Gap` in the evidence: during an outage the failure is the
@@ -53,6 +54,10 @@ class EvidenceError(KlaviyoNbError):
 
 class ReportError(KlaviyoNbError):
     """A report could not be written or sealed."""
+
+
+class Stopped(KlaviyoNbError):
+    """Ctrl-C, and something is left that can be gone on with."""
 
 
 class RedactionError(KlaviyoNbError):

@@ -1,9 +1,12 @@
-"""Where a command reads from and writes to: refused before any work begins."""
+"""Where a command reads from and writes to: refused before any work begins; and how plain it must be."""
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -30,16 +33,36 @@ def must_exist(path: Path) -> Path:
     return path
 
 
-def must_be_free(path: Path) -> None:
+def must_be_free(path: Path, hint: str = "choose another --out") -> None:
     """Nothing may be at the path, nor an archive of that name beside it."""
-    if path.exists() or path.with_name(f"{path.name}.zip").exists():
-        raise UsageError(
-            str(path), "it exists already, and is never overwritten", "choose another --incident or --out"
-        )
+    if os.path.lexists(path) or os.path.lexists(f"{path}.zip"):
+        raise UsageError(str(path), "it exists already, and is never overwritten", hint)
 
 
 def must_be_writable(folder: Path) -> None:
-    """The first existing ancestor of `folder` must be a folder that takes a new file."""
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(str(folder), f"cannot write to {existing}", "choose another --out")
+    """`folder` must take a file. It is tried, for permissions alone do not tell; nothing is left behind."""
+    made: list[Path] = []
+    try:
+        for each in (*reversed(folder.absolute().parents), folder.absolute()):
+            if not each.exists():
+                each.mkdir()
+                made.append(each)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        raise UsageError(
+            str(folder), f"cannot write there: {exc.strerror or exc}", "choose another --out"
+        ) from None
+    finally:
+        with suppress(OSError):  # somebody else has begun to write there
+            for each in reversed(made):
+                each.rmdir()
+
+
+def no_colour(environ: Mapping[str, str]) -> bool:
+    """Does the terminal want no colours and no other escapes?
+
+    Source:
+        https://no-color.org
+    """
+    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"

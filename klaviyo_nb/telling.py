@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,8 +23,13 @@ def draft(folder: Path, channel: Channel, phase: Phase, redactor: Redactor) -> s
     return redactor.text(message(document, channel, phase, *incident_and_lead(folder)))
 
 
-def complaints(folder: Path, channel: Channel, path: Path, redactor: Redactor) -> list[str]:
-    """What may not be sent of the text in `path` (`-`: standard input): where, what, what to write instead.
+def complaints(
+    folder: Path, channel: Channel, phase: Phase, path: Path, redactor: Redactor
+) -> tuple[list[str], list[str]]:
+    """Check the text in `path` (`-`: standard input) that was made of our draft.
+
+    Returns:
+        What may not be sent: where, what, what to write instead. And what a person wrote in place of a blank.
 
     Raises:
         UsageError: It cannot be read as text.
@@ -32,11 +38,15 @@ def complaints(folder: Path, channel: Channel, path: Path, redactor: Redactor) -
         text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else exc.strerror or "cannot be read"
-        raise UsageError(str(path), reason, "--check FILE, or --check - for standard input") from None
+        draft_it = f"klaviyo-nb message {shlex.quote(str(folder))} --for {channel} --phase {phase} > draft.md"
+        raise UsageError(str(path), reason, draft_it) from None
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
     incident, lead = incident_and_lead(folder)
-    found = lint(text, document, channel, utc_now(), redactor.text, named=(incident or "",), lead=lead)
-    return [
-        redactor.text(harmless(f"{path}:{each.line}: {each.what}; write: {each.instead}")) for each in found
-    ]
+    drafted = message(document, channel, phase, incident, lead)
+    checked = lint(
+        text, document, channel, utc_now(), redactor.text, named=(incident or "",), lead=lead, draft=drafted
+    )
+    found = (f"{path}:{each.line}: {each.what}; write: {each.instead}" for each in checked.findings)
+    said = (f"{path}:{line}: said by a person, not checked: {claim}" for line, claim in checked.said)
+    return [redactor.text(harmless(each)) for each in found], [redactor.text(harmless(each)) for each in said]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from klaviyo_nb import terminal
 from klaviyo_nb.collect import redactor_for, utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.places import must_be_free, must_be_writable
+from klaviyo_nb.places import must_be_free, must_be_writable, no_colour
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.check import check, must_be_known
 from klaviyo_nb.response.document import verdict_document
@@ -70,10 +71,11 @@ def keep_watching(
 
 def _tell(found: Round, form: str, redactor: Redactor) -> None:
     """Print a round in which something changed; on a terminal, a passing line for any other."""
-    if sys.stderr.isatty():
+    passing = sys.stderr.isatty() and not no_colour(os.environ)  # it is wiped by an escape
+    if passing:
         click.echo("\r\x1b[K", nl=False, err=True)
     if found.number and not found.changes:
-        if sys.stderr.isatty():
+        if passing:
             click.echo(terminal.heartbeat(found.number, found.at, found.state), nl=False, err=True)
     elif form == "json":
         click.echo(redactor.text(found.as_json()))

@@ -2,7 +2,8 @@
 
 The first round is a whole triage. Each one after it is cheap: it looks at the last minutes only, and sends
 the API two requests at most, none while Klaviyo asks us to wait. A round is *bad* if its verdict is an
-incident, *good* if nothing is wrong and everything that made the last bad one bad was seen again, and
+incident, *good* if nothing is wrong and everything that made the last bad one bad was seen again, each log
+source that showed failures included, and
 *unclear* otherwise: a quiet probe says nothing about calls that failed in the logs.
 
 docs/design/watching.md says why.
@@ -28,6 +29,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import WATCH
 from klaviyo_nb.klaviyo.keys import usable
+from klaviyo_nb.logs.calls import failure_kinds
 from klaviyo_nb.probes import ALLOWED
 from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.response.document import verdict_document
@@ -64,6 +66,7 @@ class Round:
         recovered: Is the recovery announced in this round?
         bad: Verdict of the last bad round, until its recovery is announced.
         bad_at: When that one began.
+        failing: Sources of calls that showed failures when they were last read, up to the last bad round.
         wait_until: No request goes to the API before.
         folder: Where this round's evidence was saved, if it was.
     """
@@ -79,6 +82,7 @@ class Round:
     recovered: bool = False
     bad: Mapping[str, Any] | None = None
     bad_at: datetime | None = None
+    failing: frozenset[str] = frozenset()
     wait_until: datetime | None = None
     folder: Path | None = None
 
@@ -118,6 +122,32 @@ class Round:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the calls of a round came from: log sources by name, or `metrics`.
+
+    Attributes:
+        failed: Those with failed calls.
+        read: Those that gave lines, and have no gap.
+    """
+
+    failed: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+
+
+def sources_of(evidence: Evidence) -> Sources:
+    """Which sources showed failures, and which were read at all."""
+    failed: set[str] = set()
+    read = {each.source for each in evidence.coverage if each.got and not each.gap}
+    if evidence.calls is not None:
+        failed = set(evidence.calls["source"][failure_kinds(evidence.calls).notna()].dropna())
+    elif evidence.metrics is not None:
+        failed = {"metrics"}
+    if evidence.metrics is not None and not any(gap.signal == "metrics" for gap in evidence.gaps):
+        read.add("metrics")
+    return Sources(frozenset(failed), frozenset(read))
+
+
 def watch(
     settings: Settings,
     every_s: float,
@@ -150,10 +180,12 @@ def watch(
         raise UsageError("--watch", "standard input can be read only once", "--logs FILE --watch 30s")
     limits = from_table(settings.thresholds)
     evidence = _collect(settings, None, clock(), redactor, clock, progress)
-    latest = judge(None, verdict_document(evidence, decide(evidence)), clock(), limits.good_rounds)
+    document = verdict_document(evidence, decide(evidence))
+    latest = judge(None, document, clock(), limits.good_rounds, sources_of(evidence))
     latest = replace(latest, folder=folder)
     save(replace(evidence, watch=WATCH.frame([latest.row()])), folder, redactor.text)
-    cheap = replace(settings, since=f"{max(limits.watch_s, every_s):.3f}s", start=None)
+    # What is watched is now, though the first round may have been asked about the past.
+    cheap = replace(settings, since=f"{max(limits.watch_s, every_s):.3f}s", start=None, end=None)
     try:
         tell(latest)
         while True:
@@ -171,7 +203,8 @@ def _again(
     """One cheap round, saved."""
     at = clock()
     evidence = _collect(settings, before, at, redactor, clock)
-    found = judge(before, verdict_document(evidence, decide(evidence)), at, limits.good_rounds)
+    document = verdict_document(evidence, decide(evidence))
+    found = judge(before, document, at, limits.good_rounds, sources_of(evidence))
     if found.state == "bad" and found.document["cause"] != before.document["cause"]:
         found = replace(found, folder=folder / f"round-{found.number}")
         save(evidence, folder / f"round-{found.number}", redactor.text)
@@ -201,7 +234,10 @@ def leave_out(before: Round, now: datetime, *, has_key: bool) -> dict[str, str]:
     return {"liveness": "the two calls with the key tell as much"} if has_key else {}
 
 
-def judge(before: Round | None, document: Mapping[str, Any], at: datetime, good_rounds: int) -> Round:
+def judge(
+    before: Round | None, document: Mapping[str, Any], at: datetime, good_rounds: int,
+    sources: Sources = Sources(),
+) -> Round:  # fmt: skip
     """Compare a verdict with the round before it.
 
     Args:
@@ -209,9 +245,16 @@ def judge(before: Round | None, document: Mapping[str, Any], at: datetime, good_
         document: The verdict, as `verdict_document` gives it.
         at: When the round began.
         good_rounds: Good rounds in a row that make a recovery.
+        sources: Of its calls.
     """
     missing = _not_seen_again(before.bad, document) if before and before.bad else ()
+    unread = before.failing - sources.read if before else frozenset()
+    if "calls" not in missing:
+        missing += tuple(sorted(unread))
     state = _state(document["cause"], missing)
+    failing = before.failing if before else frozenset()
+    if state == "bad":
+        failing = unread if document["facts"]["failing"] is False else unread | sources.failed
     said = _answers(document)
     known = dict(before.answers) if before else {}
     waits = [end for end in (before.wait_until if before else None, _wait_until(document, at)) if end]
@@ -221,6 +264,7 @@ def judge(before: Round | None, document: Mapping[str, Any], at: datetime, good_
         document=document,
         state=state,
         answers=known | said,
+        failing=failing,
         changes=tuple(_changes(before, document, state, missing, known, said)) if before else (),
         wait_until=max(waits, default=None),
     )
@@ -238,7 +282,10 @@ def _counted_on(found: Round, before: Round | None, good_rounds: int) -> Round:
     over = found.state == "good" and bad is not None and good >= good_rounds
     if over:
         told = f"recovered: {good} good rounds in a row since {since:%H:%M:%S} UTC"
-        found, bad = replace(found, recovered=True, changes=(*found.changes, told)), None
+        found, bad = (
+            replace(found, recovered=True, changes=(*found.changes, told), failing=frozenset()),
+            None,
+        )
     return replace(found, good=good, good_since=since, bad=bad, bad_at=bad_at)
 
 

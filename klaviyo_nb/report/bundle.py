@@ -20,10 +20,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from klaviyo_nb import collect
-from klaviyo_nb.errors import RedactionError, ReportError
+from klaviyo_nb.errors import RedactionError, ReportError, Stopped
 from klaviyo_nb.report import manifest
 from klaviyo_nb.report.kernels import fork_server, kernel_environment
 from klaviyo_nb.window import iso
@@ -84,6 +85,7 @@ def make(
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
+        Stopped: Ctrl-C, when all that was collected had been written.
     """
     with _claimed(out, incident, progress) as folder:
         told = redactor.text(incident), redactor.text(lead) if lead else None
@@ -238,6 +240,10 @@ def _claimed(out: Path, incident: str, progress: Callable[[str], None]) -> Itera
                 folder = _claim(out, incident, progress)
                 held.enter_context(_locked(folder))
             yield folder
+    except KeyboardInterrupt:
+        if folder is None or not (folder / "evidence" / "evidence.json").is_file():
+            raise
+        raise _stopped(folder / "evidence", out, incident) from None
     except OSError as exc:
         kept = f"; what was collected is in {folder}/evidence" if folder else ""
         raise ReportError(
@@ -245,6 +251,13 @@ def _claimed(out: Path, incident: str, progress: Callable[[str], None]) -> Itera
             f"cannot be written: {exc.strerror or exc}{kept}",
             "klaviyo-nb bundle --out FOLDER",
         ) from exc
+
+
+def _stopped(kept: Path, out: Path, incident: str) -> Stopped:
+    where, folder = quote(str(kept)), quote(str(out))
+    again = f"klaviyo-nb bundle --evidence {where} --incident {incident} --out {folder}"
+    what = f"stopped; what was collected lies in {kept}"
+    return Stopped(str(out / incident), what, f"klaviyo-nb diagnose {where}\nor:  {again}")
 
 
 def _claim(out: Path, incident: str, progress: Callable[[str], None]) -> Path:

@@ -2,6 +2,7 @@
 
 It refuses what the verdict does not say: numbers, ends, causes, blame; what only a person can vouch for,
 unless the sentence says that somebody confirmed it; secrets and personal data; and what is out of date.
+What stands in place of a blank of our own draft is a person's claim: its numbers and times are not judged.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import SequenceMatcher
 from html import unescape
 from typing import Any, get_args
 
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.redact import harmless
 from klaviyo_nb.response.messages import CHANNELS, NEXT_UPDATE_MIN, PHASES, Channel, message
 from klaviyo_nb.window import parse_time
 
@@ -53,6 +56,10 @@ _PERSONS = re.compile(
     r"|\ball (?:customers|users)\b|\bnobody (?:was|is) affected\b",
     re.IGNORECASE,
 )
+#: What redaction leaves, and what is long and mixed as only keys and ids are.
+_REDACTED = re.compile(r"\[redacted:[\w-]+\]|\b(?:email|phone)-[0-9a-f]{8}\b")
+_MIXED = re.compile(r"(?<![\w+/=-])(?=[^\W\d]*[\w+/=-]*\d)(?=[\d+/=_-]*[A-Za-z])[\w+/=-]{16,}")
+_PIECE = re.compile(r"‹[^›\n]*›|\w+|[^\w\s]|\n")
 _VOUCHED = re.compile(r"\b(?:confirmed|verified|checked)\b", re.IGNORECASE)
 
 
@@ -71,6 +78,19 @@ class Finding:
     instead: str
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of a draft.
+
+    Attributes:
+        findings: What may not be sent.
+        said: Line and text of what a person wrote in place of a blank.
+    """
+
+    findings: tuple[Finding, ...]
+    said: tuple[tuple[int, str], ...]
+
+
 def lint(
     text: str,
     document: Mapping[str, Any],
@@ -81,7 +101,8 @@ def lint(
     named: tuple[str, ...] = (),
     lead: str | None = None,
     publish: bool = True,
-) -> tuple[Finding, ...]:
+    draft: str = "",
+) -> Checked:
     """Everything in `text` that may not be sent.
 
     Args:
@@ -93,31 +114,78 @@ def lint(
         named: Texts that are known from elsewhere, such as the incident's id.
         lead: Who leads; may be named to colleagues, not in public.
         publish: Refuse blanks that nobody has filled.
+        draft: What `text` was made from, if that is known.
     """
-    known = _known(document, (*named, lead or ""))
+    told = _told(document, (*named, lead or ""))
+    known = _known(told)
+    text = _without_secrets(harmless(text), redact, "\n".join(told))
+    spans = _filled(text, _without_secrets(draft, redact, "\n".join(told)))
     found: list[Finding] = [*_stale(text, document, now)]
-    for number, line in enumerate(text.splitlines(), 1):
+    if not text.strip():
+        found.append(Finding(1, "it is empty", "what the draft says: klaviyo-nb message DIR without --check"))
+    # whoever fills a blank vouches for it
+    for number, (line, vouched) in enumerate(
+        zip(text.split("\n"), _vouched(text, spans).split("\n"), strict=True), 1
+    ):
         if publish:
             found += (Finding(number, f"{blank[0]} is not filled", "what it asks for, or leave it out")
                       for blank in _BLANK.finditer(line))  # fmt: skip
-        plain = unescape(_BLANK.sub(" verified ", line))  # whoever fills it vouches for it
+        plain, vouched = (unescape(_BLANK.sub(" verified ", each)) for each in (line, vouched))
         for check in (
-            _numbers(plain, known, document),
+            _numbers(_REDACTED.sub(" ", vouched), known, document),
             _severities(plain, document),
             _causes(plain, document),
             _blame(plain, document, channel),
-            _claims(plain, document),
-            _private(plain, channel, lead, redact),
+            _ends(vouched, document),
+            _claims(plain),
+            _private(plain, channel, lead),
         ):
             found += (Finding(number, what, instead) for what, instead in check)
-    return tuple(sorted(found, key=lambda each: each.line))
+    said = [(text.count("\n", 0, start) + 1, text[start:end]) for start, end in spans]
+    return Checked(tuple(sorted(found, key=lambda each: each.line)), tuple(said))
+
+
+def _without_secrets(text: str, redact: Callable[[str], str], known: str) -> str:
+    """The text that is looked at: what a finding repeats can then hold no secret, nor a part of one."""
+
+    def taken_out(match: re.Match[str]) -> str:
+        return match[0] if match[0] in known else "[redacted:secret]"
+
+    return _MIXED.sub(taken_out, redact(text))
+
+
+def _filled(text: str, draft: str) -> list[tuple[int, int]]:
+    """Where `text` has something else in place of a blank of `draft`: start and end, each within a line."""
+    ours, theirs = ([*_PIECE.finditer(each)] for each in (draft, text))
+    words = [[each[0] for each in pieces] for pieces in (ours, theirs)]
+    spans = []
+    for change, first, last, start, end in SequenceMatcher(None, words[0], words[1], False).get_opcodes():
+        was = [each[0] for each in ours[first:last]]
+        # A number of ours that went with the blank may not come back as another.
+        if change != "replace" or not any(map(_BLANK.fullmatch, was)):
+            continue
+        if any(character.isdigit() for each in was if not _BLANK.fullmatch(each) for character in each):
+            continue
+        whole = text[theirs[start].start() : theirs[end - 1].end()]
+        at = theirs[start].start()
+        for line in whole.split("\n"):
+            if line.strip() and not _BLANK.search(line):
+                spans.append((at, at + len(line)))
+            at += len(line) + 1
+    return spans
+
+
+def _vouched(text: str, spans: list[tuple[int, int]]) -> str:
+    for start, end in reversed(spans):
+        text = f"{text[:start]} verified {text[end:]}"
+    return text
 
 
 Told = Iterator[tuple[str, str]]
 
 
-def _known(document: Mapping[str, Any], named: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Each number that the verdict's words and our own drafts of it tell, with the word after it."""
+def _told(document: Mapping[str, Any], named: tuple[str, ...]) -> list[str]:
+    """The verdict's words, our own drafts of it, and what else is known."""
     said = [str(document[name] or "") for name in ("summary", "severity_because", "respond_by")]
     said += [step["because"] for step in document["path"]]
     said += [action[part] for action in document["actions"] for part in ("title", "why", "expect")]
@@ -125,8 +193,13 @@ def _known(document: Mapping[str, Any], named: tuple[str, ...]) -> set[tuple[str
     said += [stamp for name in ("onset", "recovered", "window") for stamp in (document[name] or {}).values()]
     for each in document["facts"].get("endpoints") or ():
         said.append(f"{each['endpoint']} {each['failed']} of {each['calls']} calls")
+    return [*said, *named]
+
+
+def _known(told: list[str]) -> set[tuple[str, str]]:
+    """Each number in them, with the word after it."""
     found: set[tuple[str, str]] = set()
-    for text in (*said, *named):
+    for text in told:
         for stamp in _STAMP.findall(text):
             if moment := _moment(stamp):
                 found |= {(f"{moment:%Y-%m-%d}", ""), (f"{moment:%H:%M}", ""), (f"{moment:%H:%M:%S}", "")}
@@ -190,14 +263,18 @@ def _without_ids(sentence: str) -> str:
     return sentence
 
 
-def _claims(line: str, document: Mapping[str, Any]) -> Told:
+def _ends(line: str, document: Mapping[str, Any]) -> Told:
     ended = document["recovered"] or document["cause"] in ("healthy", "resolved_or_intermittent")
     for sentence in _SENTENCE.findall(_without_ids(line)):
-        if _VOUCHED.search(sentence):
+        if ended or _VOUCHED.search(sentence) or _is_label(sentence):
             continue
-        if not ended and (over := _OVER.search(sentence)) and not _is_label(sentence):
+        if over := _OVER.search(sentence):
             yield f"“{over[0]}”: no end was observed", "“mitigating”, or who confirmed the end"
-        if claim := _PERSONS.search(sentence):
+
+
+def _claims(line: str) -> Told:
+    for sentence in _SENTENCE.findall(_without_ids(line)):
+        if not _VOUCHED.search(sentence) and (claim := _PERSONS.search(sentence)):
             yield (
                 f"“{claim[0]}” is not in the evidence",
                 "who confirmed it (“we confirmed that …”), or nothing",
@@ -211,9 +288,9 @@ def _is_label(sentence: str) -> bool:
     )
 
 
-def _private(line: str, channel: Channel, lead: str | None, redact: Callable[[str], str]) -> Told:
-    if redact(line) != line:
-        yield "it holds a secret or personal data", redact(line).strip()
+def _private(line: str, channel: Channel, lead: str | None) -> Told:
+    if _REDACTED.search(line):
+        yield "it holds a secret or personal data", line.strip()
     if channel == "status-page" and lead and lead in line:
         yield f"it names {lead} in public", "“we”"
 

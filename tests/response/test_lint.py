@@ -29,6 +29,7 @@ NOTHING = Evidence(window=samples.WINDOW, collected_at=samples.NOW)
 #: Every number of the verdict that a message may tell.
 TOLD = set(re.findall(r"[\d:]+", " ".join([
     *(message(DOCUMENT, channel, phase) for channel in CHANNELS for phase in PHASES), DOCUMENT["summary"], DOCUMENT["respond_by"],
+    *(action[part] for action in DOCUMENT["actions"] for part in ("title", "why", "expect")),
     *(f"{moment[:10]} {moment[11:16]}" for name in ("onset", "window") for moment in DOCUMENT[name].values()),
 ])))  # fmt: skip
 
@@ -40,7 +41,8 @@ def found(
     late_min: float = 1,
     **given: Any,
 ) -> tuple[Finding, ...]:
-    return lint(text, document, channel, samples.NOW + timedelta(minutes=late_min), REDACT, **given)
+    now = samples.NOW + timedelta(minutes=late_min)
+    return lint(text, document, channel, now, REDACT, **given).findings
 
 
 def what(text: str, channel: Channel = "slack", **given: Any) -> str:
