@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from klaviyo_nb import __version__
-from klaviyo_nb.errors import KlaviyoNbError, ReportError, Stopped, UsageError
+from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def main() -> None:
     try:
         status = commands.main(standalone_mode=False, obj=time.monotonic())  # a deadline counts from here
     except KlaviyoNbError as exc:
-        statuses = {UsageError: USAGE, Stopped: STOPPED}
-        status = _complain(str(exc), exc.hint, statuses.get(type(exc), FAILED))
+        kind = USAGE if isinstance(exc, UsageError) else STOPPED if isinstance(exc, Stopped) else FAILED
+        status = _complain(str(exc), exc.hint, kind)
     except click.UsageError as exc:
         path = exc.ctx.command_path if exc.ctx else "klaviyo-nb"
         status = _complain(exc.format_message().replace("\n", " "), f"{path} --help", USAGE)
@@ -46,6 +46,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe went away; nothing to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except OSError as exc:  # a disk that is full, a folder that was taken away meanwhile
+        status = _complain(f"{exc.filename or 'output'}: {exc.strerror or exc}", "df -h", FAILED)
     sys.exit(status)
 
 
@@ -66,8 +68,7 @@ def commands(context: click.Context) -> None:
 
     Settings come from flags, then the environment (KLAVIYO_PRIVATE_KEY, KLAVIYO_NB_…), then klaviyo-nb.toml.
     """
-    if no_colour(os.environ):
-        context.color = False
+    context.color = False if no_colour(os.environ) else None
 
 
 def _signals(command: Command) -> Command:
@@ -143,9 +144,7 @@ def triage(
 
 @commands.command()
 @_signals
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must not exist."
-)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must be new.")
 def collect(out: Path, **flags: Any) -> None:
     """Write an evidence folder, decide nothing."""
     must_be_free(out)
@@ -153,11 +152,7 @@ def collect(out: Path, **flags: Any) -> None:
     with _collected(flags) as (evidence, redactor):
         from klaviyo_nb.collect import save
 
-        try:
-            save(evidence, out, redactor.text)
-        except OSError as exc:
-            why = f"cannot be written: {exc.strerror or exc}"
-            raise ReportError(str(out), why, "df -h; then another --out") from exc
+        save(evidence, out, redactor.text)
         click.echo(str(out))
 
 
@@ -250,7 +245,7 @@ def metrics(url: str | None, form: str, **flags: Any) -> None:
 @click.option("--for", "channel", required=True, type=click.Choice(["slack", "status-page"]))
 @click.option("--phase", required=True, type=click.Choice(["investigating", "mitigating", "resolved"]))
 @click.option(
-    "--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="Is this text fit to be sent?"
+    "--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="May this text be sent?"
 )
 def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
     """Draft the message of a phase, from an evidence folder or bundle; or check what became of the draft."""
@@ -262,8 +257,7 @@ def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
         click.echo(telling.draft(must_exist(folder), channel, phase, redactor), nl=False)  # type: ignore[arg-type]
         return 0
     found, said = telling.complaints(must_exist(folder), channel, phase, text, redactor)  # type: ignore[arg-type]
-    for line in said:
-        click.echo(line, err=True)
+    click.echo("".join(said), nl=False, err=True)
     click.echo("\n".join(found) or f"{text}: fit to be sent")
     return FAILED if found else 0
 
@@ -355,7 +349,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
 def _progress(text: str) -> None:
     from klaviyo_nb.redact import harmless
 
-    plain = False if no_colour(os.environ) else None  # said here: other threads have no click context
+    plain = False if no_colour(os.environ) else None  # other threads have no click context to say so
     click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True, color=plain)
 
 

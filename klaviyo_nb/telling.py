@@ -48,5 +48,5 @@ def complaints(
         text, document, channel, utc_now(), redactor.text, named=(incident or "",), lead=lead, draft=drafted
     )
     found = (f"{path}:{each.line}: {each.what}; write: {each.instead}" for each in checked.findings)
-    said = (f"{path}:{line}: said by a person, not checked: {claim}" for line, claim in checked.said)
+    said = (f"{path}:{line}: said by a person, not checked: {claim}\n" for line, claim in checked.said)
     return [redactor.text(harmless(each)) for each in found], [redactor.text(harmless(each)) for each in said]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 
 import samples
 from klaviyo_nb import collect
+from klaviyo_nb.answers import MetricAnswer, render_metrics
+from klaviyo_nb.places import must_be_writable
 
 
 def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -162,3 +166,89 @@ def test_a_message_that_cannot_be_read_is_a_mistake(evidence: Path, tmp_path: Pa
     done = run(*ask, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[0].startswith("error: nowhere.md: ")
+
+
+@pytest.mark.parametrize(
+    "command", [("collect",), ("bundle",), ("triage", "--watch", "30s")], ids=lambda words: words[0]
+)
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x", "n" * 300])
+def test_a_place_that_takes_no_file_is_refused_before_anybody_is_asked(
+    command: tuple[str, ...], place: str, tmp_path: Path
+) -> None:
+    done = run(*command, "--out", place, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 2  # no line of progress: nobody was asked
+    assert done.stderr.splitlines()[1] == "try: choose another --out"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_advice_names_only_flags_that_the_command_has(tmp_path: Path) -> None:
+    done = run("collect", "--out", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1] == "try: choose another --out"
+
+
+def test_the_place_is_left_as_it_was_found(tmp_path: Path) -> None:
+    must_be_writable(tmp_path / "a" / "b")
+    must_be_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(("metrics", "http://127.0.0.1:9"), "try: curl -sS http://127.0.0.1:9/-/ready"),
+     (("metrics", "http://ann:secret@127.0.0.1:9"), "try: curl -sS http://127.0.0.1:9/-/ready"),
+     (("logs", "/proc/nowhere/app.log"), "try: ls -l /proc"),
+     (("logs", "docker://nowhere"), "try: docker ps -a")],
+)  # fmt: skip
+def test_what_gave_nothing_is_followed_by_a_command_that_looks_at_it(
+    arguments: tuple[str, ...], hint: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == hint
+
+
+def test_a_filled_blank_is_listed_on_stderr_and_fit_to_be_sent(evidence: Path, tmp_path: Path) -> None:
+    ask = ("message", str(evidence), "--for", "slack", "--phase", "mitigating")
+    draft = run(*ask, cwd=tmp_path).stdout
+    parts = re.split("‹[^›]*›", draft)
+    (tmp_path / "draft.md").write_text(
+        "in 20 minutes, see OPS-4711".join(parts[:2]) + "".join(f"Ann{each}" for each in parts[2:])
+    )
+    done = run(*ask, "--check", "draft.md", cwd=tmp_path)
+    assert (
+        "draft.md:6: said by a person, not checked: in 20 minutes, see OPS-4711" in done.stderr.splitlines()
+    )
+    assert "20 minutes" not in done.stdout
+    assert all(
+        "it was good until" in line for line in done.stdout.splitlines()
+    )  # the sample is of another day
+
+
+def test_ctrl_c_while_a_report_is_made_says_where_what_was_collected_lies(
+    evidence: Path, tmp_path: Path
+) -> None:
+    arguments = ("bundle", "--evidence", str(evidence), "--incident", "INC-7")
+    with subprocess.Popen([sys.executable, "-m", "klaviyo_nb", *arguments], cwd=tmp_path, text=True,
+                          stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any("evidence is written" in line for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said = [line.rstrip() for line in process.stderr if line.startswith(("error:", "try:", "or:"))]
+        assert process.wait(120) == 130
+    kept = "reports/.INC-7.partial/evidence"
+    assert said == [f"error: reports/INC-7: stopped; what was collected lies in {kept}", f"try: klaviyo-nb diagnose {kept}",
+                    f"or:  klaviyo-nb bundle --evidence {kept} --incident INC-7 --out reports"]  # fmt: skip
+    assert run("diagnose", kept, cwd=tmp_path).returncode == 10
+
+
+def test_metrics_are_told_with_units() -> None:
+    evidence = samples.rate_limited()
+    text = render_metrics(MetricAnswer(samples.WINDOW, evidence.metrics, ()), "text").decode()
+    told = {line.split()[0]: line for line in text.splitlines()}
+    assert re.fullmatch(r"failed_calls +[\d,]+ calls", told["failed_calls"])
+    assert re.fullmatch(r"share +\d+\.\d+% of calls failed", told["share"])
+    assert re.fullmatch(r"peak_share +\d+\.\d+% of calls failed in the worst 5 minutes", told["peak_share"])
+    assert re.fullmatch(r"budget_spent +[\d,]+\.\d% of the error budget .*", told["budget_spent"])
+    assert not re.search(r"\.\d{3}", text.partition("\n")[2].replace(".000Z", ""))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import select
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -121,3 +127,44 @@ def test_a_table_aligns_numbers_to_the_right_and_shows_the_missing_as_a_dash() -
         "/api/events      7",
         "–             1200",
     ]
+
+
+def on_a_terminal(*arguments: str, **environ: str) -> tuple[str, str]:
+    """What a command prints on two pseudo-terminals: stdout, stderr."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("KLAVIYO") and name != "NO_COLOR"
+    }
+    pairs = [pty.openpty(), pty.openpty()]
+    told = [b"", b""]
+    with subprocess.Popen([sys.executable, "-m", "klaviyo_nb", *arguments], env=clean | {"TERM": "xterm"} | environ,
+                          stdin=subprocess.DEVNULL, stdout=pairs[0][1], stderr=pairs[1][1]):  # fmt: skip
+        for _, ours in pairs:
+            os.close(ours)
+        open_ = {theirs: index for index, (theirs, _) in enumerate(pairs)}
+        while open_:
+            for ready in select.select([*open_], [], [], 60)[0]:
+                try:
+                    data = os.read(ready, 65536)
+                except OSError:  # Linux says so when the other end is closed
+                    data = b""
+                told[open_[ready]] += data
+                if not data:
+                    del open_[ready]
+                    os.close(ready)
+    return told[0].decode(), told[1].decode()
+
+
+@pytest.mark.parametrize(
+    "environ", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}], ids=["dumb", "NO_COLOR", "colour"]
+)
+def test_a_terminal_that_wants_no_colour_gets_no_escape(environ: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("nothing\n")
+    shut = {"KLAVIYO_NB_API_URL": "http://127.0.0.1:9", "KLAVIYO_NB_STATUS_URL": "http://127.0.0.1:9",
+            "KLAVIYO_NB_HEALTH_URL": "http://127.0.0.1:9"}  # fmt: skip
+    stdout, stderr = on_a_terminal("triage", "--deadline", "60s", "--logs", str(log), **shut, **environ)
+    assert "network_unreachable" in stdout
+    assert "logs: 0 calls" in stderr  # told by another thread
+    assert ("\x1b" in stdout, "\x1b" in stderr) == (not environ, not environ)

@@ -464,3 +464,78 @@ def test_kill_loses_nothing_that_was_told(world: World) -> None:
     watched = load(world.out).watch
     assert watched is not None
     assert "bad" in set(watched["state"])
+
+
+def flowing(world: World) -> None:
+    world.calls(202, minutes=0.5, per_minute=30)
+
+
+@pytest.mark.parametrize(
+    "fixed",
+    [{"end": "2026-11-23T07:00:00Z"}, {"start": "2026-11-23T06:30:00Z", "end": "2026-11-23T07:00:00Z"}],
+)
+def test_a_watch_of_a_fixed_window_moves_on_with_the_clock(world: World, fixed: dict[str, str]) -> None:
+    world.calls(500, minutes=20)
+    rounds = world.watch(*[flowing] * 16, logs=(str(world.log),), **fixed)
+    assert rounds[0].document["window"]["end"] == "2026-11-23T07:00:00Z"
+    assert rounds[-1].document["window"]["end"] == "2026-11-23T07:08:00Z"
+    assert (rounds[0].state, rounds[-1].state) == ("bad", "good")
+    assert sum(found.recovered for found in rounds) == 1
+
+
+def test_a_served_drill_is_unclear_when_its_logs_have_ended(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    later = iter([now, *[now + timedelta(minutes=20)] * 50])
+    rounds: list[Round] = []
+    with drills.serve(drills.world("rate_limited", 7, now), tmp_path / "services") as services:
+        pauses = iter((1.0,))
+        moment = [now]
+
+        def sleep(_: float) -> None:
+            moment[0] = next(later) + timedelta(minutes=20)
+            if next(pauses, None) is None:
+                raise KeyboardInterrupt
+
+        chosen = replace(load_settings(services.environ), deadline_s=60.0)
+        assert chosen.end is not None
+        watch(
+            chosen, 1.0, tmp_path / "e", Redactor(b"k"), rounds.append, clock=lambda: moment[0], sleep=sleep
+        )
+    assert rounds[0].state == "bad"
+    assert rounds[1].document["facts"]["calls"] in (None, 0)
+    assert not rounds[1].recovered
+
+
+@pytest.mark.parametrize("lost", ["unlink", "silent"])
+def test_a_source_that_showed_the_failures_must_be_read_again(world: World, lost: str) -> None:
+    """Two workers, one with the wrong key; its log goes away, and the other's calls are well as ever."""
+    other = World(world.folder / "2")
+    other.folder.mkdir()
+
+    def both(world: World, status: int | None = None) -> None:
+        other.now = world.now
+        flowing(other)
+        if status:
+            world.calls(status, minutes=0.5, per_minute=30)
+
+    def lose(world: World) -> None:
+        both(world)
+        if lost == "unlink":
+            world.log.unlink()
+
+    world.calls(500, minutes=20)
+    other.calls(202, minutes=20)
+    rounds = world.watch(lambda w: both(w, 500), lose, *[both] * 20, logs=(str(world.log), str(other.log)))
+    assert rounds[0].state == "bad"
+    assert rounds[-1].state == "unclear"
+    assert not any(found.recovered for found in rounds)
+    assert str(world.log) in " ".join(line for found in rounds for line in found.changes)
+
+
+def test_a_source_that_never_failed_may_go_away(world: World) -> None:
+    other = World(world.folder / "2")
+    other.folder.mkdir()
+    other.calls(202, minutes=20)
+    world.calls(500, minutes=20)
+    rounds = world.watch(*[flowing] * 16, logs=(str(world.log), str(other.log)))
+    assert sum(found.recovered for found in rounds) == 1

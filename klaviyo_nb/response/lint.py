@@ -138,7 +138,7 @@ def lint(
             _blame(plain, document, channel),
             _ends(vouched, document),
             _claims(plain),
-            _private(plain, channel, lead),
+            _private(unescape(line), channel, lead),
         ):
             found += (Finding(number, what, instead) for what, instead in check)
     said = [(text.count("\n", 0, start) + 1, text[start:end]) for start, end in spans]

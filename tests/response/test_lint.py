@@ -17,7 +17,7 @@ from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.document import verdict_document
-from klaviyo_nb.response.lint import Finding, lint
+from klaviyo_nb.response.lint import Checked, Finding, lint
 from klaviyo_nb.response.messages import CHANNELS, PHASES, Channel, Phase, message
 
 EVIDENCE = samples.rate_limited()
@@ -30,6 +30,8 @@ NOTHING = Evidence(window=samples.WINDOW, collected_at=samples.NOW)
 TOLD = set(re.findall(r"[\d:]+", " ".join([
     *(message(DOCUMENT, channel, phase) for channel in CHANNELS for phase in PHASES), DOCUMENT["summary"], DOCUMENT["respond_by"],
     *(action[part] for action in DOCUMENT["actions"] for part in ("title", "why", "expect")),
+    *(str(step["because"]) for step in DOCUMENT["path"]),
+    *(f"{each['failed']} {each['calls']}" for each in DOCUMENT["facts"]["endpoints"]),
     *(f"{moment[:10]} {moment[11:16]}" for name in ("onset", "window") for moment in DOCUMENT[name].values()),
 ])))  # fmt: skip
 
@@ -148,3 +150,81 @@ def test_who_leads_is_not_named_in_public() -> None:
 def test_a_finding_says_where_and_what_to_write_instead() -> None:
     (only,) = found("fine\n*P1*")
     assert (only.line, only.instead) == (2, "P3, as the verdict does")
+
+
+def filled(
+    phase: Phase, *claims: str, channel: Channel = "slack", document: dict[str, Any] = DOCUMENT
+) -> Checked:
+    """Our draft with its blanks replaced by `claims`, in order."""
+    draft = text = message(document, channel, phase)
+    for claim in claims:
+        text = re.sub("‹[^›]*›", lambda _, claim=claim: claim, text, count=1)
+    return lint(text, document, channel, samples.NOW, REDACT, draft=draft)
+
+
+@pytest.mark.parametrize(
+    "eta", ["in 20 minutes", "around 14:20 UTC", "unknown, see OPS-4711", "1.5 hours at most."]
+)
+def test_what_a_person_wrote_in_place_of_a_blank_is_listed_and_not_judged(eta: str) -> None:
+    done = filled("mitigating", eta, "Ann")
+    assert done.findings == ()
+    assert [claim for _, claim in done.said] == [eta, "Ann"]
+
+
+def test_an_end_that_a_person_fills_in_is_theirs() -> None:
+    done = filled("resolved", "14:20 UTC", "We confirmed that no data was lost.", channel="status-page")
+    assert done.findings == ()
+    assert done.said[0] == (3, "14:20 UTC")
+
+
+def test_an_unknown_number_beside_a_filled_blank_is_still_refused() -> None:
+    draft = message(DOCUMENT, "slack", "mitigating", lead="Ann")
+    text = draft.replace("wait 12 s", "wait 40 s").replace("115 of 450", "116 of 450")
+    text = re.sub("‹[^›]*›", "in 20 minutes", text)
+    what = [
+        each.what
+        for each in lint(text, DOCUMENT, "slack", samples.NOW, REDACT, lead="Ann", draft=draft).findings
+    ]
+    assert any("“40 s”" in each for each in what)
+    assert any("“116 of”" in each for each in what)
+    assert not any("20 minutes" in each for each in what)
+
+
+def test_a_figure_of_ours_that_went_with_the_blank_does_not_come_back_as_another() -> None:
+    draft = message(DOCUMENT, "slack", "mitigating", lead="Ann")
+    text = re.sub(r"Klaviyo asks to wait 12 s; ‹[^›]*›", "40 s", draft)
+    assert lint(text, DOCUMENT, "slack", samples.NOW, REDACT, lead="Ann", draft=draft).findings
+
+
+def test_a_blank_may_not_blame_promise_or_tell_secrets() -> None:
+    what = [
+        each.what for each in filled("mitigating", "when Klaviyo's outage ends", "ann@example.com").findings
+    ]
+    assert any("blames" in each for each in what)
+    assert any("personal data" in each for each in what)
+    assert filled("resolved", "07:00", "no data was lost", "Ann").findings
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_message_is_refused(text: str) -> None:
+    assert what(text) == "it is empty"
+
+
+@pytest.mark.parametrize("number", ["+49 170 1234567", "+44 20 7946 0958", "415-555-0100"])
+def test_a_phone_number_is_personal_data_once_and_no_figures(number: str) -> None:
+    assert what(f"Call {number} now") == "it holds a secret or personal data"
+
+
+SECRETS = ["pk_0123456789abcdef0123456789abcdef01", "sk-live-4711abcdef0815qrst", "9f8e7d6c5b4a39281706f5e4d3c2b1a0",
+           "AKIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c838347Ae178B4a"]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("around", ["The key is {}.", "‹fill in: {}›", "see 99 {} P1"])
+def test_no_finding_repeats_any_part_of_a_secret(secret: str, around: str) -> None:
+    told = found(around.format(secret))
+    assert any("secret" in each.what for each in told)
+    parts = {secret[at : at + 4] for at in range(len(secret) - 3)}
+    assert not [
+        part for each in told for part in parts if part in each.what + each.instead.replace("[redacted:", "")
+    ]
