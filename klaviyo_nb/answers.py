@@ -88,7 +88,7 @@ def need_metrics(settings: Settings) -> None:
 def read_logs(settings: Settings) -> LogAnswer:
     """Read the settings' log sources over their window."""
     window = window_of(settings, utc_now())
-    read = logs.read(settings.logs, window, redact=redactor_for(settings).text)
+    read = logs.read(settings.logs, window, redact=redactor_for(settings).text, formats=settings.log_format)
     return LogAnswer(window, read.calls, read.coverage)
 
 

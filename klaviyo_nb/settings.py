@@ -20,6 +20,7 @@ from klaviyo_nb.window import parse_duration, parse_time
 
 FILE_NAME = "klaviyo-nb.toml"
 _TABLES = ("metrics", "thresholds", "organisation")
+_FORMATS = "log_format"
 _REVISION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
 _UNWANTED = re.compile(r"[\x00-\x20\x7f]")
 _CREDENTIALS = re.compile(r"//[^/]*@")
@@ -62,6 +63,7 @@ class Settings:
         metrics: The `[metrics]` table: metric and label names, extra headers.
         thresholds: The `[thresholds]` table.
         organisation: The `[organisation]` table.
+        log_format: The `[[log_format]]` tables: formats of logs that are the user's own.
     """
 
     private_key: str | None = field(default=None, repr=False)
@@ -80,6 +82,7 @@ class Settings:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     organisation: Organisation = Organisation()
+    log_format: tuple[Mapping[str, Any], ...] = ()
 
 
 #: Setting → environment variable.
@@ -144,9 +147,9 @@ def _from_file(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
             "a key does not belong in a file",
             "export KLAVIYO_PRIVATE_KEY=… and remove it",
         )
-    unknown = sorted(set(data) - _FILE_KEYS - set(_TABLES))
+    unknown = sorted(set(data) - _FILE_KEYS - {*_TABLES, _FORMATS})
     if unknown:
-        known = ", ".join(sorted(_FILE_KEYS | set(_TABLES)))
+        known = ", ".join(sorted({*_FILE_KEYS, *_TABLES, _FORMATS}))
         raise UsageError(f"{FILE_NAME}: {unknown[0]}", "no such setting", f"use one of: {known}")
     data = {name: value for name, value in data.items() if value != "" or name == "health_url"}
     origins = {name: f"{FILE_NAME}: {name}" for name in data}
@@ -159,7 +162,11 @@ def _typed(values: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]
     for name in _TABLES:
         if not isinstance(values.get(name, {}), Mapping):
             raise UsageError(f"{FILE_NAME}: {name}", "must be a table", f"[{name}]")
-    for name in set(values) - set(_TABLES) - {"logs"}:
+    formats = values.get(_FORMATS, [])
+    if not isinstance(formats, list) or not all(isinstance(each, Mapping) for each in formats):
+        raise UsageError(f"{FILE_NAME}: {_FORMATS}", "must be tables", f"[[{_FORMATS}]]")
+    values[_FORMATS] = tuple(formats)
+    for name in set(values) - {*_TABLES, _FORMATS, "logs"}:
         values[name] = _text(values[name], origins[name])
     for name in _URLS:
         if values.get(name):

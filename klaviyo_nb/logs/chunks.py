@@ -16,6 +16,7 @@ from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike
 from klaviyo_nb.logs.formats.likeness import Likeness
+from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
 from klaviyo_nb.logs.pairs import joined
 from klaviyo_nb.logs.rows import Rows
@@ -41,6 +42,7 @@ class Job:
         redact: Takes secrets and personal data out of text; keeps the number of lines.
         deadline: `time.monotonic` at which to stop, or None.
         about: Does the source as a whole speak of Klaviyo?
+        own: Formats of the user.
     """
 
     source: int
@@ -49,6 +51,7 @@ class Job:
     redact: Callable[[str], str]
     deadline: float | None
     about: bool
+    own: tuple[Format, ...] = ()
 
 
 @dataclass(slots=True)
@@ -134,9 +137,9 @@ def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Rec
 
 
 @lru_cache(2)
-def _learning(near: datetime, about: bool) -> tuple[Alike, Likeness]:
+def _learning(near: datetime, about: bool, own: tuple[Format, ...]) -> tuple[Alike, Likeness]:
     """What was learnt from earlier chunks serves the next ones; bounded (docs/design/alike-lines.md)."""
-    return Alike(near), Likeness(near, about)
+    return Alike(near, own), Likeness(near, about, own)
 
 
 class _Reading:
@@ -146,7 +149,7 @@ class _Reading:
         self._offsets = offsets
         self._near = job.window.end
         self._begin, self._end = micros(job.window.start), micros(job.window.end)
-        self._alike, self._likeness = _learning(self._near, job.about)
+        self._alike, self._likeness = _learning(self._near, job.about, job.own)
         self.calls, self.webhooks = Rows(job.redact), Rows(job.redact)
         self.unparsed = 0
         self.first: int | None = None

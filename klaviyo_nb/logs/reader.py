@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import EMPTY, Coverage
 from klaviyo_nb.logs.chunks import Job, Part, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
+from klaviyo_nb.logs.formats.own import own_formats
 from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
@@ -63,6 +64,7 @@ def read(
     deadline: float | None = None,
     progress: Progress | None = None,
     engine: str = "local",
+    formats: Sequence[Mapping[str, Any]] = (),
 ) -> LogsRead:
     """Read calls to Klaviyo and its webhooks out of logs.
 
@@ -76,14 +78,16 @@ def read(
         deadline: `time.monotonic` at which reading stops, or None.
         progress: Told after each chunk.
         engine: Where chunks are read: `local`, or `local:4` for four processes.
+        formats: Formats of the user, as `klaviyo-nb.toml` has them.
 
     Raises:
-        UsageError: A URL names no kind of source, or there is no such engine.
+        UsageError: A URL names no kind of source, there is no such engine, or a format is malformed.
     """
     engine_named(engine, 0)  # a mistake is told before anything is opened
+    own = own_formats(formats)
     shelves = _shelves(urls, window, deadline)
     jobs = [
-        Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name))
+        Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name), own)
         for index, chunk in _newest_first(shelves)
     ]
     total, done = sum(job.chunk.size for job in jobs), 0

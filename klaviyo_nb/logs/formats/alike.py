@@ -79,7 +79,8 @@ class _Group:
 class Alike:
     """Understands objects by column, and remembers values from one batch to the next."""
 
-    def __init__(self, near: datetime) -> None:
+    def __init__(self, near: datetime, own: tuple[table.Format, ...] = ()) -> None:
+        self._own = [each.has for each in own if each.has]  # `understand` knows what those keys mean
         # The roles that share a column with a better one first.
         roles = [(role, name, convert) for role, (name, convert) in CONVERT.items()]
         self._roles = sorted(roles, key=lambda each: each[0] == each[1])
@@ -91,6 +92,8 @@ class Alike:
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
         for group in _groups(raws):
+            if any(has <= group.plan.names for has in self._own):
+                continue
             urls, methods = _urls(group), self._column(group, "method", _method)
             statuses = self._column(group, "status", _status)
             if urls is None or methods is None or statuses is None:

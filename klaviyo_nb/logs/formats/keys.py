@@ -71,7 +71,8 @@ INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _MOST_NODES = 2_000
 _MOST_SPREAD = 100
 MOST_TEXTS = 40
-_OURS, _WORST = -1, 1_000
+#: Ranks: what surely is meant wins over all else.
+OURS, _WORST = -1, 1_000
 _PAIR = ("key", "value")
 _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
@@ -260,7 +261,7 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
                 continue
             for role, rank, fits in roles:
                 if role == "url" and is_ours(value):
-                    rank = _OURS
+                    rank = OURS
                 if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
                     _keep(found, role, rank, name, value)
 

@@ -23,6 +23,7 @@ from klaviyo_nb.logs.formats import times, values
 from klaviyo_nb.logs.formats.alike import Calls, Memo
 from klaviyo_nb.logs.formats.envelopes import opened
 from klaviyo_nb.logs.formats.keys import INNER, plans
+from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
 
 #: Long words with a digit in them are ids; what differs in them is not looked at.
@@ -109,8 +110,8 @@ class _Kind:
 class Likeness:
     """Understands records, and remembers their kinds."""
 
-    def __init__(self, near: datetime, about: bool) -> None:
-        self._near, self._about = near, about
+    def __init__(self, near: datetime, about: bool, own: tuple[Format, ...] = ()) -> None:
+        self._near, self._about, self._own = near, about, own
         self._kinds: dict[Hashable, _Kind | None] = {}
         self._once: set[Hashable] = set()
         self._envelopes = Memo(_keys_of)
@@ -124,7 +125,7 @@ class Likeness:
             key = carried.key() if carried else None
             kind = self._kinds.get(key)
             if carried is None or kind is None or self._is_doubted(kind):
-                told = understand(raw, self._near, self._about)
+                told = understand(raw, self._near, self._about, self._own)
                 if carried is not None:
                     self._meet(key, carried, told)
             elif kind.told.kind == "call":
@@ -174,7 +175,7 @@ class Likeness:
             self._once.add(key)
             return
         other = carried.otherwise()
-        sure = understand(other.raw(), self._near, self._about)
+        sure = understand(other.raw(), self._near, self._about, self._own)
         kind = self._learnt(carried, told, other, sure)
         learnt = kind is not None and other.key() == key and self._recalled(kind, other) == sure
         self._kinds[key] = kind if learnt else None

@@ -12,9 +12,11 @@ import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import INNER, Found, walk
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER, OURS, Found, walk
 
 _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
+#: Groups that carry a field as it is.
+_CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
 _HEAD_LENGTH = 48
@@ -49,12 +51,12 @@ class Read:
     access: bool = False
 
 
-def read(raw: bytes, near: datetime) -> Read:
-    """Read a record."""
+def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read:
+    """Read a record; `own` are formats of the user."""
     outer, inner = _peel(raw)
     if "\x1b" in inner:
         inner = _COLOUR.sub("", inner)
-    result = _read_text(inner, near)
+    result = _read_text(inner, near, own)
     if outer is not None:
         result.found.merge(outer)
         if not result.body:
@@ -149,37 +151,44 @@ def _peel_object(line: bytes) -> tuple[Found | None, str]:
     return None, _decoded(line)
 
 
-def _read_text(inner: str, near: datetime) -> Read:
+def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Read:
     if inner[:1] in ("{", "["):
         data = load(inner)
         if isinstance(data, list) and len(data) == 1:
             data = data[0]
         if isinstance(data, dict):
-            return _read_object(data, inner)
+            return _read_object(data, inner, own)
     first, _, more = inner.partition("\n")
     result = Read(Found(), inner, inner)
-    _read_head(result, first, more, near)
+    _read_head(result, first, more, near, own)
     _read_tail(result)
     return result
 
 
-def _read_object(data: dict[str, Any], inner: str) -> Read:
+def _read_object(data: dict[str, Any], inner: str, own: tuple[table.Format, ...]) -> Read:
     result = Read(Found(), inner)
     walk(data, result.found)
-    result.named = table.of_object(result.found.names) is not None
+    named = next((each for each in own if each.has and each.has <= result.found.names), None)
+    for role, key in named.keys if named else ():
+        value: Any = data
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        result.found.offer(role.removesuffix("_ms").removesuffix("_s"), value, OURS, role.replace("_", ""))
+    result.access = named is not None and named.access
+    result.named = named is not None or table.of_object(result.found.names) is not None
     result.body = "\n".join(result.found.texts)
     return result
 
 
-def _read_head(result: Read, first: str, more: str, near: datetime) -> None:
+def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[table.Format, ...]) -> None:
     """What stands before the message: by a format that has a name, else by its looks."""
     found, limited = result.found, first[: text.MOST]
-    named = table.of_text(limited)
+    named = table.of_text(limited, own)
     if named is not None:
         each, groups = named
         result.named, result.access, result.head = True, each.access, groups
-        for name in ("level", "host", "worker", "caller", "method", "url", "status"):
-            found.offer(name, groups.get(name))
+        for name in groups.keys() & _CAUGHT:
+            found.offer(name, groups[name])
         found.offer(
             "duration",
             groups.get("duration"),

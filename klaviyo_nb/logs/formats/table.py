@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -27,6 +27,8 @@ class Format:
         pattern: For text, matched at the start of a record's first line.
         has: For JSON, keys that a record of this format has.
         access: Is it a server's access log?
+        keys: For JSON, field → the key that carries it, dotted where it is nested; beside the keys that are
+            known by their name.
         samples: Text and the fields that must come of it; without fields it is not a call.
     """
 
@@ -35,7 +37,8 @@ class Format:
     pattern: re.Pattern[str] | None
     has: frozenset[str]
     access: bool
-    samples: tuple[tuple[str, Mapping[str, Any]], ...]
+    keys: tuple[tuple[str, str], ...] = ()
+    samples: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), compare=False)
 
 
 @cache
@@ -45,9 +48,14 @@ def formats() -> tuple[Format, ...]:
     return tuple(map(_format, data["format"]))
 
 
-def of_text(line: str) -> tuple[Format, dict[str, str]] | None:
-    """The format of a line of text, with what its groups caught; a digit at the end of a name is dropped."""
-    for each in _texts():
+def of_text(line: str, own: tuple[Format, ...] = ()) -> tuple[Format, dict[str, str]] | None:
+    """The format of a line of text, with what its groups caught; a digit at the end of a name is dropped.
+
+    Args:
+        line: The first of a record.
+        own: Formats of the user, tried first.
+    """
+    for each in (*own, *_texts()):
         if each.pattern is not None and (found := each.pattern.match(line)):
             return each, {
                 name.rstrip("23"): text for name, text in found.groupdict().items() if text is not None
@@ -71,15 +79,20 @@ def _objects() -> tuple[Format, ...]:
     return tuple(sorted((each for each in formats() if each.has), key=lambda each: -len(each.has)))
 
 
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A format's pattern, in which `{T}` and `{L}` stand for a time and a level."""
+    for part, meaning in _PARTS.items():
+        pattern = pattern.replace(part, meaning)
+    return re.compile(pattern, re.ASCII | re.DOTALL)
+
+
 def _format(row: Mapping[str, Any]) -> Format:
     pattern = row.get("pattern")
-    for part, meaning in _PARTS.items():
-        pattern = pattern and pattern.replace(part, meaning)
     samples = tuple((sample["text"], sample.get("fields", {})) for sample in row["samples"])
     return Format(
         name=row["name"],
         spec=row["spec"],
-        pattern=re.compile(pattern, re.ASCII | re.DOTALL) if pattern else None,
+        pattern=compiled(pattern) if pattern else None,
         has=frozenset(row.get("has", ())),
         access=row.get("access", False),
         samples=samples,

@@ -17,6 +17,7 @@ from klaviyo_nb.logs.formats import text, times, values
 from klaviyo_nb.logs.formats.answering import FAILS_FROM, answered_by, our_answer
 from klaviyo_nb.logs.formats.places import Where, called
 from klaviyo_nb.logs.formats.reading import Read, read
+from klaviyo_nb.logs.formats.table import Format
 
 Kind = Literal["call", "webhook", "mention", "other"]
 
@@ -79,15 +80,16 @@ class _Outcome:
         return self.status is not None or self.error is not None
 
 
-def understand(raw: bytes, near: datetime, about: bool = False) -> Told:
+def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Format, ...] = ()) -> Told:
     """Read a record and say what it tells of.
 
     Args:
         raw: Its bytes.
         near: For times without a year.
         about: Does the source as a whole speak of Klaviyo?
+        own: Formats of the user, tried first.
     """
-    it = read(raw, near)
+    it = read(raw, near, own)
     body = text.ends(it.body)
     moment = it.found.values.get("timestamp")
     moment = moment if isinstance(moment, int) and it.head.get("time") else times.of(moment, near)
