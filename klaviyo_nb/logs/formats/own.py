@@ -6,6 +6,7 @@ that carry them. It is tried before any that has a name here.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ def _of_keys(where: str, table: Mapping[str, Any]) -> Format:
         known = ", ".join(sorted(_KEYS))
         raise UsageError(f"{where}.keys.{unknown[0]}", "no such field", f"use one of: {known}")
     has = frozenset(key.split(".")[0] for key in keys.values())
-    return Format(table["name"], "", None, has, bool(table.get("access")), tuple(keys.items()))
+    return Format(table["name"], "", None, has, bool(table.get("access")), keys=tuple(keys.items()))
 
 
 def _try(where: str, made: Format, table: Mapping[str, Any]) -> None:
@@ -87,7 +88,7 @@ def _try(where: str, made: Format, table: Mapping[str, Any]) -> None:
         raise UsageError(f"{where}.sample", "does not tell of a call", "give one with a status or an error")
     for name, wanted in table["fields"].items():
         found = _found(told, name)
-        if found != _comparable(wanted):
+        if not _same(found, wanted):
             raise UsageError(
                 f"{where}.fields.{name}", f"the sample gives {found!r}, not {wanted!r}", "mend one of them"
             )
@@ -99,8 +100,10 @@ def _found(told: Told, name: str) -> Any:
     return told.moment and datetime.fromtimestamp(told.moment / 1e6, UTC)
 
 
-def _comparable(wanted: Any) -> Any:
-    """TOML writes times as times or as text."""
+def _same(found: Any, wanted: Any) -> bool:
+    """TOML writes times with an offset or without."""
     if isinstance(wanted, datetime):
-        return wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC)
-    return wanted
+        return bool(found == (wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC)))
+    if isinstance(wanted, float) and isinstance(found, float):
+        return math.isclose(found, wanted)
+    return bool(found == wanted)

@@ -27,6 +27,7 @@ class Format:
         pattern: For text, matched at the start of a record's first line.
         has: For JSON, keys that a record of this format has.
         access: Is it a server's access log?
+        by: Who reads what stands around or inside other formats; such a format is not looked for.
         keys: For JSON, field → the key that carries it, dotted where it is nested; beside the keys that are
             known by their name.
         samples: Text and the fields that must come of it; without fields it is not a call.
@@ -37,6 +38,7 @@ class Format:
     pattern: re.Pattern[str] | None
     has: frozenset[str]
     access: bool
+    by: str = ""
     keys: tuple[tuple[str, str], ...] = ()
     samples: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), compare=False)
 
@@ -95,5 +97,6 @@ def _format(row: Mapping[str, Any]) -> Format:
         pattern=compiled(pattern) if pattern else None,
         has=frozenset(row.get("has", ())),
         access=row.get("access", False),
+        by=row.get("by", ""),
         samples=samples,
     )

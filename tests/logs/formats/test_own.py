@@ -41,7 +41,7 @@ def test_a_format_from_the_file_is_read_without_code(tmp_path: Path, engine: str
     assert calls["status_code"].tolist() == [429, 503, 429, 503, 200, 200]
     assert calls["duration_s"].tolist()[:2] == [0.052, 1.5]
     assert calls["parsed"].tolist()[:2] == [True, True]
-    assert not read([str(path)], DAY, redact=str).calls["duration_s"].tolist()[:2] == [0.052, 1.5]
+    assert read([str(path)], DAY, redact=str).calls["duration_s"].tolist()[:2] != [0.052, 1.5]
 
 
 def test_a_key_of_the_users_wins_over_one_that_is_known_by_name(tmp_path: Path) -> None:
