@@ -301,7 +301,7 @@ def _durations(counted: Tally, evidence: Evidence, limits: Thresholds) -> dict[s
     p95, usual = float(p95s[-1]), p95s.drop(-1)
     if usual.empty:
         return {"p95_s": p95} | ({"slow": False} if p95 <= limits.slow_p95_s else {})
-    quiet = float(usual.median())
+    quiet = float(usual.quantile(0.25, interpolation="lower"))  # slowness that began long ago is no baseline
     slow = p95 > limits.slow_p95_s and p95 > limits.slow_factor * quiet
     return {"p95_s": p95, "baseline_p95_s": quiet, "slow": slow}
 

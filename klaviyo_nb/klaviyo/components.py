@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 #: Words in a component's name → pattern of the path templates it serves. First match wins.
 COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"\bapis?\b", r"."),
-    (r"\ball (services|systems|products)\b", r"."),
+    (r"\ball (\w+ )?(services|systems|products)\b", r"."),
     (r"\bsending\b|e-?mail", r"^$"),  # what leaves Klaviyo explains no call to it
     (r"analytics|reporting|metric", r"/metric|-reports$|/reporting"),
     (r"segment", r"/segments"),
@@ -32,7 +32,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
 
 #: Words of a title that speaks of everything, for an incident that lists no component.
 _EVERYTHING = re.compile(
-    r"\bapis?\b|\ball (services|systems|products)\b|service disruption|major outage|platform(-| )wide",
+    r"\bapis?\b|\ball (\w+ )?(services|systems|products)\b|service disruption|major outage|platform(-| )wide",
     re.IGNORECASE,
 )
 
@@ -69,5 +69,7 @@ def concerns_everything(title: str) -> bool:
 
     >>> concerns_everything("API 503 Errors"), concerns_everything("SMS sending delays")
     (True, False)
+    >>> concerns_everything("All Klaviyo services are unavailable")
+    True
     """
     return bool(_EVERYTHING.search(title))

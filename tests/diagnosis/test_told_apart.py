@@ -467,3 +467,23 @@ def test_a_second_endpoint_that_is_seldom_called_and_always_forbidden_is_a_secon
     seldom = [row | refused | {"endpoint": "/api/lists"} for row in calls(of=3)]
     assert decide(evidence(rows=rows)).severity == "P3"
     assert decide(evidence(rows=rows + seldom)).severity == "P2"
+
+
+def test_an_incident_of_all_klaviyos_services_concerns_every_call() -> None:
+    page = incident("All Klaviyo services are unavailable")
+    assert decide(evidence(rows=calls(failed=120, status_code=503), page=page)).cause == "klaviyo_outage"
+
+
+def test_the_api_tells_of_a_wrong_clock_whatever_the_status_page_says() -> None:
+    late = samples.NOW - timedelta(seconds=75)
+    rows = (probe("status_page", state="none", server_date=samples.NOW), probe("auth", server_date=late),
+            probe("rate_limit", server_date=late), WELL[3])  # fmt: skip
+    found = decide(evidence(*rows))
+    assert (found.cause, found.severity) == ("healthy", "P4")
+    assert [advisory.code for advisory in found.advisories] == ["clock_skew"]
+
+
+def test_slowness_that_began_long_ago_is_no_baseline() -> None:
+    rows = calls(minutes=(0, 30)) + calls(minutes=(30, 120), of=300, failed=300, duration_s=9.0)
+    found = decide(evidence(rows=rows))
+    assert (found.cause, found.severity) == ("klaviyo_server_error", "P2")
