@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 #: The column that marks a library's line; it stays inside this package.
 WIRE = "wire"
-#: The application's line comes within this time [microseconds], and so many rows.
-_SOON = 1_000_000
+#: The application's line comes within this time [microseconds], by clocks with and without fractions of a
+#: second, and within so many rows.
+_SOON, _SOON_BY_SECONDS = 250_000, 1_000_000
 _NEXT = 24
 _PLACE = ("line", "offset", "moment")  # of the first of both
 _SAME = ("status_code", "endpoint", "method", "host", "worker")
@@ -62,7 +63,10 @@ def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
 
 
 def _soon(then: int | None, now: int | None) -> bool:
-    return then is None or now is None or -_SOON <= now - then <= _SOON
+    if then is None or now is None:
+        return True
+    coarse = then % 1_000_000 == 0 or now % 1_000_000 == 0
+    return abs(now - then) <= (_SOON_BY_SECONDS if coarse else _SOON)
 
 
 def _same(told: Sequence[Any], wire: int, row: int) -> bool:

@@ -202,18 +202,18 @@ class Likeness:
             return None
         try:
             if raw[:1] == b"{" and b"\n" not in raw.rstrip() and opened(raw):
-                return self._unwrapped(orjson.loads(raw))
+                return self._unwrapped(orjson.loads(raw), b"klaviyo" in raw.lower())
             return _Carried(raw.decode(), None)
         except ValueError:  # it is neither JSON nor UTF-8
             return None
 
-    def _unwrapped(self, data: dict[str, Any]) -> _Carried | None:
+    def _unwrapped(self, data: dict[str, Any], speaks: bool) -> _Carried | None:
         """The text in an envelope of plain values."""
         shape, told = tuple(data), tuple(data.values())
         inner, clocks, places = self._envelopes[shape]
         if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
             return None
-        context = shape, tuple([told[place] for place in places])
+        context = shape, tuple([told[place] for place in places]), speaks
         return _Carried(data[inner], _Envelope(data, inner, clocks, context))
 
     def _time(self, text: str, moment: int | None) -> slice | None:

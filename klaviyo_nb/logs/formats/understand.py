@@ -95,13 +95,15 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     moment = moment if isinstance(moment, int) and it.head.get("time") else times.of(moment, near)
     if moment is None:
         moment = _moment_in(it, near)
-    speaks = about or "klaviyo" in it.text.lower()
+    whose = f"{it.found.values.get('caller')} {it.found.values.get('host')} {it.text}"
+    named = about or "klaviyo" in whose.lower()
+    speaks = named or b"klaviyo" in raw.lower()  # an envelope may name it: a container, a unit, a label
     where = called(it, body, speaks)
     outcome = _outcome(it, body, where)
     hook = _webhook(it, body, where, outcome, speaks)
     if hook is not None:
         return Told("webhook", moment, hook)
-    if _is_call(it, body, where, outcome, speaks):
+    if _is_call(it, body, where, outcome, speaks, named):
         return Told("call", moment, _fields(it, body, where, outcome))
     return Told("mention" if speaks else "other", moment, {})
 
@@ -131,7 +133,8 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     return _Outcome(None, error, worked, at)
 
 
-def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> bool:
+def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool, named: bool) -> bool:
+    """Does it tell of a call? `speaks`: Klaviyo is named; `named`: by the application itself."""
     if it.access and where.place != "api":
         return where.place == "path" and "klaviyo" in _QUERY.sub("", it.text).lower() and outcome.known
     if where.place == "api":
@@ -144,7 +147,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
         return speaks and outcome.worked is not None and "operation" in it.found.values
     if our_answer(it.text):
         return True
-    return speaks and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
+    return named and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
 
 
 def _klaviyo_said(body: str, at: int | None) -> bool:

@@ -355,3 +355,13 @@ def test_what_curl_could_not_do_is_a_call_without_an_answer(code: str, kind: str
 def test_guzzles_successes_are_calls(answer: str) -> None:
     line = f"[2026-11-26T13:05:08.613817+00:00] klaviyo.INFO: GET https://a.klaviyo.com/api/catalog-items {answer}"
     assert found(line, "status_code", "endpoint") == (200, "/api/catalog-items")
+
+
+def test_an_envelope_that_names_klaviyo_is_counted_and_tells_whose_paths_are() -> None:
+    wrapped = '{{"log":"{}\\n","time":"2026-11-23T05:00:00Z","attrs":{{"unit":"klaviyo-sync"}}}}'
+    assert told(wrapped.format("nothing to do")).kind == "mention"
+    assert told(wrapped.format("database error 500")).kind == "mention"
+    assert told(wrapped.format("POST /api/profile-import 503 in 12ms")).kind == "call"
+    whose = "Nov 23 05:00:00 web-1 klaviyo-worker[7]: {}"
+    assert told(whose.format("request failed: 429 Too Many Requests")).kind == "call"
+    assert told(whose.format("redis error 500")).kind == "mention"
