@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args
@@ -77,10 +77,8 @@ def test_every_cause_has_complete_actions_whatever_was_seen(cause: Cause, eviden
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_every_command_is_something_that_bash_can_read(cause: Cause) -> None:
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("bash is not installed")
+def test_every_command_is_something_that_bash_can_read(cause: Cause, need: Callable[[str], str]) -> None:
+    bash = need("bash")
     evidence = samples.rate_limited()
     facts = dict(decide(evidence).facts) | {"failing_hosts": ["web-1", "we;b"]}
     for action in actions_for(verdict(cause, facts=facts), evidence):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import missing
 
 from klaviyo_nb.logs.reader import read
 from klaviyo_nb.window import Window
@@ -102,14 +103,16 @@ NAMELESS = ("02", "07", "08", "09", "31", "37", "39", "43", "55")
 #: The application wrote its own time before it, which no wrapper's replaces.
 DATED = ("39",)
 
-pytestmark = pytest.mark.skipif(not Path(SAMPLES).is_file(), reason="KLAVIYO_LOG_SAMPLES names no file")
+
+@pytest.fixture(autouse=True)
+def needs_samples() -> None:
+    if not Path(SAMPLES).is_file():
+        missing("KLAVIYO_LOG_SAMPLES names no file")
 
 
 @cache
 def captured() -> dict[str, list[str]]:
     """Number → lines."""
-    if not Path(SAMPLES).is_file():
-        return {}
     blocks = re.split(r"(?m)^={78}\n", Path(SAMPLES).read_text("utf-8"))[1:]
     told = [block.partition("-" * 78 + "\n") for block in blocks]
     return {
