@@ -14,6 +14,16 @@ NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 WINDOW = Window.last(timedelta(hours=2), NOW)
 ENDPOINTS = ("/api/events", "/api/profiles", "/api/profile-import")
 
+#: A failed call as the Python client raises it: one record of six lines.
+TRACE = (
+    "Traceback (most recent call last):",
+    '  File "/app/klaviyo_api/wrapper.py", line 88, in create_event',
+    "openapi_client.exceptions.ApiException: (429)",
+    "Reason: Too Many Requests",
+    "HTTP response headers: HTTPHeaderDict({'Retry-After': '12'})",
+    'HTTP response body: {"errors":[{"status":429,"code":"throttled","source":{"pointer":"/data/"}}]}',
+)
+
 
 def rate_limited(*, calls_per_minute: int = 30, onset_minute: int = 80, seed: int = 1) -> Evidence:
     """429s on /api/profiles from minute `onset_minute` of the window on; all else is well."""

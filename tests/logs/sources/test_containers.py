@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import samples
 from engine_and_cluster import STDERR, STDOUT, World, serve
 from klaviyo_nb import logs
 from klaviyo_nb.errors import SourceError
@@ -24,14 +25,6 @@ from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 WINDOW = Window.last(timedelta(hours=2), NOW)
-TRACE = (
-    "Traceback (most recent call last):",
-    '  File "/app/klaviyo_api/wrapper.py", line 88, in create_event',
-    "openapi_client.exceptions.ApiException: (429)",
-    "Reason: Too Many Requests",
-    "HTTP response headers: HTTPHeaderDict({'Retry-After': '12'})",
-    'HTTP response body: {"errors":[{"status":429,"code":"throttled","source":{"pointer":"/data/"}}]}',
-)
 
 
 def call(status: int) -> str:
@@ -111,7 +104,7 @@ def test_docker_gives_what_the_application_wrote_to_both_of_its_streams(engine: 
     engine.containers["web"] = [
         ("2026-11-23T04:59:59.999999999Z", STDOUT, call(500)),
         ("2026-11-23T05:00:00.000000000Z", STDOUT, call(503)),
-        *((f"2026-11-23T05:10:00.00000000{n}Z", STDERR, line) for n, line in enumerate(TRACE)),
+        *((f"2026-11-23T05:10:00.00000000{n}Z", STDERR, line) for n, line in enumerate(samples.TRACE)),
         ("2026-11-23T05:10:01.000000000Z", STDOUT, "order done"),
         ("2026-11-23T06:59:59.999999999Z", STDERR, call(401)),
         ("2026-11-23T07:00:00.000000000Z", STDOUT, call(500)),
@@ -120,7 +113,7 @@ def test_docker_gives_what_the_application_wrote_to_both_of_its_streams(engine: 
     assert found.calls["status_code"].tolist() == [503, 429, 401]
     assert found.calls["endpoint"].tolist() == ["/api/profiles", "/api/events", "/api/profiles"]
     assert found.calls["retry_after_s"].tolist()[1] == 12
-    assert found.calls["message"].iloc[1] == "\n".join(TRACE)
+    assert found.calls["message"].iloc[1] == "\n".join(samples.TRACE)
     (coverage,) = found.coverage
     assert (coverage.lines, coverage.calls, coverage.gap, coverage.truncated) == (9, 3, None, False)
     assert coverage.got is not None
@@ -200,7 +193,7 @@ def test_every_container_of_every_pod_is_read_and_those_before_a_restart(cluster
         | {"metadata": {"name": "other", "labels": {"app": "other"}}},
     }
     cluster.logs = {
-        ("web-1", "app", False): [("2026-11-23T06:00:00.123456789Z", line) for line in TRACE],
+        ("web-1", "app", False): [("2026-11-23T06:00:00.123456789Z", line) for line in samples.TRACE],
         ("web-1", "app", True): [
             ("2026-11-23T05:20:00.123456789Z", call(503)),
             ("2026-11-23T04:20:00Z", call(500)),
@@ -211,7 +204,7 @@ def test_every_container_of_every_pod_is_read_and_those_before_a_restart(cluster
     found = read("k8s://shop/deploy/web")
     assert found.calls["status_code"].tolist() == [503, 429, 502, 401]
     assert found.calls["host"].tolist() == ["web-1/app", "web-1/app", "web-1/proxy", "web-2/app"]
-    assert found.calls["message"].iloc[1] == "\n".join(TRACE)
+    assert found.calls["message"].iloc[1] == "\n".join(samples.TRACE)
     (coverage,) = found.coverage
     assert (coverage.gap, coverage.truncated) == (None, False)
 

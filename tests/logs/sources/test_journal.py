@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import samples
 from klaviyo_nb import logs
 from klaviyo_nb.logs.sources.journal import Journal
 from klaviyo_nb.window import Window
@@ -15,14 +16,6 @@ from klaviyo_nb.window import Window
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 WINDOW = Window.last(timedelta(hours=2), NOW)
 REMOTE = "/lib/systemd/systemd-journal-remote"  # not on the path where Debian puts it
-TRACE = (
-    "Traceback (most recent call last):",
-    '  File "/app/klaviyo_api/wrapper.py", line 88, in create_event',
-    "openapi_client.exceptions.ApiException: (429)",
-    "Reason: Too Many Requests",
-    "HTTP response headers: HTTPHeaderDict({'Retry-After': '12'})",
-    'HTTP response body: {"errors":[{"status":429,"code":"throttled","source":{"pointer":"/data/"}}]}',
-)
 
 
 def entry(at: datetime, message: bytes, unit: str) -> bytes:
@@ -80,7 +73,7 @@ def test_a_real_journal_file_is_read(journal: Callable[..., Path]) -> None:
         (3, b"\x1b[31mKLAVIYO API error: 502\x1b[0m"),
         (4, b"klaviyo caf\xe9 \xff answered 401"),
         (5, b"Klaviyo API error: 429 " + b"x" * 20_000),
-        *((60 + n / 1000, line.encode()) for n, line in enumerate(TRACE)),
+        *((60 + n / 1000, line.encode()) for n, line in enumerate(samples.TRACE)),
         (70, b"klaviyo plugin loaded"),
         (80, b"[Webhook] Invalid signature rejected"),
         (121, b"Klaviyo API error: 500"),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import samples
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.reader import LogsRead
@@ -26,14 +27,6 @@ WINDOW = Window.last(timedelta(hours=2), NOW)
 START = int(WINDOW.start.timestamp()) * 10**9
 END = int(WINDOW.end.timestamp()) * 10**9
 WEB = {"app": "web", "pod": "web-1", "container": "app"}
-TRACE = (
-    "Traceback (most recent call last):",
-    '  File "/app/klaviyo_api/wrapper.py", line 88, in create_event',
-    "openapi_client.exceptions.ApiException: (429)",
-    "Reason: Too Many Requests",
-    "HTTP response headers: HTTPHeaderDict({'Retry-After': '12'})",
-    'HTTP response body: {"errors":[{"status":429,"code":"throttled","source":{"pointer":"/data/"}}]}',
-)
 
 
 def call(status: int, note: object = "") -> str:
@@ -77,12 +70,12 @@ def test_a_record_of_many_lines_is_one_call_wherever_pages_end(loki: tuple[Store
     store, host = loki
     store.most = most
     other = WEB | {"pod": "web-2"}
-    for n, line in enumerate(TRACE):
+    for n, line in enumerate(samples.TRACE):
         store.entries += [(WEB, START + n, line), (other, START + n, line)]
     store.entries += [(WEB, START + 10, call(503)), (other, START + 11, call(401))]
     found = read(f"loki://{host}/web")
     assert found.calls["status_code"].tolist() == [429, 429, 503, 401]
-    assert found.calls["message"].tolist()[:2] == ["\n".join(TRACE)] * 2
+    assert found.calls["message"].tolist()[:2] == ["\n".join(samples.TRACE)] * 2
 
 
 @given(
