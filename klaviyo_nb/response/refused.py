@@ -83,13 +83,18 @@ def invalid_key(case: Case) -> Iterator[Action]:
         "delete the new key in the same place",
         case.check("auth"),
     )
+    yield from _bring_into_use("Store it where the application reads it", "invalid_key", case)
+
+
+def _bring_into_use(title: str, cause: str, case: Case) -> Iterator[Action]:
+    """What brings a new key to the application; `cause` is gone once it is there."""
     yield Action(
-        "Store it where the application reads it",
+        title,
         _PICK_STORE,
         _STORES,
         "a new version of the secret, within a minute; the application has it after its restart",
         _STORES_UNDO,
-        case.check("invalid_key"),
+        case.check(cause),
     )
     yield Action(
         "Restart the application",
@@ -97,7 +102,7 @@ def invalid_key(case: Case) -> Iterator[Action]:
         case.restart(),
         "calls succeed within five minutes",
         "put the former version of the secret back, restart again",
-        case.check("invalid_key"),
+        case.check(cause),
     )
 
 
@@ -129,20 +134,10 @@ def missing_scope(case: Case) -> Iterator[Action]:
     needed = {scope for each in operations for scope in each.scopes}
     seen = _scopes_seen(case)
     lacking = sorted(needed - seen)
-    why = f"403 by Klaviyo on {some(case.failing_endpoints or [each.path for each in operations])}"
-    why += (
-        f"; they need {', '.join(sorted(needed))}."
-        if needed
-        else "; the catalogue does not know their scopes."
-    )
-    if seen:
-        why += f" Calls that succeed show that the key has {', '.join(sorted(seen))}."
-    if needed and seen and not lacking:
-        why += " So it is hardly a scope: read on."
     path = next(iter(case.failing_endpoints), "missing_scope")
     yield Action(
         f"Check that the key has {', '.join(lacking)}" if lacking else "Check the key's scopes",
-        why,
+        _scopes_said(case.failing_endpoints or [each.path for each in operations], needed, seen),
         _ask_again(operations, set(lacking), case),
         "within a minute: 403 while the key may not; 2xx, or 400 for the empty body, once it may",
         None,
@@ -170,22 +165,22 @@ def missing_scope(case: Case) -> Iterator[Action]:
         "delete the new key in the same place",
         case.check("auth"),
     )
-    yield Action(
-        "Store the new key where the application reads it",
-        _PICK_STORE,
-        _STORES,
-        "a new version of the secret, within a minute; the application has it after its restart",
-        _STORES_UNDO,
-        case.check("missing_scope"),
+    yield from _bring_into_use("Store the new key where the application reads it", "missing_scope", case)
+
+
+def _scopes_said(paths: list[str], needed: set[str], seen: set[str]) -> str:
+    """Which scopes the refused calls need, and which the key has been seen to have."""
+    said = f"403 by Klaviyo on {some(paths)}"
+    said += (
+        f"; they need {', '.join(sorted(needed))}."
+        if needed
+        else "; the catalogue does not know their scopes."
     )
-    yield Action(
-        "Restart the application",
-        f"A process reads its environment once, at its start. {NAMES_APP}",
-        case.restart(),
-        "calls succeed within five minutes",
-        "put the former version of the secret back, restart again",
-        case.check("missing_scope"),
-    )
+    if seen:
+        said += f" Calls that succeed show that the key has {', '.join(sorted(seen))}."
+    if needed and seen and needed <= seen:
+        said += " So it is hardly a scope: read on."
+    return said
 
 
 def _ask_again(operations: list[Endpoint], lacking: set[str], case: Case) -> str:
