@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from klaviyo_nb.drills.reporting.calm import HEALTHY, HEALTHY_TRAPS, UNDECIDABLE, UNDECIDABLE_TRAPS
 from klaviyo_nb.drills.reporting.causes import CAUSES, PAIRS
 from klaviyo_nb.drills.reporting.draw import Draw, Plotter
+from klaviyo_nb.drills.reporting.log_files import logs
 from klaviyo_nb.drills.reporting.roughness import blur, readable, roughen
 from klaviyo_nb.drills.reporting.serving import Told, services
 from klaviyo_nb.drills.reporting.story import Plot, count_seen, happen, supports
 from klaviyo_nb.drills.reporting.traps import TRAPS
-from klaviyo_nb.drills.reporting.writers import logs
 from klaviyo_nb.drills.worlds import SIGNALS, Truth, World
 from klaviyo_nb.window import Window
 
