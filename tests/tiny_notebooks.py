@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from klaviyo_nb.report.kernels import fork_server, kernel_environment
+from klaviyo_nb.report.forks import fork_server, kernel_environment
 from klaviyo_nb.report.run import NotebookRun, run_all
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -30,7 +30,7 @@ def run_notebooks(bundle: Path, evidence: str, **options: Any) -> list[NotebookR
     """`run_all`, with kernels from a fork server."""
 
     async def run() -> list[NotebookRun]:
-        async with fork_server(kernel_environment(os.environ)) as server:
+        with fork_server(kernel_environment(os.environ)) as server:
             return await run_all(bundle, evidence, server=server, **options)
 
     return asyncio.run(run())

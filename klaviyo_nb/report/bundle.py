@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING
 from klaviyo_nb import collect
 from klaviyo_nb.errors import RedactionError, ReportError, Stopped
 from klaviyo_nb.report import manifest
-from klaviyo_nb.report.kernels import fork_server, kernel_environment
+from klaviyo_nb.report.forks import fork_server, kernel_environment
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.report.charts import SavedChart
+    from klaviyo_nb.report.forks import ForkServer
     from klaviyo_nb.report.run import NotebookRun
 
 
@@ -69,6 +70,7 @@ def make(
     clock: Callable[[], datetime] = collect.utc_now,
     source: Path | None = None,
     limit_s: float | None = None,
+    server: ForkServer | None = None,
 ) -> Bundle:
     """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
 
@@ -82,15 +84,18 @@ def make(
         clock: The wall clock.
         source: Folder of the notebooks; None: the shipped ones.
         limit_s: Wall clock for one notebook [s]; None: `run.LIMIT_S`.
+        server: Where kernels are forked from, started while there was time; None: one is started now.
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
         Stopped: Ctrl-C, when all that was collected had been written.
     """
-    with _claimed(out, incident, progress) as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(_claimed(out, incident, progress))
+        server = server or stack.enter_context(fork_server(kernel_environment(os.environ)))
         told = redactor.text(incident), redactor.text(lead) if lead else None
         maker = _Maker(folder, *told, redactor, progress, clock)
-        digest = asyncio.run(maker.fill(evidence, source, limit_s))
+        digest = asyncio.run(maker.fill(evidence, source, limit_s, server))
         packed = folder.with_name(f"{folder.name}.zip")
         manifest.archive(folder, packed, incident)
         sealed, archived = out / incident, out / f"{incident}.zip"
@@ -112,19 +117,26 @@ class _Maker:
     problems: list[str] = field(default_factory=list)
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def fill(self, evidence: Evidence, source: Path | None, limit_s: float | None) -> str:
+    async def fill(
+        self, evidence: Evidence, source: Path | None, limit_s: float | None, server: ForkServer | None
+    ) -> str:
         """Everything but the archive; returns the digest."""
-        async with fork_server(kernel_environment(os.environ)) as server:
-            seen = self._keep(evidence)
-            drawing = asyncio.create_task(asyncio.to_thread(self._draw, seen))
-            await asyncio.sleep(0)  # it begins while the runner is imported
-            from klaviyo_nb.report import run
+        self._keep(evidence)
+        ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
+        await asyncio.sleep(0)  # it reads while we do
+        # what is decided from is what was written, and what a reader has
+        seen = await asyncio.to_thread(collect.load, self.folder / "evidence")
+        drawing = asyncio.create_task(asyncio.to_thread(self._draw, seen))
+        await asyncio.sleep(0)  # it begins while the runner is imported
+        from klaviyo_nb.report import run
 
-            runs = await run.run_all(
-                self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
-                source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
-            )  # fmt: skip
-            drawn, written = await drawing
+        if ahead:
+            await ahead
+        runs = await run.run_all(
+            self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
+            source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
+        )  # fmt: skip
+        drawn, written = await drawing
         self._write(seen, runs, drawn, written)
         self._sweep()
         about = {
@@ -139,15 +151,14 @@ class _Maker:
         }
         return manifest.seal(self.folder, about, seen, iso(self.clock()))
 
-    def _keep(self, evidence: Evidence) -> Evidence:
-        """The evidence as it was written: what is decided from is what a reader has."""
+    def _keep(self, evidence: Evidence) -> None:
+        """Write the evidence, and remember what is missing of it."""
         collect.save(evidence, self.folder / "evidence", self.redactor.text)
         self.progress("evidence is written")
         failed = [each.source for each in evidence.coverage if each.gap]
         failed += [gap.signal for gap in evidence.gaps if gap.signal == "metrics" and gap.configured]
         reasons = {gap.signal: gap.reason for gap in evidence.gaps}
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
-        return collect.load(self.folder / "evidence")
 
     def _draw(self, evidence: Evidence) -> tuple[list[SavedChart], dict[str, str]]:
         """The charts, and the texts: what needs no notebook."""

@@ -1,10 +1,11 @@
-"""A process that has everything imported that a notebook needs, and forks into a kernel on request.
+"""A process that has everything in memory that a notebook needs, and forks into a kernel on request.
 
-A kernel of its own spends about a second on imports before the first cell; a fork has them already. Never
-imported: `kernels.ForkServer` runs it as a program and speaks with it in lines.
+A kernel of its own spends about a second on imports before the first cell, and each reads the same evidence;
+a fork has all that already. Never imported: `forks.ForkServer` runs it as a program and speaks with it in
+lines.
 
-    stdin   {"argv": […], "cwd": "…", "env": {…}}
-    stdout  PID
+    stdin   {"argv": […], "cwd": "…", "env": {…}}    or    {"evidence": "FOLDER"}
+    stdout  PID                                            1: it was read; 0: it could not be
 
 The end of stdin ends all kernels, so that none outlives whoever asked for it.
 """
@@ -18,6 +19,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 #: What a kernel or a notebook would import after the fork.
@@ -46,13 +48,29 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
     signal.signal(signal.SIGCHLD, reap)
     for line in requests:
-        children.add(pid := _fork(json.loads(line)))
+        request = json.loads(line)
+        if "evidence" in request:
+            answer = int(_read_ahead(Path(request["evidence"])))
+        else:
+            children.add(answer := _fork(request))
         with suppress(BrokenPipeError):  # nobody listens any more; the end of the requests follows
-            replies.write(f"{pid}\n")
+            replies.write(f"{answer}\n")
             replies.flush()
     for pid in tuple(children):
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+
+
+def _read_ahead(folder: Path) -> bool:
+    from klaviyo_nb.errors import EvidenceError
+    from klaviyo_nb.report import show
+
+    try:
+        show.read_ahead(folder)
+    except EvidenceError:
+        return False
+    gc.freeze()
+    return True
 
 
 def _fork(request: dict[str, object]) -> int:

@@ -1,4 +1,4 @@
-"""Kernels for notebooks: forked from a process that has the imports done, or started plainly.
+"""Kernels for notebooks: forked from a process that has the imports done (`forks`), or started plainly.
 
 Every kernel runs the interpreter we run in, whatever kernels the user has installed, without the user's
 IPython start-up files, over an encrypted connection, and without our secrets in its environment.
@@ -6,113 +6,30 @@ IPython start-up files, over an encrypted connection, and without our secrets in
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import re
-import select
-import signal
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from queue import Empty
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from klaviyo_nb.report.forks import ForkFailed, ForkServer
+
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
 
-_SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _START_LIMIT_S = 30
 
 
 #: What `kernel` gives: a kernel, running inside the `async with`.
 Running = AbstractAsyncContextManager[tuple[AsyncKernelManager, "AsyncKernelClient"]]
-
-
-class ForkFailed(Exception):
-    """The fork server is gone, or there is none here."""
-
-
-class Forked:
-    """A kernel the fork server started: as much of a `Popen` as a provisioner asks for.
-
-    Attributes:
-        pid: Of its process, and of the process group it leads.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self._ended = os.pidfd_open(pid)  # becomes readable when the process ends; we are not its parent
-
-    def poll(self) -> int | None:
-        """None while it runs, else -9: only its parent is told how it ended."""
-        return -signal.SIGKILL if select.select([self._ended], [], [], 0)[0] else None
-
-    def send_signal(self, number: int) -> None:
-        """Signal it; one that has just ended is none the worse for it."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._ended, number)
-
-    async def wait(self) -> None:
-        """Wait for its end without polling; nothing can be asked of it afterwards."""
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._ended, ended.set)
-        await ended.wait()
-        asyncio.get_running_loop().remove_reader(self._ended)
-        os.close(self._ended)
-
-
-class ForkServer:
-    """Our end of `forkserver`, which see."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._turn = asyncio.Lock()
-
-    async def fork(self, argv: list[str], cwd: str, env: Mapping[str, str]) -> Forked:
-        """A new kernel.
-
-        Raises:
-            ForkFailed: The server is gone.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        request = {"argv": argv, "cwd": cwd, "env": dict(env)}
-        try:
-            async with self._turn:  # one answer belongs to one request
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                return Forked(int(await self._process.stdout.readline()))
-        except (OSError, ValueError) as exc:  # the pipe is broken, or gives no number
-            raise ForkFailed from exc
-
-
-@asynccontextmanager
-async def fork_server(environ: Mapping[str, str]) -> AsyncIterator[ForkServer | None]:
-    """A fork server, which imports while we do other things; it and its kernels are ended at the end.
-
-    None where forking is not to be had.
-    """
-    if not hasattr(os, "pidfd_open"):
-        yield None
-        return
-    # -P: a file in the current folder named like a module of ours is not to be run
-    command = (sys.executable, "-P", "-m", "klaviyo_nb.report.forkserver")
-    process = await asyncio.create_subprocess_exec(
-        *command, env=dict(environ), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
-    )
-    assert process.stdin is not None
-    try:
-        yield ForkServer(process)
-    finally:
-        process.stdin.close()
-        await process.wait()
 
 
 class ForkProvisioner(LocalProvisioner):
@@ -145,16 +62,6 @@ class _OneKernel(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
-
-
-def kernel_environment(environ: Mapping[str, str], scratch: Path | None = None) -> dict[str, str]:
-    """`environ` without anything of ours and anything named like a secret; IPython's folder in `scratch`.
-
-    A kernel that runs on evidence asks nobody anything, so it needs no key, and what it does not have no
-    traceback can show.
-    """
-    kept = {name: value for name, value in environ.items() if not _SECRET_NAME.search(name)}
-    return kept | ({"IPYTHONDIR": str(scratch / "ipython")} if scratch else {})
 
 
 @asynccontextmanager

@@ -30,7 +30,8 @@ from papermill.parameterize import parameterize_notebook
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.redact import harmless
-from klaviyo_nb.report.kernels import ForkServer, Running, kernel, kernel_environment
+from klaviyo_nb.report.forks import ForkServer, kernel_environment
+from klaviyo_nb.report.kernels import Running, kernel
 from klaviyo_nb.report.notebooks import NAMES, shipped
 
 #: Wall clock for one notebook, kernel start included [s].

@@ -38,6 +38,8 @@ MOST_ROWS, MOST_TEXT = 30, 160
 SHOWN_PX = 680
 #: Numbers that are looked up rather than read.
 _PLACES = ("line_no", "offset")
+#: Evidence that was read before a notebook asks for it, by its folder.
+_AHEAD: dict[Path, Evidence] = {}
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|–")
 
 
@@ -55,11 +57,21 @@ async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", s
         UsageError: A setting is wrong.
     """
     if evidence:
-        return collect.load(Path(evidence))
+        folder = Path(evidence)
+        return _AHEAD.pop(folder.resolve(), None) or collect.load(folder)  # asked again: it may have changed
     flags = {"logs": tuple(logs.split()), "metrics_url": metrics or None, "since": since or None}
     chosen = settings.load(os.environ, flags, Path.cwd())
     window = collect.window_of(chosen, collect.utc_now())
     return await collect.collect(chosen, window, collect.redactor_for(chosen))
+
+
+def read_ahead(folder: Path) -> None:
+    """Read the evidence in `folder` for the first notebook that asks.
+
+    Raises:
+        EvidenceError: The folder is not evidence.
+    """
+    _AHEAD[folder.resolve()] = collect.load(folder)
 
 
 @dataclass(frozen=True, slots=True)

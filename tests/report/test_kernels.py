@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from klaviyo_nb.report.kernels import Forked, ForkServer, fork_server, kernel, kernel_environment
+from klaviyo_nb.report.forks import Forked, ForkServer, fork_server, kernel_environment
+from klaviyo_nb.report.kernels import kernel
 
 CLEAN = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp")}
 
@@ -40,11 +41,21 @@ def _alive(pid: int) -> bool:
 
 def test_a_forked_kernel_answers_and_is_gone_at_the_end(tmp_path: Path) -> None:
     async def both() -> tuple[str, bool]:
-        async with fork_server(kernel_environment(CLEAN)) as server:
+        with fork_server(kernel_environment(CLEAN)) as server:
             assert server is not None
             return await _ask(server, tmp_path)
 
     assert asyncio.run(both()) == ("ForkProvisioner", True)
+
+
+def test_kernels_are_forked_also_after_evidence_that_cannot_be_read(tmp_path: Path) -> None:
+    async def after_trouble() -> tuple[str, bool]:
+        with fork_server(kernel_environment(CLEAN)) as server:
+            assert server is not None
+            await server.read_ahead(tmp_path / "nothing")
+            return await _ask(server, tmp_path)
+
+    assert asyncio.run(after_trouble()) == ("ForkProvisioner", True)
 
 
 def test_without_a_fork_server_a_plain_kernel_does_the_same(tmp_path: Path) -> None:
@@ -53,7 +64,7 @@ def test_without_a_fork_server_a_plain_kernel_does_the_same(tmp_path: Path) -> N
 
 def test_a_fork_server_that_died_is_done_without(tmp_path: Path) -> None:
     async def after_death() -> tuple[str, bool]:
-        async with fork_server({"PYTHONHOME": "/nowhere"}) as server:  # cannot even start
+        with fork_server({"PYTHONHOME": "/nowhere"}) as server:  # cannot even start
             assert server is not None
             return await _ask(server, tmp_path)
 

@@ -94,6 +94,17 @@ def test_a_folder_without_evidence_is_an_error_with_a_hint(tmp_path: Path) -> No
     assert caught.value.hint
 
 
+def test_evidence_that_was_read_ahead_is_given_once_and_is_fresh_after_that(tmp_path: Path) -> None:
+    save(samples.rate_limited(), tmp_path / "evidence")
+    show.read_ahead(tmp_path / "evidence")
+    (tmp_path / "evidence" / "evidence.json").write_text("{}", "utf-8")
+    (tmp_path / "notebooks").mkdir()
+    beside = str(tmp_path / "notebooks" / ".." / "evidence")
+    assert asyncio.run(show.open_evidence(beside)).window == samples.WINDOW
+    with pytest.raises(EvidenceError):
+        asyncio.run(show.open_evidence(beside))
+
+
 def test_without_a_folder_evidence_is_collected_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with drills.serve(drills.world("healthy", 7, utc_now()), tmp_path) as services:
         for name, value in services.environ.items():
