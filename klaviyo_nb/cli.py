@@ -287,6 +287,13 @@ def tree(form: str) -> None:
 @click.option(
     "--seeds", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Worlds per cell."
 )
+@click.option(
+    "--first-seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Seed of the first of them.",
+)
 @click.option("--worlds", default="reporting", show_default=True, help="Who makes them.")
 @_format("text", "json")
 def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path, **scored: Any) -> int:

@@ -64,15 +64,17 @@ def rehearse(
     return 0 if met and not sealed else 1
 
 
-def score(only: str | None, seeds: int, worlds: str, form: str, progress: Callable[[str], None]) -> int:
+def score(
+    only: str | None, seeds: int, first_seed: int, worlds: str, form: str, progress: Callable[[str], None]
+) -> int:
     """Judge worlds of every kind and print how often the verdict was right; 1 if a world crashed, else 0."""
     from klaviyo_nb.drills import score as scoring
     from klaviyo_nb.drills import tables
 
-    tasks = scoring.cells(worlds, seeds, only)
+    tasks = scoring.cells(worlds, seeds, only, first_seed)
     if not tasks:
         raise UsageError("SCENARIO", f"no cell has {only!r} in its name", "klaviyo-nb drill --score healthy")
-    found = scoring.document(scoring.judge_all(tasks, progress), worlds, seeds)
+    found = scoring.document(scoring.judge_all(tasks, progress), worlds, seeds, first_seed)
     click.echo(json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else tables.text(found))
     return 1 if found["crashed"] else 0
 

@@ -151,18 +151,18 @@ def _result(future: Future[Judged], task: Task) -> Judged:
     return Judged(task, crash=f"{type(trouble).__name__}: {trouble}") if trouble else future.result()
 
 
-def cells(worlds: str, seeds: int, only: str | None = None) -> list[Task]:
-    """The tasks of every cell whose `level/kind` contains `only`."""
+def cells(worlds: str, seeds: int, only: str | None = None, first_seed: int = 1) -> list[Task]:
+    """The tasks of every cell whose `level/kind` contains `only`, `seeds` of each from `first_seed` on."""
     return [
         Task(worlds, level, kind, seed)
         for level, kinds in generator(worlds).LEVELS.items()
         for kind in kinds
         if only is None or only in f"{level}/{kind}"
-        for seed in range(1, seeds + 1)
+        for seed in range(first_seed, first_seed + seeds)
     ]
 
 
-def document(judged: Sequence[Judged], worlds: str, seeds: int) -> dict[str, Any]:
+def document(judged: Sequence[Judged], worlds: str, seeds: int, first_seed: int = 1) -> dict[str, Any]:
     """The score as plain values: `cells`, `levels`, `confusion`, `wrong`, `judged_again`, `crashed`.
 
     Of each cell and level: `n` worlds; shares of them, 0 to 1: `top1` (the cause is the truth),
@@ -179,6 +179,7 @@ def document(judged: Sequence[Judged], worlds: str, seeds: int) -> dict[str, Any
         "schema": SCHEMA,
         "worlds": worlds,
         "seeds": seeds,
+        "first_seed": first_seed,
         "cells": [
             {"level": level, "kind": kind} | summed(rows, majority) for (level, kind), rows in by_cell.items()
         ],

@@ -25,7 +25,8 @@ def text(score: Mapping[str, Any]) -> str:
 
 def _parts(score: Mapping[str, Any]) -> Iterator[str]:
     worlds = sum(level["n"] for level in score["levels"])
-    yield f"{worlds} worlds ({score['worlds']}, {score['seeds']} per cell)\n"
+    seeds = f"{score['seeds']} per cell, from seed {score['first_seed']} on"
+    yield f"{worlds} worlds ({score['worlds']}, {seeds})\n"
     yield from _figures("level", ((row["level"], row) for row in score["levels"]), more=True)
     for level in score["levels"]:
         yield ""

@@ -102,6 +102,14 @@ def test_cells_are_chosen_by_a_part_of_their_name() -> None:
         cells("martian", 1)
 
 
+def test_seeds_that_nobody_has_looked_at_begin_where_one_says() -> None:
+    chosen = cells("development", 2, "realistic/rate_limited", first_seed=101)
+    assert [task.seed for task in chosen] == [101, 102]
+    found = document([replace(BY_HAND[0], task=chosen[0])], "development", 1, first_seed=101)
+    assert found["first_seed"] == 101
+    assert "from seed 101 on" in tables.text(found)
+
+
 def evidence(statuses: list[int | None], **changes: object) -> Evidence:
     window = Window(datetime(2026, 11, 23, 5, tzinfo=UTC), datetime(2026, 11, 23, 7, tzinfo=UTC))
     rows = [{"timestamp": pd.Timestamp(window.end) - pd.Timedelta(minutes=10 - 0.01 * n), "status_code": status,
@@ -145,7 +153,8 @@ def test_the_command_prints_the_contracts_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--seeds", "0"), ("--seeds", "many"), ("--worlds", "martian"), ("volcano",)]
+    "flags",
+    [("--seeds", "0"), ("--first-seed", "-1"), ("--seeds", "many"), ("--worlds", "martian"), ("volcano",)],
 )
 def test_what_cannot_be_scored_is_a_usage_error(flags: tuple[str, ...], tmp_path: Path) -> None:
     done = run("drill", "--score", *flags, cwd=tmp_path)
