@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from klaviyo_nb.diagnosis.failures import describe
-from klaviyo_nb.diagnosis.shares import is_failing, wilson
+from klaviyo_nb.diagnosis.shares import is_failing, is_noise, wilson
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.klaviyo.answers import failure
@@ -98,7 +99,8 @@ def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dic
     """The fields of `Facts` that counting can fill; `evidence` and `because` for what the tree asks about."""
     slices, quiet = counted.slices, _quiet_share(counted.slices, limits)
     calls, failed = _sums(counted.last)
-    failing = is_failing(failed, calls, quiet, limits) if calls >= limits.last_part_calls else None
+    enough = calls >= limits.last_part_calls
+    failing = _is_failing_now(failed, calls, slices, quiet, limits) if enough else None
     fields: dict[str, Any] = {
         "counted_from": counted.source,
         "calls": _sums(counted.frame)[0],
@@ -248,6 +250,22 @@ def _quiet_share(slices: list[tuple[int, int]], limits: Thresholds) -> float:
     return min(wilson(failed, calls, limits.sure_z)[1], limits.noise_share)
 
 
+def _is_failing_now(
+    failed: int, calls: int, slices: list[tuple[int, int]], quiet: float, limits: Thresholds
+) -> bool:
+    """Is the last part failing, by its own calls or as the latest of slices that were no noise either?
+
+    A doubt that few calls leave is settled by the slices before: what failed beyond doubt goes on until a
+    slice is back within noise, and an endpoint that is called seldom is no less broken for that.
+    """
+    if is_noise(failed, calls, limits):
+        return False
+    run_failed, run_calls = failed, calls
+    for calls_before, failed_before in takewhile(lambda each: not is_noise(each[1], each[0], limits), slices):
+        run_failed, run_calls = run_failed + failed_before, run_calls + calls_before
+    return is_failing(failed, calls, quiet, limits) or is_failing(run_failed, run_calls, quiet, limits)
+
+
 def _failed_earlier(
     slices: list[tuple[int, int]], quiet: float, counted: Tally, evidence: Evidence, limits: Thresholds
 ) -> bool | None:
@@ -256,7 +274,10 @@ def _failed_earlier(
     if any(_surely(*each, limits) for each in slices):
         return True
     calls, failed = sum(calls for calls, _ in slices), sum(failed for _, failed in slices)
-    return is_failing(failed, calls, quiet, limits)
+    if not is_failing(failed, calls, quiet, limits):
+        return False
+    # Strewn over hours they are no stretch of time: that they ended, only calls that succeed now can show.
+    return True if counted.last_calls >= limits.last_part_calls else None
 
 
 def _when(counted: Tally, window: Window, metrics: pd.DataFrame | None) -> dict[str, Interval | None]:
@@ -283,7 +304,15 @@ def _since(counted: Tally, onset: Interval | None, limits: Thresholds) -> dict[s
         if round(later["calls"].sum()) >= limits.last_part_calls:
             start, rows = onset.latest, later
     calls, failed = _sums(rows)
-    return {"since": start, "since_calls": calls, "since_failed": failed}
+    return {"since": start, "since_calls": calls, "since_failed": failed, "since_unclear": _unclear(rows)}
+
+
+def _unclear(rows: pd.DataFrame) -> int:
+    """Calls that look well, and that nothing tells from those that a portal answered."""
+    portals = rows["answered_by"] == "portal"
+    plain = rows["kind"].isna() & rows["request_id"].isna() & rows["answered_by"].isna()
+    plain &= rows["status_code"].isin(rows.loc[portals, "status_code"].unique())
+    return round(rows.loc[plain, "calls"].sum())
 
 
 def _durations(counted: Tally, evidence: Evidence, limits: Thresholds) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Facts:
         since: From when on the share of failing calls is measured: the onset, if it lies in the last part.
         since_calls: Calls since then.
         since_failed: Failures since then.
+        since_unclear: Calls since then that look well, as all calls do that a portal answers: not counted.
         failing: Are calls to Klaviyo failing now?
         failure: What most failures look like.
         answered_by: Who gave most of those answers; None if nobody did or the logs do not tell.
@@ -93,6 +94,7 @@ class Facts:
     since: datetime | None = None
     since_calls: int | None = None
     since_failed: int | None = None
+    since_unclear: int | None = None
     failing: bool | None = None
     failure: Failure | None = None
     answered_by: str | None = None

@@ -24,7 +24,8 @@ _MOST_WORDS = 4
 def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]:
     """The fields of `Facts` about failing calls in the last part; `evidence` and `because` for the tree.
 
-    One more, `unmarked`: nothing but statuses is known of them, not even who answered.
+    Two more: `unmarked`, nothing but statuses is known of them, not even who answered; `unsigned`, the status
+    of most of them, if nothing in them says who gave it.
 
     Args:
         counted: The calls.
@@ -48,6 +49,7 @@ def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]
     fields["answered_by"] = _commonest(rows, "answered_by")
     fields["error_code"] = _commonest(rows, "error_code")
     fields["unmarked"] = not rows[["error_code", "answered_by", "request_id"]].notna().any(axis=None)
+    fields["unsigned"] = _unsigned(rows) if kind == "server" or fields["unmarked"] else None
     fields["other_failures"] = {
         other: words(failed[failed["kind"] == other]) + _on_hosts(counted, other, quiet, limits)
         for other, count in known.items()
@@ -79,6 +81,17 @@ def _is_loud(kind: str, count: int, calls: int, limits: Thresholds) -> bool:
     if count < limits.noise_failures:
         return False
     return kind in _NEVER_PASSING or count >= limits.noise_share * calls
+
+
+def _unsigned(rows: pd.DataFrame) -> int | None:
+    """The status that most of these calls were answered with, if no mark says by whom.
+
+    A page says only that Klaviyo's application did not write it: its edge and our proxy both send pages.
+    """
+    bare = rows["error_code"].isna() & rows["request_id"].isna()
+    bare &= rows["answered_by"].isna() | (rows["answered_by"] == "edge")
+    status, count = next(iter(_counts(rows[bare], "status_code").items()), (0, 0))
+    return int(status) if status and 2 * count >= rows["calls"].sum() else None
 
 
 def _waits(rows: pd.DataFrame) -> dict[str, Any]:
@@ -117,7 +130,12 @@ def _places(counted: Tally, kind: str, quiet: float, limits: Thresholds) -> dict
         refused = (others["failed"] >= 2) & (2 * others["failed"] >= others["calls"])
         elsewhere = kind in _NEVER_PASSING and bool(refused.any())
         rest_fails = is_failing(int(rest.failed), int(rest.calls), quiet, limits)
-        fields["one_endpoint"] = not (elsewhere or rest_fails)
+        # A small endpoint that fails is lost among many calls to others: each is weighed by its own calls.
+        another = any(
+            is_failing(hits, tries, limits.noise_share, limits)
+            for hits, tries in zip(others["failed"].tolist(), others["calls"].tolist(), strict=True)
+        )
+        fields["one_endpoint"] = not (elsewhere or rest_fails or another)
     return fields | {
         "evidence": {"one_endpoint": (f"{counted.source}:endpoint",)},
         "because": {

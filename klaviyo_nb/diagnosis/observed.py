@@ -9,6 +9,7 @@ from klaviyo_nb.diagnosis import posted, probed
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.shares import is_failing
 from klaviyo_nb.diagnosis.thresholds import Thresholds
+from klaviyo_nb.klaviyo.answers import failure
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
@@ -26,9 +27,12 @@ def observe(
     flowing = (calls.get("last_calls") or 0) >= limits.last_part_calls
     arrived = _delivered(evidence, flowing, limits)
     asked = probed.api_facts(rows)
-    unmarked = calls.pop("unmarked", False)
-    if unmarked:
-        calls |= _by_their_like(calls, rows, evidence.context.get("key") or {})
+    unmarked, unsigned = calls.pop("unmarked", False), calls.pop("unsigned", None)
+    if unmarked or unsigned:
+        key = evidence.context.get("key") or {} if unmarked else {}
+        calls = _joined([calls, _by_their_like(calls, unsigned, rows, key)])
+    if calls.get("failing"):
+        calls |= _behind_a_portal(calls, asked)
     trusted, doubt = _by_trust(calls, asked, fresh, missed, limits)
     merged = _joined(
         [
@@ -45,7 +49,7 @@ def observe(
         )
         if merged.get("one_endpoint") is None and probed.others_succeed(rows):
             merged["one_endpoint"] = len(calls.get("endpoints") or ()) == 1 or None
-    if unmarked and not doubt and calls.get("failing"):
+    if (unmarked or unsigned) and not doubt and calls.get("failing"):
         doubt = next((f"{name} was not asked" for name in probed.KEYED if name in missed), None)
     presumed = _presumed(merged, doubt, missed, bool(arrived))
     return Facts(**posted.against_onset(merged), presumed=presumed)
@@ -70,22 +74,34 @@ def _counted(evidence: Evidence, limits: Thresholds, whole: bool) -> tuple[dict[
 
 
 def _by_their_like(
-    calls: Mapping[str, Any], rows: Mapping[str, probed.Row], key: Mapping[str, Any]
+    calls: Mapping[str, Any], unsigned: int | None, rows: Mapping[str, probed.Row], key: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Who answered calls of which only the status is known, told by what our probes or our key look like.
+    """Who answered calls that do not say it, told by what our probes or our key look like.
 
-    A 403 is the edge's if a probe of ours gets one from there. A 400 on all endpoints alike is the edge's if
-    the key holds what no header can carry.
+    A 403 or a 5xx is the edge's or a proxy's if a probe of ours gets the same status from there. A 400 on all
+    endpoints alike is the edge's if the key holds what no header can carry.
     """
     statuses = set(calls.get("status_codes") or ())
-    ours = [rows[name] for name in probed.KEYED if name in rows and rows[name]["status_code"] == 403]
-    stranger = next((row["answered_by"] for row in ours if row["answered_by"] != "klaviyo"), None)
-    if calls.get("failure") == "forbidden" and stranger:
-        return {"failure": "server", "answered_by": stranger}
+    ours = [rows[name] for name in probed.KEYED if name in rows and rows[name]["status_code"] == unsigned]
+    strange = next((row for row in ours if row["answered_by"] not in ("klaviyo", None)), None)
+    if strange and calls.get("failure") in ("forbidden", "server"):
+        return {
+            "failure": failure(strange["status_code"], None, strange["answered_by"]),
+            "answered_by": strange["answered_by"],
+            "evidence": {"failure": (*calls["evidence"]["failure"], f"probes#{strange['probe']}")},
+            "because": {"failure": f"{calls['because']['failure']}; {probed.said([strange])}"},
+        }
     everywhere = calls.get("failure") == "invalid" and calls.get("one_endpoint") is not True
     if everywhere and 400 in statuses and key.get("control_characters"):
         return {"failure": "unauthorized", "answered_by": "edge"}
     return {}
+
+
+def _behind_a_portal(calls: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """How many calls the share of failures is of: where a portal answers us too, its 200 is no success."""
+    if calls.get("answered_by") == "portal" == asked.get("answered_by"):
+        return {"since_calls": calls["since_calls"] - calls["since_unclear"]}
+    return {"since_unclear": None}
 
 
 def _delivered(evidence: Evidence, flowing: bool, limits: Thresholds) -> dict[str, Any]:

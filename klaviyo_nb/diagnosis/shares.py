@@ -9,15 +9,18 @@ if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.thresholds import Thresholds
 
 
+def is_noise(failed: float, calls: float, limits: Thresholds) -> bool:
+    """Is this background noise by its bare numbers: too few failures, or too small a share?"""
+    return failed < limits.noise_failures or failed < limits.noise_share * calls
+
+
 def is_failing(failed: float, calls: float, quiet_share: float, limits: Thresholds) -> bool:
     """Is this more than background noise?
 
     At least `noise_failures` and `noise_share`, and surely more than the quiet part of the window: the lower
     end of the Wilson interval lies above its share.
     """
-    if failed < limits.noise_failures or failed < limits.noise_share * calls:
-        return False
-    return wilson(failed, calls, limits.sure_z)[0] > quiet_share
+    return not is_noise(failed, calls, limits) and wilson(failed, calls, limits.sure_z)[0] > quiet_share
 
 
 def wilson(hits: float, tries: float, z: float = 1.96) -> tuple[float, float]:

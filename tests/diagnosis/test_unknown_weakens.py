@@ -28,6 +28,8 @@ ENDS: Mapping[str, tuple[int | None, str | None, str | None]] = {
     "throttled": (429, None, "klaviyo"),
     "invalid": (400, None, "klaviyo"),
     "error": (503, None, "klaviyo"),
+    "page": (503, None, "edge"),
+    "proxy": (503, None, "proxy"),
     "challenge": (403, None, "challenge"),
     "bare_403": (403, None, None),
     "portal": (200, None, "portal"),
