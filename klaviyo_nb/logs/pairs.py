@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 #: The column that marks a library's line; it stays inside this package.
 WIRE = "wire"
@@ -28,6 +27,8 @@ def joined(rows: pa.Table) -> pa.Table:
     """`rows` of a part with one row per call."""
     if WIRE not in rows.column_names:
         return rows
+    import pyarrow.compute as pc  # takes as long as all else that a worker imports
+
     first = _partners(rows)
     rows = rows.drop_columns([WIRE])
     paired = np.flatnonzero(first >= 0)

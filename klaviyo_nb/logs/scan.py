@@ -10,7 +10,8 @@ A range of a file is scanned like a whole one: a record belongs to the range in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -105,14 +106,21 @@ _GROUPS = _groups_of(WORDS)
 _TABLES = tuple(_table(by) for by in _SPREADS)
 
 
+Places = npt.NDArray[np.intp]
+
+
 class Finder(Protocol):
-    """Says where to look closer."""
+    """Says which lines to look at."""
 
-    #: Set by whoever asks: what begins before it is not wanted.
-    skip: int
+    def __call__(self, buffer: bytearray, begin: int, end: int, ends: Places) -> Iterable[int]:
+        """Numbers of the lines in `buffer[begin:end]` that are wanted, ascending.
 
-    def __call__(self, buffer: bytearray, begin: int, end: int) -> Iterator[int]:
-        """Offsets in `buffer[begin:end]`, ascending. The buffer's length is a multiple of four."""
+        Args:
+            buffer: Its length is a multiple of four.
+            begin: Where line 0 begins.
+            end: Where the last line ends.
+            ends: Where the line breaks stand; behind the last one, line `len(ends)` may begin.
+        """
 
 
 class WordFinder:
@@ -122,24 +130,22 @@ class WordFinder:
         self._groups = np.empty(BLOCK // _GROUP, dtype="<u4")
         self._spread = np.empty(BLOCK // _GROUP, dtype="<u4")
         self._maybe = np.empty(BLOCK // _GROUP, dtype=np.bool_)
-        self.skip = 0
 
-    def __call__(self, buffer: bytearray, begin: int, end: int) -> Iterator[int]:
-        """Where a word begins, in any case of letters."""
-        self.skip = begin
+    def __call__(self, buffer: bytearray, begin: int, end: int, ends: Places) -> Iterable[int]:
+        """Lines with a word, in any case of letters."""
+        found: list[int] = []
+        last = -1
         whole = np.frombuffer(buffer, dtype="<u4")
         for first in range(begin // _GROUP, -(-end // _GROUP), len(self._groups)):
             part = whole[first : min(first + len(self._groups), -(-end // _GROUP))]
             groups, maybe = self._candidates(part)
-            for index, group in zip(maybe.tolist(), groups.tolist(), strict=True):
-                place = (first + index) * _GROUP
-                if place < self.skip:
-                    continue
-                for word, at in _GROUPS.get(group, ()):
-                    start, after = place - at, place - at + len(word)
-                    if self.skip <= start and after <= end and buffer[start:after].lower() == word:
-                        self.skip = start + 1  # a long word holds several groups
-                        yield start
+            places = (maybe + first) * _GROUP
+            lines = np.searchsorted(ends, places)  # a group stands within its word, and that within a line
+            for place, group, line in zip(places.tolist(), groups.tolist(), lines.tolist(), strict=True):
+                if line != last and _is_word(buffer, begin, end, place, group):
+                    found.append(line)
+                    last = line
+        return found
 
     def _candidates(self, part: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The groups that words may hold, in lower case, and where they stand."""
@@ -153,18 +159,21 @@ class WordFinder:
         return groups[sure], maybe[sure]
 
 
+def _is_word(buffer: bytearray, begin: int, end: int, place: int, group: int) -> bool:
+    """Is this group part of a word in `buffer[begin:end]`?"""
+    for word, at in _GROUPS.get(group, ()):
+        start, after = place - at, place - at + len(word)
+        if begin <= start and after <= end and buffer[start:after].lower() == word:
+            return True
+    return False
+
+
 class EveryLine:
-    """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo: the beginnings of lines."""
+    """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo."""
 
-    def __init__(self) -> None:
-        self.skip = 0
-
-    def __call__(self, buffer: bytearray, begin: int, end: int) -> Iterator[int]:
-        """Where a line begins."""
-        self.skip, at = begin, begin
-        while at < end:
-            yield at
-            at = max(buffer.find(b"\n", at, end) + 1, self.skip) or end
+    def __call__(self, buffer: bytearray, begin: int, end: int, ends: Places) -> Iterable[int]:
+        """All lines."""
+        return range(len(ends) + (end > (int(ends[-1]) + 1 if len(ends) else begin)))
 
 
 class _Buffer:
@@ -235,9 +244,18 @@ class _Buffer:
         if end > begin:
             self.lines += self.breaks(begin, end)
 
+    def ends(self, limit: int) -> Places:
+        """Where the line breaks stand from `looked` to `limit`."""
+        return np.flatnonzero(self._breaks[self.looked : limit]) + self.looked
+
     def breaks(self, begin: int, end: int) -> int:
         """Line breaks in `data[begin:end]`."""
         return int(np.count_nonzero(self._breaks[begin:end]))
+
+    def line_of(self, first: int) -> int:
+        """Lines of the range before the one that begins at `first`, which was counted already."""
+        counted = min(self.looked, self.last_break - self.base)
+        return self.lines - 1 - (self.breaks(first, counted) if counted > first else 0)
 
     def line_start(self, at: int) -> int:
         """Where the line that holds `at` begins."""
@@ -247,16 +265,9 @@ class _Buffer:
         """Just behind the line break that ends the line holding `at`, at most `limit`."""
         return self.data.find(b"\n", at, limit) + 1 or limit
 
-    def record(self, hit: int, limit: int) -> tuple[int, int, bytes | None]:
-        """Begin and end of the record around a hit; it may end at `limit` only for want of more bytes.
-
-        Last: its bytes, if it is a whole JSON object that is no envelope.
-        """
-        begin, end = self.line_start(hit), self.line_end(hit, limit)
-        line = bytes(self.data[begin:end])
-        if alone(line):
-            return begin, end, line
-        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit), None
+    def around(self, begin: int, end: int, line: bytes, limit: int) -> tuple[int, int]:
+        """Begin and end of the record that a line belongs to; `limit` is its end if more bytes may follow."""
+        return begin if begins(line) else self._back(begin, line), self._ahead(end, line, limit)
 
     def _back(self, begin: int, line: bytes) -> int:
         first, lines, sure = begin, 1, False
@@ -312,30 +323,33 @@ def scan(
             seen.read += got
             aligned = aligned or buffer.align()
             limit = looked = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
-            for hit in find(buffer.data, buffer.looked, limit):
-                if buffer.base + hit < free:
-                    continue
-                first, last, whole = buffer.record(hit, limit)
-                find.skip = last
-                if last == limit and got:  # it may go on in what was not read yet
-                    looked = buffer.line_start(hit)
-                    break
-                first = max(first, free - buffer.base)
-                free = buffer.base + last
-                if buffer.within(first):
-                    raw = whole or bytes(buffer.data[first:last])
-                    yield Record(buffer.base + first, _line(buffer, first), raw, whole is not None)
+            breaks = buffer.ends(limit)
+            behind = (breaks + 1).tolist()
+            starts, stops = [buffer.looked, *behind], [*behind, limit]
+            # lines of the range before line 0 of these; breaks before the range begin none
+            before = buffer.lines - 1 - int(np.searchsorted(breaks, start - 1 - buffer.base))
+            with memoryview(buffer.data) as data:
+                for number in find(buffer.data, buffer.looked, limit, breaks):
+                    first, last = starts[number], stops[number]
+                    if buffer.base + first < free:
+                        continue
+                    raw = bytes(data[first:last])
+                    if whole := alone(raw):
+                        line = before + number
+                    else:
+                        begin, end = buffer.around(first, last, raw, limit)
+                        if end == limit and got:  # it may go on in what was not read yet
+                            looked = first
+                            break
+                        first, last = max(begin, free - buffer.base), end
+                        raw = bytes(data[first:last])
+                        known = first >= buffer.looked
+                        line = before + bisect_left(starts, first) if known else buffer.line_of(first)
+                    free = buffer.base + last
+                    if buffer.within(first):
+                        yield Record(buffer.base + first, line, raw, whole)
             buffer.advance(looked)
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest
         ends_open = buffer.end == 0 or buffer.data[buffer.end - 1] == ord("\n")
         seen.lines = buffer.lines - (stop is None and not seen.stopped and ends_open)
-
-
-def _line(buffer: _Buffer, first: int) -> int:
-    """Lines of the range before the one that begins at `first`."""
-    if first >= buffer.looked:
-        buffer.advance(first)
-        return buffer.lines - 1
-    counted = min(buffer.looked, buffer.last_break - buffer.base)
-    return buffer.lines - 1 - (buffer.breaks(first, counted) if counted > first else 0)

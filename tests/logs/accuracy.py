@@ -23,7 +23,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from klaviyo_nb.logs.formats.understand import Told, understand  # noqa: E402
-from tests.logs.formats.test_captured import DATED, LABELS, NAMELESS, captured  # noqa: E402
+from tests.logs.formats.test_captured import DATED, LABELS, NAMELESS, SAMPLES, captured  # noqa: E402
 from tests.logs.wrappers import MOMENT, WRAPPERS, journal_whole, plain  # noqa: E402
 
 HERE = Path(__file__).parent / "labelled"
@@ -195,6 +195,8 @@ def _blocks(file: str) -> Iterator[tuple[str, str, str]]:
 
 def captured_lines() -> Iterator[Line]:
     """The captured samples, if they are at hand, in every wrapper; labelled where the others' text is clear."""
+    if not Path(SAMPLES).is_file():
+        return
     for number, text in captured().items():
         label = {
             name: value for name, value in LABELS[number].items() if name in FIELDS and value is not None

@@ -72,7 +72,7 @@ _MOST_NODES = 2_000
 _MOST_SPREAD = 100
 MOST_TEXTS = 40
 #: Ranks: what surely is meant wins over all else.
-OURS, _WORST = -1, 1_000
+OURS, _WORST = -1_000, 1_000
 _PAIR = ("key", "value")
 _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
@@ -261,7 +261,7 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
                 continue
             for role, rank, fits in roles:
                 if role == "url" and is_ours(value):
-                    rank = OURS
+                    rank += OURS
                 if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
                     _keep(found, role, rank, name, value)
 

@@ -115,3 +115,9 @@ def test_whatever_is_understood_by_column_is_understood_alike_alone(
         dict(zip(shapes[0], values, strict=False)) for values in ((*each.values(),) for each in shapes)
     ]
     assert_same(*shapes, *same_keys, *shapes[:1])
+
+
+def test_of_two_urls_of_klaviyo_the_same_one_counts_whatever_stands_beside_them() -> None:
+    both = {"target": "GET https://a.klaviyo.com/api/tags", "url": "https://a.klaviyo.com/api/events"}
+    call = {**both, "method": "POST", "status": 200, "service": "klaviyo"}
+    assert_same(call, {"action": {}, **call})
