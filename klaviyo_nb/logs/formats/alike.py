@@ -8,6 +8,7 @@ it surely tells of a call: its URL or path is Klaviyo's and its status stands un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,8 @@ Convert = Callable[[Any, str], Any]
 _MOST_REMEMBERED = 16_384
 #: Stands for a value that fails the test of its key.
 _UNFIT: Final = object()
+#: An id in a path: no word of the catalogue is written so.
+_ID = re.compile(r"(?<![/:])/(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,64}(?=[/?#]|$)", re.ASCII)
 #: Hardly two records agree on these: nothing is remembered.
 _ALL_DIFFER = frozenset(("timestamp", "request_id"))
 
@@ -86,7 +89,7 @@ class Alike:
         self._roles = sorted(roles, key=lambda each: each[0] == each[1])
         self._roles.append(("timestamp", "moment", lambda value, key: times.of(value, near)))
         self._known: dict[tuple[str, str, type], Memo] = {}
-        self._called = Memo(_called)
+        self._called = _CalledMemo()
         self._sought = Memo(_sought)
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
@@ -181,6 +184,21 @@ class _Called(NamedTuple):
         return self.method is not None and (
             self.place == "api" or (self.place == "path" and b"klaviyo" in raw.lower())
         )
+
+
+class _CalledMemo(Memo):
+    """What URL and method name. Paths that differ in an id differ in nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(self._named)
+        self._alike = Memo(_called)
+
+    def _named(self, pair: tuple[Any, str | None]) -> _Called:
+        url, method = pair
+        if not isinstance(url, str) or not _ID.search(url):
+            return self._alike[pair]  # type: ignore[no-any-return]
+        of: _Called = self._alike[_ID.sub("/0", url), method]
+        return of._replace(profile=profile_in(url)) if "/profiles/" in url else of
 
 
 def _called(pair: tuple[Any, str | None]) -> _Called:

@@ -16,7 +16,7 @@ _OUR_ANSWER = re.compile(
     r"x-klaviyo-req-id|cf-mitigated|vnd\.api\+json|this api has been retired",
     re.IGNORECASE,
 )
-#: Words without which `_OUR_ANSWER` finds nothing; looking for them takes a tenth of the time.
+#: Words without which it finds nothing; likewise below.
 _OUR_WORDS = (
     "pointer", "request was throttled", "x-klaviyo-req-id", "cf-mitigated", "vnd.api+json", "been retired",
 )  # fmt: skip
@@ -26,6 +26,9 @@ _EDGE = re.compile(
     r"cloudflare 5[0-9]{2}",
     re.DOTALL,
 )
+#: Words without which these patterns find nothing; looking for them takes a tenth of the time.
+_PAGE_WORDS, _EDGE_WORDS = ("<", "\\u003c"), ("cloudflare", "cf-ray")
+_PROXY_WORDS = ("via", "proxy", "squid", "zscaler", "coat", "privoxy", "mcafee")
 _EDGE_STATUSES = range(520, 528)
 _VIA = re.compile(
     r"(?<![\w-])via\\*[\"']?\s{0,3}(?:=>|[:=,])\s{0,3}\\*[\"'\[(]{0,3}\d\.\d |"
@@ -58,7 +61,7 @@ CALM = frozenset(("debug", "info"))
 def our_answer(whole: str) -> bool:
     """Are these words that only Klaviyo's API answers with?"""
     low = whole.lower()
-    return any(word in low for word in _OUR_WORDS) and bool(_OUR_ANSWER.search(whole))
+    return _any(_OUR_WORDS, low) and bool(_OUR_ANSWER.search(whole))
 
 
 def answered_by(whole: str, error_code: str | None, status: int | None, level: str | None) -> str | None:
@@ -79,17 +82,26 @@ def answered_by(whole: str, error_code: str | None, status: int | None, level: s
         return "proxy" if status == _PROXY_ASKS else "portal"
     if "cf-mitigated" in low or "just a moment..." in low:
         return "challenge"
-    page = _PAGE.search(low)
+    page = _any(_PAGE_WORDS, low) and _PAGE.search(low)
     if error_code or "x-klaviyo-req-id" in low or (not page and our_answer(low)):
         return "klaviyo"
-    if PROXIES.search(low) or _VIA.search(low):
+    if _any(_PROXY_WORDS, low) and (PROXIES.search(low) or _VIA.search(low)):
         return "proxy"
-    return "edge" if page or status in _EDGE_STATUSES or _EDGE.search(low) else None
+    if page or status in _EDGE_STATUSES or (_any(_EDGE_WORDS, low) and _EDGE.search(low)):
+        return "edge"
+    return None
+
+
+def _any(words: tuple[str, ...], low: str) -> bool:
+    for word in words:  # noqa: SIM110 - half the time of `any`
+        if word in low:
+            return True
+    return False
 
 
 def _in_its_place(low: str, status: int | None, level: str | None) -> bool:
     """Did a portal answer: a page where JSON was due, or the way to one?"""
-    if not any(word in low for word in _STRANGE):
+    if not _any(_STRANGE, low):
         return False
     if _MARKUP_MET.search(low):
         return True
