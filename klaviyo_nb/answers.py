@@ -21,6 +21,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.logs.calls import by as grouped
+from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import SLO, impact
 from klaviyo_nb.metrics.names import from_table
@@ -88,12 +89,17 @@ def need_metrics(settings: Settings) -> None:
 def read_logs(settings: Settings) -> LogAnswer:
     """Read the settings' log sources over their window."""
     window = window_of(settings, utc_now())
-    read = logs.read(settings.logs, window, redact=redactor_for(settings).text, formats=settings.log_format)
+    redact = redactor_for(settings).text
+    read = logs.read(
+        settings.logs, window, redact=redact, engine=settings.engine, formats=settings.log_format
+    )
     return LogAnswer(window, read.calls, read.coverage)
 
 
 def look_at_logs(found: LogAnswer) -> str:
-    """The next command when no log could be read: is it there, may we read it?"""
+    """The next command when no log could be read: is it there, may we read it? A cluster says it itself."""
+    if command := next((gap.reason for gap in found.gaps), "").partition(TRY)[2]:
+        return command
     source = next((gap.signal for gap in found.gaps), "")
     scheme, _, rest = source.partition("://")
     unit = f" -u {shlex.quote(rest.strip('/'))}" if rest.strip("/") else ""

@@ -76,6 +76,11 @@ def commands(context: click.Context) -> None:
     context.color = False if no_colour(os.environ) else None
 
 
+_engine = click.option(
+    "--engine", metavar="E", help="Where logs are read: local, local:4 (processes), dask://HOST:PORT."
+)
+
+
 def _signals(command: Command) -> Command:
     """Add the options that say where to look and when."""
     for option in reversed(
@@ -86,6 +91,7 @@ def _signals(command: Command) -> Command:
                 metavar="URL",
                 help="Log source: path, glob, -, journald:///UNIT. Repeatable.",
             ),
+            _engine,
             click.option("--metrics", "metrics_url", metavar="URL", help="Prometheus-compatible server."),
             *_WINDOW,
         )
@@ -214,6 +220,7 @@ def verify(path: Path, form: str) -> int:
 
 @commands.command()
 @click.argument("urls", metavar="URL...", nargs=-1)
+@_engine
 @_window_options
 @click.option(
     "--by", multiple=True, metavar="COLUMN",
@@ -413,7 +420,9 @@ def _report_gaps(gaps: tuple[Gap, ...], nothing: bool, hint: str) -> None:
     """Tell what could not be read; with nothing read at all it is an error of the settings."""
     troubles = [gap for gap in gaps if gap.configured]
     if troubles and nothing:
-        raise UsageError(troubles[0].signal, troubles[0].reason, hint)
+        from klaviyo_nb.logs.engines import TRY
+
+        raise UsageError(troubles[0].signal, troubles[0].reason.partition(TRY)[0], hint)
     for gap in troubles:
         click.echo(f"warning: {gap.signal}: {gap.reason}", err=True)
 

@@ -229,7 +229,12 @@ def _read_logs(
     if not settings.end:  # a host's clock may be ahead of ours: its newest lines lie in the future
         window = Window(window.start, window.end + CLOCK_AHEAD)
     read = logs.read(
-        settings.logs, window, redact=redactor.text, deadline=deadline, formats=settings.log_format
+        settings.logs,
+        window,
+        redact=redactor.text,
+        deadline=deadline,
+        engine=settings.engine,
+        formats=settings.log_format,
     )
     lines = sum(coverage.lines for coverage in read.coverage)
     progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")

@@ -24,6 +24,7 @@ _FORMATS = "log_format"
 _REVISION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
 _UNWANTED = re.compile(r"[\x00-\x20\x7f]")
 _CREDENTIALS = re.compile(r"//[^/]*@")
+_ENGINE = re.compile(r"local(:[1-9][0-9]?)?|dask://[^/@?#\s]+:[0-9]+/?")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -56,6 +57,7 @@ class Settings:
         metrics_url: Prometheus-compatible server; None: not asked.
         metrics_token: Bearer token for it. Never printed.
         logs: Log source URLs.
+        engine: Where they are read: `local`, `local:4` (processes), `dask://HOST:PORT`.
         since: Length of the window when no start is given, e.g. `2h`.
         start: ISO 8601, or None.
         end: ISO 8601, or None for now.
@@ -75,6 +77,7 @@ class Settings:
     metrics_url: str | None = None
     metrics_token: str | None = field(default=None, repr=False)
     logs: tuple[str, ...] = ()
+    engine: str = "local"
     since: str = "2h"
     start: str | None = None
     end: str | None = None
@@ -96,6 +99,7 @@ ENVIRONMENT = {
     "metrics_url": "KLAVIYO_NB_METRICS_URL",
     "metrics_token": "KLAVIYO_NB_METRICS_TOKEN",
     "logs": "KLAVIYO_NB_LOGS",
+    "engine": "KLAVIYO_NB_ENGINE",
     "since": "KLAVIYO_NB_SINCE",
     "start": "KLAVIYO_NB_START",
     "end": "KLAVIYO_NB_END",
@@ -173,7 +177,7 @@ def _typed(values: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]
             values[name] = _url(values[name], origins[name])
     if "logs" in values:
         values["logs"] = _logs(values["logs"], origins["logs"])
-    _check_times(values, origins)
+    _check_shapes(values, origins)
     if "deadline_s" in values:
         values["deadline_s"] = parse_duration(values["deadline_s"], origins["deadline_s"]).total_seconds()
     if "organisation" in values:
@@ -200,12 +204,15 @@ def _logs(value: object, origin: str) -> tuple[str, ...]:
     raise UsageError(origin, "not a list of log source URLs", 'logs = ["app.log", "journald:///web"]')
 
 
-def _check_times(values: Mapping[str, str], origins: Mapping[str, str]) -> None:
+def _check_shapes(values: Mapping[str, str], origins: Mapping[str, str]) -> None:
     if "since" in values:
         parse_duration(values["since"], origins["since"])
     for name in ("start", "end"):
         if name in values:
             parse_time(values[name], origins[name])
+    if "engine" in values and not _ENGINE.fullmatch(values["engine"]):
+        hint = "local, local:4 or dask://HOST:8786"
+        raise UsageError(origins["engine"], f"{values['engine']!r} is not an engine", f"use {hint}")
     if "revision" in values and not _REVISION.fullmatch(values["revision"]):
         raise UsageError(
             origins["revision"], f"{values['revision']!r} is not a revision", "use one such as 2026-07-15"

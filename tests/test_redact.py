@@ -171,6 +171,21 @@ def test_it_travels_to_worker_processes_and_gives_the_same_names_there() -> None
     assert there.counts == {"email": 1, "klaviyo-key": 1}
 
 
+def test_without_its_secrets_it_gives_the_same_pseudonyms() -> None:
+    whole = Redactor(b"key", (PASSWORD,))
+    bare = whole.without_secrets()
+    assert bare.text("ann@example.com") == whole.text("ann@example.com")
+    assert bare.text(PASSWORD) == PASSWORD
+    assert PASSWORD.encode() not in pickle.dumps(bare)
+
+
+def test_it_knows_of_its_secrets_in_bytes_however_they_are_written() -> None:
+    redactor = Redactor(b"key", (PASSWORD,))
+    for text in (PASSWORD, quote(PASSWORD), json.dumps(PASSWORD)):
+        assert redactor.knows_of(f"before {text} after".encode())
+    assert not redactor.knows_of(b"ann@example.com")
+
+
 def test_its_description_shows_neither_key_nor_secrets() -> None:
     assert KEY not in repr(redactor())
 

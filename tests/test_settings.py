@@ -64,6 +64,14 @@ def test_numbers_and_times_of_the_file_are_understood(tmp_path: Path) -> None:
     assert settings.organisation.working_days == {0, 6}
 
 
+@pytest.mark.parametrize("engine", ["local", "local:12", "dask://host.example:8786", "dask://[::1]:8786"])
+def test_an_engine_is_chosen_by_flag_variable_or_file(tmp_path: Path, engine: str) -> None:
+    folder = write(tmp_path, f'engine = "{engine}"\n')
+    assert load({}, {}, folder).engine == engine
+    assert load({"KLAVIYO_NB_ENGINE": engine}).engine == engine
+    assert load({"KLAVIYO_NB_ENGINE": "local:7"}, {"engine": engine}, folder).engine == engine
+
+
 def test_urls_lose_blanks_around_them_and_the_last_slash() -> None:
     assert load({"KLAVIYO_NB_API_URL": " https://a.klaviyo.com/ "}).api_url == "https://a.klaviyo.com"
 
@@ -84,6 +92,9 @@ def test_urls_lose_blanks_around_them_and_the_last_slash() -> None:
         ("KLAVIYO_NB_REVISION", "newest"),
         ("KLAVIYO_NB_REVISION", "2026-07-15\r\nX-Evil: 1"),
         ("KLAVIYO_NB_SINCE", "two hours"),
+        ("KLAVIYO_NB_ENGINE", "abacus"),
+        ("KLAVIYO_NB_ENGINE", "local:0"),
+        ("KLAVIYO_NB_ENGINE", "dask://host"),
         ("KLAVIYO_NB_START", "yesterday"),
         ("KLAVIYO_NB_END", "2026-13-01"),
         ("KLAVIYO_NB_DEADLINE", "-1s"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from klaviyo_nb.window import Window
 #: was read is understood even if the deadline passes meanwhile.
 _OBJECTS, _OTHERS, _BYTES = 4_096, 4_096, 4 * 1024 * 1024
 _EDGE = 4_096
+#: Of what was not begun in time.
+LATE = "not read before the deadline"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -85,14 +88,17 @@ class Part:
     failed: bool = False
     problems: list[str] = field(default_factory=list)
 
+    @classmethod
+    def lost(cls, job: Job, why: str) -> Part:
+        """What a chunk gave that was not read at all."""
+        return cls(job.source, truncated=True, failed=True, problems=[why])
+
 
 def read_chunk(job: Job) -> Part:
     """Read a chunk to its end or to the deadline. A chunk that cannot be opened says so and never raises."""
-    part = Part(job.source)
     if _late(job.deadline):
-        part.truncated = part.failed = True
-        part.problems.append("not read before the deadline")
-        return part
+        return Part.lost(job, LATE)
+    part = Part(job.source)
     try:
         with job.chunk.open(job.deadline) as opened:
             _read(job, opened, part)
@@ -136,10 +142,21 @@ def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Rec
     yield objects, others
 
 
-@lru_cache(2)
-def _learning(near: datetime, about: bool, own: tuple[Format, ...]) -> tuple[Alike, Likeness]:
-    """What was learnt from earlier chunks serves the next ones; bounded (docs/design/alike-lines.md)."""
-    return Alike(near, own), Likeness(near, about, own)
+class _Learnt(threading.local):
+    """What was learnt from earlier chunks serves the next ones; bounded (docs/design/alike-lines.md).
+
+    Each thread learns for itself: a cluster's worker may read several chunks at once.
+    """
+
+    def __init__(self) -> None:
+        self.of = lru_cache(2)(self._make)
+
+    @staticmethod
+    def _make(near: datetime, about: bool, own: tuple[Format, ...]) -> tuple[Alike, Likeness]:
+        return Alike(near, own), Likeness(near, about, own)
+
+
+_LEARNT = _Learnt()
 
 
 class _Reading:
@@ -149,7 +166,7 @@ class _Reading:
         self._offsets = offsets
         self._near = job.window.end
         self._begin, self._end = micros(job.window.start), micros(job.window.end)
-        self._alike, self._likeness = _learning(self._near, job.about, job.own)
+        self._alike, self._likeness = _LEARNT.of(self._near, job.about, job.own)
         self.calls, self.webhooks = Rows(job.redact), Rows(job.redact)
         self.unparsed = 0
         self.first: int | None = None

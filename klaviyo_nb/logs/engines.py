@@ -1,4 +1,4 @@
-"""Where chunks are read: this process, or this process and workers beside it.
+"""Where chunks are read: this process, this process and workers beside it, or a cluster (`cluster.py`).
 
 An engine has one method, `map`. Workers are interpreters of their own that speak pickle over pipes: forking a
 process with threads in it, as every notebook's kernel is, may hang, and `multiprocessing`'s other ways import
@@ -12,13 +12,17 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from klaviyo_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from klaviyo_nb.logs.chunks import Job, Part
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,15 +30,26 @@ Result = TypeVar("Result")
 #: What starts a worker must have to do [bytes]; and the most processes that are used unasked.
 _WORTH, _MOST = 96 * 1024 * 1024, 4
 _LIMIT = 64
+#: How the name of a cluster begins.
+CLUSTER = "dask://"
+#: Between what is wrong with it and the next command to type.
+TRY = "; try: "
 
 
 class Engine(Protocol):
-    """Applies a function to tasks. Functions, tasks and results are picklable."""
+    """Applies a function to tasks. Functions, tasks and results are picklable.
+
+    Attributes:
+        far: Are tasks done on other machines?
+    """
+
+    @property
+    def far(self) -> bool: ...  # noqa: D102 - told above
 
     def map(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task], stays: Callable[[Task], bool]
-    ) -> Iterator[Result]:
-        """Begin, and give results in the order of the tasks.
+        self, function: Callable[[Job], Part], tasks: Sequence[Job], stays: Callable[[Job], bool]
+    ) -> Generator[Part, None, None]:
+        """Begin, and give results in the order of the tasks. Who closes it ends what goes on.
 
         Args:
             function: Is applied to each task.
@@ -51,23 +66,22 @@ class Processes:
     """
 
     count: int
+    far: bool = False
 
     def map(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], stays: Callable[[Task], bool]
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """See `Engine.map`."""
-        work = _Work()
-        for index, task in enumerate(tasks):
-            (work.staying if stays(task) else work.left).append((index, task))
+        work = Work(tasks, stays)
         count = min(self.count, len(tasks))
-        return _results(function, work, len(tasks), [_Worker(function, work) for _ in range(count - 1)])
+        return _results(function, work, [_Worker(function, work) for _ in range(count - 1)])
 
 
 def _results(
-    function: Callable[[Any], Any], work: _Work, count: int, workers: Sequence[_Worker]
-) -> Iterator[Any]:
+    function: Callable[[Any], Any], work: Work, workers: Sequence[_Worker]
+) -> Generator[Any, None, None]:
     try:
-        for index in range(count):
+        for index in range(work.count):
             while index not in work.done:
                 if (task := work.take(here=True)) is not None:
                     work.put(task[0], function(task[1]))
@@ -79,46 +93,57 @@ def _results(
             worker.stop()
 
 
-_Numbered = tuple[int, Any]
+Numbered = tuple[int, Any]
 
 
-class _Work:
+class Work:
     """Tasks that are left, those that only this process can do, and results, by number."""
 
-    def __init__(self) -> None:
-        self.left: deque[_Numbered] = deque()
-        self.staying: deque[_Numbered] = deque()
+    def __init__(self, tasks: Sequence[Any], stays: Callable[[Any], bool]) -> None:
+        self.count = len(tasks)
+        self.left: deque[Numbered] = deque()
+        self.staying: deque[Numbered] = deque()
         self.done: dict[int, Any] = {}
         self._changed = threading.Condition()
+        for index, task in enumerate(tasks):
+            (self.staying if stays(task) else self.left).append((index, task))
 
-    def take(self, here: bool) -> _Numbered | None:
+    def take(self, here: bool) -> Numbered | None:
         """The next task, if there is one."""
         with self._changed:
             queues = [queue for queue in (self.left, self.staying if here else ()) if queue]
             return min(queues, key=lambda queue: queue[0][0]).popleft() if queues else None
 
-    def put(self, index: int, result: Any) -> None:
-        """A result."""
+    def take_staying(self) -> Numbered | None:
+        """The next task that only this process can do, if there is one."""
         with self._changed:
-            self.done[index] = result
+            return self.staying.popleft() if self.staying else None
+
+    def put(self, index: int, result: Any) -> None:
+        """A result; the first one counts."""
+        with self._changed:
+            self.done.setdefault(index, result)
             self._changed.notify_all()
 
-    def leave_here(self, task: _Numbered) -> None:
+    def leave_here(self, task: Numbered) -> None:
         """Take back a task that no worker could do."""
         with self._changed:
             self.staying.appendleft(task)
             self._changed.notify_all()
 
-    def wait(self, index: int) -> None:
-        """Until there is this result, or something to be done here."""
+    def wait(self, index: int, until: float | None = None) -> bool:
+        """Until there is this result, or something to be done here; False if `until` comes first."""
         with self._changed:
-            self._changed.wait_for(lambda: self.staying or index in self.done)
+            return self._changed.wait_for(
+                lambda: bool(self.staying) or index in self.done,
+                None if until is None else max(0.0, until - time.monotonic()),
+            )
 
 
 class _Worker:
     """An interpreter beside this one, and the thread that feeds it."""
 
-    def __init__(self, function: Callable[[Any], Any], work: _Work) -> None:
+    def __init__(self, function: Callable[[Any], Any], work: Work) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "klaviyo_nb.logs.worker"],
             stdin=subprocess.PIPE,
@@ -129,7 +154,7 @@ class _Worker:
         self._feeder = threading.Thread(target=self._feed, args=(function, work), daemon=True)
         self._feeder.start()
 
-    def _feed(self, function: Callable[[Any], Any], work: _Work) -> None:
+    def _feed(self, function: Callable[[Any], Any], work: Work) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         while (task := work.take(here=False)) is not None:
@@ -157,15 +182,20 @@ def engine(name: str, size: int) -> Engine:
     """An engine by its name.
 
     Args:
-        name: `local`: as many processes as are worth it; `local:4`: so many.
+        name: `local`: as many processes as are worth it; `local:4`: so many; `dask://HOST:PORT`: the workers
+            of a Dask scheduler.
         size: Bytes to be read, as far as they are known.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: There is none of that name, or what it needs is not installed.
     """
+    if name.startswith(CLUSTER):
+        from klaviyo_nb.logs import cluster
+
+        return cluster.of(name)
     kind, colon, count = name.partition(":")
     if kind != "local" or (colon and not (count.isdecimal() and 0 < int(count) <= _LIMIT)):
-        hint = "--engine local    (or local:4: four processes)"
+        hint = "--engine local    (or local:4: four processes; dask://HOST:PORT: a cluster)"
         raise UsageError("--engine", f"{name!r} is not an engine", hint)
     return Processes(int(count) if count else min(_cpus(), _MOST, 1 + size // _WORTH))
 

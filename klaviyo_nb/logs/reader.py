@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,9 +15,8 @@ from klaviyo_nb.logs.chunks import Job, Part, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.formats.own import own_formats
 from klaviyo_nb.logs.rows import Piece
-from klaviyo_nb.logs.sources import Chunk, Source, resolve
+from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
-from klaviyo_nb.logs.sources.files import Pipe
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -91,14 +91,16 @@ def read(
         for index, chunk in _newest_first(shelves)
     ]
     total, done = sum(job.chunk.size for job in jobs), 0
-    parts = engine_named(engine, total).map(read_chunk, jobs, lambda job: isinstance(job.chunk, Pipe))
+    chosen = engine_named(engine, total)
+    parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
     from klaviyo_nb.logs import frame  # takes a while to import: workers read meanwhile
 
-    for job, part in zip(jobs, parts, strict=True):
-        shelves[part.source].parts.append(part)
-        done += job.chunk.size or part.read
-        if progress is not None:
-            progress(shelves[part.source].name, done, total)
+    with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
+        for job, part in zip(jobs, parts, strict=True):
+            shelves[part.source].parts.append(part)
+            done += job.chunk.size or part.read
+            if progress is not None:
+                progress(shelves[part.source].name, done, total)
     return LogsRead(
         frame.calls(_pieces(shelves, lambda part: part.calls)),
         frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),

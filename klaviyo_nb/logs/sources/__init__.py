@@ -17,11 +17,11 @@ from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
 from klaviyo_nb.logs.sources import cloudwatch, loki, remote
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, without_credentials
 from klaviyo_nb.logs.sources.containers import Docker, Workload
-from klaviyo_nb.logs.sources.files import File, Stdin, rotated
+from klaviyo_nb.logs.sources.files import File, Pipe, Range, Stdin, rotated
 from klaviyo_nb.logs.sources.journal import Journal, is_journal
 from klaviyo_nb.window import Window
 
-__all__ = ["Chunk", "Opened", "Source", "resolve"]
+__all__ = ["Chunk", "Opened", "Source", "resolve", "stays"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _MAGIC = "*?["
@@ -50,6 +50,14 @@ def resolve(url: str, window: Window | None = None) -> list[Source]:
         return _of_scheme(scheme[1].lower(), url, window)
     except ValueError:  # of urlsplit
         raise UsageError(without_credentials(url), "it is no URL", "klaviyo-nb logs --help") from None
+
+
+def stays(chunk: Chunk, far: bool) -> bool:
+    """Can only this process open it? If `far`, only this machine: clients and their rights are its own.
+
+    Files can be read elsewhere, by the same path or URL.
+    """
+    return isinstance(chunk, Pipe) or (far and not isinstance(chunk, Range | remote.RemoteRange))
 
 
 def _of_scheme(scheme: str, url: str, window: Window | None) -> list[Source]:

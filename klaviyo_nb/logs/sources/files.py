@@ -3,10 +3,14 @@
 A file is read up to the size it had when it was found: one that grows meanwhile is cut there, one that
 shrinks or is replaced is said to be truncated, and one that is renamed is found again. What compression it
 has is told by its first bytes.
+
+A range may be read on another machine that sees the same files: by their whole path, and known again by their
+first bytes, since devices and inodes are numbered by each machine in its own way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -14,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
 from klaviyo_nb.logs.scan import CONTEXT
@@ -25,6 +30,8 @@ from klaviyo_nb.window import Window
 RANGE = 32 * 1024 * 1024
 #: A pipe with a name is given up if nobody writes to it for so long [s].
 _SILENCE_S = 5.0
+#: What is kept of a file's beginning: lines begin with their time, so that hardly two files have the same.
+_HEAD = 256
 
 
 #: What logrotate and its like put behind a name: `.1`, `.2.gz`, `-20261123`, `-20261123.gz`, `.2026-11-23`.
@@ -83,7 +90,7 @@ class File:
         descriptor = _open(self.path)
         try:
             facts = os.fstat(descriptor)
-            head = os.pread(descriptor, 8, 0)
+            head = os.pread(descriptor, _HEAD, 0)
         except OSError as exc:
             raise SourceError(self.path, f"cannot be read: {exc.strerror}", f"file {self.path}") from None
         finally:
@@ -92,25 +99,45 @@ class File:
             raise SourceError(
                 self.path, "its text is UTF-16", f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log"
             )
-        identity = (facts.st_dev, facts.st_ino)
+        path, size = os.path.abspath(self.path), facts.st_size
+        identity = Identity(os.uname().nodename, (facts.st_dev, facts.st_ino), len(head), _digest(head))
         if packed.is_packed(head):
-            return [Range(self.path, 0, facts.st_size, facts.st_size, identity, packed=True)]
-        starts = range(0, facts.st_size, RANGE)
+            return [Range(path, 0, size, size, identity, packed=True)]
         return [
-            Range(self.path, start, min(start + RANGE, facts.st_size), facts.st_size, identity)
-            for start in reversed(starts)
+            Range(path, start, min(start + RANGE, size), size, identity)
+            for start in reversed(range(0, size, RANGE))
         ]
+
+
+class Identity(NamedTuple):
+    """Which file it was: the machine that saw it, its device and inode there, and how it begins."""
+
+    machine: str
+    node: tuple[int, int]
+    begin: int
+    digest: bytes
+
+    def fits(self, descriptor: int) -> bool:
+        """Is this open file that one?"""
+        if self.machine == os.uname().nodename:
+            facts = os.fstat(descriptor)
+            return (facts.st_dev, facts.st_ino) == self.node
+        return _digest(os.pread(descriptor, self.begin, 0)) == self.digest
+
+
+def _digest(head: bytes) -> bytes:
+    return hashlib.sha256(head).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes `start` to `stop` of a file that had `total` bytes and this device and inode."""
+    """Bytes `start` to `stop` of a file that had `total` bytes and this identity."""
 
     path: str
     start: int
     stop: int
     total: int
-    identity: tuple[int, int]
+    identity: Identity
     packed: bool = False
 
     @property
@@ -162,15 +189,14 @@ def _siblings(path: str) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def _find(path: str, identity: tuple[int, int]) -> int:
+def _find(path: str, identity: Identity) -> int:
     """Open that very file, also if it was rotated meanwhile."""
     for each in itertools.chain([path], _siblings(path)):
         try:
             descriptor = _open(each)
         except SourceMissing:
             continue
-        facts = os.fstat(descriptor)
-        if (facts.st_dev, facts.st_ino) == identity:
+        if identity.fits(descriptor):
             return descriptor
         os.close(descriptor)
     raise SourceError(path, "it was replaced while it was read", f"klaviyo-nb logs '{path}*'")

@@ -1,0 +1,333 @@
+"""Chunks read by the workers of a Dask cluster, which see the same files (docs/design/cluster.md).
+
+The scheduler is given a few chunks at a time, the newest first. Whatever goes wrong there, from one chunk to
+the whole cluster, becomes what those chunks say of themselves.
+
+Sources:
+    https://distributed.dask.org/en/stable/api.html · https://distributed.dask.org/en/stable/killed.html
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from klaviyo_nb import __version__
+from klaviyo_nb.errors import SourceError, UsageError
+from klaviyo_nb.logs.chunks import LATE, Job, Part
+from klaviyo_nb.logs.engines import TRY, Work
+from klaviyo_nb.logs.sources.files import Range
+from klaviyo_nb.logs.sources.remote import RemoteRange
+from klaviyo_nb.redact import Redactor
+
+_INSTALL = "pip install 'klaviyo-nb[cluster]'"
+#: The next command to type where another engine helps.
+_HERE = "--engine local"
+#: What may take how long: knocking at the port, connecting, waiting for a first worker or one that comes
+#: back, looking whether there is one, leaving [s].
+_KNOCK_S, _CONNECT_S, _WORKERS_S, _LOOK_S, _GOODBYE_S = 5.0, 20.0, 15.0, 1.0, 2.0
+#: What results may take to arrive after the deadline: at most, and of the time there was [s, 1].
+_GRACE_S, _GRACE = 1.0, 0.2
+#: Chunks that each thread of a worker is given at once, so that none waits for the next; and the most at all.
+_AHEAD, _MOST = 2, 256
+_WORDS = 200
+
+Read = Callable[[Job], Part]
+
+
+def of(name: str) -> Cluster:
+    """The cluster of a URL.
+
+    Raises:
+        UsageError: It is no such URL, or dask.distributed is not installed.
+    """
+    try:
+        parts = urlsplit(name)
+        usable = (
+            parts.hostname and parts.port and not (parts.path.strip("/") or parts.query or parts.username)
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError("--engine", f"{name!r} is not an engine", "--engine dask://HOST:8786")
+    if importlib.util.find_spec("distributed") is None:
+        raise UsageError("--engine", f"dask:// needs dask.distributed: {_INSTALL}", _INSTALL)
+    assert parts.hostname
+    assert parts.port
+    return Cluster(parts.hostname, parts.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The workers of a Dask scheduler. What cannot travel is read here meanwhile."""
+
+    host: str
+    port: int
+    far: bool = True
+
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+        return f"dask://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def map(
+        self, function: Read, tasks: Sequence[Job], stays: Callable[[Job], bool]
+    ) -> Generator[Part, None, None]:
+        """See `Engine.map`."""
+        work = Work(tasks, stays)
+        until = min((task.deadline for task in tasks if task.deadline is not None), default=None)
+        crew = _Crew(self, function, work, until) if work.left else None
+        return _results(function, tasks, work, crew, until)
+
+
+def _results(
+    function: Read, tasks: Sequence[Job], work: Work, crew: _Crew | None, until: float | None
+) -> Generator[Part, None, None]:
+    if until is not None:
+        until += min(_GRACE_S, _GRACE * max(0.0, until - time.monotonic()))
+    try:
+        for index, task in enumerate(tasks):
+            while index not in work.done:
+                if (staying := work.take_staying()) is not None:
+                    work.put(staying[0], function(staying[1]))
+                elif not work.wait(index, until):
+                    work.put(index, Part.lost(task, LATE))
+            yield _cleaned(work.done.pop(index), task)
+    finally:
+        if crew is not None:
+            crew.stop()
+
+
+class _Crew:
+    """A thread that keeps the connection to a cluster, and threads that give it tasks and wait for results.
+
+    Every task that is taken comes back, as a result or as lost.
+    """
+
+    def __init__(self, cluster: Cluster, function: Read, work: Work, until: float | None) -> None:
+        self._cluster, self._function, self._work, self._until = cluster, function, work, until
+        self._ended = threading.Event()
+        #: Given to the cluster and not yet come back.
+        self._given: dict[int, Job] = {}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cancel what was not done, and leave; a scheduler that says nothing is not waited for."""
+        self._ended.set()
+        self._thread.join(_GOODBYE_S)
+
+    def _run(self) -> None:
+        with _quiet():
+            client = None
+            try:
+                client = _connected(self._cluster, self._left(_CONNECT_S))
+                self._work_with(client)
+            except SourceError as exc:
+                self._give_up(f"{exc.what}{TRY}{exc.hint}")
+            except Exception as exc:  # noqa: BLE001 - whatever Dask or the connection raised: nobody else would
+                self._give_up(f"{self._cluster.name} failed: {_words(exc)}{TRY}{_HERE}")
+            finally:
+                if client is not None:
+                    with suppress(Exception):  # it may be gone
+                        client.close(timeout=_GOODBYE_S)  # the scheduler drops what nobody waits for
+
+    def _work_with(self, client: Any) -> None:
+        """Let tasks be done as long as there are workers."""
+        threads, clocks = _workers(client, self._cluster, self._left(_WORKERS_S))
+        for _ in range(min(_MOST, _AHEAD * threads, len(self._work.left))):
+            threading.Thread(target=self._feed, args=(client, clocks), daemon=True).start()
+        seen = time.monotonic()
+        while not self._ended.wait(_LOOK_S):
+            there_are = _answer(client.nthreads)
+            if there_are and not isinstance(there_are, Exception):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > _WORKERS_S:
+                raise SourceError(self._cluster.name, f"{self._cluster.name} lost its workers", _HERE)
+
+    def _left(self, most: float) -> float:
+        return most if self._until is None else max(0.0, min(most, self._until - time.monotonic()))
+
+    def _feed(self, client: Any, clocks: Mapping[str, float]) -> None:
+        while not self._ended.is_set() and (task := self._work.take(here=False)) is not None:
+            index, job = task
+            self._given[index] = job
+            self._work.put(index, self._asked(client, job, clocks))
+            del self._given[index]
+
+    def _asked(self, client: Any, job: Job, clocks: Mapping[str, float]) -> Part:
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            left = None if job.deadline is None else job.deadline - time.monotonic()
+            part = client.submit(there, self._function, _fit_to_leave(job), clocks, left, pure=False).result()
+            return part if isinstance(part, Part) else Part.lost(job, f"{_which(job)}: no answer")
+        except CancelledError:
+            why = f"{self._cluster.name} was lost while it read{TRY}{_HERE}"
+            self._give_up(why)
+            return Part.lost(job, why)
+        except KilledWorker:
+            return Part.lost(job, f"{_which(job)}: the workers that read it died")
+        except Exception as exc:  # noqa: BLE001 - whatever the function, a worker or the connection raised
+            return Part.lost(job, job.redact(f"{_which(job)}: reading it failed there: {_words(exc)}"))
+
+    def _give_up(self, why: str) -> None:
+        """Nothing that is not done will be."""
+        self._ended.set()
+        while (task := self._work.take(here=False)) is not None:
+            self._work.put(task[0], Part.lost(task[1], why))
+        for index, job in self._given.copy().items():
+            self._work.put(index, Part.lost(job, why))
+
+
+def there(function: Read, job: Job, clocks: Mapping[str, float], left_s: float | None) -> Part:
+    """On a worker: the job, its deadline by this machine's clock.
+
+    Args:
+        function: Reads it.
+        job: As it was on the machine that asks.
+        clocks: Address of a worker → what its clock shows more than the asking machine's [s].
+        left_s: To the deadline when it was asked for; counts where the clock is not known.
+    """
+    from distributed import get_worker
+
+    address = str(get_worker().address)
+    if job.deadline is not None and left_s is not None:
+        ahead = clocks.get(address)
+        by = time.monotonic() + left_s if ahead is None else job.deadline + ahead
+        job = replace(job, deadline=by)
+    part = function(job)
+    if part.failed:
+        worker = urlsplit(address).hostname
+        part.problems = [
+            text if text == LATE else f"{text} on worker {worker}: do the workers see the same files?"
+            for text in part.problems
+        ]
+    return part
+
+
+def about() -> str:
+    """On a worker and on the scheduler: which version of this package is here."""
+    return __version__
+
+
+def _connected(cluster: Cluster, limit_s: float) -> Any:
+    """A client of the scheduler.
+
+    Raises:
+        SourceError: It cannot be reached.
+    """
+    try:
+        socket.create_connection((cluster.host, cluster.port), min(limit_s, _KNOCK_S)).close()
+        from distributed import Client
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what must be the same, we look at ourselves
+            return Client(
+                f"tcp://{cluster.authority}", timeout=limit_s, set_as_default=False, name="klaviyo-nb"
+            )
+    except Exception as exc:  # noqa: BLE001 - no scheduler, none of Dask's, another version's
+        words = getattr(exc, "strerror", None) or _words(exc)
+        raise SourceError(cluster.name, f"{cluster.name} cannot be reached: {words}", _HERE) from None
+
+
+def _workers(client: Any, cluster: Cluster, limit_s: float) -> tuple[int, dict[str, float]]:
+    """Threads of all workers together; what each worker's clock shows more than ours.
+
+    Raises:
+        SourceError: There are none, or this very version is not installed on all of them.
+    """
+    with suppress(Exception):  # whatever it raises: we count them
+        client.wait_for_workers(1, timeout=limit_s)
+    threads = _answer(client.nthreads)
+    if not threads or isinstance(threads, Exception):
+        raise SourceError(cluster.name, f"{cluster.name} has no workers", f"dask worker {cluster.authority}")
+    versions: dict[str, Any] = {"the scheduler": _answer(client.run_on_scheduler, about)}
+    versions |= client.run(about, on_error="return")
+    for who, version in versions.items():
+        if version != __version__ and not isinstance(version, OSError):  # that one is gone
+            has = version if isinstance(version, str) else "none that can be used"
+            what = f"{cluster.name} needs klaviyo_nb {__version__}, on {who} there is {has}"
+            raise SourceError(cluster.name, what, f"pip install 'klaviyo-nb[cluster]=={__version__}' there")
+    clocks = client.run(time.monotonic, on_error="ignore")
+    now = time.monotonic()
+    return sum(threads.values()), {address: told - now for address, told in clocks.items()}
+
+
+def _answer(ask: Callable[..., Any], *about_what: Any) -> Any:
+    """What a cluster answers, or what it raised instead."""
+    try:
+        return ask(*about_what)
+    except Exception as exc:  # noqa: BLE001 - by the connection, Dask, or a module that is missing there
+        return exc
+
+
+def _words(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {' '.join(str(exc).split())}".removesuffix(": ")[:_WORDS]
+
+
+def _which(job: Job) -> str:
+    """Which part of its source a job is about."""
+    chunk = job.chunk
+    if isinstance(chunk, Range | RemoteRange) and not chunk.packed:
+        return f"bytes {chunk.start:,} to {chunk.stop:,}"
+    return "it"
+
+
+def _fit_to_leave(job: Job) -> Job:
+    """The job without what must not leave this machine: secrets are looked for when its rows are back."""
+    redactor = getattr(job.redact, "__self__", None)
+    return replace(job, redact=redactor.without_secrets().text) if isinstance(redactor, Redactor) else job
+
+
+def _cleaned(part: Part, job: Job) -> Part:
+    """Take out what only this process knows to be secret."""
+    redactor = getattr(job.redact, "__self__", None)
+    if isinstance(redactor, Redactor):
+        for name in ("calls", "webhooks"):
+            setattr(part, name, _without(redactor, getattr(part, name)))
+    return part
+
+
+def _without(redactor: Redactor, table: pa.Table) -> pa.Table:
+    for index, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if pa.types.is_large_string(column.type) and any(
+            redactor.knows_of(bytes(chunk.buffers()[2] or b"")) for chunk in column.chunks
+        ):
+            texts = [text and redactor.text(text) for text in column.to_pylist()]
+            table = table.set_column(index, name, pa.array(texts, column.type))
+    return table
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Dask would print of a lost connection, we say ourselves."""
+    loud = [
+        logging.getLogger(name)
+        for name in (*logging.root.manager.loggerDict,)
+        if name.startswith("distributed")
+    ]
+    levels = [logger.level for logger in loud]
+    for logger in loud:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loud, levels, strict=True):
+            logger.setLevel(level)
