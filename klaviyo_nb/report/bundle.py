@@ -123,20 +123,17 @@ class _Maker:
         """Everything but the archive; returns the digest."""
         self._keep(evidence)
         ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
-        await asyncio.sleep(0)  # it reads while we do
-        # what is decided from is what was written, and what a reader has
-        seen = await asyncio.to_thread(collect.load, self.folder / "evidence")
-        drawing = asyncio.create_task(asyncio.to_thread(self._draw, seen))
-        await asyncio.sleep(0)  # it begins while the runner is imported
+        await asyncio.sleep(0)  # it reads while we import
         from klaviyo_nb.report import run
 
         if ahead:
             await ahead
+        drawing = asyncio.create_task(asyncio.to_thread(self._draw))
         runs = await run.run_all(
             self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
             source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
         )  # fmt: skip
-        drawn, written = await drawing
+        seen, drawn, written = await drawing
         self._write(seen, runs, drawn, written)
         self._sweep()
         about = {
@@ -160,15 +157,16 @@ class _Maker:
         reasons = {gap.signal: gap.reason for gap in evidence.gaps}
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
 
-    def _draw(self, evidence: Evidence) -> tuple[list[SavedChart], dict[str, str]]:
-        """The charts, and the texts: what needs no notebook."""
+    def _draw(self) -> tuple[Evidence, list[SavedChart], dict[str, str]]:
+        """The evidence as a reader has it, and what is made of that without a notebook: charts and texts."""
         from klaviyo_nb.diagnosis import decide
         from klaviyo_nb.report import charts
         from klaviyo_nb.report.texts import texts
 
-        drawn = charts.save_all(evidence, decide(evidence), self.folder / "charts")
+        seen = collect.load(self.folder / "evidence")
+        drawn = charts.save_all(seen, decide(seen), self.folder / "charts")
         self.progress(f"{len(drawn)} charts are drawn")
-        return drawn, texts(evidence, self.incident, self.lead)
+        return seen, drawn, texts(seen, self.incident, self.lead)
 
     async def _page(self, result: NotebookRun, path: Path) -> None:
         async with self._converting:  # the exporter is not made for two at once
