@@ -173,7 +173,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 #: How client libraries log an exchange: Typhoeus, httpx, urllib3, Guzzle, OkHttp, .NET.
-WIRE = re.compile(
+_WIRE = re.compile(
     r"\bETHON: performed|HTTP Request: [A-Z]+ https?://\S+ \\?\"HTTP/|"
     r"https?://[\w.-]+(?::\d+)? \\?\"[A-Z]+ \S+ HTTP/[\d.]+\\?\" \d{3}|"
     r"\b[A-Z]+ https?://\S+ HTTP/[\d.]+ (?:-|RESPONSE:) \d{3}|<-- \d{3} \S* ?https?://|"
@@ -186,16 +186,17 @@ CODES: Mapping[str, int] = {
     "forbidden": 403, "not_found": 404, "duplicate_profile": 409, "variant_not_found": 404,
 }  # fmt: skip
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), status)
+    (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests", 429),
         (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
         (r"this API has been retired", 410),
         (r"phone[_ ]number\W{1,3}must (?:not be empty|be provided) when .{0,20}sms channel", 400),
-        *((rf"\bReason: {re.escape(each.phrase)}\b|^{re.escape(each.phrase)}\s*$", int(each))
-          for each in HTTPStatus if each >= 400),
     )
 )  # fmt: skip
+_REFUSALS = {each.phrase.lower(): int(each) for each in HTTPStatus if each >= 400}
+_PHRASE = "|".join(map(re.escape, sorted(_REFUSALS, key=len, reverse=True)))
+_REASON = re.compile(rf"\bReason: ({_PHRASE})\b|^({_PHRASE})\s*$", re.IGNORECASE | re.MULTILINE)
 _WAITS = re.compile(
     r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$",
     re.IGNORECASE,
@@ -228,9 +229,16 @@ def no_response(text: str) -> tuple[str, int] | None:
     return None
 
 
+def by_library(text: str) -> bool:
+    """Did a client library write this of an exchange?"""
+    return ("HTTP" in text or "ETHON" in text or "<-- " in text) and _WIRE.search(text[:MOST]) is not None
+
+
 def said_status(text: str) -> int | None:
     """The status that words without a number stand for."""
-    return next((status for pattern, status in WORDS if pattern.search(text)), None)
+    told = next((status for pattern, status in WORDS if pattern.search(text)), None)
+    found = None if told else _REASON.search(text)
+    return _REFUSALS[(found[1] or found[2]).lower()] if found else told
 
 
 def ends(text: str) -> str:

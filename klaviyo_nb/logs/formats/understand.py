@@ -217,7 +217,7 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         "message": (it.found.texts[0] if structured and it.found.texts else body or it.text)[:MESSAGE],
         "parsed": it.named,
     }
-    if text.WIRE.search(it.text[: text.MOST]):
+    if text.by_library(it.text):
         fields["wire"] = True
     if "profile_key" not in fields:
         fields["profile_key"] = profile_in(where.path)
