@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from klaviyo_nb.logs.formats.understand import Told, understand  # noqa: E402
 from tests.logs.formats.test_captured import DATED, LABELS, NAMELESS, SAMPLES, captured  # noqa: E402
@@ -135,7 +135,7 @@ def labelled() -> Iterator[Line]:
             head, told = heads[index % len(heads)]
             inner = json.dumps(text, ensure_ascii=False)[1:-1] if each.get("quoted") else text
             yield _line(name or each["name"], head.replace("§", inner), f"{told} {label}")
-    for name, text, label in _blocks("whole.txt"):
+    for name, text, label in (*_blocks("whole.txt"), *_blocks("later.txt")):
         yield _line(name, text, label)
     for wrap in WRAPPERS:
         for _, text, label in messages if wrap is not plain else ():
@@ -217,18 +217,22 @@ def score() -> Scores:
     return scores
 
 
+def table(scores: Scores) -> str:
+    """Precision and recall of every field, as the documentation shows them."""
+    head = f"{sum(scores.lines.values())} labelled lines\n\n| field | in the text | precision | recall |\n|---|---:|---:|---:|"
+    fields = {name: scores.fields[name] for name in ("kind", *FIELDS)}
+    rows = [f"| {name} | {one.there} | {one.precision:.2%} | {one.recall:.2%} |".replace("%", " %")
+            for name, one in fields.items()]  # fmt: skip
+    return "\n".join((head, *rows))
+
+
 def main() -> None:
     """Print the tables."""
     scores = score()
     if "--wrong" in sys.argv:
         for line, name, found, there in scores.wrong:
             print(f"{line.format}: {name}: {found!r}, not {there!r}\n    {line.text[:300]}")
-    print(
-        f"{sum(scores.lines.values())} labelled lines\n\n| field | in the text | precision | recall |\n|---|---:|---:|---:|"
-    )
-    for name in ("kind", *FIELDS):
-        one = scores.fields[name]
-        print(f"| {name} | {one.there} | {one.precision:.2%} | {one.recall:.2%} |".replace("%", " %"))
+    print(table(scores))
     print("\n| format | lines |\n|---|---:|")
     for name, count in sorted(scores.lines.items(), key=lambda each: re.sub(r"\W", "", each[0].lower())):
         print(f"| {name} | {count} |")

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import missing
 
 from klaviyo_nb.logs.reader import read
 from klaviyo_nb.window import Window
-from tests.logs.accuracy import FIELDS, Line, Scores, labelled, score, sdk_lines
+from tests.logs.accuracy import FIELDS, Line, Scores, labelled, score, sdk_lines, table
+from tests.logs.formats.test_captured import SAMPLES
 from tests.logs.wrappers import WRAPPERS
 
 DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -34,9 +36,16 @@ def test_a_field_is_found_where_it_is_and_only_there(scores: Scores, name: str) 
 
 def test_every_format_has_forty_labelled_lines_and_no_two_are_the_same(scores: Scores) -> None:
     few = {name: count for name, count in scores.lines.items() if count < 40}
-    assert few == {"Squid access log": 2}  # not asked for
+    assert few == {"Squid access log": 2, "written later": 20}  # the one not asked for, the other no format
     texts = [line.text for line in labelled()]
     assert len(texts) == len(set(texts))
+
+
+def test_the_published_figures_are_the_measured_ones(scores: Scores) -> None:
+    if not Path(SAMPLES).is_file():
+        missing("KLAVIYO_LOG_SAMPLES names no file")
+    published = Path(__file__).parents[2] / "docs" / "log-accuracy.md"
+    assert table(scores) in published.read_text("utf-8")
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS, ids=lambda wrap: wrap.__name__)

@@ -30,7 +30,7 @@ FIELDS: Mapping[str, str] = {
     "worker tid",
     "caller": "service.name servicename service app application job jobname task.name queue component "
     "logger.name "
-    "logger loggername log.logger channel syslogidentifier systemdunit program source name category caller",
+    "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller",
     "method": "method request.method httpmethod requestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
@@ -44,7 +44,7 @@ FIELDS: Mapping[str, str] = {
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
     "roundtripms ms",
-    "retry_after": "retryafter retryafters retryafterseconds retryafterms",
+    "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
     "error_pointer": "source.pointer pointer source.parameter errorpointer",
@@ -58,7 +58,7 @@ FIELDS: Mapping[str, str] = {
     "topic": "topic webhooktopic",
     "sent_at": "meta.timestamp",
     "answered": "xklaviyoreqid cid cfmitigated",
-    "text": "message msg event log body response.body response.data responsebody error err exception "
+    "text": "message msg m event log body response.body response.data responsebody error err exception "
     "errormessage "
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "

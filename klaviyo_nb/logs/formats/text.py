@@ -14,7 +14,7 @@ from http import HTTPStatus
 #: Longer texts are searched at both ends only [characters].
 MOST = 12_000
 
-_URL = r"https?://[^\s\"'`<>\])}\\,|]+"
+_URL = r"https?://[^\s\"'`<>\])}\\,|]+(?<![:.;])"
 _STEP = r"(?:[\w.%/{}$~@+-]|:(?=[\w:$]))"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
@@ -58,7 +58,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
         rf"from )?[\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
-        r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*)",
+        r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) "
@@ -83,6 +83,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"[\[(](?P<v>[45]\d\d)[\])]",
+        rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
+        rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
         rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+|\s*[|,]\s*|: )(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
@@ -112,7 +114,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
-        r"\b[45]\d\d\)?\s?[-:(]\s?(?P<v>(?:throttled|not_authenticated|authentication_failed|permission_denied|"
+        r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid)\b)",
     ),
     "error_pointer": _compiled(
