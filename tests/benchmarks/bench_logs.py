@@ -2,7 +2,8 @@
 
 Question: how long does a whole process take from a log file to a CALLS frame with all columns and calls per
           minute, beside tools that only count lines (`rg -ci`, `zgrep -ci`, `zstd -dc | rg -ci`), beside scripts
-          that parse every line, and beside DuckDB? How do time and memory grow with the data?
+          that parse every line, and beside DuckDB? How do time and memory grow with the data, and what do more
+          processes and a cluster save?
 Data:     made from a seed (logs_data.py) in a temporary folder, read warm; every count is checked against it.
 Unit:     wall seconds, the median of the rounds, rivals interleaved; ratios beside their goals, misses marked.
 Command:  python tests/benchmarks/bench_logs.py [--size 100MB] [--rounds 3] [--only json,text,…]
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from logs_data import Truth, export_of, generate
@@ -266,6 +268,20 @@ class Bench:
             f"{more['1']:.2f} s / {more['2']:.2f} s",
         )
 
+    def cluster(self) -> None:
+        """Two workers of a Dask cluster that is already there, against two processes, on 4 x the data."""
+        from distributed import LocalCluster
+
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # for the workers, as for all other processes here
+        with (
+            self.data("json", self.size * 4) as (path, truth),
+            LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as made,
+        ):
+            there = made.scheduler_address.replace("tcp://", "dask://")
+            commands = {"ours": (ours(path, there), truth.calls), "two": (ours(path, "local:2"), truth.calls)}
+            times, _ = measured(commands, self.rounds)
+        self.report.slower("two workers of a cluster, 4 x the data", times, "two", 1.25)
+
 
 NEEDS = {
     "json": ("rg",),
@@ -275,7 +291,10 @@ NEEDS = {
     "journal": ("rg", "journalctl"),
     "hits": (),
     "growth": (),
+    "cluster": (),
 }
+#: Modules that are no dependencies of ours.
+MODULES = {"hits": ("duckdb",), "cluster": ("distributed",)}
 
 
 def size_of(text: str) -> int:
@@ -296,6 +315,7 @@ def main() -> None:
         bench = Bench(Path(folder), chosen.size, chosen.rounds)
         for name in chosen.only.split(","):
             missing = [tool for tool in NEEDS[name] if shutil.which(tool) is None]
+            missing += [module for module in MODULES.get(name, ()) if find_spec(module) is None]
             if missing:
                 print(f"{name}: not measured, {', '.join(missing)} is not installed")
                 continue
