@@ -22,11 +22,13 @@ from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.logs.calls import by as grouped
 from klaviyo_nb.logs.engines import TRY
+from klaviyo_nb.logs.raw import around
 from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import SLO, impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import bins, step_s
+from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.series import bin_s
 from klaviyo_nb.window import Window, iso
 
@@ -86,14 +88,34 @@ def need_metrics(settings: Settings) -> None:
         )
 
 
-def read_logs(settings: Settings) -> LogAnswer:
+def read_logs(settings: Settings, progress: logs.Progress | None = None) -> LogAnswer:
     """Read the settings' log sources over their window."""
     window = window_of(settings, utc_now())
     redact = redactor_for(settings).text
     read = logs.read(
-        settings.logs, window, redact=redact, engine=settings.engine, formats=settings.log_format
-    )
+        settings.logs, window, redact=redact, progress=progress, engine=settings.engine,
+        formats=settings.log_format,
+    )  # fmt: skip
     return LogAnswer(window, read.calls, read.coverage)
+
+
+def raw_lines(settings: Settings, line_no: int) -> str:
+    """A line of the one log source, marked, with those around it; without secrets, and harmless.
+
+    Raises:
+        UsageError: There are several sources, or there is no such line.
+        SourceError: The source cannot be read.
+    """
+    if len(settings.logs) != 1:
+        hint = f"klaviyo-nb logs {shlex.quote(settings.logs[0])} --line {line_no}"
+        raise UsageError("--line", f"belongs to one source, not {len(settings.logs)}", hint)
+    found = around(settings.logs[0], window_of(settings, utc_now()), line_no)
+    texts = redactor_for(settings).text("\n".join(line.text for line in found)).split("\n")
+    width = len(str(found[-1].number))
+    return "".join(
+        f"{'>' if line.number == line_no else ' '} {line.number:>{width}}  {harmless(text)}\n"
+        for line, text in zip(found, texts, strict=True)
+    )
 
 
 def look_at_logs(found: LogAnswer) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from klaviyo_nb.evidence import Evidence, Gap
+    from klaviyo_nb.meter import Meter
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.report.forks import ForkServer
     from klaviyo_nb.settings import Settings
@@ -226,14 +227,23 @@ def verify(path: Path, form: str) -> int:
     "--by", multiple=True, metavar="COLUMN",
     help="Count by endpoint, status, caller, minute, host, worker, error_code, error_pointer, request_id, …"
 )  # fmt: skip
+@click.option(
+    "--line", "line_no", type=click.IntRange(1), metavar="N",
+    help="Show line N of the one URL as it was written, with its neighbours: what a finding cites.",
+)  # fmt: skip
 @_format("text", "json", "csv", "parquet")
-def logs(urls: tuple[str, ...], by: tuple[str, ...], form: str, **flags: Any) -> None:
+def logs(urls: tuple[str, ...], by: tuple[str, ...], line_no: int | None, form: str, **flags: Any) -> None:
     """Read Klaviyo's calls out of logs."""
     from klaviyo_nb import answers
 
     settings = _settings(flags | {"logs": urls})
     answers.need_logs(settings)
-    found = answers.read_logs(settings)
+    if line_no is not None:
+        click.echo(answers.raw_lines(settings, line_no), nl=False)
+        return
+    meter = _meter()
+    found = answers.read_logs(settings, meter.reading)
+    meter.wipe()
     _report_gaps(found.gaps, nothing=not found.lines, hint=answers.look_at_logs(found))
     _print_bytes(answers.render_logs(found, by, form))
 
@@ -349,8 +359,9 @@ def _collected(flags: dict[str, Any], deadline: bool = False) -> Iterator[tuple[
     spent = time.monotonic() - click.get_current_context().obj
     limit = max(settings.deadline_s - spent, settings.deadline_s / 2) if deadline else None
     asking = ask(
-        settings, window, redactor, deadline_s=limit, progress=_progress, meanwhile=_get_ready_to_decide
-    )
+        settings, window, redactor, deadline_s=limit, progress=_progress, meanwhile=_get_ready_to_decide,
+        reading=_meter().reading,
+    )  # fmt: skip
     yield asyncio.run(asking), redactor
 
 
@@ -368,9 +379,17 @@ def _settings(flags: dict[str, Any]) -> Settings:
     return load(os.environ, flags, Path.cwd())
 
 
+@cache
+def _meter() -> Meter:
+    from klaviyo_nb.meter import Meter
+
+    return Meter(sys.stderr, plain=no_colour(os.environ))
+
+
 def _progress(text: str) -> None:
     from klaviyo_nb.redact import harmless
 
+    _meter().wipe()
     plain = False if no_colour(os.environ) else None  # other threads have no click context to say so
     click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True, color=plain)
 

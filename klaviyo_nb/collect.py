@@ -28,7 +28,7 @@ from klaviyo_nb.window import Window, parse_duration, parse_time
 if TYPE_CHECKING:
     import pandas as pd
 
-    from klaviyo_nb.logs import LogsRead
+    from klaviyo_nb.logs import LogsRead, Progress
     from klaviyo_nb.metrics.client import Fetched
     from klaviyo_nb.settings import Settings
 
@@ -82,6 +82,7 @@ async def collect(
     meanwhile: Callable[[], object] = lambda: None,
     leave_out: Mapping[str, str] = MappingProxyType({}),
     allowed: int = probes.ALLOWED,
+    reading: Progress | None = None,
 ) -> Evidence:
     """Ask everything at once: probes, logs and metrics side by side.
 
@@ -95,6 +96,7 @@ async def collect(
         meanwhile: Called in a thread of its own while the answers are on their way: the place for imports.
         leave_out: Probe of the API that is not to be asked → why.
         allowed: Requests that may be sent to the API host.
+        reading: Told how far the reading of logs has got.
 
     Raises:
         UsageError: A source's URL or a metric's name cannot be understood.
@@ -107,7 +109,7 @@ async def collect(
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
     found, (read, log_gaps), (fetched, metric_gaps), _ = await asyncio.gather(
         asked,
-        _logs(settings, window, redactor, limit, progress),
+        _logs(settings, window, redactor, limit, progress, reading),
         _metrics(settings, window, limit, progress),
         asyncio.to_thread(meanwhile),
     )
@@ -200,6 +202,7 @@ async def _logs(
     redactor: Redactor,
     limit: float | None,
     progress: Callable[[str], None],
+    reading: Progress | None,
 ) -> tuple[LogsRead | None, list[Gap]]:
     """What the logs gave, and the gaps in it.
 
@@ -208,9 +211,9 @@ async def _logs(
     if not settings.logs:
         return None, [Gap("logs", "no log source was given (--logs URL)", configured=False)]
     until = time.monotonic() + limit * READING if limit else None
-    reading = asyncio.to_thread(_read_logs, settings, window, redactor, until, progress)
+    asked = asyncio.to_thread(_read_logs, settings, window, redactor, until, progress, reading)
     try:
-        read = await asyncio.wait_for(reading, limit)
+        read = await asyncio.wait_for(asked, limit)
     except TimeoutError:
         named = (_bare(url) if "://" in url else url for url in settings.logs)
         return None, [Gap(str(name), "reading the logs did not end at the deadline") for name in named]
@@ -223,6 +226,7 @@ def _read_logs(
     redactor: Redactor,
     deadline: float | None,
     progress: Callable[[str], None],
+    reading: Progress | None,
 ) -> LogsRead:
     from klaviyo_nb import logs
 
@@ -233,6 +237,7 @@ def _read_logs(
         window,
         redact=redactor.text,
         deadline=deadline,
+        progress=reading,
         engine=settings.engine,
         formats=settings.log_format,
     )

@@ -226,6 +226,20 @@ def test_a_filled_blank_is_listed_on_stderr_and_fit_to_be_sent(evidence: Path, t
     )  # the sample is of another day
 
 
+def test_a_cited_line_is_shown_as_it_was_written_but_for_secrets(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(1, 40)]
+    lines[19] = "ERROR klaviyo refused pk_0123456789abcdef0123456789abcdef01 \x1b[31mfor ann@example.com"
+    (tmp_path / "app.log").write_text("\n".join(lines))
+    done = run("logs", "app.log", "--line", "20", cwd=tmp_path)
+    assert done.returncode == 0
+    shown = done.stdout.splitlines()
+    assert (shown[0], shown[-1]) == ("  18  line 18", "  32  line 32")
+    (cited,) = (line for line in shown if line.startswith("> 20  ERROR klaviyo refused "))
+    assert not any(part in cited for part in ("0123456789", "\x1b", "example.com"))
+    missing = run("logs", "app.log", "--line", "41", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr.splitlines()[0]) == (2, "error: app.log: has no line 41 now")
+
+
 def test_ctrl_c_while_a_report_is_made_says_where_what_was_collected_lies(
     evidence: Path, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """Log sources into a CALLS and a WEBHOOKS frame, each row with a citation.
 
 `sources` say where lines come from, `scan` finds the records that matter, `formats` says what they tell,
-`engines` where that happens; `calls` answers questions on the frame.
+`engines` where that happens; `calls` answers questions on the frame; `raw` shows what a citation names.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from klaviyo_nb.logs.reader import LogsRead, read
+    from klaviyo_nb.logs.reader import LogsRead, Progress, read
 
-__all__ = ["LogsRead", "read"]
+__all__ = ["LogsRead", "Progress", "read"]
 
 
 def __getattr__(name: str) -> Any:

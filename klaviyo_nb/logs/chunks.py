@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
@@ -94,6 +95,10 @@ class Part:
         return cls(job.source, truncated=True, failed=True, problems=[why])
 
 
+#: Told of the bytes of a chunk that were read, while this process reads it; does not travel to workers.
+advancing: ContextVar[Callable[[Job, int], None]] = ContextVar("advancing")
+
+
 def read_chunk(job: Job) -> Part:
     """Read a chunk to its end or to the deadline. A chunk that cannot be opened says so and never raises."""
     if _late(job.deadline):
@@ -112,9 +117,16 @@ def read_chunk(job: Job) -> Part:
 
 def _read(job: Job, opened: Opened, part: Part) -> None:
     seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
+    tell = advancing.get(None)
+
+    def halt() -> bool:
+        if tell:
+            tell(job, opened.done)
+        return _late(job.deadline)
+
     records = scan(
         edges.read, seen, at=opened.at, start=opened.start, stop=opened.stop,
-        find=EveryLine() if job.about else WordFinder(), halt=partial(_late, job.deadline),
+        find=EveryLine() if job.about else WordFinder(), halt=halt,
     )  # fmt: skip
     for objects, others in _batches(records):
         reading.take(objects, others)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import EMPTY, Coverage
-from klaviyo_nb.logs.chunks import Job, Part, read_chunk
+from klaviyo_nb.logs.chunks import Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.formats.own import own_formats
 from klaviyo_nb.logs.rows import Piece
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told after each chunk: the source it belongs to, bytes read so far, bytes there are (0: unknown)."""
+    """Told now and then: the source that is read, bytes read so far, bytes there are (0: unknown)."""
 
     def __call__(self, source: str, done: int, total: int) -> None:
         """Say how far reading got."""
@@ -76,7 +76,7 @@ def read(
         window: The span asked about.
         redact: Takes secrets and personal data out of text; must keep the number of lines.
         deadline: `time.monotonic` at which reading stops, or None.
-        progress: Told after each chunk.
+        progress: Told now and then.
         engine: Where chunks are read: `local`, or `local:4` for four processes.
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
 
@@ -95,12 +95,19 @@ def read(
     parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
     from klaviyo_nb.logs import frame  # takes a while to import: workers read meanwhile
 
-    with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
-        for job, part in zip(jobs, parts, strict=True):
-            shelves[part.source].parts.append(part)
-            done += job.chunk.size or part.read
-            if progress is not None:
-                progress(shelves[part.source].name, done, total)
+    def tell(job: Job, read: int) -> None:
+        if progress is not None:
+            progress(shelves[job.source].name, done + read, total)
+
+    telling = advancing.set(tell)
+    try:
+        with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
+            for job, part in zip(jobs, parts, strict=True):
+                shelves[part.source].parts.append(part)
+                done += job.chunk.size or part.read
+                tell(job, 0)
+    finally:
+        advancing.reset(telling)
     return LogsRead(
         frame.calls(_pieces(shelves, lambda part: part.calls)),
         frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),

@@ -41,6 +41,7 @@ class Opened:
         problems: Why something is missing; filled while reading.
         truncated: Is the end missing? Filled while reading.
         ended: Was the end of a pipe reached? Filled while reading.
+        done: Bytes of the chunk, as stored, that were read; filled while reading where that is known.
     """
 
     read: Read
@@ -51,6 +52,7 @@ class Opened:
     problems: list[str] = field(default_factory=list)
     truncated: bool = False
     ended: bool = False
+    done: int = 0
 
 
 class Chunk(Protocol):

@@ -230,6 +230,7 @@ def _file_reader(descriptor: int, at: int, total: int, opened: Opened) -> Read:
             opened.truncated = True
             opened.problems = opened.problems or ["it shrank while it was read"]
         place += got
+        opened.done = place - at
         return got
 
     return read
