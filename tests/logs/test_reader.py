@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import json
+import random
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -177,7 +179,17 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     read(tmp_path, call("2026-11-23T05:00:00Z"), progress=lambda *said: told.append(said))
     size = (tmp_path / "app.log").stat().st_size
-    assert told == [(str(tmp_path / "app.log"), size, size)]
+    assert set(told) == {(str(tmp_path / "app.log"), size, size)}
+
+
+def test_progress_within_a_packed_file_is_told_in_bytes_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(gzip.compress(random.Random(1).randbytes(4_000_000).hex("\n").encode()))
+    told: list[int] = []
+    logs.read([str(path)], WINDOW, redact=str, progress=lambda _, done, total: told.append(done))
+    assert told == sorted(told)
+    assert told[-1] == path.stat().st_size
+    assert len({done for done in told if done < told[-1]}) > 3
 
 
 def test_credentials_in_a_url_do_not_reach_the_coverage() -> None:
