@@ -28,7 +28,7 @@ from klaviyo_nb.window import Window
 
 #: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
 #: was read is understood even if the deadline passes meanwhile.
-_OBJECTS, _OTHERS, _BYTES = 4_096, 4_096, 4 * 1024 * 1024
+_OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
 _EDGE = 4_096
 #: Of what was not begun in time.
 LATE = "not read before the deadline"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.errors import SourceError
@@ -93,7 +95,7 @@ def read(
     total, done = sum(job.chunk.size for job in jobs), 0
     chosen = engine_named(engine, total)
     parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
-    from klaviyo_nb.logs import frame  # takes a while to import: workers read meanwhile
+    threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
 
     def tell(job: Job, read: int) -> None:
         if progress is not None:
@@ -108,6 +110,8 @@ def read(
                 tell(job, 0)
     finally:
         advancing.reset(telling)
+    from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
+
     return LogsRead(
         frame.calls(_pieces(shelves, lambda part: part.calls)),
         frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),

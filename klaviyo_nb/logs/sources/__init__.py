@@ -109,7 +109,7 @@ def _file(path: str) -> Source:
     if stat.S_ISDIR(mode):
         return _folder(path)
     return (
-        Journal(path, (f"--file={path}",), os.path.getsize(path))
+        Journal(path, (f"--file={path}",), (path,))
         if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path))
         else File(path)
     )
@@ -121,4 +121,4 @@ def _folder(path: str) -> Source:
         raise SourceMissing(
             path, "it is a folder without .journal files", f"klaviyo-nb logs '{path.rstrip('/')}/*.log*'"
         )
-    return Journal(path, (f"--directory={path}",), sum(map(os.path.getsize, journals)))
+    return Journal(path, (f"--directory={path}",), tuple(map(str, journals)))

@@ -104,11 +104,19 @@ def without_credentials(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{question and '?…'}"
 
 
-def slices(window: Window) -> list[tuple[int, int]]:
-    """The window in parts, the newest first: first nanosecond since 1970, and the one behind the last."""
-    count = _SLICES if window.end - window.start > _SHORTEST else 1
-    step = (window.end - window.start) / count
-    edges = [window.start + step * index for index in range(count)] + [window.end]
+def slices(window: Window, filled: Window | None = None) -> list[tuple[int, int]]:
+    """The window in parts, the newest first: first nanosecond since 1970, and the one behind the last.
+
+    Args:
+        window: Every moment of it is in one of them.
+        filled: Where its lines lie, if that is known, so that each part holds some.
+    """
+    first, last = window.start, window.end
+    if filled is not None and filled.start < last and first < filled.end:
+        first, last = max(first, filled.start), min(last, filled.end)
+    count = _SLICES if last - first > _SHORTEST else 1
+    step = (last - first) / count
+    edges = [window.start, *(first + step * index for index in range(1, count)), window.end]
     marks = [(edge - _EPOCH) // timedelta(microseconds=1) * 1_000 for edge in edges]
     return list(itertools.pairwise(marks))[::-1]
 

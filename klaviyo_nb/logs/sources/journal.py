@@ -9,10 +9,14 @@ Source:
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.sources import clients
 from klaviyo_nb.logs.sources.base import CONTINUES, MATTERS, Chunk, Opened, slices, speaks_of_klaviyo
 from klaviyo_nb.window import Window
@@ -22,6 +26,9 @@ _FIELDS = "MESSAGE,_HOSTNAME,_PID,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,PRIORITY,CONTA
 # Lower case, so that case is ignored.
 _WORDS = rf"^(?:{CONTINUES}|(?>[^kwtvci]+|(?!{MATTERS}).)*+.)"
 _HEADER = b"LPKSHHRH"
+#: Where a file's header has the times of its first and its last entry, in microseconds since 1970.
+_TIMES = slice(184, 200)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_journal(path: str) -> bool:
@@ -33,19 +40,35 @@ def is_journal(path: str) -> bool:
         return False
 
 
+def _filled(path: str) -> Window | None:
+    """From the first to the last entry of a file; None if its header does not tell."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_TIMES.stop)
+        first, last = struct.unpack("<QQ", head[_TIMES])
+        return Window(_EPOCH + timedelta(microseconds=first), _EPOCH + timedelta(microseconds=last + 1))
+    except (OSError, OverflowError, UsageError, struct.error):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Entries that journalctl finds with `arguments`; `size` of its files [bytes], 0 if nobody knows."""
+    """Entries that journalctl finds with `arguments`; in `files`, where those are known."""
 
     name: str
     arguments: tuple[str, ...]
-    size: int = 0
+    files: tuple[str, ...] = ()
 
     def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
         """Slices of the window, the newest first."""
         clients.must_be_installed(self.name, "journalctl")
         everything = speaks_of_klaviyo(self.name)
-        parts = slices(window)
+        filled = [found for each in self.files if (found := _filled(each))]
+        lines = (
+            Window(min(each.start for each in filled), max(each.end for each in filled)) if filled else None
+        )
+        size = sum(os.path.getsize(each) for each in self.files if os.path.exists(each))
+        parts = slices(window, lines)
         return [
             Slice(
                 self.name,
@@ -53,7 +76,7 @@ class Journal:
                 start // 1_000,
                 end // 1_000 - 1,
                 everything,
-                self.size // len(parts),
+                size // len(parts),
             )
             for start, end in parts
         ]

@@ -10,6 +10,7 @@ import pytest
 
 import samples
 from klaviyo_nb import logs
+from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.logs.sources.journal import Journal
 from klaviyo_nb.window import Window
 
@@ -172,3 +173,26 @@ def test_what_journalctl_says_on_stderr_is_kept(monkeypatch: pytest.MonkeyPatch,
         coverage.gap
         == "journalctl (exit status 1): No journal files were opened due to insufficient permissions."
     )
+
+
+@pytest.mark.real
+def test_each_slice_of_a_file_holds_entries_and_together_they_hold_all(journal: Callable[..., Path]) -> None:
+    path = journal(*((minute, f"klaviyo {minute} 503".encode()) for minute in range(60, 101)))
+    (source,) = resolve(str(path), WINDOW)
+    slices = source.chunks(Window(WINDOW.start - timedelta(days=9), WINDOW.end + timedelta(days=9)))
+    printed = [
+        subprocess.run(each.command(), capture_output=True, check=True).stdout.splitlines()  # type: ignore[attr-defined]
+        for each in slices
+    ]
+    assert len(printed) == 4
+    assert all(lines for lines in printed)
+    assert sum(map(len, printed)) == 41
+
+
+def test_a_file_that_is_no_journal_is_sliced_like_the_window(tmp_path: Path) -> None:
+    path = tmp_path / "web.journal"
+    path.write_bytes(b"LPKSHHRH")
+    slices = Journal(str(path), (f"--file={path}",), (str(path),)).chunks(WINDOW)
+
+    assert slices[-1].since == WINDOW.start.timestamp() * 1e6  # type: ignore[attr-defined]
+    assert slices[0].until == WINDOW.end.timestamp() * 1e6 - 1  # type: ignore[attr-defined]
