@@ -297,12 +297,18 @@ def _interval(pair: tuple[datetime, datetime] | None) -> Interval | None:
 
 
 def _since(counted: Tally, onset: Interval | None, limits: Thresholds) -> dict[str, Any]:
-    """Calls and failures since the onset, if it lies in the last part and enough were made; else in it."""
+    """Calls and failures since the onset, if it lies in the last part and enough were made; else in it.
+
+    Few calls leave the onset uncertain by minutes: then since the first failure that can be it.
+    """
     start, rows = counted.part.start, counted.last
     if onset and onset.latest > start:
-        later = rows[rows["timestamp"] >= onset.latest]
-        if round(later["calls"].sum()) >= limits.last_part_calls:
-            start, rows = onset.latest, later
+        first = rows.loc[rows["kind"].notna() & (rows["timestamp"] >= onset.earliest), "timestamp"].min()
+        for since in (onset.latest, first):
+            later = rows[rows["timestamp"] >= since]
+            if round(later["calls"].sum()) >= limits.last_part_calls:
+                start, rows = pd.Timestamp(since).to_pydatetime(), later
+                break
     calls, failed = _sums(rows)
     return {"since": start, "since_calls": calls, "since_failed": failed, "since_unclear": _unclear(rows)}
 

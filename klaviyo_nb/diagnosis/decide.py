@@ -98,6 +98,9 @@ def _known_rivals(cause: Cause, facts: Facts) -> Iterator[Rival]:
         yield Rival(
             _cause_of(kind), f"other calls failed that way too: {words}", "klaviyo-nb logs … --by status"
         )
+    if facts.failure_alone:
+        text = f"the calls do not tell who answered, our own does: they may be {facts.failure_alone}"
+        yield Rival(_cause_of(facts.failure_alone), text, "compare the application's way out with ours")
     if facts.probe_failure:
         text = f"our probes failed that way: {facts.probe_failure}"
         yield Rival(

@@ -51,6 +51,7 @@ class Facts:
         since_unclear: Calls since then that look well, as all calls do that a portal answers: not counted.
         failing: Are calls to Klaviyo failing now?
         failure: What most failures look like.
+        failure_alone: What they look like by themselves, where our own call told more of them.
         answered_by: Who gave most of those answers; None if nobody did or the logs do not tell.
         error_code: `errors[].code` of most of them.
         other_failures: Kinds of failure that are an incident of their own beside it → what they look like.
@@ -97,6 +98,7 @@ class Facts:
     since_unclear: int | None = None
     failing: bool | None = None
     failure: Failure | None = None
+    failure_alone: Failure | None = None
     answered_by: str | None = None
     error_code: str | None = None
     other_failures: Mapping[Failure, str] | None = None

@@ -25,7 +25,7 @@ def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]
     """The fields of `Facts` about failing calls in the last part; `evidence` and `because` for the tree.
 
     Two more: `unmarked`, nothing but statuses is known of them, not even who answered; `unsigned`, the status
-    of most of them, if nothing in them says who gave it.
+    of most of them (0: no answer came), if nothing in them says who gave it, or why none came.
 
     Args:
         counted: The calls.
@@ -84,14 +84,15 @@ def _is_loud(kind: str, count: int, calls: int, limits: Thresholds) -> bool:
 
 
 def _unsigned(rows: pd.DataFrame) -> int | None:
-    """The status that most of these calls were answered with, if no mark says by whom.
+    """The status that most of these calls were answered with, if no mark says by whom; 0: no answer, nor why.
 
     A page says only that Klaviyo's application did not write it: its edge and our proxy both send pages.
     """
     bare = rows["error_code"].isna() & rows["request_id"].isna()
+    bare &= rows["error_type"].isna() | (rows["status_code"] > 0)
     bare &= rows["answered_by"].isna() | (rows["answered_by"] == "edge")
     status, count = next(iter(_counts(rows[bare], "status_code").items()), (0, 0))
-    return int(status) if status and 2 * count >= rows["calls"].sum() else None
+    return int(status) if count and 2 * count >= rows["calls"].sum() else None
 
 
 def _waits(rows: pd.DataFrame) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from klaviyo_nb.diagnosis import posted, probed
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.shares import is_failing
 from klaviyo_nb.diagnosis.thresholds import Thresholds
-from klaviyo_nb.klaviyo.answers import failure
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
@@ -28,7 +27,8 @@ def observe(
     arrived = _delivered(evidence, flowing, limits)
     asked = probed.api_facts(rows)
     unmarked, unsigned = calls.pop("unmarked", False), calls.pop("unsigned", None)
-    if unmarked or unsigned:
+    told = not unmarked and unsigned is None
+    if not told:
         key = evidence.context.get("key") or {} if unmarked else {}
         calls = _joined([calls, _by_their_like(calls, unsigned, rows, key)])
     if calls.get("failing"):
@@ -49,7 +49,7 @@ def observe(
         )
         if merged.get("one_endpoint") is None and probed.others_succeed(rows):
             merged["one_endpoint"] = len(calls.get("endpoints") or ()) == 1 or None
-    if (unmarked or unsigned) and not doubt and calls.get("failing"):
+    if not told and not doubt and calls.get("failing"):
         doubt = next((f"{name} was not asked" for name in probed.KEYED if name in missed), None)
     presumed = _presumed(merged, doubt, missed, bool(arrived))
     return Facts(**posted.against_onset(merged), presumed=presumed)
@@ -78,15 +78,19 @@ def _by_their_like(
 ) -> dict[str, Any]:
     """Who answered calls that do not say it, told by what our probes or our key look like.
 
-    A 403 or a 5xx is the edge's or a proxy's if a probe of ours gets the same status from there. A 400 on all
-    endpoints alike is the edge's if the key holds what no header can carry.
+    A 403 or a 5xx is the edge's or a proxy's if a probe of ours gets the same status from there. Where nobody
+    noted why no answer came, our probe gets none for the same reason. A 400 on all endpoints alike is the
+    edge's if the key holds what no header can carry.
     """
     statuses = set(calls.get("status_codes") or ())
-    ours = [rows[name] for name in probed.KEYED if name in rows and rows[name]["status_code"] == unsigned]
-    strange = next((row for row in ours if row["answered_by"] not in ("klaviyo", None)), None)
+    asked = (rows[name] for name in probed.KEYED if name in rows)
+    ours = [row for row in asked if (row["status_code"] or 0) == unsigned]
+    strange = next((row for row in ours if row["answered_by"] != "klaviyo"), None)
     if strange and calls.get("failure") in ("forbidden", "server"):
+        kind = probed.kind_of(strange)
         return {
-            "failure": failure(strange["status_code"], None, strange["answered_by"]),
+            "failure": kind,
+            "failure_alone": calls["failure"] if calls["failure"] != kind else None,
             "answered_by": strange["answered_by"],
             "evidence": {"failure": (*calls["evidence"]["failure"], f"probes#{strange['probe']}")},
             "because": {"failure": f"{calls['because']['failure']}; {probed.said([strange])}"},

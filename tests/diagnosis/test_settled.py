@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+import samples
 from bodies import WELL, calls, evidence, probe
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Verdict
 from klaviyo_nb.evidence import Gap
+from klaviyo_nb.frames import METRICS
 
 
 def rivals(found: Verdict) -> set[str]:
@@ -34,6 +38,7 @@ def test_a_503_that_nobody_signed_is_the_proxys_where_our_own_call_gets_that_fro
     found = decide(evidence(*asked(503, "proxy"), rows=rows))
     assert (found.cause, found.severity) == ("network_unreachable", "P1")
     assert "A proxy of ours answers" in found.summary
+    assert "klaviyo_server_error" in rivals(found), "nothing but our own call says so"
     told = next(step for step in found.path if "look like" in step.question)
     assert "auth: HTTP 503 by proxy" in told.because
     assert "probes#auth" in told.evidence
@@ -54,6 +59,24 @@ def test_a_503_is_klaviyos_unless_a_proxy_sends_us_the_same(
 ) -> None:
     found = decide(evidence(*asked(status, by), rows=calls(failed=120, status_code=503, **marks)))
     assert (found.cause, found.severity) == ("klaviyo_server_error", "P1")
+
+
+def test_calls_without_an_answer_fail_as_our_own_does_where_nobody_noted_why() -> None:
+    counted = [
+        {"timestamp": samples.WINDOW.start + timedelta(minutes=minute), "role": "requests", "name": "klaviyo_api_requests_total",
+         "value": float(max(0, minute - since) * 9), "series": json.dumps({"status": status}), "endpoint": "/api/events", "status": status}
+        for minute in range(121) for since, status in ((0, "success"), (100, "unknown"))
+    ]  # fmt: skip
+    for row in counted:
+        row["value"] = min(row["value"], 900.0) if row["status"] == "success" else row["value"]
+    nobody = [probe(name, None, error_type="refused") for name in ("auth", "rate_limit")]
+    found = decide(evidence(WELL[0], *nobody, WELL[3], metrics=METRICS.frame(counted)))
+    assert (found.cause, found.severity) == ("network_unreachable", "P1")
+    assert "klaviyo_server_error" in rivals(found), "why they got none is told by our own call alone"
+    told = decide(
+        evidence(WELL[0], *nobody, WELL[3], rows=calls(failed=120, status_code=None, error_type="timeout"))
+    )
+    assert told.cause == "klaviyo_server_error"
 
 
 def test_passing_errors_of_klaviyo_before_it_do_not_sign_what_the_proxy_sends() -> None:
@@ -126,6 +149,15 @@ def test_a_second_endpoint_that_is_throttled_counts_though_it_is_a_small_part_of
     assert (found.cause, found.severity) == ("rate_limited", "P2")
     few = decide(evidence(rows=rows + on("/api/metrics", 4, 14)))
     assert few.severity == "P3", "under five failures are noise"
+
+
+def test_a_key_refused_for_minutes_is_measured_since_then_though_calls_are_few() -> None:
+    rows = calls(failed=1, of=240, minutes=(0, 115), status_code=503)
+    rows += calls(failed=8, of=8, minutes=(115, 116), status_code=401) + calls(
+        failed=2, of=2, minutes=(116, 120), status_code=401
+    )
+    found = decide(evidence(*asked(401, "klaviyo"), rows=rows))
+    assert (found.cause, found.severity) == ("invalid_key", "P1")
 
 
 @pytest.mark.parametrize(
