@@ -2,7 +2,8 @@
 
 They are made independently of the development worlds and of the diagnosis: other applications, another
 traffic, other logs. Every truth is derived from the contract's "Causes"; a world is kept only if what can
-be seen in it leads there by a margin, else it is drawn again. Who writes the diagnosis does not look here.
+be seen in it leads there by a margin, else it is drawn again. A rule is mended from worlds that were judged
+wrong, and then judged on other seeds: docs/score.md says on which.
 """
 
 from __future__ import annotations
