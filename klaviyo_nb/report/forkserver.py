@@ -24,7 +24,11 @@ from typing import NoReturn, TextIO
 
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
+    "IPython.core.debugger_backport",
+    "IPython.core.logger",
     "IPython.core.magics.execution",
+    "IPython.extensions.storemagic",
+    "ipykernel.debugger",
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
     "klaviyo_nb.report.charts",
@@ -33,6 +37,8 @@ PRELOADED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",
     "matplotlib_inline.backend_inline",
+    "pandas.core.reshape.reshape",
+    "psutil",
     "tornado.platform.asyncio",
 )
 
@@ -62,13 +68,20 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
 
 def _read_ahead(folder: Path) -> bool:
+    """Read evidence, and decide from it as every notebook does: what that looks up is then there too."""
+    from klaviyo_nb.diagnosis import decide
     from klaviyo_nb.errors import EvidenceError
     from klaviyo_nb.report import show
+    from klaviyo_nb.response.actions import actions_for
+    from klaviyo_nb.response.document import verdict_document
 
     try:
-        show.read_ahead(folder)
+        seen = show.read_ahead(folder)
     except EvidenceError:
         return False
+    verdict = decide(seen)
+    verdict_document(seen, verdict)
+    actions_for(verdict, seen)
     gc.freeze()
     return True
 

@@ -65,13 +65,14 @@ async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", s
     return await collect.collect(chosen, window, collect.redactor_for(chosen))
 
 
-def read_ahead(folder: Path) -> None:
-    """Read the evidence in `folder` for the first notebook that asks.
+def read_ahead(folder: Path) -> Evidence:
+    """Read the evidence in `folder`, also for the first notebook that asks.
 
     Raises:
         EvidenceError: The folder is not evidence.
     """
-    _AHEAD[folder.resolve()] = collect.load(folder)
+    found = _AHEAD[folder.resolve()] = collect.load(folder)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
