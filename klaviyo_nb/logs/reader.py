@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import EMPTY, Coverage
-from klaviyo_nb.logs.chunks import Job, Part, advancing, read_chunk
+from klaviyo_nb.logs.chunks import LATE, Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.formats.own import own_formats
 from klaviyo_nb.logs.rows import Piece
@@ -24,6 +27,11 @@ from klaviyo_nb.window import Window
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+#: Of the time up to the deadline, what looking at the files that globs found may take [1].
+_FINDING = 0.15
+#: So many files that the deadline came before are each told of.
+_TOGETHER = 20
 
 
 class Progress(Protocol):
@@ -40,7 +48,8 @@ class LogsRead:
     Attributes:
         calls: CALLS frame, by time; rows without a time last.
         webhooks: WEBHOOKS frame, likewise.
-        coverage: One per source, in the order given.
+        coverage: One per source, in the order given. Of very many files that a glob names, those that the
+            deadline came before are told of together, behind the others.
     """
 
     calls: pd.DataFrame
@@ -50,9 +59,20 @@ class LogsRead:
 
 @dataclass(slots=True)
 class _Shelf:
-    """A source, its chunks (newest first) and what they gave."""
+    """A source, its chunks (newest first) and what they gave.
+
+    Attributes:
+        name: Of the source.
+        url: That named it.
+        written: When it was last written, if a glob found it [s since 1970].
+        chunks: Its parts.
+        parts: What they gave, as far as they were read.
+        gap: Why it has no parts.
+    """
 
     name: str
+    url: str
+    written: float = math.inf
     chunks: Sequence[Chunk] = ()
     parts: list[Part] = field(default_factory=list)
     gap: str | None = None
@@ -115,37 +135,48 @@ def read(
     return LogsRead(
         frame.calls(_pieces(shelves, lambda part: part.calls)),
         frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),
-        tuple(_coverage(shelf, window) for shelf in shelves),
+        tuple(_coverages(shelves, window)),
     )
 
 
 def _shelves(urls: Sequence[str], window: Window, deadline: float | None) -> list[_Shelf]:
     """One per source, each once, however often it was named."""
     shelves: dict[str, _Shelf] = {}
+    sources: dict[str, Source] = {}
     for url in urls:
         try:
-            sources: Sequence[Source] = resolve(url, window)
+            for source in resolve(url, window):
+                if source.name not in shelves:
+                    shelves[source.name] = _Shelf(source.name, url, getattr(source, "written", math.inf))
+                    sources[source.name] = source
         except SourceError as exc:
-            shelves.setdefault(url, _Shelf(url, gap=exc.what))
-            continue
-        for source in sources:
-            if source.name not in shelves:
-                shelves[source.name] = _shelf(source, window, deadline)
+            shelves.setdefault(url, _Shelf(url, url, gap=exc.what))
+    now = time.monotonic()
+    until = None if deadline is None else now + _FINDING * (deadline - now)
+    for shelf in sorted(shelves.values(), key=lambda shelf: -shelf.written):
+        if shelf.name in sources:
+            _find_chunks(shelf, sources[shelf.name], window, deadline, until)
     return list(shelves.values())
+
+
+def _find_chunks(
+    shelf: _Shelf, source: Source, window: Window, deadline: float | None, until: float | None
+) -> None:
+    if until is not None and time.monotonic() > until and shelf.written != math.inf:
+        shelf.gap = LATE
+        return
+    try:
+        shelf.chunks = source.chunks(window, deadline)
+        shelf.gap = None if shelf.chunks else EMPTY
+    except SourceError as exc:
+        shelf.gap = exc.what
 
 
 def _newest_first(shelves: Sequence[_Shelf]) -> list[tuple[int, Chunk]]:
     """Every chunk with the index of its source: the newest of each, then the next ones."""
-    ranks = itertools.zip_longest(*(shelf.chunks for shelf in shelves))
-    return [(index, chunk) for rank in ranks for index, chunk in enumerate(rank) if chunk is not None]
-
-
-def _shelf(source: Source, window: Window, deadline: float | None) -> _Shelf:
-    try:
-        chunks = source.chunks(window, deadline)
-    except SourceError as exc:
-        return _Shelf(source.name, gap=exc.what)
-    return _Shelf(source.name, chunks, gap=None if chunks else EMPTY)
+    order = sorted(range(len(shelves)), key=lambda index: -shelves[index].written)
+    ranks = itertools.zip_longest(*(shelves[index].chunks for index in order))
+    return [(index, chunk) for rank in ranks for index, chunk in zip(order, rank, strict=True) if chunk]
 
 
 def _first_lines(shelf: _Shelf) -> list[int | None]:
@@ -164,6 +195,25 @@ def _pieces(shelves: Iterable[_Shelf], which: Callable[[Part], pa.Table]) -> Ite
         name = without_credentials(shelf.name)
         for part, before in reversed(list(zip(shelf.parts, _first_lines(shelf), strict=True))):
             yield Piece(name, before, which(part))
+
+
+def _coverages(shelves: Sequence[_Shelf], window: Window) -> Iterator[Coverage]:
+    late = {id(shelf): shelf.url for shelf in shelves if shelf.written != math.inf and _late(shelf)}
+    many = {url: count for url, count in Counter(late.values()).items() if count > _TOGETHER}
+    yield from (_coverage(shelf, window) for shelf in shelves if late.get(id(shelf)) not in many)
+    for url, count in many.items():
+        unread = sum(
+            sum(chunk.size for chunk in shelf.chunks) for shelf in shelves if late.get(id(shelf)) == url
+        )
+        yield Coverage(
+            source=without_credentials(url), asked=window, got=None, lines=0, calls=0, unparsed=0,
+            skipped_bytes=unread, truncated=True, gap=f"{count:,} of its files were {LATE}",
+        )  # fmt: skip
+
+
+def _late(shelf: _Shelf) -> bool:
+    """Was nothing of it read, for the deadline?"""
+    return shelf.gap == LATE or (bool(shelf.parts) and all(part.problems == [LATE] for part in shelf.parts))
 
 
 def _coverage(shelf: _Shelf, window: Window) -> Coverage:
@@ -191,7 +241,7 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         calls=sum(part.calls.num_rows for part in parts),
         unparsed=sum(part.unparsed for part in parts),
         skipped_bytes=unread,
-        truncated=any(part.truncated or part.failed for part in parts),
+        truncated=shelf.gap == LATE or any(part.truncated or part.failed for part in parts),
         gap="; ".join(list(reasons)[:3]) or None,
     )
 

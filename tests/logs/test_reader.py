@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.logs import reader
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.redact import Redactor
@@ -211,3 +214,45 @@ def test_many_files_are_read_without_holding_them_open(tmp_path: Path) -> None:
         (tmp_path / f"{number}.log").write_text(call("2026-11-23T05:00:00Z") + "\n")
     found = logs.read([f"{tmp_path}/*.log"], WINDOW, redact=str)
     assert (len(found.calls), len(found.coverage)) == (2_000, 2_000)
+
+
+def test_of_many_files_the_newest_are_read_by_the_deadline_and_the_rest_is_one_gap(tmp_path: Path) -> None:
+    for number in range(300):
+        path = tmp_path / f"{number:03d}.log"
+        path.write_text(call("2026-11-23T05:00:00Z") + "\n")
+        os.utime(path, (number, 1_000 if number == 17 else number))
+    deadline = time.monotonic() + 1.0
+
+    def until_the_deadline(text: str) -> str:
+        while time.monotonic() < deadline:
+            pass
+        return text
+
+    found = logs.read([f"{tmp_path}/*.log"], WINDOW, redact=until_the_deadline, deadline=deadline)
+    assert [Path(source).name for source in found.calls["source"]] == ["017.log"]
+    first, rest = found.coverage
+    assert (Path(first.source).name, first.calls, first.gap) == ("017.log", 1, None)
+    assert (Path(rest.source).name, rest.gap) == (
+        "*.log",
+        "299 of its files were not read before the deadline",
+    )
+    assert rest.truncated
+    assert rest.skipped_bytes == 299 * path.stat().st_size
+
+
+def test_looking_at_many_files_ends_early_enough_to_read_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02d}.log").write_text(call("2026-11-23T05:00:00Z") + "\n")
+    monkeypatch.setattr(reader, "_FINDING", 0.0)
+    found = logs.read(
+        [f"{tmp_path}/*.log", f"{tmp_path}/17.log"], WINDOW, redact=str, deadline=time.monotonic() + 60
+    )
+    assert found.calls.empty
+    (coverage,) = found.coverage
+    assert (coverage.gap, coverage.truncated) == ("30 of its files were not read before the deadline", True)
+    monkeypatch.setattr(reader, "_TOGETHER", 100)
+    found = logs.read([f"{tmp_path}/*.log"], WINDOW, redact=str, deadline=time.monotonic() + 60)
+    assert [each.gap for each in found.coverage] == ["not read before the deadline"] * 30
+    assert all(each.truncated for each in found.coverage)

@@ -10,6 +10,8 @@ import glob
 import os
 import re
 import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -89,12 +91,33 @@ def _parts(url: str, count: int, shape: str) -> list[str]:
 def _paths(text: str, window: Window | None) -> list[Source]:
     path = os.path.expanduser(text)
     if any(mark in path for mark in _MAGIC) and not os.path.lexists(path):
-        found = sorted(each for each in glob.glob(path, recursive=True) if not os.path.isdir(each))
+        found = [*filter(None, map(_found, sorted(glob.glob(path, recursive=True))))]
         if not found:
             raise SourceMissing(text, "no file matches", f"ls -l {os.path.dirname(path) or '.'}")
-        return [_file(each) if os.path.exists(each) else File(each) for each in found]
+        return [*found]
     older = rotated(path, window.start.timestamp()) if window else []
     return [_file(path), *map(File, older)]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a glob found, last written then [s since 1970]. There may be 100,000: what it is is seen later."""
+
+    name: str
+    written: float
+
+    def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
+        """Those of the file or the journal that it is."""
+        return _file(self.name).chunks(window, deadline)
+
+
+def _found(path: str) -> Found | None:
+    """None: it is a folder."""
+    try:
+        facts = os.stat(path)
+    except OSError:  # a link to nowhere, a file that is gone meanwhile: reading it will say so
+        return Found(path, 0.0)
+    return None if stat.S_ISDIR(facts.st_mode) else Found(path, facts.st_mtime)
 
 
 def _file(path: str) -> Source:
