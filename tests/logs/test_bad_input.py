@@ -52,6 +52,26 @@ def test_what_stands_around_a_call_does_not_hide_it(
     assert calls["timestamp"].tolist() == [AT]
 
 
+@pytest.mark.parametrize(
+    "odd", [b"\xff\xfe", b"\xe2\x80", b"\x00", b"\x01\x1b[31m", b"\t", b"\\ud800", b"\xe2\x80\xa8", b"\xef\xbb\xbf"],
+    ids=["UTF-8", "half a character", "NUL", "control", "tab", "half a pair", "line separator", "BOM"],
+)  # fmt: skip
+def test_what_stands_within_a_call_does_not_hide_it(tmp_path: Path, odd: bytes) -> None:
+    read_ = got(tmp_path, LINE.replace(b'"klaviyo"', b'"klaviyo ' + odd + b' said"') + b"\n" + TEXT + odd)
+    assert read_.calls["status_code"].tolist() == [429, 429]
+    assert read_.calls["timestamp"].tolist() == [AT, AT]
+    assert read_.coverage[0].unparsed == 0
+
+
+@pytest.mark.parametrize("line", [LINE, TEXT], ids=["JSON", "text"])
+def test_a_line_torn_anywhere_is_a_call_or_counted(tmp_path: Path, line: bytes) -> None:
+    torn = [line[:at] for at in range(line.find(b"klaviyo") + 7, len(line), 7)]
+    read_ = got(tmp_path, b"\n".join([*torn, line]))
+    assert len(read_.calls) + read_.coverage[0].unparsed == len(torn) + 1
+    assert read_.coverage[0].lines == len(torn) + 1
+    assert 429 in read_.calls["status_code"].tolist()
+
+
 @pytest.mark.parametrize("place", ["first", "last"])
 def test_a_line_of_ten_megabytes_is_read(tmp_path: Path, place: str) -> None:
     long = {"blob": "x" * 10_000_000}
@@ -77,6 +97,23 @@ def test_json_a_thousand_deep_is_one_record(tmp_path: Path) -> None:
 def test_times_are_told_apart_by_their_size_and_shape(tmp_path: Path, time: object) -> None:
     line = json.dumps(CALL | {"time": time}).encode()
     assert got(tmp_path, line).calls["timestamp"].tolist() == [AT]
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-23 05:00:00", "2026-11-23T05:00:00.000", "2026-11-23T05:00:00Z", "2026-11-23T00:00:00-05:00", "2026-11-23T10:30:00+0530",
+             "2026-11-23 06:00:00 +01:00", "2026/11/23 05:00:00", "[2026-11-23 05:00:00,000]", "[23/Nov/2026:05:00:00 +0000]", "1795410000", "1795410000.000"],
+)  # fmt: skip
+def test_times_of_text_are_told_apart_by_their_shape(tmp_path: Path, time: str) -> None:
+    line = f"{time} ERROR shop: POST https://a.klaviyo.com/api/events failed: 429".encode()
+    assert got(tmp_path, line).calls["timestamp"].tolist() == [AT]
+
+
+@pytest.mark.parametrize("shape", ['{"time":"%s","url":"https://a.klaviyo.com/api/events","status":503}', "%s ERROR klaviyo answered 503"], ids=["JSON", "text"])  # fmt: skip
+def test_a_clock_that_jumps_back_reorders_and_loses_nothing(tmp_path: Path, shape: str) -> None:
+    times = ["2026-11-23T05:00:03Z", "2026-11-23T05:00:04Z", "2026-11-23T05:00:01Z", "2026-11-23T05:00:02Z"]
+    read_ = got(tmp_path, "\n".join(shape % time for time in times).encode())
+    assert read_.calls["line_no"].tolist() == [3, 4, 1, 2]
+    assert read_.calls["timestamp"].is_monotonic_increasing
 
 
 def test_numbers_may_be_texts(tmp_path: Path) -> None:

@@ -103,8 +103,9 @@ class File:
         identity = Identity(os.uname().nodename, (facts.st_dev, facts.st_ino), len(head), _digest(head))
         if packed.is_packed(head):
             return [Range(path, 0, size, size, identity, packed=True)]
+        note = packed.misnamed(path, head)
         return [
-            Range(path, start, min(start + RANGE, size), size, identity)
+            Range(path, start, min(start + RANGE, size), size, identity, note=note)
             for start in reversed(range(0, size, RANGE))
         ]
 
@@ -131,7 +132,7 @@ def _digest(head: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes `start` to `stop` of a file that had `total` bytes and this identity."""
+    """Bytes `start` to `stop` of a file that had `total` bytes and this identity; a `note` is to be told."""
 
     path: str
     start: int
@@ -139,6 +140,7 @@ class Range:
     total: int
     identity: Identity
     packed: bool = False
+    note: str | None = None
 
     @property
     def size(self) -> int:
@@ -157,6 +159,7 @@ class Range:
             opened.read = _file_reader(descriptor, at, self.total, opened)
             if not self.packed:
                 yield opened
+                opened.problems += [self.note] if self.note else []
                 return
 
             def begin() -> Read:

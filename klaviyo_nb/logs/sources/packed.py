@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 import zstandard
 from isal import isal_zlib
 
+from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.sources.base import Opened, Read
 
 #: What is inflated at once, and lost if it is broken; as long as nothing is broken, far more at once.
@@ -42,6 +43,12 @@ CODECS: dict[bytes, tuple[str, Callable[[], Any], type[Exception]]] = {
 }
 
 
+#: What the end of a name promises.
+SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
+#: Of the first characters of a text, so many may be none [1].
+_ODD = 0.1
+
+
 class _Broken(Exception):
     """The data is broken; what came before was given."""
 
@@ -49,6 +56,24 @@ class _Broken(Exception):
 def is_packed(head: bytes) -> bool:
     """Is it compressed, by its first bytes?"""
     return _codec(head) is not None
+
+
+def misnamed(path: str, head: bytes) -> str | None:
+    """What to say of a file whose name promises more than its first bytes; None: it keeps its promise.
+
+    Raises:
+        SourceError: It is no text either.
+    """
+    name = next((name for suffix, name in SUFFIXES.items() if path.endswith(suffix)), None)
+    if name is None or not head or is_packed(head):
+        return None
+    text = head.decode("utf-8", "replace")
+    odd = sum(
+        each == "\ufffd" or not (each.isprintable() or each.isspace() or each == "\x1b") for each in text
+    )
+    if odd > _ODD * len(text):
+        raise SourceError(path, f"it is named like {name} and is neither that nor text", f"file {path}")
+    return f"it is named like {name} and is plain text: read as such"
 
 
 def _codec(head: bytes) -> tuple[str, Callable[[], Any], type[Exception]] | None:

@@ -31,8 +31,7 @@ _FIND_S = 60.0
 _INSTALL = "pip install 'klaviyo-nb[remote]'"
 _KNOWN = "give a path, -, or a URL of file, journald, docker, k8s, loki, cloudwatch, or fsspec (s3, gs, …)"
 _LIST = "python -c \"import fsspec; print(fsspec.open_files('URL*'))\""
-_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
-_HEAD = 8
+_HEAD = 256
 
 
 def of(url: str) -> list[RemoteFile]:
@@ -84,17 +83,19 @@ class RemoteFile:
         size, mark = int(facts.get("size") or 0), str(facts.get("ETag") or "")
         if not size:
             return []
-        if path.endswith(_SUFFIXES) or packed.is_packed(system.cat_file(path, 0, _HEAD)):
+        head = system.cat_file(path, 0, min(size, _HEAD))
+        if packed.is_packed(head):
             return [RemoteRange(self.name, self.url, 0, size, size, mark, packed=True)]
+        note = packed.misnamed(path, head)
         return [
-            RemoteRange(self.name, self.url, start, min(start + RANGE, size), size, mark)
+            RemoteRange(self.name, self.url, start, min(start + RANGE, size), size, mark, note=note)
             for start in reversed(range(0, size, RANGE))
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRange:
-    """Bytes `start` to `stop` of a file that had `total` bytes and this mark."""
+    """Bytes `start` to `stop` of a file that had `total` bytes and this mark; a `note` is to be told."""
 
     name: str
     url: str = field(repr=False)
@@ -103,6 +104,7 @@ class RemoteRange:
     total: int
     mark: str
     packed: bool = False
+    note: str | None = None
 
     @property
     def size(self) -> int:
@@ -119,6 +121,7 @@ class RemoteRange:
             else:
                 opened.at, opened.start, opened.stop, opened.offsets = at, self.start, self.stop, True
             yield opened
+            opened.problems += [self.note] if self.note else []
 
     def _pieces(self, at: int) -> Iterator[bytes]:
         end = self.total if self.packed else min(self.total, self.stop + CONTEXT + _PIECE)

@@ -4,10 +4,12 @@ import bz2
 import gzip
 import lzma
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,7 +52,6 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ),
     ".padded.gz": lambda data: gzip.compress(data) + b"\0" * 700,
     ".named-log-but-packed.log": gzip.compress,
-    ".named-gz-but-plain.gz": bytes,
 }
 
 
@@ -77,6 +78,22 @@ def test_a_torn_archive_keeps_what_is_readable_and_says_so(tmp_path: Path, suffi
     assert "too early" in coverage.gap
 
 
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_all_that_can_be_read_of_a_torn_archive_is_kept(tmp_path: Path, suffix: str, kept: float) -> None:
+    data = b"".join(b"%s klaviyo API error: 503\n" % os.urandom(40).hex().encode() for _ in range(20_000))
+    whole = PACKERS[f".log{suffix}"](data)
+    torn = whole[: int(len(whole) * kept)]
+    inflater = zlib.decompressobj(31) if suffix == ".gz" else zstandard.ZstdDecompressor().decompressobj()
+    readable = inflater.decompress(torn)  # type: ignore[attr-defined]
+    path = tmp_path / f"app.log{suffix}"
+    path.write_bytes(torn)
+    (coverage,) = read(path).coverage
+    assert readable.count(b"503\n") <= coverage.calls <= readable.count(b"503\n") + 1
+    assert coverage.lines == readable.count(b"\n") + (not readable.endswith(b"\n") and bool(readable))
+    assert coverage.truncated
+
+
 def test_rubbish_in_an_archive_keeps_what_came_before(tmp_path: Path) -> None:
     path = tmp_path / "app.gz"
     whole = gzip.compress(lines(60_000))
@@ -84,6 +101,41 @@ def test_rubbish_in_an_archive_keeps_what_came_before(tmp_path: Path) -> None:
     (coverage,) = read(path).coverage
     assert coverage.truncated
     assert coverage.calls > 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"), [(".gz", "gzip"), (".zst", "zstd"), (".bz2", "bzip2"), (".xz", "xz")]
+)
+def test_text_that_is_named_like_an_archive_is_read_and_said_to_be_text(
+    tmp_path: Path, suffix: str, name: str
+) -> None:
+    path = tmp_path / f"app.log{suffix}"
+    path.write_bytes(lines(3_000))
+    (coverage,) = read(path).coverage
+    assert (coverage.lines, coverage.calls, coverage.truncated) == (3_000, 3_000, False)
+    assert coverage.gap == f"it is named like {name} and is plain text: read as such"
+
+
+@pytest.mark.parametrize(
+    "data", [random.Random(7).randbytes(5_000), b"\0" * 5_000, b"PK\x03\x04" + random.Random(8).randbytes(900)],
+    ids=["random", "zeros", "zip"],
+)  # fmt: skip
+def test_what_is_named_like_an_archive_and_is_neither_that_nor_text_is_a_gap(
+    tmp_path: Path, data: bytes
+) -> None:
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(data)
+    (coverage,) = read(path).coverage
+    assert (coverage.lines, coverage.calls) == (0, 0)
+    assert coverage.gap == "it is named like gzip and is neither that nor text"
+
+
+def test_an_archive_that_is_rubbish_behind_its_first_bytes_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(b"\x1f\x8b" + random.Random(9).randbytes(5_000))
+    (coverage,) = read(path).coverage
+    assert coverage.truncated
+    assert coverage.gap == "its gzip data is broken: what came before is kept"
 
 
 def test_an_empty_file_and_an_empty_archive_are_empty_not_broken(tmp_path: Path) -> None:
@@ -166,6 +218,37 @@ def test_a_file_that_is_rotated_while_it_is_read_is_found_again(tmp_path: Path) 
             path.write_bytes(lines(3))
         with chunk.open(None) as opened:
             assert opened.read(memoryview(bytearray(10_000))) == len(lines(10))
+
+
+def test_a_file_that_is_rotated_between_its_ranges_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RANGE", 100_000)
+    path = tmp_path / "app.log"
+    path.write_bytes(lines(6_000))
+
+    def rotate(*told: object) -> None:
+        if not (tmp_path / "app.log.1").exists():
+            path.rename(tmp_path / "app.log.1")
+            path.write_bytes(lines(3))
+
+    found = read(path, progress=rotate)
+    assert (tmp_path / "app.log.1").exists()
+    assert found.calls["line_no"].tolist() == list(range(1, 6_001))
+    assert found.coverage[0].gap is None
+
+
+def test_a_glob_passes_over_folders(tmp_path: Path) -> None:
+    (tmp_path / "a.log").mkdir()
+    (tmp_path / "b.log").write_bytes(lines(2))
+    (coverage,) = read(tmp_path / "*.log").coverage
+    assert (coverage.source, coverage.calls, coverage.gap) == (str(tmp_path / "b.log"), 2, None)
+
+
+def test_a_link_to_nowhere_among_what_a_glob_finds_is_a_gap(tmp_path: Path) -> None:
+    (tmp_path / "a.log").symlink_to(tmp_path / "gone")
+    (tmp_path / "b.log").write_bytes(lines(2))
+    assert [each.gap for each in read(tmp_path / "*.log").coverage] == ["no such file", None]
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_truncated(tmp_path: Path) -> None:

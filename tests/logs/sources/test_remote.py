@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def put() -> Iterator[Callable[[str, bytes], None]]:
 @pytest.mark.parametrize(
     ("name", "pack"),
     [("app.log", bytes), ("app.log.gz", gzip.compress), ("app.log.zst", zstandard.ZstdCompressor().compress),
-     ("packed-but-named.log", gzip.compress), ("plain-but-named.gz", bytes)],
+     ("packed-but-named.log", gzip.compress)],
 )  # fmt: skip
 def test_a_file_is_read_however_it_is_packed(
     put: Callable[[str, bytes], None], name: str, pack: Callable[[bytes], bytes]
@@ -58,6 +59,16 @@ def test_a_file_is_read_however_it_is_packed(
     assert (coverage.source, coverage.lines, coverage.calls) == (f"memory://bucket/{name}", 3_000, 3_000)
     assert (coverage.gap, coverage.truncated) == (None, False)
     assert found.calls["line_no"].tolist() == list(range(1, 3_001))
+
+
+def test_a_name_that_promises_an_archive_is_not_believed(put: Callable[[str, bytes], None]) -> None:
+    put("bucket/text.gz", lines(3_000))
+    put("bucket/noise.gz", random.Random(7).randbytes(5_000))
+    found = logs.read(["memory://bucket/text.gz", "memory://bucket/noise.gz"], WINDOW, redact=str)
+    assert [(each.calls, each.gap) for each in found.coverage] == [
+        (3_000, "it is named like gzip and is plain text: read as such"),
+        (0, "it is named like gzip and is neither that nor text"),
+    ]
 
 
 def test_ranges_lose_and_double_nothing_and_keep_their_offsets(
