@@ -99,11 +99,12 @@ def read(
         redact: Takes secrets and personal data out of text; must keep the number of lines.
         deadline: `time.monotonic` at which reading stops, or None.
         progress: Told now and then.
-        engine: Where chunks are read: `local`, or `local:4` for four processes.
+        engine: Where chunks are read: `local`, `local:4` for four processes, or `dask://HOST:PORT`.
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
 
     Raises:
-        UsageError: A URL names no kind of source, there is no such engine, or a format is malformed.
+        UsageError: A URL names no kind of source, there is no such engine or it is not installed, or a format
+            is malformed.
     """
     engine_named(engine, 0)  # a mistake is told before anything is opened
     own = own_formats(formats)
