@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.settings import Settings
 
 INCIDENT, INCONCLUSIVE, FAILED, USAGE, STOPPED = 10, 11, 1, 2, 130
+#: A slower start than this is no measure of how busy the machine is [times the work].
+MOST_SLOW = 4.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,7 +40,8 @@ def main() -> None:
     """Run the command line; every error of a user is two lines on stderr, never a traceback."""
     gc.set_threshold(50_000)  # imports make much and drop little: looking through it is a tenth of start-up
     try:
-        status = commands.main(standalone_mode=False, obj=time.monotonic())  # a deadline counts from here
+        began = (time.monotonic(), time.process_time())  # a deadline counts from here
+        status = commands.main(standalone_mode=False, obj=began)
         sys.stdout.flush()
     except KlaviyoNbError as exc:
         kind = USAGE if isinstance(exc, UsageError) else STOPPED if isinstance(exc, Stopped) else FAILED
@@ -356,13 +359,22 @@ def _collected(flags: dict[str, Any], deadline: bool = False) -> Iterator[tuple[
     settings = _settings(flags)
     redactor = redactor_for(settings)
     window = window_of(settings, utc_now())
-    spent = time.monotonic() - click.get_current_context().obj
+    spent, slowness = _so_far(*click.get_current_context().obj)
     limit = max(settings.deadline_s - spent, settings.deadline_s / 2) if deadline else None
     asking = ask(
-        settings, window, redactor, deadline_s=limit, progress=_progress, meanwhile=_get_ready_to_decide,
-        reading=_meter().reading,
+        settings, window, redactor, deadline_s=limit, slowness=slowness, progress=_progress,
+        meanwhile=_get_ready_to_decide, reading=_meter().reading,
     )  # fmt: skip
     yield asyncio.run(asking), redactor
+
+
+def _so_far(began: float, worked: float) -> tuple[float, float]:
+    """Seconds since the command began, and how many times its own work that is.
+
+    So far it did nothing but work: the rest of the time others had the processors, or a disk was slow.
+    """
+    spent, work = time.monotonic() - began, time.process_time() - worked
+    return spent, min(max(spent / max(work, 0.01), 1.0), MOST_SLOW)
 
 
 def _get_ready_to_decide() -> None:

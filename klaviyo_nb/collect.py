@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 #: Limits of a collection that has no deadline of its own [s]: logs are read to their end.
 PROBES_S, METRICS_S = 10.0, 60.0
-#: What deciding and printing take of a deadline [s].
+#: What the last answers, deciding and printing take of a deadline where nobody else uses the machine [s].
+#: Half of it is work, which takes longer on a busy one; the other half is waiting.
 RESERVE_S = 0.5
 #: Of the rest, what reading logs may take: making frames of what was read and counting it takes long too [1].
 READING = 0.75
@@ -77,6 +78,7 @@ async def collect(
     redactor: Redactor,
     *,
     deadline_s: float | None = None,
+    slowness: float = 1.0,
     clock: Callable[[], datetime] = utc_now,
     progress: Callable[[str], None] = lambda _: None,
     meanwhile: Callable[[], object] = lambda: None,
@@ -90,7 +92,9 @@ async def collect(
         settings: Whom to ask.
         window: The span asked about.
         redactor: What every text from outside passes through.
-        deadline_s: Limit of the whole collection [s]; None: probes and metrics have their own, logs none.
+        deadline_s: Limit of what remains to be done, deciding included [s]; None: probes and metrics have
+            their own, logs none.
+        slowness: How many times longer than alone this process takes, as others use the machine too [1].
         clock: The wall clock.
         progress: Told what has come in, one short line each.
         meanwhile: Called in a thread of its own while the answers are on their way: the place for imports.
@@ -101,16 +105,16 @@ async def collect(
     Raises:
         UsageError: A source's URL or a metric's name cannot be understood.
     """
-    limit = max(deadline_s - RESERVE_S, deadline_s / 2) if deadline_s else None
+    span = _Span(time.monotonic(), _limit_s(deadline_s, slowness))
     asked = asyncio.create_task(
-        probes.run(settings, deadline_s=limit or PROBES_S, clock=clock, redact=redactor.text,
+        probes.run(settings, deadline_s=span.limit_s or PROBES_S, clock=clock, redact=redactor.text,
                    on_row=lambda row: progress(_told(row)), leave_out=leave_out, allowed=allowed)
     )  # fmt: skip
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
     found, (read, log_gaps), (fetched, metric_gaps), _ = await asyncio.gather(
         asked,
-        _logs(settings, window, redactor, limit, progress, reading),
-        _metrics(settings, window, limit, progress),
+        _logs(settings, window, redactor, span, progress, reading),
+        _metrics(settings, window, span, progress),
         asyncio.to_thread(meanwhile),
     )
     seen = read is not None and not all(coverage.gap and not coverage.lines for coverage in read.coverage)
@@ -196,11 +200,32 @@ def load(folder: Path) -> Evidence:
     return Evidence(status_page=status_page, probe_rows=rows, **frames, **fields)
 
 
+def _limit_s(deadline_s: float | None, slowness: float) -> float | None:
+    """What collecting may take of what is left [s]."""
+    return max(deadline_s - RESERVE_S * (1 + slowness) / 2, deadline_s / 2) if deadline_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """When collecting began, by `time.monotonic`, and its limit [s]; what begins later has no longer."""
+
+    began: float
+    limit_s: float | None
+
+    def until(self, share: float = 1.0) -> float | None:
+        """When this share of it is over, or None."""
+        return self.began + self.limit_s * share if self.limit_s is not None else None
+
+    def left_s(self) -> float | None:
+        """Seconds left, or None."""
+        return max(self.began + self.limit_s - time.monotonic(), 0.0) if self.limit_s is not None else None
+
+
 async def _logs(
     settings: Settings,
     window: Window,
     redactor: Redactor,
-    limit: float | None,
+    span: _Span,
     progress: Callable[[str], None],
     reading: Progress | None,
 ) -> tuple[LogsRead | None, list[Gap]]:
@@ -210,10 +235,10 @@ async def _logs(
     """
     if not settings.logs:
         return None, [Gap("logs", "no log source was given (--logs URL)", configured=False)]
-    until = time.monotonic() + limit * READING if limit else None
+    until = span.until(READING)
     asked = asyncio.to_thread(_read_logs, settings, window, redactor, until, progress, reading)
     try:
-        read = await asyncio.wait_for(asked, limit)
+        read = await asyncio.wait_for(asked, span.left_s())
     except TimeoutError:
         named = (_bare(url) if "://" in url else url for url in settings.logs)
         return None, [Gap(str(name), "reading the logs did not end at the deadline") for name in named]
@@ -247,26 +272,27 @@ def _read_logs(
 
 
 async def _metrics(
-    settings: Settings, window: Window, limit: float | None, progress: Callable[[str], None]
+    settings: Settings, window: Window, span: _Span, progress: Callable[[str], None]
 ) -> tuple[Fetched | None, list[Gap]]:
     """What the metrics server gave, and the gaps in it."""
     if not settings.metrics_url:
         return None, [Gap("metrics", "no metrics server was given (--metrics URL)", configured=False)]
     from klaviyo_nb.metrics.names import from_table
 
-    names, began = from_table(settings.metrics), time.monotonic()
+    names = from_table(settings.metrics)
     importing = asyncio.to_thread(import_module, "klaviyo_nb.metrics.client")  # brings pandas
     try:
-        client = await asyncio.wait_for(importing, limit)
+        client = await asyncio.wait_for(importing, span.left_s())
     except TimeoutError:
         return None, [Gap("metrics", "this machine is too busy: nothing was asked before the deadline")]
+    left = span.left_s()
     fetched: Fetched = await client.fetch(
         settings.metrics_url,
         window,
         names=names,
         token=settings.metrics_token,
         headers=settings.metrics.get("headers"),
-        timeout_s=max(limit - (time.monotonic() - began), 0.0) if limit else METRICS_S,
+        timeout_s=METRICS_S if left is None else left,
     )
     samples = 0 if fetched.frame is None else len(fetched.frame)
     progress(f"metrics: {samples:,} samples from {len(fetched.queries)} queries")

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import samples
 from klaviyo_nb import collect
 from klaviyo_nb.answers import MetricAnswer, render_metrics
+from klaviyo_nb.cli import MOST_SLOW, _so_far
 from klaviyo_nb.places import must_be_writable
 
 
@@ -266,3 +268,14 @@ def test_metrics_are_told_with_units() -> None:
     assert re.fullmatch(r"peak_share +\d+\.\d+% of calls failed in the worst 5 minutes", told["peak_share"])
     assert re.fullmatch(r"budget_spent +[\d,]+\.\d% of the error budget .*", told["budget_spent"])
     assert not re.search(r"\.\d{3}", text.partition("\n")[2].replace(".000Z", ""))
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "work_s", "slowness"), [(30.0, 30.0, 1.0), (30.0, 15.0, 2.0), (60.0, 1.0, MOST_SLOW)]
+)
+def test_how_busy_the_machine_is_is_told_by_how_long_the_start_took(
+    wall_s: float, work_s: float, slowness: float
+) -> None:
+    spent, found = _so_far(time.monotonic() - wall_s, time.process_time() - work_s)
+    assert spent >= wall_s
+    assert found == pytest.approx(slowness, rel=0.1)

@@ -8,7 +8,9 @@ import threading
 import time
 from pathlib import Path
 
-from klaviyo_nb.collect import collect
+import pytest
+
+from klaviyo_nb.collect import RESERVE_S, _limit_s, collect
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Settings
@@ -75,3 +77,13 @@ def test_a_deadline_too_short_for_anything_gives_gaps_and_no_error(window: Windo
     evidence = ask(window, 0.001, logs=(str(log),), metrics_url=NOBODY)
     assert {str(log), "metrics"} <= set(reasons(evidence))
     assert evidence.calls is None
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "slowness", "limit_s"),
+    [(None, 4.0, None), (10.0, 1.0, 10.0 - RESERVE_S), (10.0, 3.0, 10.0 - 2 * RESERVE_S), (0.4, 1.0, 0.2)],
+)
+def test_a_busy_machine_has_more_kept_for_deciding_and_never_more_than_half(
+    deadline_s: float | None, slowness: float, limit_s: float | None
+) -> None:
+    assert _limit_s(deadline_s, slowness) == limit_s

@@ -70,7 +70,7 @@ def _counted(evidence: Evidence, limits: Thresholds, whole: bool) -> tuple[dict[
     facts = counted.counted_facts(tally, evidence, limits)
     if facts["failing"]:
         facts = _joined([facts, counted.failing_facts(tally, facts, limits)])
-    return facts, set(tally.frame["endpoint"].dropna()), counted.newest_fail(tally, limits)
+    return facts, set(tally.frame["endpoint"].dropna().unique()), counted.newest_fail(tally, limits)
 
 
 def _by_their_like(
