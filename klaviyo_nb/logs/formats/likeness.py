@@ -36,6 +36,11 @@ _COUNTER = re.compile(r"-(?<![0-9]-)[0-9]{1,2}(?![\w.:-])|\[[0-9]{1,2}\]", re.AS
 #: status, an attempt, the number of an error) and dates (a revision is one).
 _NUMBER = re.compile(r"\d+(?:[.:,-]\d+)*(?: m?s\b|[A-Za-z]*)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+#: Days that there are; but 29 February, which is a kind of its own.
+_ANY_DAY = (
+    "20[0-9]{2}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|"
+    "(?:0[13578]|1[02])-31)"
+)
 _CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)")
 _PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SHORT, _LONGEST = 3, 4_000
@@ -52,6 +57,8 @@ _OTHER_NUMBERS = {
     2: ("11", "28", "35", "52", "60"),
     3: ("200", "404", "407", "429", "503", "525"),
 }
+#: Columns whose number may be read from its place; a status means more than its number.
+_CARRIED = frozenset(("retry_after_s", "attempt"))
 #: In a record with more of them none is tried.
 _MOST_TRIED = 6
 
@@ -250,20 +257,31 @@ class Likeness:
             self._remembered += 1
             return None
         numbers, kept = _numbers(carried.text)
+        clock = self._time(carried.text, told.moment) or slice(0, 0)
+        days = [span for span in kept if clock.start <= span[0] and span[1] <= clock.stop]
+        days = [span for span in days if _is_date(carried.text, span)]
+        kept = [span for span in kept if span not in days]
         idle = [span for span in kept if len(kept) <= _MOST_TRIED and self._is_idle(carried, told, *span)]
-        form = _Form(_pattern(carried.text, [span for span in kept if span not in idle]), [*numbers, *idle])
+        kept = [span for span in kept if span not in idle]
+        form = _Form(_pattern(carried.text, kept, days), [*numbers, *days, *idle])
         self._forms.setdefault(carried.outline(), []).append(form)
         return form
 
     def _is_idle(self, carried: _Carried, told: Told, start: int, end: int) -> bool:
-        """Would the record tell the same with any other short number here?"""
+        """Would the record tell the same with any other short number here, or just that number?"""
         text = carried.text
-        for other in _OTHER_NUMBERS.get(end - start, ()) if text[start:end].isdecimal() else ():
+        others = _OTHER_NUMBERS.get(end - start, ()) if text[start:end].isdecimal() else ()
+        for other in others:
             sure = self._understand(carried.saying(text[:start] + other + text[end:]).raw())
-            same = sure.kind == told.kind and sure.moment == told.moment
-            if not same or {**sure.fields, "message": ""} != {**told.fields, "message": ""}:
+            if (sure.kind, sure.moment, sure.fields.keys()) != (told.kind, told.moment, told.fields.keys()):
                 return False
-        return text[start:end].isdecimal() and end - start in _OTHER_NUMBERS
+            changed = {name for name, value in told.fields.items() if value != sure.fields[name]}
+            read = [(told.fields[name], sure.fields[name]) for name in changed & _CARRIED]
+            if changed - _CARRIED - {"message"} or any(
+                both != (float(text[start:end]), float(other)) for both in read
+            ):
+                return False
+        return bool(others)
 
     def _learnt(self, one: _Carried, told: Told, other: _Carried, sure: Told) -> _Kind | None:
         if told.kind != sure.kind or told.fields.keys() != sure.fields.keys():
@@ -276,7 +294,7 @@ class Likeness:
             if value == sure.fields[name]:
                 continue
             found = _found(value, one.text, sure.fields[name], other.text)
-            if found is None:
+            if found is None or name == "status_code":  # more follows from a status than its number
                 return None
             kind.spans[name] = found
         return kind
@@ -340,19 +358,30 @@ def _numbers(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     return spans
 
 
-def _pattern(text: str, kept: Sequence[tuple[int, int]]) -> re.Pattern[str]:
-    """What every record of the same form matches, and no other; with a group for each span of `kept`."""
+def _pattern(text: str, kept: Sequence[tuple[int, int]], days: Sequence[tuple[int, int]]) -> re.Pattern[str]:
+    """What every record of the same form matches, and no other.
+
+    Args:
+        text: One of them.
+        kept: Where numbers stand that tell kinds apart; each becomes a group.
+        days: Where any date may stand.
+    """
     masked = _without_names(text)
     begins, ends = {start for start, _ in kept}, {end for _, end in kept}
     numbers = {place for found in _NUMBER.finditer(masked) for place in range(*found.span())}
-    parts = (
-        (")" if place in ends else "")
-        + ("(" if place in begins else "")
-        + ("[0-9A-Za-z]" if masked[place] == _ANY
-           else "[0-9]" if place in numbers and "0" <= char <= "9" else re.escape(char))
-        for place, char in enumerate(text)
-    )  # fmt: skip
-    return re.compile("".join(parts) + (")" if len(text) in ends else ""))
+    parts: list[str] = []
+    place = 0
+    while place < len(text):
+        char = text[place]
+        parts.append(")" * (place in ends) + "(" * (place in begins))
+        if any(start == place for start, _ in days):
+            parts.append(_ANY_DAY)
+            place += len("2026-11-23")
+            continue
+        digit = place in numbers and "0" <= char <= "9"
+        parts.append("[0-9A-Za-z]" if masked[place] == _ANY else "[0-9]" if digit else re.escape(char))
+        place += 1
+    return re.compile("".join(parts) + ")" * (len(text) in ends))
 
 
 def _masked(word: re.Match[str]) -> str:
@@ -369,6 +398,10 @@ def _otherwise(text: str, numbers: Sequence[tuple[int, int]]) -> str:
     masked = _without_names(text)
     letters = [_other_digit(char, at) if masked[at] == _ANY else char for at, char in enumerate(text)]
     for start, end in numbers:
+        if _is_date(text, (start, end)):  # another day, which every month has
+            tens, ones = start + len("2026-11-"), start + len("2026-11-2")
+            letters[tens : ones + 1] = text[tens].replace("3", "1"), str(int(text[ones]) % 8 + 1)
+            continue
         for place in _changeable(text, start, end):
             letters[place] = _other_digit(text[place], place)
         for clock in _CLOCK.finditer(text, start, end):
@@ -376,8 +409,14 @@ def _otherwise(text: str, numbers: Sequence[tuple[int, int]]) -> str:
     return "".join(letters)
 
 
+def _is_date(text: str, span: tuple[int, int]) -> bool:
+    return _DATE.match(text, *span) is not None
+
+
 def _other_digit(char: str, place: int) -> str:
-    return str((int(char) + 1 + place % 7) % 10) if "0" <= char <= "9" else char
+    """Another digit; of equal numbers at different places hardly ever the same."""
+    shift = 1 + (place * 2_654_435_761 >> 9) % 9
+    return str((int(char) + shift) % 10) if "0" <= char <= "9" else char
 
 
 def _changeable(text: str, start: int, end: int) -> Iterator[int]:
@@ -407,11 +446,16 @@ def _other_clock(clock: Any) -> Any:
 
 
 def _found(value: Any, text: str, other_value: Any, other: str) -> tuple[slice, Read] | None:
-    """Where `value` stands in the text and how it is read; the same gives the other text's other value."""
-    for span, read in _places(value, text):
-        if read(text[span]) == value and read(other[span]) == other_value:
-            return span, read
-    return None
+    """Where `value` stands in the text and how it is read; the same gives the other text's other value.
+
+    None also for a number that stands at several places: nobody knows which is meant.
+    """
+    fits = [
+        (span, read)
+        for span, read in _places(value, text)
+        if read(text[span]) == value and read(other[span]) == other_value
+    ]
+    return fits[0] if len(fits) == 1 or (fits and isinstance(value, str)) else None
 
 
 def _places(value: Any, text: str) -> Iterator[tuple[slice, Read]]:

@@ -105,6 +105,16 @@ def test_a_short_number_that_means_nothing_makes_no_kind_of_its_own() -> None:
     assert assert_always_the_same([f"queued {number} for Klaviyo" for number in range(1, 900)]) <= 3
 
 
+def test_another_day_makes_no_kind_of_its_own_but_a_day_that_is_none_is_no_such_line() -> None:
+    days = ["2026-11-23", "2026-11-24", "2026-12-31", "2027-02-28", "2026-02-29", "2026-11-31", "2026-13-01"]
+    assert assert_always_the_same([LINE.replace("2026-11-23", day) for day in days for _ in range(3)]) <= 4
+
+
+def test_a_wait_is_read_from_its_place() -> None:
+    lines = [f"klaviyo POST /api/events -> 429, retry after {wait} s" for wait in range(10, 60)]
+    assert assert_always_the_same(lines) == 1
+
+
 def test_a_kind_that_turns_out_to_differ_is_given_up() -> None:
     like = Likeness(NEAR, about=False)
     for _ in range(3):
