@@ -90,7 +90,8 @@ class _Carried(NamedTuple):
 
     def outline(self) -> Hashable:
         """The same for records of a form, and for few others; takes a fiftieth of the time of `mask`."""
-        return self.text.encode().translate(None, _CHANGING), self.envelope and self.envelope.context
+        stays = self.text.encode().translate(None, _CHANGING)
+        return stays, len(self.text), self.envelope and self.envelope.context
 
     def mask(self) -> Hashable:
         """The same for records of a form, and for no others."""
