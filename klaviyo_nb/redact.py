@@ -63,6 +63,14 @@ class Redactor:
         """Does `data` hold a secret that is known literally?"""
         return any(form.encode("utf-8", "surrogatepass") in data for form, _ in self._literals)
 
+    def without_cut_secret(self, text: str) -> str:
+        """`text`, which was cut, without the beginning of a secret at its end."""
+        for form, _ in self._literals:
+            for length in range(len(form) - 1, SHORTEST_SECRET - 1, -1):
+                if text.endswith(form[:length]):
+                    return text[:-length]
+        return text
+
     def text(self, text: str) -> str:
         """`text` without secrets and personal data; as many lines as before."""
         for form, name in self._literals:

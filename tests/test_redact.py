@@ -186,6 +186,13 @@ def test_it_knows_of_its_secrets_in_bytes_however_they_are_written() -> None:
     assert not redactor.knows_of(b"ann@example.com")
 
 
+def test_a_secret_that_was_cut_leaves_no_beginning() -> None:
+    redactor = Redactor(b"key", (PASSWORD,))
+    assert redactor.without_cut_secret(f"token {PASSWORD[:8]}") == "token "
+    assert redactor.without_cut_secret(f"token {quote(PASSWORD)[:9]}") == "token "
+    assert redactor.without_cut_secret("token of somebody else") == "token of somebody else"
+
+
 def test_its_description_shows_neither_key_nor_secrets() -> None:
     assert KEY not in repr(redactor())
 

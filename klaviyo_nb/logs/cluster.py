@@ -27,6 +27,7 @@ from klaviyo_nb import __version__
 from klaviyo_nb.errors import SourceError, UsageError
 from klaviyo_nb.logs.chunks import LATE, Job, Part
 from klaviyo_nb.logs.engines import TRY, Work
+from klaviyo_nb.logs.rows import MESSAGE
 from klaviyo_nb.logs.sources.files import Range
 from klaviyo_nb.logs.sources.remote import RemoteRange
 from klaviyo_nb.redact import Redactor
@@ -307,10 +308,15 @@ def _cleaned(part: Part, job: Job) -> Part:
 
 def _without(redactor: Redactor, table: pa.Table) -> pa.Table:
     for index, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
-        if pa.types.is_large_string(column.type) and any(
-            redactor.knows_of(bytes(chunk.buffers()[2] or b"")) for chunk in column.chunks
-        ):
-            texts = [text and redactor.text(text) for text in column.to_pylist()]
+        if not pa.types.is_large_string(column.type):
+            continue
+        texts = before = column.to_pylist() if name == "message" else []
+        texts = [
+            redactor.without_cut_secret(text) if text and len(text) == MESSAGE else text for text in texts
+        ]
+        if any(redactor.knows_of(bytes(chunk.buffers()[2] or b"")) for chunk in column.chunks):
+            texts = [text and redactor.text(text) for text in texts or column.to_pylist()]
+        if texts != before:
             table = table.set_column(index, name, pa.array(texts, column.type))
     return table
 

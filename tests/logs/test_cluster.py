@@ -239,6 +239,16 @@ def test_secrets_known_by_heart_are_taken_out_of_what_comes_back(tmp_path: Path,
     assert "ann@" not in text
 
 
+@pytest.mark.real
+def test_a_secret_at_the_end_of_a_message_that_is_cut_leaves_no_beginning(
+    tmp_path: Path, processes: str
+) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("Klaviyo API error: 503 ".ljust(490, ".") + SECRET + "\n")
+    found = read(path, redact=Redactor(b"test", (SECRET,)).text, engine=processes)
+    assert found.calls["message"].tolist() == ["Klaviyo API error: 503 ".ljust(490, ".")]
+
+
 # What goes wrong
 
 
