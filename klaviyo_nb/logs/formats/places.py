@@ -20,6 +20,7 @@ _OPERATION = re.compile(
     r"(?<![\w/])(?:klaviyo\.)?((?:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
+_API_PATH = re.compile(r"^[^/?#]*//[^/?#]*/(?:api|client|oauth)\b|^[^/?#]+/(?:api|client|oauth)\b")
 _NOT_API_HOSTS = (
     "developers.",
     "www.",
@@ -110,8 +111,7 @@ def _kind_of_place(host: str | None, url: str, known: bool) -> Place:
     if host is None:
         return "path" if known else "none" if "/" not in url else "foreign"
     if host.endswith("klaviyo.com"):
-        path = url.split("klaviyo.com", 1)[1]
-        inside = re.match(r"(?::\d+)?/(?:api|client|oauth)\b", path)
+        inside = _API_PATH.search(url)  # not cut by `host`: it may be written in capitals or with tabs in it
         if host.startswith("status."):
             return "foreign"
         return "api" if inside and not host.startswith(_NOT_API_HOSTS) else "none"

@@ -87,6 +87,12 @@ def test_naming_klaviyo_is_not_calling_it(line: dict[str, Any]) -> None:
     assert told(line["text"]).kind == "mention"
 
 
+@pytest.mark.parametrize("host", ["a.klaviyo.cOm", "A.KLAVIYO.COM", "a.klaviyo.com:443"])
+def test_a_host_is_known_however_it_is_written(host: str) -> None:
+    told = understand(f"POST https://{host}/api/events HTTP/1.1 429".encode(), NEAR)
+    assert (told.kind, told.fields["endpoint"], told.fields["status_code"]) == ("call", "/api/events", 429)
+
+
 def test_the_python_clients_exception_is_one_call() -> None:
     names = (
         "status_code",
