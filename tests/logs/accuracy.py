@@ -27,6 +27,7 @@ from tests.logs.formats.test_captured import DATED, LABELS, NAMELESS, SAMPLES, c
 from tests.logs.wrappers import MOMENT, WRAPPERS, journal_whole, plain  # noqa: E402
 
 HERE = Path(__file__).parent / "labelled"
+WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt")
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
 _DAY = datetime(2026, 11, 23, tzinfo=UTC)
 #: How labels are abbreviated → the column.
@@ -135,7 +136,7 @@ def labelled() -> Iterator[Line]:
             head, told = heads[index % len(heads)]
             inner = json.dumps(text, ensure_ascii=False)[1:-1] if each.get("quoted") else text
             yield _line(name or each["name"], head.replace("§", inner), f"{told} {label}")
-    for name, text, label in (*_blocks("whole.txt"), *_blocks("later.txt")):
+    for name, text, label in (block for file in WHOLE for block in _blocks(file)):
         yield _line(name, text, label)
     for wrap in WRAPPERS:
         for _, text, label in messages if wrap is not plain else ():
@@ -177,7 +178,7 @@ def _value(name: str, value: str) -> Any:
         hour, minute, second = value.split(":")
         since = int(hour) * 3600 + int(minute) * 60
         return round(_DAY.timestamp() + since) * 1_000_000 + round(float(second) * 1_000_000)
-    return _NUMBERS.get(name, str)(value)
+    return _NUMBERS.get(name, str)(value.replace("␣", " "))
 
 
 def _blocks(file: str) -> Iterator[tuple[str, str, str]]:

@@ -83,7 +83,8 @@ class Alike:
     """Understands objects by column, and remembers values from one batch to the next."""
 
     def __init__(self, near: datetime, own: tuple[table.Format, ...] = ()) -> None:
-        self._own = [each.has for each in own if each.has]  # `understand` knows what those keys mean
+        # `understand` knows what those keys mean.
+        self._own = [each.has for each in own if each.has] + [each.has for each in table.special()]
         # The roles that share a column with a better one first.
         roles = [(role, name, convert) for role, (name, convert) in CONVERT.items()]
         self._roles = sorted(roles, key=lambda each: each[0] == each[1])
@@ -95,7 +96,7 @@ class Alike:
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
         for group in _groups(raws):
-            if any(has <= group.plan.names for has in self._own):
+            if "ended" in group.plan.roles or any(has <= group.plan.names for has in self._own):
                 continue
             urls, methods = _urls(group), self._column(group, "method", _method)
             statuses = self._column(group, "status", _status)
@@ -259,11 +260,21 @@ def _only(
 
 def _urls(group: _Group) -> Sequence[Any] | None:
     """The URLs, one of Klaviyo's before any other; None if they stand now under this key, now under that."""
-    columns = [group.columns[place] for place, *_ in group.plan.roles.get("url", ())]
+    candidates = group.plan.roles.get("url", ())
+    fitted = [_fitting(group.columns[place], fits) for place, _, _, fits in candidates]
+    columns = [column for column in fitted if column is not None]
     if len(columns) > 1:
         ours = [column for column in columns if all(map(is_ours, column))]
         return ours[0] if ours else None
     return columns[0] if columns else None
+
+
+def _fitting(column: Sequence[Any], fits: Callable[[Any], bool]) -> Sequence[Any] | None:
+    """None for what the key is not meant for; None for all of it if that is all."""
+    if all(map(fits, column)):
+        return column
+    fitting = [value if fits(value) else None for value in column]
+    return fitting if any(value is not None for value in fitting) else None
 
 
 def _texts(group: _Group, row: int) -> list[str]:

@@ -24,7 +24,9 @@ HEAD = re.compile(
     rb"(?P<tag>[\w./@-]+)(?:\[(?P<pid>\d+)\]: ?|(?(bsd): |(?(pri): |(?!))))"
     rb"|<\d{1,3}>1 (?P<rfc5424>" + _STAMP + rb") (?P<host2>\S+) (?P<tag2>\S+) (?P<pid2>\S+) \S+ "
     rb"(?:-|(?:\[[^\]]*\])+) ?)"
-    rb"|\[pod/(?P<pod2>[^\]]+)\] |(?P<service2>[\w.-]{1,64}) +\| "
+    rb"|(?P<iso2>" + _STAMP + rb") (?P<tag3>[a-z][\w-]{0,40})"  # Heroku's logs, Fly.io's
+    rb"\[(?:(?P<pid3>[\w.-]{1,60})\]: |(?P<host3>\w{1,40})\] [a-z]{3} )"
+    rb"|\[pod/(?P<pod2>[^\]]+)\] |(?:\d+\|)?(?P<service2>[\w.-]{1,64}) +\| "  # PM2 counts its services
 )
 #: Keys under which collectors put the application's text, and what opens it.
 _KEYS = (b'"MESSAGE"', b'"log"')
@@ -55,8 +57,12 @@ _REQUEST = re.compile(rb"[<>]? ?(?:GET|POST|PUT|PATCH|DELETE|HEAD) (?:https?://|
 _STATUS = re.compile(rb"[<>]? ?HTTP(?:/[\d.]+)? [1-5]\d\d\b")
 _DATED = re.compile(rb"\[?\d{4}[-/]\d\d[-/]\d\d[ ,]|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3} ")
 _CRI = re.compile(rb" std(?:out|err) [FP]")
+#: java.util.logging writes who logged before, and the message behind its level on the next line.
+_JAVA_HEAD = re.compile(rb"[A-Z][a-z]{2} \d\d?, \d{4},? \d\d?:\d\d:\d\d [AP]M [\w.$]+ [\w$<>]+\s*$")
+_JAVA_LEVEL = re.compile(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
 _MAY_FOLLOW = re.compile(
-    rb"\s*$|[{\[<]|" + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER)),
+    rb"\s*$|[{\[<]|"
+    + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER, _JAVA_LEVEL)),
     re.IGNORECASE,
 )
 _AFTER_BLANK = re.compile(rb"HTTP|[{\[<(]|[<>] ?$")
@@ -153,6 +159,8 @@ def _block_follows(before: bytes, line: bytes) -> bool:
 
 
 def _told_by_both(before: bytes, line: bytes) -> bool:
+    if _JAVA_LEVEL.match(line):
+        return bool(_JAVA_HEAD.match(before))
     if _EXCEPTION.match(line):
         return bool(_INDENTED.match(before) or _TRACE.match(before))
     if _HEADER.match(line):

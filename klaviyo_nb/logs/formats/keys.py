@@ -21,29 +21,36 @@ from klaviyo_nb.logs.formats.times import epoch
 FIELDS: Mapping[str, str] = {
     "timestamp": "time timestamp ts eventtime datetime asctime date logtime when t instant.epochsecond "
     "timemillis "
-    "sourcerealtimetimestamp realtimetimestamp starttime timeunixnano timelocal startdatetime starteddatetime receivedat createdat",
+    "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
+    "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
+    "created start",
+    "ended": "endtimeunixnano endtime",
     "level": "levelname log.level severitytext loglevel severity level lvl levelvalue priority l status",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
-    "containername container.name instance computername machinename dyno",
-    "worker": "pid process.pid processid process process.thread.name thread.name threadname thread workerid "
-    "worker tid",
-    "caller": "service.name servicename service app application job jobname task.name queue component "
+    "containername container.name instance computername machinename dyno approleinstance",
+    "worker": "pid process.pid processid workerid worker process process.thread.name thread.name threadname thread "
+    "tid threadid workername",
+    "caller": "service.name servicename service app application appname entity.name approlename functionname scriptname "
+    "job jobname task.name queue component "
     "logger.name "
-    "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller",
+    "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller "
+    "ctx.class context facility",
     "method": "method request.method httpmethod requestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
-    "httptarget path requestpath route endpoint upstreamurl baseurl request requestline",
-    "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname",
+    "httptarget path requestpath route endpoint upstreamurl baseurl request requestline "
+    "resourcepath resource rawpath",
+    "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
+    "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code",
     "duration": "duration durationms elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
-    "roundtripms ms",
+    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime ms",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
@@ -51,7 +58,7 @@ FIELDS: Mapping[str, str] = {
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey eventid",
-    "attempt": "attempt attemptnumber attempts tries trynumber",
+    "attempt": "attempt attemptnumber attemptnum attempts tries trynumber",
     "retries": "retrycount retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",
@@ -63,7 +70,7 @@ FIELDS: Mapping[str, str] = {
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
     "line "
-    "description data responsetext raw content context exceptiontype error.type err.type err.name error.name "
+    "description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name "
     "syscall errno",
 }
 #: Keys under which a collector puts the application's own line.
@@ -74,10 +81,20 @@ MOST_TEXTS = 40
 #: Ranks: what surely is meant wins over all else.
 OURS, _WORST = -1_000, 1_000
 _PAIR = ("key", "value")
+_TYPED_PAIR = ("key", "type", "value")
 _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
+#: How keys end that are not named in `FIELDS`, and the field they then carry.
+_ENDINGS: tuple[tuple[str, str], ...] = (
+    ("message", "text"), ("msg", "text"), ("error", "text"), ("reason", "text"), ("exception", "text"),
+    ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
+    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("attempt", "attempt"),
+)  # fmt: skip
+_RANK_OF_ENDING = 90
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
+_STREAMS = frozenset(("stdout", "stderr"))
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys.split()):
@@ -126,10 +143,25 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part] or [""]
         above, name = segments[-2] if len(segments) > 1 else parent, segments[-1]
         roles = _ROLES.get(f"{above}.{name}") or _ROLES.get(name) or ()
-        meaning = name, tuple((role, rank, _test(role, name)) for role, rank in roles)
-        if len(self) < 4_096 and len(key) < 100:  # hostile logs invent keys without end
+        role = _by_ending(name) if not roles else None
+        if role is not None:  # of a URL under such a key only Klaviyo's counts
+            test = is_ours if role == "url" else _test(role, name)
+            meaning: _Meaning = name, ((role, _RANK_OF_ENDING, test),)
+            return self._remembered(spelled, meaning)
+        if above == "headers":  # there `host` is whom it was sent to
+            roles = tuple(each for each in roles if each[0] != "host")
+        return self._remembered(
+            spelled, (name, tuple((role, rank, _test(role, name)) for role, rank in roles))
+        )
+
+    def _remembered(self, spelled: tuple[str, str], meaning: _Meaning) -> _Meaning:
+        if len(self) < 4_096 and len(spelled[1]) < 100:  # hostile logs invent keys without end
             self[spelled] = meaning
         return meaning
+
+
+def _by_ending(name: str) -> str | None:
+    return next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
 
 
 _meanings = _Meanings()
@@ -229,7 +261,7 @@ def spread(data: Mapping[str, Any]) -> tuple[Shape, list[Any]] | None:
     values: list[Any] = []
     queue: list[tuple[str, Any]] = [("", data)]
     for parent, node in queue:
-        if len(node) == len(_PAIR) and "value" in node:
+        if _is_pair(node):
             return None
         shape.append((parent, *node))
         for key, value in node.items():
@@ -250,7 +282,7 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
     nodes = 0
     while queue and nodes < _MOST_NODES:
         parent, node, depth = queue.popleft()
-        pairs = node.items() if isinstance(node, dict) and len(node) != len(_PAIR) else _items(node, parent)
+        pairs = node.items() if isinstance(node, dict) and not _is_pair(node) else _items(node, parent)
         nodes += len(pairs)
         for key, value in pairs:
             name, roles = _meanings[parent, key]
@@ -276,16 +308,22 @@ def _keep(found: Found, role: str, rank: int, name: str, value: Any) -> None:
 
 
 def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
-    """Keys and values; of a list its elements; of OpenTelemetry's `{"key": k, "value": v}` k and v."""
+    """Of a list its elements; of OpenTelemetry's `{"key": k, "value": v}`, or of Jaeger's, k and v."""
     if isinstance(node, list):
         return [(parent, element) for element in node[:50]]
-    name = node.get("key") or node.get("name") if len(node) == len(_PAIR) and "value" in node else None
+    name = node.get("key") or node.get("name")
     if isinstance(name, str):
         value = node["value"]
         return [
             (name, next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value)
         ]
     return list(node.items())
+
+
+def _is_pair(node: Mapping[str, Any]) -> bool:
+    if len(node) == len(_PAIR):
+        return "value" in node
+    return len(node) == len(_TYPED_PAIR) and all(key in node for key in _TYPED_PAIR)
 
 
 def _object(value: Any) -> Any:
@@ -309,6 +347,12 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
         return _is_request
     if (role, name) == ("level", "status"):
         return _is_plain_word
+    if role == "url" and name in ("resource", "resourcepath", "rawpath"):
+        return _is_path
+    if (role, name) == ("operation", "name"):
+        return _is_our_operation
+    if (role, name) == ("caller", "context"):
+        return _is_identifier
     return _TESTS.get(role, _is_no_flag)
 
 
@@ -322,6 +366,25 @@ def _is_text(value: Any) -> bool:
 
 def _is_request(value: Any) -> bool:
     return isinstance(value, str) and _REQUEST.match(value) is not None
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and (value[:1] == "/" or is_ours(value))
+
+
+def _is_our_operation(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("klaviyo.")
+
+
+def _is_identifier(value: Any) -> bool:
+    return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
+
+
+def _is_caller(value: Any) -> bool:
+    """A name: not the stream or the file from which a collector took the line, nor what was asked."""
+    if not isinstance(value, str) or value[:1] == "/" or value in _STREAMS or value == "a.klaviyo.com":
+        return False
+    return " " not in value or not _REQUEST.match(value)
 
 
 def _is_plain_word(value: Any) -> bool:
@@ -356,7 +419,8 @@ _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "error_code": _is_code,
     "outcome": _is_anything,
     "host": _is_machine,
+    "caller": _is_caller,
 } | dict.fromkeys(
-    ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "caller"),
+    ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer"),
     _is_text,
 )

@@ -27,6 +27,11 @@ _MACHINE = re.compile(
     r"(?P<kind>web|app|api|worker|node|host|pod|srv|server|vm|box|ip|i|prod|backend|frontend)[-.]?[\w.-]*\d[\w.-]*"
 )
 _THREAD = re.compile(r"(?i:main|\d+$|pid|tid|thread|.*(?:thread|pool|exec|worker)[\w-]*-\d)")
+#: Around the pairs of a span, `push{order=7}:`.
+_SPAN = re.compile(r"\b\w+\{(?=\w+=)|\}:")
+_UNIT = re.compile(r"_(?:s|ms|us|ns)$")
+#: Attributes as OpenTelemetry's debug exporter prints them.
+_PRINTED = re.compile(r"-> ([\w.]{1,80}): (?:Str|Int|Double)\((.*)\)")
 _MOST_JSON = 32 * 1024 * 1024
 
 
@@ -41,6 +46,7 @@ class Read:
         head: Groups of the text format, as caught.
         named: Was it a format with a name?
         access: Is it a line of a server's access log?
+        silent: Does it tell of no call, whatever it holds?
     """
 
     found: Found
@@ -49,6 +55,7 @@ class Read:
     head: dict[str, str] = field(default_factory=dict)
     named: bool = False
     access: bool = False
+    silent: bool = False
 
 
 def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read:
@@ -122,6 +129,7 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
 _HEAD_ROLES = {
     "pod": "host", "pod2": "host", "host": "host", "host2": "host", "service": "caller", "service2": "caller",
     "tag": "caller", "tag2": "caller",
+    "host3": "host", "tag3": "caller", "pid3": "worker", "iso2": "timestamp",
     "pid": "worker", "pid2": "worker", "cri": "timestamp", "bsd": "timestamp",
     "iso": "timestamp", "rfc5424": "timestamp",
 }  # fmt: skip
@@ -167,17 +175,33 @@ def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Rea
 
 def _read_object(data: dict[str, Any], inner: str, own: tuple[table.Format, ...]) -> Read:
     result = Read(Found(), inner)
-    walk(data, result.found)
-    named = next((each for each in own if each.has and each.has <= result.found.names), None)
+    known = table.of_object(frozenset(data))
+    walk(
+        {key: data[key] for key in data if key not in known.ignore} if known and known.ignore else data,
+        result.found,
+    )
+    named = next((each for each in own if each.has and each.has <= data.keys()), known)
     for role, key in named.keys if named else ():
         value: Any = data
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        result.found.offer(role.removesuffix("_ms").removesuffix("_s"), value, OURS, role.replace("_", ""))
-    result.access = named is not None and named.access
-    result.named = named is not None or table.of_object(result.found.names) is not None
+        if not key:
+            result.found.values.pop(role, None)
+        result.found.offer(_UNIT.sub("", role), value, OURS, role.replace("_", ""))
+    _offer_span(result.found)
+    if named is not None:
+        result.named, result.access, result.silent = True, named.access, named.silent
     result.body = "\n".join(result.found.texts)
     return result
+
+
+def _offer_span(found: Found) -> None:
+    """How long a span took that says when it began and when it ended (OpenTelemetry, X-Ray)."""
+    if "ended" not in found.values or not found.keys.get("timestamp", "").startswith("starttime"):
+        return
+    began, ended = (times.instant(found.values[name]) for name in ("timestamp", "ended"))
+    if began is not None and ended is not None and ended >= began:
+        found.offer("duration", (ended - began) / 1e6, 0, "durations")
 
 
 def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[table.Format, ...]) -> None:
@@ -187,6 +211,7 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
     if named is not None:
         each, groups = named
         result.named, result.access, result.head = True, each.access, groups
+        result.silent = each.silent
         for name in groups.keys() & _CAUGHT:
             found.offer(name, groups[name])
         found.offer(
@@ -197,6 +222,8 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         )
         found.offer("timestamp", times.of(groups.get("time", ""), near))
         _offer_tag(found, groups.get("tag"))
+        if more and "level" not in groups and (level := text.search("level", more[:20])):
+            found.offer("level", level["v"], 50)
         result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
         return
     if (moment := times.search(limited[: _HEAD_LENGTH + 40], near)) and moment[1] <= _HEAD_LENGTH:
@@ -230,9 +257,20 @@ def _read_tail(result: Read) -> None:
             walk(data, result.found)
             result.found.names = names
             result.body = "\n".join([body[:brace], *result.found.texts, body[end + 1 :]])
+            if "=" in body[end + 1 :]:
+                _read_pairs(result, _PAIRS.findall(body[end + 1 :]))
             return
-    pairs = _PAIRS.findall(text.ends(body))
+    if ": Str(" in body:
+        _read_pairs(result, _PRINTED.findall(text.ends(body)))
+        return
+    limited = text.ends(body)
+    if _read_pairs(result, _PAIRS.findall(_SPAN.sub(" ", limited) if "}:" in limited else limited)):
+        result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
+
+
+def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:
     if len(pairs) >= _LOGFMT_PAIRS:
         walk({key: value.strip("\"'") for key, value in pairs}, result.found)
         result.found.names = frozenset()
-        result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
+        return True
+    return False

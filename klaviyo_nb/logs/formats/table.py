@@ -10,8 +10,9 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
+_DIGITS = "0123456789"
 _PARTS = {
-    "{T}": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d:?\d\d)?",
+    "{T}": r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d:?\d\d)?",
     "{L}": r"(?i:trace|debug|info|information|notice|warn|warning|err|error|severe|crit|critical|fatal|"
     "alert|panic)",
 }
@@ -27,6 +28,9 @@ class Format:
         pattern: For text, matched at the start of a record's first line.
         has: For JSON, keys that a record of this format has.
         access: Is it a server's access log?
+        begins: For text, characters of which a line's first is one; empty: any.
+        ignore: For JSON, outermost keys that tell of something else, such as the request that came in.
+        silent: Tells of no call, whatever it holds: a metric, an alert.
         by: Who reads what stands around or inside other formats; such a format is not looked for.
         keys: For JSON, field → the key that carries it, dotted where it is nested; beside the keys that are
             known by their name.
@@ -39,6 +43,9 @@ class Format:
     has: frozenset[str]
     access: bool
     by: str = ""
+    begins: str = ""
+    ignore: frozenset[str] = frozenset()
+    silent: bool = False
     keys: tuple[tuple[str, str], ...] = ()
     samples: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), compare=False)
 
@@ -57,7 +64,7 @@ def of_text(line: str, own: tuple[Format, ...] = ()) -> tuple[Format, dict[str, 
         line: The first of a record.
         own: Formats of the user, tried first.
     """
-    for each in (*own, *_texts()):
+    for each in (*own, *_texts(line[:1])):
         if each.pattern is not None and (found := each.pattern.match(line)):
             return each, {
                 name.rstrip("23"): text for name, text in found.groupdict().items() if text is not None
@@ -71,9 +78,16 @@ def of_object(keys: frozenset[str]) -> Format | None:
     return next((each for each in _objects() if each.has <= keys), None)
 
 
+@lru_cache(256)
+def _texts(first: str) -> tuple[Format, ...]:
+    texts = (each for each in formats() if each.pattern is not None)
+    return tuple(each for each in texts if not each.begins or first in each.begins)
+
+
 @cache
-def _texts() -> tuple[Format, ...]:
-    return tuple(each for each in formats() if each.pattern is not None)
+def special() -> tuple[Format, ...]:
+    """The JSON formats of which the names of the keys do not tell all."""
+    return tuple(each for each in _objects() if each.keys or each.ignore or each.silent or each.access)
 
 
 @cache
@@ -98,5 +112,9 @@ def _format(row: Mapping[str, Any]) -> Format:
         has=frozenset(row.get("has", ())),
         access=row.get("access", False),
         by=row.get("by", ""),
+        begins=_DIGITS.join(row.get("begins", "").split("0-9")),
+        ignore=frozenset(row.get("ignore", ())),
+        silent=row.get("silent", False),
+        keys=tuple(row.get("keys", {}).items()),
         samples=samples,
     )

@@ -23,9 +23,10 @@ _PHRASES = "|".join(
         key=len, reverse=True,
     )
 )  # fmt: skip
-# What a number counts or measures when it is no status.
+# What a number counts or measures when it is no status; libwww-perl's 500 for no response.
 _COUNTED = (
-    r"(?![\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
+    r"(?! Can't connect| read timeout| Status read failed|"
+    r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b|https?\b)[a-z]{3,}s\b)"
 )
 _SAYS = (
@@ -56,13 +57,13 @@ def _bounded(pattern: str) -> str:
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
         rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
-        rf"from )?[\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
+        rf"from )?(?:resource )?[\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
-    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>{_VERB})\b", rf"\b(?P<v>{_VERB}) "
-                       r"request\b"),
+    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
+                       rf"\b(?P<v>{_VERB}) request\b"),
     "status": _compiled(
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
         r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
@@ -86,17 +87,22 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
+        r"(?:^|[\s:])(?P<v>[2-5]\d\d)\s+<(?:!doctype|html)\b",
+        r"\|\s*(?P<v>5[23]\d): (?-i:[A-Z])",  # the title of Cloudflare's page
+        r"\bResult: '(?P<v>[2-5]\d\d)', Handled",  # Polly
         rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+|\s*[|,]\s*|: )(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(
-        r"\b(?:took|in|after|within|durations?|elapsed|latency|(?:total|request|response|"
+        r"\b(?:took|in|after|within|timeout of|durations?|elapsed|latency|"
+        r"(?:total|request|response|execution|"
         r"elapsed)[ _-]?time|time|rt)"
         r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)\s?(?P<u>ms|msecs?|milliseconds?|µs|"
         r"us|ns|s|secs?|seconds?)\b",
         r"\b(?:duration|elapsed|latency|response_?time)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
+        r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"(?<![\w.])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
@@ -121,7 +127,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
-    "attempt": _compiled(r"\battempt\W{1,3}#?(?P<v>\d{1,3})\b", r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b"),
+    "attempt": _compiled(r"\battempt\W{1,3}#?(?P<v>\d{1,3})\b", r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
+                         r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
     "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"
                           r"(?P<v>20\d\d-\d\d-\d\d(?:\.pre)?)"),
     "event_key": _compiled(rf"\bunique_?id{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>[\w.:-]{{1,100}})"),
@@ -142,38 +149,57 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
         "dns": r"ENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
-        r"NameResolution|no such host|"
+        r"NameResolution|NAME_NOT_RESOLVED|no such host|"
         r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|"
         r"failed to resolve|"
         r"cURL error 6\b|dns error|\bNXDOMAIN\b|couldnt_resolve",
-        "refused": r"ECONNREFUSED|connection refused|actively refused|ConnectionRefused|cURL error 7\b|"
+        "refused": r"ECONNREFUSED|connection[ _]refused|actively refused|ConnectionRefused|cURL error 7\b|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable|couldnt_connect",
-        "tls": r"CERTIFICATE_VERIFY|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|"
+        "tls": r"CERTIFICATE_VERIFY|\bERR_(?:CERT|SSL)_|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|"
         r"TLS handshake (?!timeout)|SELF_SIGNED|"
         r"UNABLE_TO_(?:GET|VERIFY)|wrong version number|\bERR_TLS|self[- ]signed|"
         r"certificate (?:has expired|verify)|"
         r"CERT_HAS_EXPIRED|ssl_connect_error|peer_failed_verification|ssl_cacert|"
         r"OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
-        "timeout": r"timed[ -]?out|time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|"
+        "timeout": r"timed[ _-]?out|i/o timeout|reason: :?timeout|"
+        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|"
         r"TimeoutE|ETIMEDOUT|"
-        r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|(?:Read|Connect|Open|Write|"
-        r"Pool|Socket)Timeout|"
+        r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
+        r"(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)Timeout|"
         r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout|"
         r"_sslobj\.read|timeout (?:calling|contacting)|"
         r"operation_timedout|never respond(?:ed|ing)|requests? hung",
-        "reset": r"ECONNRESET|connection (?:was )?reset|reset by peer|socket hang up|other side closed|"
+        "reset": r"ECONNRESET|connection[ _](?:was )?reset|reason: :closed|"
+        r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|reset by peer|socket hang up|other side closed|"
         r"UND_ERR_SOCKET|"
         r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|"
         r"premature close|"
         r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|"
         r": EOF\b|return_code=(?:recv_error|send_error|got_nothing|partial_file)|"
         r"connection (?:unexpectedly )?closed|IncompleteMessage",
-        "other": r"fetch failed|network ?error|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
+        "other": r"fetch failed|\bnet::ERR_|"
+        r"network ?error|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
         r"no response|"
         r"max retries exceeded|unsupported content type|"
-        r"connection failed|failed to connect|error sending request|did not respond",
+        r"connection failed|(?:failed to|can't) connect|error sending request|did not respond",
     }.items()
 }
+#: Words of which one is in every text that such a pattern finds something in: they are looked for first.
+SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
+    "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "unknownhost",
+            "temporary failure", "nodename", "curl error 6", "dns error", "nxdomain"),
+    "refused": ("refused", "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
+                "curl error 7"),
+    "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
+            "unable_to_", "peer_failed", "wrong version number", "curl error"),
+    "timeout": ("timed", "timeout", "time-out", "econnaborted", "deadline", "curl error 28", "taskcanceled",
+                "_sslobj", "never respond", "hung"),
+    "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
+              "epipe", "broken pipe", "eof", "premature", "incomplete", "curl error 5", "return_code="),
+    "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
+              "no response", "max retries", "unsupported content", "connection failed", "to connect",
+              "can't connect", "error sending", "did not respond"),
+}  # fmt: skip
 #: How client libraries log an exchange: Typhoeus, httpx, urllib3, Guzzle, OkHttp, .NET.
 _WIRE = re.compile(
     r"\bETHON: performed|HTTP Request: [A-Z]+ https?://\S+ \\?\"HTTP/|"
@@ -203,6 +229,8 @@ _WAITS = re.compile(
     r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$",
     re.IGNORECASE,
 )
+#: `Retrying x in`, `Backing off x(...) for`: so long somebody waits.
+_PUTS_OFF = re.compile(r"(?:retrying|backing off|sleeping)\b.{0,70}\b(?:in|for|after) $", re.IGNORECASE)
 
 
 def search(field: str, text: str) -> re.Match[str] | None:
@@ -218,15 +246,16 @@ def duration(text: str) -> re.Match[str] | None:
     for pattern in PATTERNS["duration"]:
         for found in pattern.finditer(text):
             before = text[max(0, found.start() - 80) : found.start("v")]
-            if not _WAITS.search(before) and not (found[0].startswith("in ") and "retrying" in before):
+            if not _WAITS.search(before) and not _PUTS_OFF.search(before):
                 return found
     return None
 
 
 def no_response(text: str) -> tuple[str, int] | None:
     """`timeout`, `reset`, `refused`, `dns`, `tls` or `other`, and where that is said; None if it is not."""
+    low = text.lower()
     for kind, pattern in NO_RESPONSE.items():
-        if found := pattern.search(text):
+        if any(map(low.__contains__, SILENCE_WORDS[kind])) and (found := pattern.search(text)):
             return kind, found.start()
     return None
 

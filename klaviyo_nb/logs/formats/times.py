@@ -12,21 +12,29 @@ from typing import Any
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
+_HALF = r"(?: ?(?P<half>[AP]M)\b)?"
+_EARLY = _CLOCK.replace(r"(?P<h>\d\d)", r"(?P<h>\d\d?)")
+_CLOCK_12 = _EARLY + _HALF
 _ZONE = r"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)(?![\w:]))?"
 _NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
 SHAPES = tuple(
     re.compile(shape, re.ASCII)
     for shape in (
-        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, ){_CLOCK}{_ZONE}",
+        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - ){_CLOCK}{_ZONE}",
         rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}})[: ]{_CLOCK}{_ZONE}",
-        rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}(?: (?P<y>\d{{4}})\b)?{_ZONE}",
+        rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?: (?P<y>\d{{4}})\b)?{_ZONE}",
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
-        rf"(?P<m>\d\d)/(?P<d>\d\d)/(?P<y>\d{{4}}),? {_CLOCK}{_ZONE}",
+        rf"(?:(?P<m>\d\d?)/(?P<d>\d\d?)/|{_NAMED} (?P<d2>\d\d?), )(?P<y>\d{{4}}),? {_CLOCK_12}{_ZONE}",
+        # Spark's, whose year comes first, Android's, which has none, and PHP's hours of one digit.
+        rf"(?<![\w/.-])(?:(?P<y>20\d\d)-(?P<m3>\d\d)-(?P<d3>\d\d)|(?P<y2>[23]\d)/(?P<m>[01]\d)/(?P<d>[0-3]\d)|"
+        rf"(?P<m2>[01]\d)-(?P<d2>[0-3]\d)) {_EARLY}",
     )
 )
 _EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])", re.ASCII)
+#: The shapes behind the first ones all have a clock with colons.
+_COMMON, _COLONS = 4, 2
 _AMBIGUOUS_WITHOUT_MARK = 60
 _DAY = timedelta(days=1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,9 +63,16 @@ def of(value: Any, near: datetime) -> int | None:
     return epoch(value)
 
 
+def instant(value: Any) -> int | None:
+    """A time that does not depend on another: a number since 1970, as number or text, or ISO 8601."""
+    if isinstance(value, str):
+        return _epoch_text(value) or _iso(value)
+    return epoch(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def search(text: str, near: datetime) -> tuple[int, int, int] | None:
     """The first time in `text`, with where it begins and ends."""
-    for shape in SHAPES:
+    for shape in SHAPES if text.count(":") >= _COLONS else SHAPES[:_COMMON]:
         if (found := shape.search(text)) and (moment := _moment(found, near)) is not None:
             return moment, found.start(), found.end()
     if (found := _EPOCH.search(text)) and found.start() < _AMBIGUOUS_WITHOUT_MARK:
@@ -94,14 +109,19 @@ def _epoch_text(text: str) -> int | None:
 
 def _moment(found: re.Match[str], near: datetime) -> int | None:
     part = found.groupdict()
-    month = int(part["m"]) if part.get("m") else _MONTHS.index(part["mon"].lower()) + 1
+    number = part.get("m") or part.get("m2") or part.get("m3")
+    month = int(number) if number else _MONTHS.index(part["mon"].lower()) + 1
+    year = part.get("y") or (f"20{part['y2']}" if part.get("y2") else None)
+    hour = int(part["h"])
+    if part.get("half"):
+        hour = hour % 12 + (12 if part["half"] == "PM" else 0)
     fraction = int((part.get("f") or "0").ljust(6, "0")[:6])
     try:
         moment = datetime(
-            int(part.get("y") or near.year), month, int(part["d"]), int(part["h"]), int(part["mi"]),
+            int(year or near.year), month, int(part["d"] or part["d2"] or part["d3"]), hour, int(part["mi"]),
             int(part["s"]), fraction, tzinfo=_zone(part.get("z")),
         )  # fmt: skip
-        return _micros(moment if part.get("y") else _nearest(moment, near))
+        return _micros(moment if year else _nearest(moment, near))
     except ValueError:
         return None
 

@@ -30,7 +30,11 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
-_SQL = re.compile(r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b", re.DOTALL)
+_SQL = re.compile(
+    r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
+    r"violates [\w -]{3,20} constraint|relation \S+ does not exist|deadlock detected",
+    re.DOTALL,
+)
 _WORKED = re.compile(
     r"\b(?:ok|succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE
 )
@@ -49,6 +53,16 @@ _HOOK_OURS = re.compile(
     re.IGNORECASE,
 )
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
+_PAGE_HOSTS = ("s.klaviyo.com", "help.klaviyo.com", "www.klaviyo.com", "community.klaviyo.com")
+_PAGES = re.compile(r"(?:developers|help|www|community|status)\.klaviyo\.com\S*")
+#: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
+#: says with whom was spoken.
+_NAME = re.compile(r"\"klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?")
+_WITH = re.compile(
+    r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
+    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
+)
+_SERVER = re.compile(r"https?://[^/]*")
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
 
@@ -95,17 +109,38 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     moment = moment if isinstance(moment, int) and it.head.get("time") else times.of(moment, near)
     if moment is None:
         moment = _moment_in(it, near)
-    whose = f"{it.found.values.get('caller')} {it.found.values.get('host')} {it.text}"
-    named = about or "klaviyo" in whose.lower()
+    named = about or _is_named(it, body)
     speaks = named or b"klaviyo" in raw.lower()  # an envelope may name it: a container, a unit, a label
     where = called(it, body, speaks)
     outcome = _outcome(it, body, where)
+    if it.silent:
+        return Told("mention" if speaks else "other", moment, {})
     hook = _webhook(it, body, where, outcome, speaks)
     if hook is not None:
         return Told("webhook", moment, hook)
     if _is_call(it, body, where, outcome, speaks, named):
         return Told("call", moment, _fields(it, body, where, outcome))
     return Told("mention" if speaks else "other", moment, {})
+
+
+def _is_named(it: Read, body: str) -> bool:
+    """Does the application itself speak of Klaviyo? Of an object not in any key or id that holds the name."""
+    whole = it.text.lower()
+    if "klaviyo" in f"{it.found.values.get('caller')} {it.found.values.get('host')}".lower():
+        return True
+    if "klaviyo" not in whole:
+        return False
+    if whole[:1] == "{" and "a.klaviyo.com" not in whole:
+        return "klaviyo" in _without_pages(body.lower()) or any(
+            found[1] or _WITH.search(whole[max(0, found.start() - 60) : found.start()])
+            for found in _NAME.finditer(whole)
+        )
+    return "klaviyo" in _without_pages(whole)
+
+
+def _without_pages(low: str) -> str:
+    """Without links to pages about Klaviyo: who writes one does not say that Klaviyo answered."""
+    return _PAGES.sub("", low) if any(host in low for host in _PAGE_HOSTS) else low
 
 
 def _moment_in(it: Read, near: datetime) -> int | None:
@@ -145,7 +180,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
         return (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
     if not outcome.known:
         return speaks and outcome.worked is not None and "operation" in it.found.values
-    if our_answer(it.text):
+    if our_answer(it.text) or (speaks and it.found.values.get("error_code") in text.CODES):
         return True
     return named and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
 
@@ -164,18 +199,22 @@ def _klaviyo_said(body: str, at: int | None) -> bool:
 def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> dict[str, Any] | None:
     """A delivery from Klaviyo to us, if the record tells of one."""
     low = it.text[: text.MOST].lower()
-    if "webhook" not in low or where.place == "api" or not (speaks or body.lstrip().startswith("[Webhook]")):
+    route = _SERVER.sub("", (where.path or "").partition("?")[0].lower()) if "hook" in low else ""
+    routed = "klaviyo" in route and "hook" in route  # a request to a route of our own
+    if (
+        ("webhook" not in low and not routed)
+        or where.place == "api"
+        or not (speaks or body.lstrip().startswith("[Webhook]"))
+    ):
         return None
     if where.place == "path" and not it.access:
         return None
-    if it.access and not (
-        "klaviyo" in (where.path or "").partition("?")[0].lower() and "webhook" in (where.path or "").lower()
-    ):
+    if it.access and not routed:
         return None
     verdict = _delivery(body, outcome)
     if where.endpoint is not None and not it.access and our_answer(it.text):
         return None
-    if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not it.access):
+    if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not routed):
         return None
     topic = text.search("topic", body)
     said = it.found.values

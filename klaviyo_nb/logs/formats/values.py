@@ -22,7 +22,7 @@ _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos
             "micros": "us", "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
 _LONGEST_S = 7 * 86_400.0
 _WORDS = {
-    "debug": "trace debug verbose silly d trce dbug",
+    "debug": "trace debug verbose silly v d trce dbug",
     "info": "info information notice log i n",
     "warning": "warn warning w",
     "error": "error err severe fail failure e",

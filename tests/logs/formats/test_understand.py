@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from klaviyo_nb.logs.formats import text
 from klaviyo_nb.logs.formats.understand import Told, understand
 
 NEAR = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -371,3 +372,40 @@ def test_an_envelope_that_names_klaviyo_is_counted_and_tells_whose_paths_are() -
     whose = "Nov 23 05:00:00 web-1 klaviyo-worker[7]: {}"
     assert told(whose.format("request failed: 429 Too Many Requests")).kind == "call"
     assert told(whose.format("redis error 500")).kind == "mention"
+
+
+@pytest.mark.parametrize("kind", text.NO_RESPONSE)
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_whatever_tells_of_no_response_holds_one_of_the_words_that_are_looked_for(
+    kind: str, data: st.DataObject
+) -> None:
+    whole = data.draw(st.from_regex(text.NO_RESPONSE[kind]))
+    assert any(word in whole.lower() for word in text.SILENCE_WORDS[kind])
+    assert text.no_response(whole) is not None
+
+
+def test_an_object_that_holds_the_name_in_an_id_tells_of_no_call() -> None:
+    assert understand(b'{"kind":"feature","key":"klaviyo-retry-503","status":200}', NEAR).kind == "mention"
+    for call in (
+        b'{"integration":"klaviyo_v3","status":429}',
+        b'{"vendor":"Klaviyo","http_status":503}',
+        b'{"klaviyo":{"status":503}}',
+    ):
+        assert understand(call, NEAR).kind == "call"
+
+
+def test_a_link_to_a_page_of_klaviyos_does_not_make_a_call_of_a_status() -> None:
+    page = b"https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling"
+    assert understand(b"rate limiter off, see " + page + b" (429)", NEAR).kind == "mention"
+    assert understand(b"Klaviyo answered 429, see " + page, NEAR).kind == "call"
+
+
+def test_keys_without_a_name_of_their_own_are_known_by_their_ending() -> None:
+    told = understand(
+        b'{"apiStatusCode":503,"targetUrl":"https://a.klaviyo.com/api/lists","short_message":"x","callDurationMs":12}',
+        NEAR,
+    )
+    assert told.fields["status_code"] == 503
+    assert told.fields["endpoint"] == "/api/lists"
+    assert told.fields["duration_s"] == 0.012
