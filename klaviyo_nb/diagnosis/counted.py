@@ -299,14 +299,16 @@ def _interval(pair: tuple[datetime, datetime] | None) -> Interval | None:
 def _since(counted: Tally, onset: Interval | None, limits: Thresholds) -> dict[str, Any]:
     """Calls and failures since the onset, if it lies in the last part and enough were made; else in it.
 
-    Few calls leave the onset uncertain by minutes: then since the first failure that can be it.
+    Few calls, or failures in one burst, leave the onset uncertain by minutes, so that few come after its
+    latest moment: then since the first failure that can be it.
     """
     start, rows = counted.part.start, counted.last
     if onset and onset.latest > start:
         first = rows.loc[rows["kind"].notna() & (rows["timestamp"] >= onset.earliest), "timestamp"].min()
         for since in (onset.latest, first):
             later = rows[rows["timestamp"] >= since]
-            if round(later["calls"].sum()) >= limits.last_part_calls:
+            calls, failed = _sums(later)
+            if calls >= limits.last_part_calls and failed >= limits.noise_failures:
                 start, rows = pd.Timestamp(since).to_pydatetime(), later
                 break
     calls, failed = _sums(rows)

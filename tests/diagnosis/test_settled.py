@@ -160,6 +160,19 @@ def test_a_key_refused_for_minutes_is_measured_since_then_though_calls_are_few()
     assert (found.cause, found.severity) == ("invalid_key", "P1")
 
 
+def test_a_burst_that_one_log_tells_of_is_no_share_of_the_calls_after_it() -> None:
+    burst = {"status_code": 200, "answered_by": "portal"}
+    rows = [row | {"status_code": 200} for row in calls(of=90, minutes=(105, 120))]
+    rows += calls(of=600, minutes=(0, 105)) + calls(failed=18, of=18, minutes=(116, 117), **burst)
+    found = decide(evidence(*asked(200, "portal"), rows=rows))
+    assert (found.cause, found.severity) == ("network_unreachable", "P1")
+    assert found.severity_because is not None
+    assert found.severity_because.startswith("100% of calls failed")
+    onset = decide(evidence(rows=rows)).severity_because
+    assert onset is not None
+    assert "0 of" not in onset
+
+
 @pytest.mark.parametrize(
     ("ours", "well", "severity"),
     [
