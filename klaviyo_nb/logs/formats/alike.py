@@ -96,7 +96,9 @@ class Alike:
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
         for group in _groups(raws):
-            if "ended" in group.plan.roles or any(has <= group.plan.names for has in self._own):
+            if {"ended", "base"} & group.plan.roles.keys() or any(
+                has <= group.plan.names for has in self._own
+            ):
                 continue
             urls, methods = _urls(group), self._column(group, "method", _method)
             statuses = self._column(group, "status", _status)

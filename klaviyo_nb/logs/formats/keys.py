@@ -39,8 +39,9 @@ FIELDS: Mapping[str, str] = {
     "method": "method request.method httpmethod requestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
-    "httptarget path requestpath route endpoint upstreamurl baseurl request requestline "
+    "httptarget path requestpath route endpoint upstreamurl request requestline "
     "resourcepath resource rawpath",
+    "base": "baseurl",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
@@ -70,7 +71,7 @@ FIELDS: Mapping[str, str] = {
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
     "line "
-    "description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name "
+    "text details summary description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name "
     "syscall errno",
 }
 #: Keys under which a collector puts the application's own line.
@@ -86,13 +87,14 @@ _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
 #: How keys end that are not named in `FIELDS`, and the field they then carry.
 _ENDINGS: tuple[tuple[str, str], ...] = (
-    ("message", "text"), ("msg", "text"), ("error", "text"), ("reason", "text"), ("exception", "text"),
+    ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("attempt", "attempt"),
 )  # fmt: skip
 _RANK_OF_ENDING = 90
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
+_STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 _STREAMS = frozenset(("stdout", "stderr"))
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
@@ -144,8 +146,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         above, name = segments[-2] if len(segments) > 1 else parent, segments[-1]
         roles = _ROLES.get(f"{above}.{name}") or _ROLES.get(name) or ()
         role = _by_ending(name) if not roles else None
-        if role is not None:  # of a URL under such a key only Klaviyo's counts
-            test = is_ours if role == "url" else _test(role, name)
+        if role is not None:
+            test = _TESTS_BY_ENDING.get(role) or _test(role, name)
             meaning: _Meaning = name, ((role, _RANK_OF_ENDING, test),)
             return self._remembered(spelled, meaning)
         if above == "headers":  # there `host` is whom it was sent to
@@ -161,6 +163,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
 
 
 def _by_ending(name: str) -> str | None:
+    if name == "exitstatus":
+        return None
     return next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
 
 
@@ -245,6 +249,15 @@ def _follow(plan: Plan, values: Sequence[Any], found: Found) -> None:
         value = values[place]
         if type(value) is str and value and len(found.texts) < MOST_TEXTS:
             found.texts.append(value)
+
+
+def join_base(found: Found) -> None:
+    """The whole URL of one that is told in two parts, as axios does."""
+    base, url = found.values.get("base"), found.values.get("url")
+    if not isinstance(base, str) or "://" in str(url):
+        return
+    found.values["url"] = f"{base.rstrip('/')}/{str(url).lstrip('/')}" if isinstance(url, str) else base
+    found.keys["url"], found.ranks["url"] = "baseurl", OURS
 
 
 def is_ours(value: Any) -> bool:
@@ -414,11 +427,18 @@ def _is_anything(value: Any) -> bool:
     return True
 
 
+def _is_status(value: Any) -> bool:
+    return not isinstance(value, bool) and _STATUS.fullmatch(str(value)) is not None
+
+
+#: Under a key without a name of its own only what cannot be anything else counts.
+_TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {"url": is_ours, "status": _is_status}
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,
     "error_code": _is_code,
     "outcome": _is_anything,
     "host": _is_machine,
+    "base": is_ours,
     "caller": _is_caller,
 } | dict.fromkeys(
     ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer"),

@@ -12,7 +12,7 @@ import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER, OURS, Found, walk
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER, OURS, Found, join_base, walk
 
 _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
 #: Groups that carry a field as it is.
@@ -188,6 +188,7 @@ def _read_object(data: dict[str, Any], inner: str, own: tuple[table.Format, ...]
         if not key:
             result.found.values.pop(role, None)
         result.found.offer(_UNIT.sub("", role), value, OURS, role.replace("_", ""))
+    join_base(result.found)
     _offer_span(result.found)
     if named is not None:
         result.named, result.access, result.silent = True, named.access, named.silent
@@ -255,6 +256,7 @@ def _read_tail(result: Read) -> None:
         if isinstance(data, dict):
             names = result.found.names
             walk(data, result.found)
+            join_base(result.found)
             result.found.names = names
             result.body = "\n".join([body[:brace], *result.found.texts, body[end + 1 :]])
             if "=" in body[end + 1 :]:

@@ -26,6 +26,7 @@ _PHRASES = "|".join(
 # What a number counts or measures when it is no status; libwww-perl's 500 for no response.
 _COUNTED = (
     r"(?! Can't connect| read timeout| Status read failed|"
+    r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s)\b)|"  # a list of them is of no one call
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b|https?\b)[a-z]{3,}s\b)"
 )
@@ -90,7 +91,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:^|[\s:])(?P<v>[2-5]\d\d)\s+<(?:!doctype|html)\b",
         r"\|\s*(?P<v>5[23]\d): (?-i:[A-Z])",  # the title of Cloudflare's page
         r"\bResult: '(?P<v>[2-5]\d\d)', Handled",  # Polly
-        rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+|\s*[|,]\s*|: )(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+(?:- )?|\s*[|,]\s*|: )"
+        rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(

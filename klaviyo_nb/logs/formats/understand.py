@@ -53,8 +53,8 @@ _HOOK_OURS = re.compile(
     re.IGNORECASE,
 )
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
-_PAGE_HOSTS = ("s.klaviyo.com", "help.klaviyo.com", "www.klaviyo.com", "community.klaviyo.com")
-_PAGES = re.compile(r"(?:developers|help|www|community|status)\.klaviyo\.com\S*")
+_PAGES = re.compile(r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+")
+_PROBE = re.compile(r"\b(?:liveness|readiness|startup|http) probe\b", re.IGNORECASE)
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
 _NAME = re.compile(r"\"klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?")
@@ -139,8 +139,8 @@ def _is_named(it: Read, body: str) -> bool:
 
 
 def _without_pages(low: str) -> str:
-    """Without links to pages about Klaviyo: who writes one does not say that Klaviyo answered."""
-    return _PAGES.sub("", low) if any(host in low for host in _PAGE_HOSTS) else low
+    """Without links to pages that name Klaviyo: who writes one does not say that Klaviyo answered."""
+    return _PAGES.sub("", low) if "://" in low else low
 
 
 def _moment_in(it: Read, near: datetime) -> int | None:
@@ -182,7 +182,12 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
         return speaks and outcome.worked is not None and "operation" in it.found.values
     if our_answer(it.text) or (speaks and it.found.values.get("error_code") in text.CODES):
         return True
-    return named and not _SQL.search(body) and _klaviyo_said(body or it.text, outcome.at)
+    return (
+        named
+        and not _SQL.search(body)
+        and not _PROBE.search(body)
+        and _klaviyo_said(body or it.text, outcome.at)
+    )
 
 
 def _klaviyo_said(body: str, at: int | None) -> bool:

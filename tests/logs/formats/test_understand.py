@@ -409,3 +409,27 @@ def test_keys_without_a_name_of_their_own_are_known_by_their_ending() -> None:
     assert told.fields["status_code"] == 503
     assert told.fields["endpoint"] == "/api/lists"
     assert told.fields["duration_s"] == 0.012
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "feat: klaviyo retry on 429 and 503 (#404)",
+        "Will retry Klaviyo requests on 429, 500, 502, 503",
+        "Liveness probe failed for klaviyo-sync: HTTP probe failed with statuscode: 503",
+        "response 200 from https://shop.example/pages/klaviyo-faq in 88ms",
+        '{"job":"klaviyo-sync","exit_status":137}',
+    ],
+)
+def test_a_status_beside_the_name_is_not_always_that_of_a_call(line: str) -> None:
+    assert understand(line.encode(), NEAR).kind == "mention"
+
+
+def test_a_url_in_two_parts_is_one() -> None:
+    told = understand(
+        b'{"msg":"Request failed with status code 429",'
+        b'"config":{"baseURL":"https://a.klaviyo.com/api","url":"events/","method":"post"}}',
+        NEAR,
+    )
+    assert (told.fields["method"], told.fields["endpoint"]) == ("POST", "/api/events")
+    assert told.fields["status_code"] == 429
