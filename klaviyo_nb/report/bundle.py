@@ -15,7 +15,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import count
@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING
 from klaviyo_nb import collect
 from klaviyo_nb.errors import RedactionError, ReportError, Stopped
 from klaviyo_nb.report import manifest
-from klaviyo_nb.report.forks import fork_server, kernel_environment
+from klaviyo_nb.report.forks import ForkFailed, fork_server, kernel_environment
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.report.charts import SavedChart
+    from klaviyo_nb.report.drawing import Drawn
     from klaviyo_nb.report.forks import ForkServer
     from klaviyo_nb.report.run import NotebookRun
 
@@ -128,12 +129,15 @@ class _Maker:
 
         if ahead:
             await ahead
-        drawing = asyncio.create_task(asyncio.to_thread(self._draw))
-        runs = await run.run_all(
+        drawing = asyncio.create_task(self._draw(server))
+        running = asyncio.create_task(run.run_all(
             self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
             source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
-        )  # fmt: skip
-        seen, drawn, written = await drawing
+        ))  # fmt: skip
+        await asyncio.sleep(0)  # kernels begin while we read, and import what makes pages of notebooks
+        seen = await asyncio.to_thread(collect.load, self.folder / "evidence")
+        await asyncio.to_thread(_get_ready)
+        runs, (drawn, written) = await asyncio.gather(running, drawing)
         self._write(seen, runs, drawn, written)
         self._sweep()
         about = {
@@ -157,16 +161,18 @@ class _Maker:
         reasons = {gap.signal: gap.reason for gap in evidence.gaps}
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
 
-    def _draw(self) -> tuple[Evidence, list[SavedChart], dict[str, str]]:
-        """The evidence as a reader has it, and what is made of that without a notebook: charts and texts."""
-        from klaviyo_nb.diagnosis import decide
-        from klaviyo_nb.report import charts
-        from klaviyo_nb.report.texts import texts
+    async def _draw(self, server: ForkServer | None) -> Drawn:
+        """Charts and texts: what needs no notebook."""
+        drawn = None
+        if server is not None:
+            with suppress(ForkFailed):  # then it is drawn here, which says why it fails
+                drawn = await server.draw(self.folder, self.incident, self.lead)
+        if drawn is None:
+            from klaviyo_nb.report.drawing import draw
 
-        seen = collect.load(self.folder / "evidence")
-        drawn = charts.save_all(seen, decide(seen), self.folder / "charts")
-        self.progress(f"{len(drawn)} charts are drawn")
-        return seen, drawn, texts(seen, self.incident, self.lead)
+            drawn = await asyncio.to_thread(draw, self.folder, self.incident, self.lead)
+        self.progress(f"{len(drawn[0])} charts are drawn")
+        return drawn
 
     async def _page(self, result: NotebookRun, path: Path) -> None:
         async with self._converting:  # the exporter is not made for two at once
@@ -230,6 +236,13 @@ class _Maker:
 def _counted(counts: Counter[str]) -> list[dict[str, object]]:
     """As rows: a rule's name as a key, such as `secret`, would itself look like a secret's name."""
     return [{"rule": rule, "count": count} for rule, count in sorted(counts.items())]
+
+
+def _get_ready() -> None:
+    """For what follows the notebooks, while they run."""
+    from klaviyo_nb.report import index, pages  # noqa: F401 - the index is imported for later
+
+    pages.get_ready()
 
 
 def _convert(notebook: Path) -> None:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import re
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from klaviyo_nb.report.drawing import Drawn
 
 _SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
@@ -78,7 +83,22 @@ class ForkServer:
         Raises:
             ForkFailed: The server is gone.
         """
-        return Forked(await self._ask({"argv": argv, "cwd": cwd, "env": dict(env)}))
+        return Forked(await self._ask({"kernel": {"argv": argv, "cwd": cwd, "env": dict(env)}}))
+
+    async def draw(self, folder: Path, incident: str, lead: str | None) -> Drawn:
+        """As `drawing.draw`, in a process that has the imports done.
+
+        Raises:
+            ForkFailed: The server is gone, or drawing failed there.
+        """
+        with tempfile.TemporaryDirectory(prefix="klaviyo-nb-") as scratch:
+            to = Path(scratch, "drawn")
+            told = {"folder": str(folder.resolve()), "incident": incident, "lead": lead, "to": str(to)}
+            await Forked(await self._ask({"draw": told})).wait()
+            if not to.exists():
+                raise ForkFailed
+            drawn: Drawn = pickle.loads(to.read_bytes())  # noqa: S301 - our own fork wrote it
+            return drawn
 
     def end(self) -> None:
         """End it and its kernels; at once, if it has none."""

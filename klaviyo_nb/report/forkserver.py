@@ -4,8 +4,12 @@ A kernel of its own spends about a second on imports before the first cell, and 
 a fork has all that already. Never imported: `forks.ForkServer` runs it as a program and speaks with it in
 lines.
 
-    stdin   {"argv": […], "cwd": "…", "env": {…}}    or    {"evidence": "FOLDER"}
-    stdout  PID                                            1: it was read; 0: it could not be
+    stdin   {"kernel": {"argv": […], "cwd": "…", "env": {…}}}
+    stdout  PID of the kernel
+    stdin   {"draw": {"folder": "…", "incident": "…", "lead": "…", "to": "FILE"}}
+    stdout  PID of what draws; it ends when FILE is there
+    stdin   {"evidence": "FOLDER"}
+    stdout  1: it was read; 0: it could not be
 
 The end of stdin ends all kernels, so that none outlives whoever asked for it.
 """
@@ -15,12 +19,15 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pickle
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
@@ -58,7 +65,8 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         if "evidence" in request:
             answer = int(_read_ahead(Path(request["evidence"])))
         else:
-            children.add(answer := _fork(request))
+            ((kind, arguments),) = request.items()
+            children.add(answer := _fork(partial(_WORK[kind], **arguments)))
         with suppress(BrokenPipeError):  # nobody listens any more; the end of the requests follows
             replies.write(f"{answer}\n")
             replies.flush()
@@ -86,29 +94,42 @@ def _read_ahead(folder: Path) -> bool:
     return True
 
 
-def _fork(request: dict[str, object]) -> int:
+def _fork(work: Callable[[], None]) -> int:
+    """A child that does this and nothing else."""
     pid = os.fork()
     if pid == 0:
-        _become_kernel(**request)  # type: ignore[arg-type]
+        status = 1
+        try:
+            os.setsid()  # its own group, so that an interrupt reaches it and what it started
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(nowhere, descriptor)
+            work()
+            status = 0
+        finally:
+            os._exit(status)
     return pid
 
 
-def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
-    status = 1
-    try:
-        os.setsid()  # its own group, so that an interrupt reaches it and what it started
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
-        os.chdir(cwd)
-        os.environ.clear()
-        os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})  # the kernel ends when we do
-        import_module("ipykernel.kernelapp").IPKernelApp.launch_instance(argv=argv)
-        status = 0
-    finally:
-        os._exit(status)
+def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> None:
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})  # the kernel ends when we do
+    import_module("ipykernel.kernelapp").IPKernelApp.launch_instance(argv=argv)
+
+
+def _draw(folder: str, incident: str, lead: str | None, to: str) -> None:
+    from klaviyo_nb.report.drawing import draw
+
+    drawn = pickle.dumps(draw(Path(folder), incident, lead))
+    part = Path(f"{to}.part")
+    part.write_bytes(drawn)
+    part.rename(to)
+
+
+_WORK: dict[str, Callable[..., None]] = {"kernel": _become_kernel, "draw": _draw}
 
 
 def _prepare() -> None:

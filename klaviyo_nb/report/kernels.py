@@ -80,6 +80,23 @@ async def kernel(
         RuntimeError: It did not start.
     """
     try:
+        manager, client = await _begun(server, cwd, env, scratch)
+    except _Ended:  # ports are chosen before it starts: another program may have taken one meanwhile
+        manager, client = await _begun(server, cwd, env, scratch)
+    try:
+        yield manager, client
+    finally:
+        await _end(manager, client)
+
+
+class _Ended(RuntimeError):
+    """A kernel ended while it started."""
+
+
+async def _begun(
+    server: ForkServer | None, cwd: Path, env: Mapping[str, str], scratch: Path
+) -> tuple[AsyncKernelManager, AsyncKernelClient]:
+    try:
         manager = await _start(server, cwd, env, scratch)
     except ForkFailed:
         manager = await _start(None, cwd, env, scratch)
@@ -88,13 +105,18 @@ async def kernel(
         client.start_channels(hb=False)  # the manager knows whether it lives
         client.allow_stdin = False
         await _ready(manager, client)
-        yield manager, client
-    finally:
-        client.stop_channels()
-        if manager.provisioner is not None:  # not `shutdown_kernel`, which looks every 0.1 s whether it ended
-            await manager.provisioner.kill()
-            await manager.provisioner.wait()
-        await manager.cleanup_resources()
+    except BaseException:
+        await _end(manager, client)
+        raise
+    return manager, client
+
+
+async def _end(manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
+    client.stop_channels()
+    if manager.provisioner is not None:  # not `shutdown_kernel`, which looks every 0.1 s whether it ended
+        await manager.provisioner.kill()
+        await manager.provisioner.wait()
+    await manager.cleanup_resources()
 
 
 async def _ready(manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
@@ -109,7 +131,7 @@ async def _ready(manager: AsyncKernelManager, client: AsyncKernelClient) -> None
                 pass
         except Empty:
             if not await manager.is_alive():
-                raise RuntimeError("the kernel ended while it started") from None
+                raise _Ended("the kernel ended while it started") from None
         else:
             return
     raise RuntimeError(f"the kernel did not answer within {_START_LIMIT_S} s")

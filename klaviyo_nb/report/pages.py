@@ -30,19 +30,27 @@ def notebook_html(ipynb: Path, html: Path) -> None:
     Raises:
         OSError: A file cannot be read or written.
     """
-    notebook = nbformat.read(ipynb, as_version=4)
+    html.write_text(_page(nbformat.read(ipynb, as_version=4), ipynb), "utf-8")
+
+
+def get_ready() -> None:
+    """Do ahead of time what the first page would wait for: templates and lexers, half a second."""
+    _page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), Path("empty.ipynb"))
+
+
+def _page(notebook: nbformat.NotebookNode, path: Path) -> str:
     title = next(
-        (cell.source.splitlines()[0].lstrip("# ") for cell in notebook.cells if cell.source), ipynb.stem
+        (cell.source.splitlines()[0].lstrip("# ") for cell in notebook.cells if cell.source), path.stem
     )
     said = {
         "title": title,
-        "file": ipynb.name,
+        "file": path.name,
         "csp": CSP,
         "css": _style(),
         "trouble": notebook.metadata.get("klaviyo_nb", {}).get("error"),
     }
     page, _ = _exporter().from_notebook_node(notebook, resources=said)
-    html.write_text(page, "utf-8")
+    return str(page)
 
 
 def harmless_html(data: Mapping[str, str]) -> str:

@@ -7,9 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from klaviyo_nb.report.forks import Forked, ForkServer, fork_server, kernel_environment
+import pytest
+
+import samples
+from klaviyo_nb.collect import save
+from klaviyo_nb.report.drawing import Drawn, draw
+from klaviyo_nb.report.forks import Forked, ForkFailed, ForkServer, fork_server, kernel_environment
 from klaviyo_nb.report.kernels import kernel
 
 CLEAN = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp")}
@@ -56,6 +62,55 @@ def test_kernels_are_forked_also_after_evidence_that_cannot_be_read(tmp_path: Pa
             return await _ask(server, tmp_path)
 
     assert asyncio.run(after_trouble()) == ("ForkProvisioner", True)
+
+
+class DiesOnce(ForkServer):
+    """A fork server whose first kernel is dead at once, as one whose port somebody took."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self._server, self.forked = server, 0
+
+    async def fork(self, argv: list[str], cwd: str, env: Mapping[str, str]) -> Forked:
+        self.forked += 1
+        child = await self._server.fork(argv, cwd, env)
+        if self.forked == 1:
+            child.send_signal(signal.SIGKILL)
+        return child
+
+
+def test_a_kernel_that_ends_while_it_starts_is_started_once_more(tmp_path: Path) -> None:
+    async def unlucky() -> tuple[tuple[str, bool], int]:
+        with fork_server(kernel_environment(CLEAN)) as server:
+            assert server is not None
+            dying = DiesOnce(server)
+            return await _ask(dying, tmp_path), dying.forked
+
+    assert asyncio.run(unlucky()) == (("ForkProvisioner", True), 2)
+
+
+def test_what_a_fork_draws_is_what_is_drawn_here(tmp_path: Path) -> None:
+    for name in ("there", "here"):
+        save(samples.rate_limited(), tmp_path / name / "evidence")
+
+    async def there() -> Drawn:
+        with fork_server(kernel_environment(CLEAN)) as server:
+            assert server is not None
+            await server.read_ahead(tmp_path / "there" / "evidence")
+            return await server.draw(tmp_path / "there", "INC-7", None)
+
+    (drawn, told), (expected, texts) = asyncio.run(there()), draw(tmp_path / "here", "INC-7", None)
+    assert told == texts
+    assert [each.svg.read_bytes() for each in drawn] == [each.svg.read_bytes() for each in expected]
+
+
+def test_a_fork_that_cannot_draw_says_so(tmp_path: Path) -> None:
+    async def there() -> None:
+        with fork_server(kernel_environment(CLEAN)) as server:
+            assert server is not None
+            with pytest.raises(ForkFailed):
+                await server.draw(tmp_path / "nothing", "INC-7", None)
+
+    asyncio.run(there())
 
 
 def test_without_a_fork_server_a_plain_kernel_does_the_same(tmp_path: Path) -> None:
