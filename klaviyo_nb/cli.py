@@ -7,31 +7,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from klaviyo_nb import __version__
+from klaviyo_nb import __version__, steps
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
-    from klaviyo_nb.evidence import Evidence, Gap
-    from klaviyo_nb.meter import Meter
-    from klaviyo_nb.redact import Redactor
-    from klaviyo_nb.report.forks import ForkServer
-    from klaviyo_nb.settings import Settings
-
-INCIDENT, INCONCLUSIVE, FAILED, USAGE, STOPPED = 10, 11, 1, 2, 130
-#: A slower start than this is no measure of how busy the machine is [times the work].
-MOST_SLOW = 4.0
+from klaviyo_nb.steps import FAILED, STOPPED, USAGE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -145,16 +130,17 @@ def triage(
             raise UsageError("--watch", "it cannot be combined with --check", "klaviyo-nb triage --watch 30s")
         from klaviyo_nb.triage import keep_watching
 
-        return keep_watching(_settings(flags), every, out, form, _progress)
+        return keep_watching(steps.settings_of(flags), every, out, form)
     if out is not None:
         raise UsageError("--out", "only --watch writes evidence here", "klaviyo-nb collect --out DIR")
     if names:
         from klaviyo_nb.triage import must_be_known, show_checks
 
         must_be_known(names)
-    with _collected(flags, deadline=True) as (evidence, redactor):
-        return (show_checks(names, evidence, form, redactor) if names else
-                _show_verdict(evidence, form, redactor, full))  # fmt: skip
+    evidence, redactor = steps.collected(flags, deadline=True)
+    if names:
+        return show_checks(names, evidence, form, redactor)
+    return steps.show_verdict(evidence, form, redactor, full)
 
 
 @commands.command()
@@ -164,11 +150,11 @@ def collect(out: Path, **flags: Any) -> None:
     """Write an evidence folder, decide nothing."""
     must_be_free(out)
     must_be_writable(out)
-    with _collected(flags) as (evidence, redactor):
-        from klaviyo_nb.collect import save
+    evidence, redactor = steps.collected(flags)
+    from klaviyo_nb.collect import save
 
-        save(evidence, out, redactor.text)
-        click.echo(str(out))
+    save(evidence, out, redactor.text)
+    click.echo(str(out))
 
 
 @commands.command()
@@ -179,7 +165,7 @@ def diagnose(folder: Path, form: str, full: bool) -> int:
     """Decide again from an evidence folder or bundle, offline."""
     from klaviyo_nb.collect import load, redactor_for
 
-    return _show_verdict(load(must_exist(folder)), form, redactor_for(_settings({})), full)
+    return steps.show_verdict(load(must_exist(folder)), form, redactor_for(steps.settings_of({})), full)
 
 
 @commands.command()
@@ -195,13 +181,14 @@ def bundle(folder: Path | None, incident: str | None, lead: str | None, out: Pat
     name = incident_name(incident, datetime.now(UTC))
     must_be_free(out / name, "choose another --incident or --out")
     must_be_writable(out)
-    if folder is None:
-        with _fork_server() as server, _collected(flags) as (evidence, redactor):
-            return _seal(evidence, redactor, out, name, lead, server)
-    from klaviyo_nb.collect import load, redactor_for
+    with steps.forks_ahead() as server:
+        if folder is None:
+            evidence, redactor = steps.collected(flags)
+        else:
+            from klaviyo_nb.collect import load, redactor_for
 
-    with _fork_server() as server:
-        return _seal(load(must_exist(folder)), redactor_for(_settings(flags)), out, name, lead, server)
+            evidence, redactor = load(must_exist(folder)), redactor_for(steps.settings_of(flags))
+        return steps.seal(evidence, redactor, out, name, lead, server)
 
 
 @commands.command()
@@ -214,7 +201,7 @@ def verify(path: Path, form: str) -> int:
     found = check(must_exist(path))
     if form == "json":
         problems = [{"path": problem.path, "what": problem.what} for problem in found.problems]
-        _print_json({"schema": "klaviyo-nb/verify/1", "intact": found.intact, "problems": problems})
+        steps.print_json({"schema": "klaviyo-nb/verify/1", "intact": found.intact, "problems": problems})
     else:
         click.echo(f"{path}: {'intact' if found.intact else 'NOT intact'}")
         for problem in found.problems:
@@ -239,16 +226,16 @@ def logs(urls: tuple[str, ...], by: tuple[str, ...], line_no: int | None, form: 
     """Read Klaviyo's calls out of logs."""
     from klaviyo_nb import answers
 
-    settings = _settings(flags | {"logs": urls})
+    settings = steps.settings_of(flags | {"logs": urls})
     answers.need_logs(settings)
     if line_no is not None:
         click.echo(answers.raw_lines(settings, line_no), nl=False)
         return
-    meter = _meter()
+    meter = steps.meter()
     found = answers.read_logs(settings, meter.reading)
     meter.wipe()
-    _report_gaps(found.gaps, nothing=not found.lines, hint=answers.look_at_logs(found))
-    _print_bytes(answers.render_logs(found, by, form))
+    steps.report_gaps(found.gaps, nothing=not found.lines, hint=answers.look_at_logs(found))
+    steps.print_bytes(answers.render_logs(found, by, form))
 
 
 @commands.command()
@@ -259,11 +246,11 @@ def metrics(url: str | None, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import answers
 
-    settings = _settings(flags | {"metrics_url": url})
+    settings = steps.settings_of(flags | {"metrics_url": url})
     answers.need_metrics(settings)
     found = answers.read_metrics(settings)
-    _report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
-    _print_bytes(answers.render_metrics(found, form))
+    steps.report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
+    steps.print_bytes(answers.render_metrics(found, form))
 
 
 @commands.command()
@@ -278,7 +265,7 @@ def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
     from klaviyo_nb import telling
     from klaviyo_nb.collect import redactor_for
 
-    redactor = redactor_for(_settings({}))
+    redactor = redactor_for(steps.settings_of({}))
     if text is None:
         click.echo(telling.draft(must_exist(folder), channel, phase, redactor), nl=False)  # type: ignore[arg-type]
         return 0
@@ -327,13 +314,11 @@ def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path
         click.echo(rehearsal.listing(), nl=False)
         return 0
     if scored.pop("score"):
-        return rehearsal.score(scenario, progress=_progress, **scored)
+        return rehearsal.score(scenario, **scored)
     if serve:
         return rehearsal.keep_serving(scenario, seed)
     must_be_writable(out)
-    with _fork_server() as server:
-        seal = partial(_seal, server=server)
-        return rehearsal.rehearse(scenario, seed, out, _progress, _show_verdict, seal)
+    return rehearsal.rehearse(scenario, seed, out)
 
 
 @commands.command()
@@ -347,125 +332,3 @@ def lab(folder: Path) -> None:
     root = working_copy(Path.cwd(), folder)
     click.echo(f"notebooks: {root}", err=True)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"])  # noqa: S606 - becomes JupyterLab; no shell
-
-
-@contextmanager
-def _collected(flags: dict[str, Any], deadline: bool = False) -> Iterator[tuple[Evidence, Redactor]]:
-    import asyncio
-
-    from klaviyo_nb.collect import collect as ask
-    from klaviyo_nb.collect import redactor_for, utc_now, window_of
-
-    settings = _settings(flags)
-    redactor = redactor_for(settings)
-    window = window_of(settings, utc_now())
-    spent, slowness = _so_far(*click.get_current_context().obj)
-    limit = max(settings.deadline_s - spent, settings.deadline_s / 2) if deadline else None
-    asking = ask(
-        settings, window, redactor, deadline_s=limit, slowness=slowness, progress=_progress,
-        meanwhile=_get_ready_to_decide, reading=_meter().reading,
-    )  # fmt: skip
-    yield asyncio.run(asking), redactor
-
-
-def _so_far(began: float, worked: float) -> tuple[float, float]:
-    """Seconds since the command began, and how many times its own work that is.
-
-    So far it did nothing but work: the rest of the time others had the processors, or a disk was slow.
-    """
-    spent, work = time.monotonic() - began, time.process_time() - worked
-    return spent, min(max(spent / max(work, 0.01), 1.0), MOST_SLOW)
-
-
-def _get_ready_to_decide() -> None:
-    """Import what `_show_verdict` needs."""
-    from importlib import import_module
-
-    for name in ("klaviyo_nb.diagnosis", "klaviyo_nb.response.document", "klaviyo_nb.terminal"):
-        import_module(name)
-
-
-def _settings(flags: dict[str, Any]) -> Settings:
-    from klaviyo_nb.settings import load
-
-    return load(os.environ, flags, Path.cwd())
-
-
-@cache
-def _meter() -> Meter:
-    from klaviyo_nb.meter import Meter
-
-    return Meter(sys.stderr, plain=no_colour(os.environ))
-
-
-def _progress(text: str) -> None:
-    from klaviyo_nb.redact import harmless
-
-    _meter().wipe()
-    plain = False if no_colour(os.environ) else None  # other threads have no click context to say so
-    click.echo(click.style(f"  · {harmless(text)}", dim=True), err=True, color=plain)
-
-
-def _show_verdict(evidence: Evidence, form: str, redactor: Redactor, full: bool = False) -> int:
-    from klaviyo_nb import terminal
-    from klaviyo_nb.diagnosis import decide
-    from klaviyo_nb.response.document import verdict_document
-
-    document = verdict_document(evidence, decide(evidence))
-    if form == "json":
-        _print_json(document, redactor)
-    else:
-        click.echo(redactor.text(terminal.verdict(document, full)), nl=False)
-    return {"healthy": 0, "inconclusive": INCONCLUSIVE}.get(document["cause"], INCIDENT)
-
-
-def _fork_server() -> AbstractContextManager[ForkServer | None]:
-    """What notebooks will run in gets ready while sources are asked."""
-    from klaviyo_nb.report.forks import fork_server, kernel_environment
-
-    return fork_server(kernel_environment(os.environ))
-
-
-def _seal(
-    evidence: Evidence,
-    redactor: Redactor,
-    out: Path,
-    incident: str,
-    lead: str | None,
-    server: ForkServer | None,
-) -> int:
-    from klaviyo_nb.report.bundle import make
-
-    sealed = make(
-        evidence, out=out, incident=incident, lead=lead, redactor=redactor, progress=_progress, server=server
-    )
-    click.echo(f"report:  {sealed.path / 'index.html'}")
-    click.echo(f"archive: {sealed.zip}")
-    click.echo(f"digest:  sha256:{sealed.digest}")
-    for problem in sealed.problems:
-        click.echo(f"warning: {problem}", err=True)
-    return FAILED if sealed.partial else 0
-
-
-def _report_gaps(gaps: tuple[Gap, ...], nothing: bool, hint: str) -> None:
-    """Tell what could not be read; with nothing read at all it is an error of the settings."""
-    troubles = [gap for gap in gaps if gap.configured]
-    if troubles and nothing:
-        from klaviyo_nb.logs.engines import TRY
-
-        raise UsageError(troubles[0].signal, troubles[0].reason.partition(TRY)[0], hint)
-    for gap in troubles:
-        click.echo(f"warning: {gap.signal}: {gap.reason}", err=True)
-
-
-def _print_json(value: Any, redactor: Redactor | None = None) -> None:
-    import json
-
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    click.echo(redactor.text(text) if redactor else text)
-
-
-def _print_bytes(data: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()

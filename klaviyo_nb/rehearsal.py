@@ -7,14 +7,13 @@ import json
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from klaviyo_nb import drills
+from klaviyo_nb import drills, steps
 from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.drills.scenarios import SCENARIOS
@@ -22,13 +21,9 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.settings import load
 
 if TYPE_CHECKING:
-    from klaviyo_nb.evidence import Evidence
-    from klaviyo_nb.redact import Redactor
+    from klaviyo_nb.report.forks import ForkServer
 
 DEFAULT = "rate_limited"
-
-Show = Callable[["Evidence", str, "Redactor"], int]
-Seal = Callable[["Evidence", "Redactor", Path, str, str | None], int]
 
 
 def listing() -> str:
@@ -37,14 +32,17 @@ def listing() -> str:
     return "".join(f"{name:<{width}}  {scenario.title}\n" for name, scenario in SCENARIOS.items())
 
 
-def rehearse(
-    name: str | None, seed: int, out: Path, progress: Callable[[str], None], show: Show, seal: Seal
-) -> int:
+def rehearse(name: str | None, seed: int, out: Path) -> int:
     """Break something, triage it, seal the report; 0 if the verdict met the hidden truth, else 1.
 
     The logs stay in `out` beside the report, whose commands and citations name them.
     """
     scenario = _known(name)
+    with steps.forks_ahead() as server:
+        return _rehearse(scenario, seed, out, server)
+
+
+def _rehearse(scenario: str, seed: int, out: Path, server: ForkServer | None) -> int:
     now = utc_now()
     incident = f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}"
     click.echo(f"Drill: {SCENARIOS[scenario].title} (seed {seed})", err=True)
@@ -53,10 +51,10 @@ def rehearse(
     with drills.serve(world, out) as services:
         settings = load(services.environ)
         redactor = redactor_for(settings)
-        evidence = asyncio.run(collect(settings, window_of(settings, now), redactor, progress=progress))
-        show(evidence, "text", redactor)
+        evidence = asyncio.run(collect(settings, window_of(settings, now), redactor, progress=steps.progress))
+        steps.show_verdict(evidence, "text", redactor)
     click.echo("")
-    sealed = seal(evidence, redactor, out, incident, None)
+    sealed = steps.seal(evidence, redactor, out, incident, None, server)
     click.echo(f"logs:    {' '.join(map(str, services.logs))}")
     met = decide(evidence).cause == world.truth.cause
     truth = f"hidden truth: {world.truth.cause} {world.truth.severity or ''}".rstrip()
@@ -64,9 +62,7 @@ def rehearse(
     return 0 if met and not sealed else 1
 
 
-def score(
-    only: str | None, seeds: int, first_seed: int, worlds: str, form: str, progress: Callable[[str], None]
-) -> int:
+def score(only: str | None, seeds: int, first_seed: int, worlds: str, form: str) -> int:
     """Judge worlds of every kind and print how often the verdict was right; 1 if a world crashed, else 0."""
     from klaviyo_nb.drills import score as scoring
     from klaviyo_nb.drills import tables
@@ -74,7 +70,7 @@ def score(
     tasks = scoring.cells(worlds, seeds, only, first_seed)
     if not tasks:
         raise UsageError("SCENARIO", f"no cell has {only!r} in its name", "klaviyo-nb drill --score healthy")
-    found = scoring.document(scoring.judge_all(tasks, progress), worlds, seeds, first_seed)
+    found = scoring.document(scoring.judge_all(tasks, steps.progress), worlds, seeds, first_seed)
     click.echo(json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else tables.text(found))
     return 1 if found["crashed"] else 0
 

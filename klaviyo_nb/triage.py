@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from klaviyo_nb.places import must_be_free, must_be_writable, no_colour
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.check import check, must_be_known
 from klaviyo_nb.response.document import verdict_document
+from klaviyo_nb.steps import INCIDENT, INCONCLUSIVE, progress
 from klaviyo_nb.watch import Round, watch
 from klaviyo_nb.window import parse_duration
 
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["keep_watching", "must_be_known", "show_checks"]
 
 #: What the exit status says of the application: as `triage` without these options.
-WELL, INCIDENT, CANNOT_TELL = 0, 10, 11
-_STATUS = {"good": WELL, "bad": INCIDENT, "unclear": CANNOT_TELL}
+_STATUS = {"good": 0, "bad": INCIDENT, "unclear": INCONCLUSIVE}
 
 
 def show_checks(names: Sequence[str], evidence: Evidence, form: str, redactor: Redactor) -> int:
@@ -45,12 +45,10 @@ def show_checks(names: Sequence[str], evidence: Evidence, form: str, redactor: R
         lines = (terminal.check(each.name, each.well, each.because) for each in found)
         click.echo(redactor.text("".join(lines)), nl=False)
     wells = {each.well for each in found}
-    return INCIDENT if False in wells else CANNOT_TELL if None in wells else WELL
+    return INCIDENT if False in wells else INCONCLUSIVE if None in wells else 0
 
 
-def keep_watching(
-    settings: Settings, every: str, out: Path | None, form: str, progress: Callable[[str], None]
-) -> int:
+def keep_watching(settings: Settings, every: str, out: Path | None, form: str) -> int:
     """Watch until Ctrl-C; the status is that of the last round."""
     every_s = parse_duration(every, "--watch").total_seconds()
     if every_s < 1:

@@ -16,8 +16,8 @@ import pytest
 import samples
 from klaviyo_nb import collect
 from klaviyo_nb.answers import MetricAnswer, render_metrics
-from klaviyo_nb.cli import MOST_SLOW, _so_far
 from klaviyo_nb.places import must_be_writable
+from klaviyo_nb.steps import MOST_SLOW, _so_far
 
 
 def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
