@@ -1,6 +1,6 @@
 """Many JSON objects at once, by column: what `understand` says of each of them, many times faster.
 
-An application's lines are alike. Objects with the same keys share a plan (`keys`), so that each key's values
+An application's lines are alike. Objects with the same keys share a plan (`objects`): each key's values
 are taken as a whole, and a value that was seen before is not converted again. An object goes this way only if
 it surely tells of a call: its URL or path is Klaviyo's and its status stands under a key. Of all others
 `understand` decides; both say the same of the same object.
@@ -20,7 +20,8 @@ import orjson
 
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, answered_by
-from klaviyo_nb.logs.formats.keys import MOST_TEXTS, Plan, is_ours, plans, spread
+from klaviyo_nb.logs.formats.keys import is_ours
+from klaviyo_nb.logs.formats.objects import MOST_TEXTS, Plan, plans, spread
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
     CONVERT,

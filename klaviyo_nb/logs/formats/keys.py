@@ -1,19 +1,14 @@
-"""Structured records: which key means what, at any depth, whoever named it.
+"""Which key of a structured record means what, whoever named it, and which values can stand under it.
 
 A key is compared without case and without `_`, `-`, `@`; a dotted key counts as nested. `parent.key` is tried
-before `key`. Where several keys of a record mean the same, the one named first in `FIELDS` wins, then the
-outermost.
+before `key`. `objects` reads records by them.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import orjson
 
 from klaviyo_nb.logs.formats.times import epoch
 
@@ -76,15 +71,6 @@ FIELDS: Mapping[str, str] = {
 }
 #: Keys under which a collector puts the application's own line.
 INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
-_MOST_NODES = 2_000
-_MOST_SPREAD = 100
-MOST_TEXTS = 40
-#: Ranks: what surely is meant wins over all else.
-OURS, _WORST = -1_000, 1_000
-_PAIR = ("key", "value")
-_TYPED_PAIR = ("key", "type", "value")
-_OPEN_JSON = ("{", "[")
-_DEEPEST = 12
 #: How keys end that are not named in `FIELDS`, and the field they then carry.
 _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
@@ -101,35 +87,6 @@ _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys.split()):
         _ROLES[_key] = (*_ROLES.get(_key, ()), (_field, _rank))
-
-
-@dataclass(slots=True)
-class Found:
-    """What a record says, before it is understood.
-
-    Attributes:
-        values: Field → value as it stood there.
-        keys: Field → the normalised key that carried it, for its unit.
-        texts: Texts among the values, in which more may stand.
-        names: Keys of the outermost object.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    texts: list[str] = field(default_factory=list)
-    names: frozenset[str] = frozenset()
-    ranks: dict[str, int] = field(default_factory=dict)
-
-    def offer(self, name: str, value: Any, rank: int = 0, key: str = "") -> None:
-        """Keep `value` if nothing better is known."""
-        if value is not None and value != "" and rank < self.ranks.get(name, _WORST):
-            self.values[name], self.ranks[name], self.keys[name] = value, rank, key
-
-    def merge(self, outer: Found) -> None:
-        """Take from `outer` what is not known here, or less well."""
-        for name, value in outer.values.items():
-            self.offer(name, value, outer.ranks[name], outer.keys[name])
-        self.texts += outer.texts
 
 
 _Role = tuple[str, int, Callable[[Any], bool]]
@@ -168,188 +125,12 @@ def _by_ending(name: str) -> str | None:
     return next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
 
 
-_meanings = _Meanings()
-
-
-#: A key that may carry a field: its place among the values, its name, its rank, the test of its value.
-Candidate = tuple[int, str, int, Callable[[Any], bool]]
-#: The keys of an object in the order of its values; of one with objects in it, of each of them, after its name.
-Shape = tuple["str | tuple[str, ...]", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an object with certain keys tells: worked out once, because an application's lines are alike.
-
-    Attributes:
-        names: The outermost keys.
-        roles: Field → the keys that may carry it, best first.
-        texts: Places of texts.
-    """
-
-    names: frozenset[str]
-    roles: Mapping[str, tuple[Candidate, ...]]
-    texts: tuple[int, ...]
-
-
-class _Plans(dict[Shape, Plan]):
-    """Shape → plan; remembers a bounded number."""
-
-    def __missing__(self, shape: Shape) -> Plan:
-        roles: dict[str, list[Candidate]] = {}
-        spelled = _spelled(shape)
-        for place, (parent, key) in enumerate(spelled):
-            name, carried = _meanings[parent, key]
-            for role, rank, fits in carried:
-                roles.setdefault(role, []).append((place, name, rank, fits))
-        texts = tuple(place for place, *_ in roles.pop("text", ()))
-        ordered = {role: tuple(sorted(each, key=lambda one: one[2])) for role, each in roles.items()}
-        outermost = frozenset(key for parent, key in spelled if not parent)
-        plan = Plan(outermost, ordered, texts)
-        if len(self) < 1_024 and len(spelled) < 100:  # hostile logs invent keys without end
-            self[shape] = plan
-        return plan
-
-
-def _spelled(shape: Shape) -> list[tuple[str, str]]:
-    """Every key with the name of the object it stands in."""
-    objects = [("", key) if isinstance(key, str) else key for key in shape]
-    return [(parent, key) for parent, *keys in objects for key in keys]
-
-
-plans = _Plans()
-
-
-def walk(data: Mapping[str, Any], found: Found) -> None:
-    """Read an object, the outermost keys first; bounded in depth and size."""
-    if not any(map(_holds_more, data.values())):
-        _follow(plans[tuple(data)], tuple(data.values()), found)
-    else:
-        found.names = frozenset(data)
-        _walk(data, found)
-
-
-def _holds_more(value: Any) -> bool:
-    kind = type(value)
-    return kind is dict or kind is list or (kind is str and value[:1] in _OPEN_JSON)
-
-
-def _follow(plan: Plan, values: Sequence[Any], found: Found) -> None:
-    found.names = plan.names
-    for role, candidates in plan.roles.items():
-        if role == "url" and len(candidates) > 1:
-            candidates = tuple(sorted(candidates, key=lambda each: not is_ours(values[each[0]])))
-        for place, name, rank, fits in candidates:
-            value = values[place]
-            if value is not None and value != "" and fits(value):
-                if rank < found.ranks.get(role, _WORST):
-                    found.values[role], found.keys[role], found.ranks[role] = value, name, rank
-                break
-    for place in plan.texts:
-        value = values[place]
-        if type(value) is str and value and len(found.texts) < MOST_TEXTS:
-            found.texts.append(value)
-
-
-def join_base(found: Found) -> None:
-    """The whole URL of one that is told in two parts, as axios does."""
-    base, url = found.values.get("base"), found.values.get("url")
-    if not isinstance(base, str) or "://" in str(url):
-        return
-    found.values["url"] = f"{base.rstrip('/')}/{str(url).lstrip('/')}" if isinstance(url, str) else base
-    found.keys["url"], found.ranks["url"] = "baseurl", OURS
+meanings = _Meanings()
 
 
 def is_ours(value: Any) -> bool:
     """Does it name Klaviyo's API? Such a URL wins over any other."""
     return isinstance(value, str) and "a.klaviyo.com" in value
-
-
-def spread(data: Mapping[str, Any]) -> tuple[Shape, list[Any]] | None:
-    """An object with objects in it as one row of values, in the order in which `walk` meets them.
-
-    None: it holds lists or other things of which no two are alike, or it is very large.
-    """
-    shape: list[tuple[str, ...]] = []
-    values: list[Any] = []
-    queue: list[tuple[str, Any]] = [("", data)]
-    for parent, node in queue:
-        if _is_pair(node):
-            return None
-        shape.append((parent, *node))
-        for key, value in node.items():
-            kind = type(value)
-            if kind is dict:
-                queue.append((_meanings[parent, key][0], value))
-                value = None
-            elif kind is list or (kind is str and value[:1] in _OPEN_JSON and _object(value) is not None):
-                return None
-            values.append(value)
-        if len(queue) > _DEEPEST or len(values) > _MOST_SPREAD:
-            return None
-    return tuple(shape), values
-
-
-def _walk(data: Mapping[str, Any], found: Found) -> None:
-    queue: deque[tuple[str, Any, int]] = deque([("", data, 0)])
-    nodes = 0
-    while queue and nodes < _MOST_NODES:
-        parent, node, depth = queue.popleft()
-        pairs = node.items() if isinstance(node, dict) and not _is_pair(node) else _items(node, parent)
-        nodes += len(pairs)
-        for key, value in pairs:
-            name, roles = _meanings[parent, key]
-            inside = _object(value) if _holds_more(value) else None
-            if inside is not None:
-                if depth < _DEEPEST:
-                    queue.append((name, inside, depth + 1))
-                continue
-            for role, rank, fits in roles:
-                if role == "url" and is_ours(value):
-                    rank += OURS
-                if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
-                    _keep(found, role, rank, name, value)
-
-
-def _keep(found: Found, role: str, rank: int, name: str, value: Any) -> None:
-    if role == "text":
-        if len(found.texts) < MOST_TEXTS:
-            found.texts.append(value)
-        return
-    found.values[role], found.keys[role] = value, name
-    found.ranks[role] = rank
-
-
-def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
-    """Of a list its elements; of OpenTelemetry's `{"key": k, "value": v}`, or of Jaeger's, k and v."""
-    if isinstance(node, list):
-        return [(parent, element) for element in node[:50]]
-    name = node.get("key") or node.get("name")
-    if isinstance(name, str):
-        value = node["value"]
-        return [
-            (name, next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value)
-        ]
-    return list(node.items())
-
-
-def _is_pair(node: Mapping[str, Any]) -> bool:
-    if len(node) == len(_PAIR):
-        return "value" in node
-    return len(node) == len(_TYPED_PAIR) and all(key in node for key in _TYPED_PAIR)
-
-
-def _object(value: Any) -> Any:
-    """`value` if it holds more values; a text that is JSON is opened."""
-    if not isinstance(value, str):
-        return value
-    if value[:1] not in ("{", "[") or value.rstrip()[-1:] not in ("}", "]"):
-        return None
-    try:
-        opened = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None
-    return opened if isinstance(opened, dict | list) else None
 
 
 def _test(role: str, name: str) -> Callable[[Any], bool]:

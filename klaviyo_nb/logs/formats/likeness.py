@@ -12,43 +12,25 @@ agrees.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 
-from klaviyo_nb.logs.formats import times, values
+from klaviyo_nb.logs.formats import masking, times
 from klaviyo_nb.logs.formats.alike import Calls, Memo
 from klaviyo_nb.logs.formats.envelopes import opened
-from klaviyo_nb.logs.formats.keys import INNER, plans
+from klaviyo_nb.logs.formats.keys import INNER
+from klaviyo_nb.logs.formats.masking import Read
+from klaviyo_nb.logs.formats.objects import plans
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
 
-#: Long words with a digit in them are ids; what differs in them is not looked at.
-_LONG = re.compile(r"[\w-]{16,}", re.ASCII)
-#: Numbers of workers and processes, as in `worker-3` and `shop[17]`: too short for a status.
-_COUNTER = re.compile(r"-(?<![0-9]-)[0-9]{1,2}(?![\w.:-])|\[[0-9]{1,2}\]", re.ASCII)
-#: Numbers with their unit, clock times, dates. Some must be the same in records that are alike: short ones (a
-#: status, an attempt, the number of an error) and dates (a revision is one).
-_NUMBER = re.compile(r"\d+(?:[.:,-]\d+)*(?: m?s\b|[A-Za-z]*)", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-#: Days that there are; but 29 February, which is a kind of its own.
-_ANY_DAY = (
-    "20[0-9]{2}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|"
-    "(?:0[13578]|1[02])-31)"
-)
-_CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)")
-_PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_SHORT, _LONGEST = 3, 4_000
-_NO_DIGITS = str.maketrans("123456789", "000000000")
-#: Stands for a letter or digit of an id.
-_ANY = "\0"
-_NO_ID = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _ANY * 62)
-_DIGITS = re.compile(r"\d", re.ASCII)
+#: A longer record is understood by itself [characters].
+_LONGEST = 4_000
 #: Kinds that are remembered, with those that were seen once.
 _MOST_KINDS = 8_192
 #: Short numbers that mean something somewhere: statuses, numbers of errors, attempts. By their length.
@@ -61,11 +43,6 @@ _OTHER_NUMBERS = {
 _CARRIED = frozenset(("retry_after_s", "attempt"))
 #: In a record with more of them none is tried.
 _MOST_TRIED = 6
-
-#: What hardly ever stays in alike records, and never alone tells two kinds apart.
-_CHANGING = b"0123456789abcdefABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-Read = Callable[[str], Any]
 
 
 class _Envelope(NamedTuple):
@@ -90,21 +67,17 @@ class _Carried(NamedTuple):
 
     def outline(self) -> Hashable:
         """The same for records of a form, and for few others; takes a fiftieth of the time of `mask`."""
-        stays = self.text.encode().translate(None, _CHANGING)
-        return stays, len(self.text), self.envelope and self.envelope.context
+        return masking.outline(self.text), self.envelope and self.envelope.context
 
     def mask(self) -> Hashable:
         """The same for records of a form, and for no others."""
-        masked = _without_names(self.text).translate(_NO_DIGITS)
-        return masked, self.envelope and self.envelope.context
+        return masking.mask(self.text), self.envelope and self.envelope.context
 
     def otherwise(self, numbers: Sequence[tuple[int, int]]) -> _Carried:
         """One of the same kind, with another digit wherever one may differ: in ids and in `numbers`."""
-        text = _otherwise(self.text, numbers)
-        if self.envelope is None:
-            return _Carried(text, None)
-        clocks = {key: _other_clock(self.envelope.data[key]) for key in self.envelope.clocks}
-        return self.saying(text, clocks)
+        around = self.envelope
+        clocks = {key: masking.other_clock(around.data[key]) for key in around.clocks} if around else {}
+        return self.saying(masking.otherwise(self.text, numbers), clocks)
 
     def saying(self, text: str, clocks: Mapping[str, Any] = MappingProxyType({})) -> _Carried:
         """The same with another text and other times."""
@@ -257,14 +230,14 @@ class Likeness:
             self._once.add(mask)
             self._remembered += 1
             return None
-        numbers, kept = _numbers(carried.text)
+        numbers, kept = masking.numbers(carried.text)
         clock = self._time(carried.text, told.moment) or slice(0, 0)
         days = [span for span in kept if clock.start <= span[0] and span[1] <= clock.stop]
-        days = [span for span in days if _is_date(carried.text, span)]
+        days = [span for span in days if masking.is_date(carried.text, span)]
         kept = [span for span in kept if span not in days]
         idle = [span for span in kept if len(kept) <= _MOST_TRIED and self._is_idle(carried, told, *span)]
         kept = [span for span in kept if span not in idle]
-        form = _Form(_pattern(carried.text, kept, days), [*numbers, *days, *idle])
+        form = _Form(masking.pattern(carried.text, kept, days), [*numbers, *days, *idle])
         self._forms.setdefault(carried.outline(), []).append(form)
         return form
 
@@ -294,7 +267,7 @@ class Likeness:
         for name, value in told.fields.items():
             if value == sure.fields[name]:
                 continue
-            found = _found(value, one.text, sure.fields[name], other.text)
+            found = masking.found(value, one.text, sure.fields[name], other.text)
             if found is None or name == "status_code":  # more follows from a status than its number
                 return None
             kind.spans[name] = found
@@ -344,142 +317,3 @@ def _keys_of(shape: tuple[str, ...]) -> _Keys:
     return _Keys(
         inner, clocks, tuple(place for place in sorted(places) if shape[place] not in (*clocks, inner))
     )
-
-
-def _without_names(text: str) -> str:
-    """With `_ANY` for ids and the numbers of workers and processes; as long as before."""
-    return _COUNTER.sub(_masked, _LONG.sub(_masked, text))
-
-
-def _numbers(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Where numbers stand: those that differ in alike records, and those that they may have in common."""
-    spans: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-    for found in _NUMBER.finditer(_without_names(text)):
-        spans[_is_kept(found[0])].append(found.span())
-    return spans
-
-
-def _pattern(text: str, kept: Sequence[tuple[int, int]], days: Sequence[tuple[int, int]]) -> re.Pattern[str]:
-    """What every record of the same form matches, and no other.
-
-    Args:
-        text: One of them.
-        kept: Where numbers stand that tell kinds apart; each becomes a group.
-        days: Where any date may stand.
-    """
-    masked = _without_names(text)
-    begins, ends = {start for start, _ in kept}, {end for _, end in kept}
-    numbers = {place for found in _NUMBER.finditer(masked) for place in range(*found.span())}
-    parts: list[str] = []
-    place = 0
-    while place < len(text):
-        char = text[place]
-        parts.append(")" * (place in ends) + "(" * (place in begins))
-        if any(start == place for start, _ in days):
-            parts.append(_ANY_DAY)
-            place += len("2026-11-23")
-            continue
-        digit = place in numbers and "0" <= char <= "9"
-        parts.append("[0-9A-Za-z]" if masked[place] == _ANY else "[0-9]" if digit else re.escape(char))
-        place += 1
-    return re.compile("".join(parts) + ")" * (len(text) in ends))
-
-
-def _masked(word: re.Match[str]) -> str:
-    found = word[0]
-    return found.translate(_NO_ID) if _DIGITS.search(found) else found
-
-
-def _is_kept(number: str) -> bool:
-    """Is it one of those that alike records have in common?"""
-    return len(number) <= _SHORT or number[1] not in "0123456789.:,-" or _DATE.match(number) is not None
-
-
-def _otherwise(text: str, numbers: Sequence[tuple[int, int]]) -> str:
-    masked = _without_names(text)
-    letters = [_other_digit(char, at) if masked[at] == _ANY else char for at, char in enumerate(text)]
-    for start, end in numbers:
-        if _is_date(text, (start, end)):  # another day, which every month has
-            tens, ones = start + len("2026-11-"), start + len("2026-11-2")
-            letters[tens : ones + 1] = text[tens].replace("3", "1"), str(int(text[ones]) % 8 + 1)
-            continue
-        for place in _changeable(text, start, end):
-            letters[place] = _other_digit(text[place], place)
-        for clock in _CLOCK.finditer(text, start, end):
-            letters[clock.end(1) - 1] = str((int(text[clock.end(1) - 1]) + 1) % 4)
-    return "".join(letters)
-
-
-def _is_date(text: str, span: tuple[int, int]) -> bool:
-    return _DATE.match(text, *span) is not None
-
-
-def _other_digit(char: str, place: int) -> str:
-    """Another digit; of equal numbers at different places hardly ever the same."""
-    shift = 1 + (place * 2_654_435_761 >> 9) % 9
-    return str((int(char) + shift) % 10) if "0" <= char <= "9" else char
-
-
-def _changeable(text: str, start: int, end: int) -> Iterator[int]:
-    """Digits of a number that may be others, so that it stays a number of its sort or a valid time."""
-    if end - start <= _SHORT:
-        yield from range(start, end)
-        return
-    clock = _CLOCK.search(text, start, end)
-    if clock:
-        yield from (clock.end(2) - 1, clock.end(3) - 1)
-        yield from (
-            place
-            for place in range(clock.end(), end)
-            if text[place].isdigit() and text[place - 1] not in "+-"
-        )
-        return
-    epoch = 4 if end - start >= len("1795410000") and text[start] == "1" else 1
-    yield from (
-        place for place in range(start + epoch, end) if text[place].isascii() and text[place].isdigit()
-    )
-
-
-def _other_clock(clock: Any) -> Any:
-    if isinstance(clock, str):
-        return _otherwise(clock, _numbers(clock)[0])
-    return clock + 1 if isinstance(clock, int | float) else clock
-
-
-def _found(value: Any, text: str, other_value: Any, other: str) -> tuple[slice, Read] | None:
-    """Where `value` stands in the text and how it is read; the same gives the other text's other value.
-
-    None also for a number that stands at several places: nobody knows which is meant.
-    """
-    fits = [
-        (span, read)
-        for span, read in _places(value, text)
-        if read(text[span]) == value and read(other[span]) == other_value
-    ]
-    return fits[0] if len(fits) == 1 or (fits and isinstance(value, str)) else None
-
-
-def _places(value: Any, text: str) -> Iterator[tuple[slice, Read]]:
-    if isinstance(value, str):
-        yield from ((span, str) for span in _occurrences(value, text))
-        return
-    if isinstance(value, float):
-        for found in _PLAIN_NUMBER.finditer(text):
-            for unit in ("s", "ms", "us", "ns"):
-                yield slice(*found.span()), _SECONDS[unit]
-    elif isinstance(value, int):
-        yield from ((slice(*found.span()), int) for found in re.finditer(r"\d+", text))
-
-
-def _in(unit: str) -> Read:
-    return lru_cache(4_096)(lambda text: values.seconds(text, "", unit))
-
-
-_SECONDS = {unit: _in(unit) for unit in ("s", "ms", "us", "ns")}
-
-
-def _occurrences(part: str, text: str) -> Iterator[slice]:
-    at = text.find(part)
-    while at >= 0:
-        yield slice(at, at + len(part))
-        at = text.find(part, at + 1)

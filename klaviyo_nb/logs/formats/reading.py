@@ -12,7 +12,8 @@ import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER, OURS, Found, join_base, walk
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER
+from klaviyo_nb.logs.formats.objects import OURS, Found, join_base, walk
 
 _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
 #: Groups that carry a field as it is.
