@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from klaviyo_nb.diagnosis import decide
@@ -25,5 +24,5 @@ def draw(folder: Path, incident: str, lead: str | None) -> Drawn:
         EvidenceError: The evidence cannot be read.
         OSError: A chart cannot be written.
     """
-    seen = asyncio.run(show.open_evidence(str(folder / "evidence")))
+    seen = show.opened(folder / "evidence")
     return charts.save_all(seen, decide(seen), folder / "charts"), texts(seen, incident, lead)

@@ -33,7 +33,7 @@ class ForkFailed(Exception):
 
 
 class Forked:
-    """A kernel the fork server started: as much of a `Popen` as a provisioner asks for.
+    """What the fork server started: as much of a `Popen` as a kernel's provisioner asks for.
 
     Attributes:
         pid: Of its process, and of the process group it leads.
@@ -54,11 +54,13 @@ class Forked:
 
     async def wait(self) -> None:
         """Wait for its end without polling; nothing can be asked of it afterwards."""
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._ended, ended.set)
-        await ended.wait()
-        asyncio.get_running_loop().remove_reader(self._ended)
-        os.close(self._ended)
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.add_reader(self._ended, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._ended)
+            os.close(self._ended)
 
 
 class ForkServer:

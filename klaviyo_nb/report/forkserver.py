@@ -11,7 +11,7 @@ lines.
     stdin   {"evidence": "FOLDER"}
     stdout  1: it was read; 0: it could not be
 
-The end of stdin ends all kernels, so that none outlives whoever asked for it.
+The end of stdin ends all that was forked, so that nothing outlives whoever asked for it.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ def serve(requests: TextIO, replies: TextIO) -> None:
             replies.write(f"{answer}\n")
             replies.flush()
     for pid in tuple(children):
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        with suppress(ChildProcessError, ProcessLookupError):  # one that ended at once was never taken out
+            if not os.waitpid(pid, os.WNOHANG)[0]:
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _read_ahead(folder: Path) -> bool:

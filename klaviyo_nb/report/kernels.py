@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from queue import Empty
 from subprocess import DEVNULL
@@ -79,23 +79,22 @@ async def kernel(
     Raises:
         RuntimeError: It did not start.
     """
-    try:
-        manager, client = await _begun(server, cwd, env, scratch)
-    except _Ended:  # ports are chosen before it starts: another program may have taken one meanwhile
-        manager, client = await _begun(server, cwd, env, scratch)
-    try:
-        yield manager, client
-    finally:
-        await _end(manager, client)
+    async with AsyncExitStack() as stack:
+        try:
+            begun = await stack.enter_async_context(_begun(server, cwd, env, scratch))
+        except _Ended:  # ports are chosen before it starts: another program may have taken one meanwhile
+            begun = await stack.enter_async_context(_begun(server, cwd, env, scratch))
+        yield begun
 
 
 class _Ended(RuntimeError):
     """A kernel ended while it started."""
 
 
+@asynccontextmanager
 async def _begun(
     server: ForkServer | None, cwd: Path, env: Mapping[str, str], scratch: Path
-) -> tuple[AsyncKernelManager, AsyncKernelClient]:
+) -> AsyncIterator[tuple[AsyncKernelManager, AsyncKernelClient]]:
     try:
         manager = await _start(server, cwd, env, scratch)
     except ForkFailed:
@@ -105,18 +104,13 @@ async def _begun(
         client.start_channels(hb=False)  # the manager knows whether it lives
         client.allow_stdin = False
         await _ready(manager, client)
-    except BaseException:
-        await _end(manager, client)
-        raise
-    return manager, client
-
-
-async def _end(manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
-    client.stop_channels()
-    if manager.provisioner is not None:  # not `shutdown_kernel`, which looks every 0.1 s whether it ended
-        await manager.provisioner.kill()
-        await manager.provisioner.wait()
-    await manager.cleanup_resources()
+        yield manager, client
+    finally:
+        client.stop_channels()
+        if manager.provisioner is not None:  # not `shutdown_kernel`, which looks every 0.1 s whether it ended
+            await manager.provisioner.kill()
+            await manager.provisioner.wait()
+        await manager.cleanup_resources()
 
 
 async def _ready(manager: AsyncKernelManager, client: AsyncKernelClient) -> None:

@@ -57,12 +57,20 @@ async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", s
         UsageError: A setting is wrong.
     """
     if evidence:
-        folder = Path(evidence)
-        return _AHEAD.pop(folder.resolve(), None) or collect.load(folder)  # asked again: it may have changed
+        return opened(Path(evidence))
     flags = {"logs": tuple(logs.split()), "metrics_url": metrics or None, "since": since or None}
     chosen = settings.load(os.environ, flags, Path.cwd())
     window = collect.window_of(chosen, collect.utc_now())
     return await collect.collect(chosen, window, collect.redactor_for(chosen))
+
+
+def opened(folder: Path) -> Evidence:
+    """The evidence in `folder`, from memory if it was read ahead; that once, for it may change afterwards.
+
+    Raises:
+        EvidenceError: The folder is not evidence.
+    """
+    return _AHEAD.pop(folder.resolve(), None) or collect.load(folder)
 
 
 def read_ahead(folder: Path) -> Evidence:

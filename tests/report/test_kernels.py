@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 import samples
@@ -38,11 +39,11 @@ async def _ask(server: ForkServer | None, scratch: Path) -> tuple[str, bool]:
 
 
 def _alive(pid: int) -> bool:
+    """Does it run? One that ended may still stand in the table until its parent has looked."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
 def test_a_forked_kernel_answers_and_is_gone_at_the_end(tmp_path: Path) -> None:
