@@ -33,7 +33,9 @@ def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
     tables = [_cited(piece) for piece in pieces if piece.rows.num_rows]
     rows = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
     if tables:
-        rows = rows.take(_by_time(rows, [table.num_rows for table in tables]))
+        order = _by_time(rows, [table.num_rows for table in tables])
+        if (np.diff(order) != 1).any():  # one log is mostly in order, and a copy takes as much memory again
+            rows = rows.take(order)
     columns = {
         name: _column(rows, "moment" if name == "timestamp" else name, _ARROW[column.dtype])
         for name, column in schema.columns.items()

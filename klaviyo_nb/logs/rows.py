@@ -20,7 +20,7 @@ _TYPES = {
     **dict.fromkeys(("parsed", "wire"), pa.bool_()),
 }
 #: So many rows are kept as lists; then they are packed.
-_MOST = 16_384
+_MOST = 8_192
 
 
 class Piece(NamedTuple):
