@@ -43,7 +43,7 @@ def around(url: str, window: Window, line_no: int) -> list[RawLine]:
     first, last = max(1, line_no - BEFORE), line_no + BEHIND
     found = list(_lines(_blocks(named[0], window), first, last))
     if not any(line.number == line_no for line in found):
-        hint = f"wc -l {shlex.quote(url)}    (or the same --since or --start as when it was read)"
+        hint = f"klaviyo-nb logs {shlex.quote(url)}    (with the --since or --start it was read with)"
         raise UsageError(url, f"has no line {line_no:,} now", hint)
     return found
 
