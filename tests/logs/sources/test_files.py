@@ -147,30 +147,29 @@ def test_an_empty_file_and_an_empty_archive_are_empty_not_broken(tmp_path: Path)
     assert coverage[0].gap == "it is empty"
 
 
-def test_a_large_file_is_cut_into_ranges_the_newest_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of 6,000 lines that is read in several ranges."""
     monkeypatch.setattr(files, "RANGE", 100_000)
     path = tmp_path / "app.log"
     path.write_bytes(lines(6_000))
-    (source,) = resolve(str(path))
+    return path
+
+
+def test_a_large_file_is_cut_into_ranges_the_newest_first(in_ranges: Path) -> None:
+    (source,) = resolve(str(in_ranges))
     starts = [chunk.start for chunk in source.chunks(WINDOW)]  # type: ignore[attr-defined]
     assert len(starts) > 5
     assert starts == sorted(starts, reverse=True)
-    found = read(path)
+    found = read(in_ranges)
     assert found.calls["line_no"].tolist() == list(range(1, 6_001))
     assert found.coverage[0].lines == 6_000
-    data = path.read_bytes()
+    data = in_ranges.read_bytes()
     offset, line = found.calls.loc[4_321, ["offset", "line_no"]]
     assert data[:offset].count(b"\n") + 1 == line
 
 
-def test_at_the_deadline_the_newest_lines_were_read_and_the_rest_is_a_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "RANGE", 100_000)
-    path = tmp_path / "app.log"
-    path.write_bytes(lines(6_000))
+def test_at_the_deadline_the_newest_lines_were_read_and_the_rest_is_a_gap(in_ranges: Path) -> None:
     deadline = time.monotonic() + 1.0
 
     def until_the_deadline(text: str) -> str:  # called when the newest range was read
@@ -178,7 +177,7 @@ def test_at_the_deadline_the_newest_lines_were_read_and_the_rest_is_a_gap(
             pass
         return text
 
-    found = logs.read([str(path)], WINDOW, redact=until_the_deadline, deadline=deadline)
+    found = logs.read([str(in_ranges)], WINDOW, redact=until_the_deadline, deadline=deadline)
     (coverage,) = found.coverage
     assert 0 < coverage.calls < 2_000
     assert found.calls["timestamp"].max() == pd.Timestamp("2026-11-23T05:00:59.999Z")
@@ -220,19 +219,14 @@ def test_a_file_that_is_rotated_while_it_is_read_is_found_again(tmp_path: Path) 
             assert opened.read(memoryview(bytearray(10_000))) == len(lines(10))
 
 
-def test_a_file_that_is_rotated_between_its_ranges_is_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "RANGE", 100_000)
-    path = tmp_path / "app.log"
-    path.write_bytes(lines(6_000))
+def test_a_file_that_is_rotated_between_its_ranges_is_read_whole(in_ranges: Path, tmp_path: Path) -> None:
 
     def rotate(*told: object) -> None:
         if not (tmp_path / "app.log.1").exists():
-            path.rename(tmp_path / "app.log.1")
-            path.write_bytes(lines(3))
+            in_ranges.rename(tmp_path / "app.log.1")
+            in_ranges.write_bytes(lines(3))
 
-    found = read(path, progress=rotate)
+    found = read(in_ranges, progress=rotate)
     assert (tmp_path / "app.log.1").exists()
     assert found.calls["line_no"].tolist() == list(range(1, 6_001))
     assert found.coverage[0].gap is None
