@@ -20,8 +20,8 @@ from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.frames import CALLS
-from klaviyo_nb.logs.calls import by as grouped
 from klaviyo_nb.logs.engines import TRY
+from klaviyo_nb.logs.questions.counts import by as grouped
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import SLO, impact

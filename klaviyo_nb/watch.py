@@ -29,7 +29,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import WATCH
 from klaviyo_nb.klaviyo.keys import usable
-from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.probes import ALLOWED
 from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.response.document import verdict_document

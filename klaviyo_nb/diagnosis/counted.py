@@ -16,7 +16,7 @@ from klaviyo_nb.diagnosis.shares import is_failing, is_noise, wilson
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.klaviyo.answers import failure
-from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import counted as risen
 from klaviyo_nb.metrics.rates import histogram_quantile, increases, step_s

@@ -1,7 +1,7 @@
 """Log sources into a CALLS and a WEBHOOKS frame, each row with a citation.
 
 `sources` say where lines come from, `scan` finds the records that matter, `formats` says what they tell,
-`engines` where that happens; `calls` answers questions on the frame; `raw` shows what a citation names.
+`engines` where that happens; `questions` are asked of the frames; `raw` shows what a citation names.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from klaviyo_nb.diagnosis.facts import EndpointCount
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue
-from klaviyo_nb.logs.calls import latency
+from klaviyo_nb.logs.questions.counts import latency
 from klaviyo_nb.metrics import rates
 from klaviyo_nb.response.spending import limits_of
 from klaviyo_nb.window import Window

@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from klaviyo_nb.diagnosis import decide
-from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.report import words
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import number

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import plain_rows
-from klaviyo_nb.logs.calls import failure_kinds
+from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report import series
 from klaviyo_nb.window import parse_time

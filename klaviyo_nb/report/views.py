@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import BIN_S, MAX_BINS
-from klaviyo_nb.logs.calls import by, failure_kinds
+from klaviyo_nb.logs.questions.counts import by, failure_kinds
 from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.onset import episodes as stretches
 from klaviyo_nb.metrics.rates import bins, increases

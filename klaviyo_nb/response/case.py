@@ -135,7 +135,7 @@ class Case:
         calls, kind = self.evidence.calls, self.verdict.facts.get("failure")
         if calls is None:
             return None
-        from klaviyo_nb.logs.calls import failure_kinds
+        from klaviyo_nb.logs.questions.counts import failure_kinds
 
         return calls[failure_kinds(calls) == kind] if kind else calls[failure_kinds(calls).notna()]
 

@@ -196,7 +196,7 @@ def _scopes_seen(case: Case) -> set[str]:
     calls = case.evidence.calls
     if calls is None:
         return set()
-    from klaviyo_nb.logs.calls import failure_kinds
+    from klaviyo_nb.logs.questions.counts import failure_kinds
 
     worked = calls[failure_kinds(calls).isna() & calls["status_code"].between(200, 299)]
     if case.verdict.onset:  # what succeeded before may have had another key

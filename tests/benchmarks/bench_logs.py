@@ -35,7 +35,7 @@ from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
 window = Window(datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 26, tzinfo=UTC))
 found = logs.read([sys.argv[1]], window, redact=Redactor(b"bench").text, engine=sys.argv[2])
-from klaviyo_nb.logs.calls import by
+from klaviyo_nb.logs.questions.counts import by
 assert by(found.calls, ["minute"])["calls"].sum() == len(found.calls)
 peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(len(found.calls), max(peaks) // 1024)

@@ -18,7 +18,7 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Advisory, Cause, Interval, Rival, Verdict
 from klaviyo_nb.evidence import Evidence, Gap
 from klaviyo_nb.frames import CALLS, PROBES
-from klaviyo_nb.logs.calls import GROUPS
+from klaviyo_nb.logs.questions.counts import GROUPS
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.actions import Action, actions_for
 from klaviyo_nb.response.case import Case

@@ -7,7 +7,7 @@ import pytest
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS
-from klaviyo_nb.logs.calls import GROUPS, bins, by, failure_kinds, latency, overview
+from klaviyo_nb.logs.questions.counts import GROUPS, bins, by, failure_kinds, latency, overview
 
 if TYPE_CHECKING:
     import pandas as pd
