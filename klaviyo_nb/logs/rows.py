@@ -93,9 +93,9 @@ class Rows:
 
 def _array(values: Sequence[Any], dtype: pa.DataType | None) -> pa.Array:
     """Values as `dtype`, or as text. `pa.array` does that too, but imports pandas: 0.3 s in every worker."""
-    present = [value is not None for value in values]
-    whole = all(present)
-    valid = None if whole else pa.py_buffer(np.packbits(present, bitorder="little"))
+    whole = None not in values
+    present = None if whole else np.packbits([value is not None for value in values], bitorder="little")
+    valid = None if whole else pa.py_buffer(present)
     if dtype is None:
         return _texts(values if whole else [value or "" for value in values], valid)
     filled = values if whole else [value or 0 for value in values]

@@ -1,41 +1,22 @@
 """Find the records that matter in a stream of bytes: fast, complete, in bounded memory.
 
-Blocks are read into one buffer that is used again. Every word of `WORDS` has seven bytes or more, so
-wherever it begins it holds a whole aligned group of four bytes: those groups are looked up in a small
-table, without regard to case, and the few that are found are compared byte by byte. Only lines with a word
-are looked at; the lines that continue them are cut with them.
+Blocks are read into one buffer that is used again. A `Finder` says which lines to look at; the lines that
+continue them are cut with them.
 
 A range of a file is scanned like a whole one: a record belongs to the range in which its first line begins.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from klaviyo_nb.logs.formats.envelopes import alone, begins, follows
+from klaviyo_nb.logs.words import Finder, WordFinder
 
-#: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
-#: without it; the same in the lists of byte values that journald writes for text it cannot print.
-WORDS = (
-    b"klaviyo",
-    b"webhook",
-    b"throttled",
-    b"vnd.api+json",
-    b" input.",
-    b"cf-mitigated",
-    b"118,105,121",
-    b"86,73,89",
-    b"111,116,116,108,101,100",
-    b"118,110,100,46,97,112,105",
-    b"105,110,112,117,116,46",
-    b"109,105,116,105,103,97",
-)
 BLOCK = 256 * 1024
 #: A record holds lines at most this far before and after the one with the word [lines, bytes].
 MAX_LINES = 80
@@ -47,7 +28,6 @@ CONTEXT = 2 * REACH
 MAX_LINE = 16 * 1024 * 1024
 
 Read = Callable[[memoryview], int]
-_GROUP = 4
 _ENDLESS = 1 << 62
 
 
@@ -74,106 +54,6 @@ class Seen:
     lines: int = 0
     read: int = 0
     stopped: bool = False
-
-
-#: Multipliers that spread groups over a table of 64 Ki bits, each another way; what both let through is
-#: compared.
-_SPREADS = (np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B))
-_CASE = np.uint32(0x20202020)
-
-
-def _groups_of(words: tuple[bytes, ...]) -> dict[int, list[tuple[bytes, int]]]:
-    """Four bytes in lower case as a number → the words that hold them, and where."""
-    groups: dict[int, list[tuple[bytes, int]]] = {}
-    for word in words:
-        for at in range(_GROUP):
-            value = int.from_bytes(bytes(byte | 0x20 for byte in word[at : at + _GROUP]), "little")
-            groups.setdefault(value, []).append((word, at))
-    return groups
-
-
-def _spread(groups: npt.NDArray[np.uint32], by: np.uint32) -> npt.NDArray[np.uint16]:
-    return (groups * by).view("<u2")[1::2]
-
-
-def _table(by: np.uint32) -> npt.NDArray[np.bool_]:
-    table = np.zeros(1 << 16, dtype=np.bool_)
-    table[_spread(np.array(list(_GROUPS), dtype="<u4"), by)] = True
-    return table
-
-
-_GROUPS = _groups_of(WORDS)
-_TABLES = tuple(_table(by) for by in _SPREADS)
-
-
-Places = npt.NDArray[np.intp]
-
-
-class Finder(Protocol):
-    """Says which lines to look at."""
-
-    def __call__(self, buffer: bytearray, begin: int, end: int, ends: Places) -> Iterable[int]:
-        """Numbers of the lines in `buffer[begin:end]` that are wanted, ascending.
-
-        Args:
-            buffer: Its length is a multiple of four.
-            begin: Where line 0 begins.
-            end: Where the last line ends.
-            ends: Where the line breaks stand; behind the last one, line `len(ends)` may begin.
-        """
-
-
-class WordFinder:
-    """Finds `WORDS`. Keeps its memory from block to block: fresh pages would cost more than the search."""
-
-    def __init__(self) -> None:
-        self._groups = np.empty(BLOCK // _GROUP, dtype="<u4")
-        self._spread = np.empty(BLOCK // _GROUP, dtype="<u4")
-        self._maybe = np.empty(BLOCK // _GROUP, dtype=np.bool_)
-
-    def __call__(self, buffer: bytearray, begin: int, end: int, ends: Places) -> Iterable[int]:
-        """Lines with a word, in any case of letters."""
-        found: list[int] = []
-        last = -1
-        whole = np.frombuffer(buffer, dtype="<u4")
-        for first in range(begin // _GROUP, -(-end // _GROUP), len(self._groups)):
-            part = whole[first : min(first + len(self._groups), -(-end // _GROUP))]
-            groups, maybe = self._candidates(part)
-            places = (maybe + first) * _GROUP
-            lines = np.searchsorted(ends, places)  # a group stands within its word, and that within a line
-            for place, group, line in zip(places.tolist(), groups.tolist(), lines.tolist(), strict=True):
-                if line != last and _is_word(buffer, begin, end, place, group):
-                    found.append(line)
-                    last = line
-        return found
-
-    def _candidates(self, part: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The groups that words may hold, in lower case, and where they stand."""
-        groups, spread = self._groups[: len(part)], self._spread[: len(part)]
-        np.bitwise_or(part, _CASE, out=groups)
-        np.multiply(groups, _SPREADS[0], out=spread)
-        _TABLES[0].take(spread.view("<u2")[1::2], out=self._maybe[: len(part)], mode="clip")
-        maybe = np.flatnonzero(self._maybe[: len(part)])
-        groups = groups[maybe]
-        sure = _TABLES[1].take(_spread(groups, _SPREADS[1]))
-        return groups[sure], maybe[sure]
-
-
-def _is_word(buffer: bytearray, begin: int, end: int, place: int, group: int) -> bool:
-    """Is this group part of a word in `buffer[begin:end]`?"""
-    for word, at in _GROUPS.get(group, ()):
-        start, after = place - at, place - at + len(word)
-        if begin <= start and after <= end and buffer[start:after].lower() == word:
-            return True
-    return False
-
-
-class EveryLine:
-    """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo."""
-
-    def __call__(self, buffer: bytearray, begin: int, end: int, ends: Places) -> Iterable[int]:
-        """All lines."""
-        return range(len(ends) + (end > (int(ends[-1]) + 1 if len(ends) else begin)))
 
 
 class _Buffer:
@@ -227,10 +107,6 @@ class _Buffer:
         """Was all searched that a record of the range may reach into?"""
         return self.base + self.looked > self.last_break + CONTEXT
 
-    def within(self, first: int) -> bool:
-        """Does what begins at `first` belong to the range?"""
-        return self.start <= self.base + first <= self.last_break
-
     def whole(self) -> int:
         """Where the last whole line ends; the end of the buffer if the line is too long to wait for."""
         found = self.data.rfind(b"\n", self.looked, self.end) + 1
@@ -244,18 +120,22 @@ class _Buffer:
         if end > begin:
             self.lines += self.breaks(begin, end)
 
-    def ends(self, limit: int) -> Places:
-        """Where the line breaks stand from `looked` to `limit`."""
-        return np.flatnonzero(self._breaks[self.looked : limit]) + self.looked
-
     def breaks(self, begin: int, end: int) -> int:
         """Line breaks in `data[begin:end]`."""
         return int(np.count_nonzero(self._breaks[begin:end]))
 
-    def line_of(self, first: int) -> int:
-        """Lines of the range before the one that begins at `first`, which was counted already."""
-        counted = min(self.looked, self.last_break - self.base)
-        return self.lines - 1 - (self.breaks(first, counted) if counted > first else 0)
+    def lines_before(self, first: int) -> int:
+        """Lines of the range before the one that begins at `first`; `first` is in the range."""
+        looked = self.looked
+        if first < looked:
+            counted = min(looked, self.last_break - self.base)
+            return self.lines - 1 - (self.breaks(first, counted) if counted > first else 0)
+        if self.base + looked < self.start - 1:
+            self.advance(first)
+        else:
+            self.lines += self.breaks(looked, first)
+            self.looked = first
+        return self.lines - 1
 
     def line_start(self, at: int) -> int:
         """Where the line that holds `at` begins."""
@@ -323,31 +203,26 @@ def scan(
             seen.read += got
             aligned = aligned or buffer.align()
             limit = looked = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
-            breaks = buffer.ends(limit)
-            behind = (breaks + 1).tolist()
-            starts, stops = [buffer.looked, *behind], [*behind, limit]
-            # lines of the range before line 0 of these; breaks before the range begin none
-            before = buffer.lines - 1 - int(np.searchsorted(breaks, start - 1 - buffer.base))
-            with memoryview(buffer.data) as data:
-                for number in find(buffer.data, buffer.looked, limit, breaks):
-                    first, last = starts[number], stops[number]
-                    if buffer.base + first < free:
-                        continue
+            data, behind = buffer.data, 0
+            for place in find(data, buffer.looked, limit):
+                if place < behind:  # in a line that was looked at
+                    continue
+                first, behind = buffer.line_start(place), buffer.line_end(place, limit)
+                if buffer.base + first < free:
+                    continue
+                last, raw = behind, bytes(data[first:behind])
+                whole = alone(raw)
+                if not whole:
+                    begin, end = buffer.around(first, last, raw, limit)
+                    if end == limit and got:  # it may go on in what was not read yet
+                        looked = first
+                        break
+                    first, last = max(begin, free - buffer.base), end
                     raw = bytes(data[first:last])
-                    if whole := alone(raw):
-                        line = before + number
-                    else:
-                        begin, end = buffer.around(first, last, raw, limit)
-                        if end == limit and got:  # it may go on in what was not read yet
-                            looked = first
-                            break
-                        first, last = max(begin, free - buffer.base), end
-                        raw = bytes(data[first:last])
-                        known = first >= buffer.looked
-                        line = before + bisect_left(starts, first) if known else buffer.line_of(first)
-                    free = buffer.base + last
-                    if buffer.within(first):
-                        yield Record(buffer.base + first, line, raw, whole)
+                offset = buffer.base + first
+                free = buffer.base + last
+                if start <= offset <= buffer.last_break:
+                    yield Record(offset, buffer.lines_before(first), raw, whole)
             buffer.advance(looked)
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest

@@ -9,19 +9,17 @@ it surely tells of a call: its URL or path is Klaviyo's and its status stands un
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import compress
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from klaviyo_nb.logs.formats import table, text, times, values
-from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, answered_by
+from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, answered_by
+from klaviyo_nb.logs.formats.grouping import Group, Grouping
 from klaviyo_nb.logs.formats.keys import is_ours
-from klaviyo_nb.logs.formats.objects import MOST_TEXTS, Plan, plans, spread
+from klaviyo_nb.logs.formats.objects import MOST_TEXTS
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
     CONVERT,
@@ -29,6 +27,7 @@ from klaviyo_nb.logs.formats.understand import (
     profile_in,
     search_missing,
 )
+from klaviyo_nb.logs.words import Sought
 
 Column = list[Any]
 Convert = Callable[[Any, str], Any]
@@ -37,7 +36,7 @@ _MOST_REMEMBERED = 16_384
 _UNFIT: Final = object()
 #: An id in a path: no word of the catalogue is written so.
 _ID = re.compile(r"(?<![/:])/(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,64}(?=[/?#]|$)", re.ASCII)
-#: Hardly two records agree on these: nothing is remembered.
+#: Hardly two records agree on these: nothing is remembered, but a column that is plain is taken as a whole.
 _ALL_DIFFER = frozenset(("timestamp", "request_id"))
 
 
@@ -64,20 +63,9 @@ class Calls(NamedTuple):
         columns: Columns of the CALLS frame; those that are not there are missing.
     """
 
-    rows: list[int]
+    rows: Sequence[int]
     moments: Column
     columns: dict[str, Column]
-
-
-@dataclass(slots=True)
-class _Group:
-    """Objects with the same keys: which records they are, their bytes, their values by key."""
-
-    plan: Plan
-    rows: list[int] = field(default_factory=list)
-    raws: list[bytes] = field(default_factory=list)
-    values: list[Sequence[Any]] = field(default_factory=list)
-    columns: list[Sequence[Any]] = field(default_factory=list)
 
 
 class Alike:
@@ -92,11 +80,13 @@ class Alike:
         self._roles.append(("timestamp", "moment", lambda value, key: times.of(value, near)))
         self._known: dict[tuple[str, str, type], Memo] = {}
         self._called = _CalledMemo()
+        self._grouping = Grouping()
         self._sought = Memo(_sought)
+        self._clues = Sought([*map(re.escape, CLUES)])
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
-        for group in _groups(raws):
+        for group in self._grouping.groups(raws):
             if {"ended", "base"} & group.plan.roles.keys() or any(
                 has <= group.plan.names for has in self._own
             ):
@@ -107,15 +97,18 @@ class Alike:
                 continue
             called = [self._called[pair] for pair in zip(urls, methods, strict=True)]
             sure = [
-                bool(status and of.surely(raw))
+                bool(status) and (of.ours or of.surely(raw))
                 for status, of, raw in zip(statuses, called, group.raws, strict=True)
             ]
+            if not any(sure):
+                continue
             if not all(sure):
-                group, called, statuses = _only(sure, group, called, statuses)
-            if group.rows and (columns := self._columns(group, called, statuses)) is not None:
+                group = group.only(sure)
+                called, statuses = list(compress(called, sure)), list(compress(statuses, sure))
+            if (columns := self._columns(group, called, statuses)) is not None:
                 yield Calls(group.rows, columns.pop("moment"), columns)
 
-    def _columns(self, group: _Group, called: list[_Called], statuses: Column) -> dict[str, Column] | None:
+    def _columns(self, group: Group, called: list[_Called], statuses: Column) -> dict[str, Column] | None:
         columns: dict[str, Column] = {
             "method": [of.method for of in called],
             "endpoint": [of.endpoint for of in called],
@@ -135,22 +128,28 @@ class Alike:
             self._add_failures(group, columns, levels)
         return columns
 
-    def _add_failures(self, group: _Group, columns: dict[str, Column], levels: Column) -> None:
+    def _add_failures(self, group: Group, columns: dict[str, Column], levels: Column) -> None:
         """What a failed call's text tells beyond its keys, and who answered it."""
         count = len(group.rows)
-        for row, (status, level) in enumerate(zip(columns["status_code"], levels, strict=True)):
-            if status < FAILS_FROM and level in CALM:
-                continue
-            if status >= FAILS_FROM:
+        statuses = columns["status_code"]
+        rows = [
+            row
+            for row, (status, level) in enumerate(zip(statuses, levels, strict=True))
+            if status >= FAILS_FROM or level not in CALM
+        ]
+        for row in rows:
+            if statuses[row] >= FAILS_FROM:
                 for name, value in self._sought[text.ends("\n".join(_texts(group, row)))].items():
                     column = columns.setdefault(name, [None] * count)
                     if column[row] is None:
                         column[row] = value
-            code = columns["error_code"][row] if "error_code" in columns else None
-            by = answered_by(group.raws[row].decode(), code, status, level)
-            columns.setdefault("answered_by", [None] * count)[row] = by
+        codes = columns.get("error_code") or [None] * count
+        by = columns["answered_by"] = [None] * count
+        raws = [group.raws[row] for row in rows]
+        for row, raw, clued in zip(rows, raws, self._clues.among(raws), strict=True):
+            by[row] = answered_by(raw.decode() if clued else "", codes[row], statuses[row], levels[row])
 
-    def _column(self, group: _Group, role: str, convert: Convert) -> Column | None:
+    def _column(self, group: Group, role: str, convert: Convert) -> Column | None:
         """A role's values, converted; None if they stand now under this key, now under that."""
         candidates = group.plan.roles.get(role, ())
         for place, name, _, fits in candidates:
@@ -164,9 +163,11 @@ class Alike:
         return [None] * len(group.rows)
 
     def _taken(self, column: Sequence[Any], role: str, name: str, take: Callable[[Any], Any]) -> Column:
-        if role == "timestamp" and (moments := _epochs(column)):
-            return moments
-        kinds = set(map(type, column)) - {type(None)}
+        kinds = set(map(type, column))
+        plain = _PLAIN.get((role, *kinds))
+        if plain and (whole := plain(column)):
+            return whole
+        kinds.discard(type(None))
         if role in _ALL_DIFFER or len(kinds) != 1:  # to a dictionary, True is 1 and 1.0
             return list(map(take, column))
         key = role, name, kinds.pop()
@@ -182,12 +183,11 @@ class _Called(NamedTuple):
     method: str | None
     endpoint: str | None
     profile: str | None
+    ours: bool = False
 
     def surely(self, raw: bytes) -> bool:
         """Is it a call to Klaviyo, if the record tells a status?"""
-        return self.method is not None and (
-            self.place == "api" or (self.place == "path" and b"klaviyo" in raw.lower())
-        )
+        return self.ours or (self.method is not None and self.place == "path" and b"klaviyo" in raw.lower())
 
 
 class _CalledMemo(Memo):
@@ -210,7 +210,8 @@ def _called(pair: tuple[Any, str | None]) -> _Called:
     if not isinstance(url, str) or not url:
         return _Called("none", None, None, None)
     where = place_of(url, method, speaks=True)
-    return _Called(where.place, where.method, where.template, profile_in(where.path))
+    ours = where.place == "api" and where.method is not None
+    return _Called(where.place, where.method, where.template, profile_in(where.path), ours)
 
 
 def _sought(body: str) -> dict[str, Any]:
@@ -223,45 +224,7 @@ def _taken(fits: Callable[[Any], bool], convert: Convert, name: str, value: Any)
     return convert(value, name) if value is not None and value != "" and fits(value) else _UNFIT
 
 
-def _groups(raws: Sequence[bytes]) -> list[_Group]:
-    groups: dict[Any, _Group] = {}
-    for row, raw in enumerate(raws):
-        try:
-            data = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            continue
-        if raw.count(b"{") == 1 and b"[" not in raw:  # no object in it, no list
-            shape, told = tuple(data), list(data.values())
-        elif (opened := spread(data)) is not None:
-            shape, told = opened
-        else:
-            continue
-        group = groups.get(shape)
-        if group is None:
-            group = groups[shape] = _Group(plans[shape])
-        group.rows.append(row)
-        group.raws.append(raw)
-        group.values.append(told)
-    for group in groups.values():
-        group.columns = list(zip(*group.values, strict=True))
-    return list(groups.values())
-
-
-def _only(
-    wanted: Sequence[bool], group: _Group, called: list[_Called], statuses: Column
-) -> tuple[_Group, list[_Called], Column]:
-    told = list(compress(group.values, wanted))
-    less = _Group(
-        group.plan,
-        list(compress(group.rows, wanted)),
-        list(compress(group.raws, wanted)),
-        told,
-        list(zip(*told, strict=True)),
-    )
-    return less, list(compress(called, wanted)), list(compress(statuses, wanted))
-
-
-def _urls(group: _Group) -> Sequence[Any] | None:
+def _urls(group: Group) -> Sequence[Any] | None:
     """The URLs, one of Klaviyo's before any other; None if they stand now under this key, now under that."""
     candidates = group.plan.roles.get("url", ())
     fitted = [_fitting(group.columns[place], fits) for place, _, _, fits in candidates]
@@ -280,12 +243,12 @@ def _fitting(column: Sequence[Any], fits: Callable[[Any], bool]) -> Sequence[Any
     return fitting if any(value is not None for value in fitting) else None
 
 
-def _texts(group: _Group, row: int) -> list[str]:
+def _texts(group: Group, row: int) -> list[str]:
     found = (group.columns[place][row] for place in group.plan.texts)
     return [each for each in found if type(each) is str and each][:MOST_TEXTS]
 
 
-def _messages(group: _Group) -> Sequence[str]:
+def _messages(group: Group) -> Sequence[str]:
     first = group.columns[group.plan.texts[0]] if group.plan.texts else ("",)
     if set(map(type, first)) == {str} and "" not in first:
         return first
@@ -295,14 +258,31 @@ def _messages(group: _Group) -> Sequence[str]:
     ]
 
 
-def _epochs(column: Sequence[Any]) -> Column | None:
+def _epochs(column: Sequence[int]) -> Column | None:
     """Whole numbers of milliseconds since 1970, as the fastest loggers write, to microseconds."""
-    if set(map(type, column)) != {int}:
-        return None
     low, high = times.epoch(min(column)), times.epoch(max(column))
     if low is None or high is None or (low, high) != (min(column) * 1_000, max(column) * 1_000):
         return None
     return [value * 1_000 for value in column]
+
+
+def _ids(column: Sequence[str]) -> Column | None:
+    """Ids that are all UUIDs."""
+    length, hyphens = len("00000000-0000-4000-8000-000000000000"), (8, 13, 18, 23)
+    whole = "".join(column).encode()
+    if set(map(len, column)) != {length} or len(whole) != length * len(column):
+        return None
+    others = whole.translate(None, b"0123456789abcdefABCDEF")
+    placed = all(whole[at::length].count(b"-") == len(column) for at in hyphens)
+    return list(column) if placed and len(others) == len(hyphens) * len(column) else None
+
+
+#: A role and the one type of its values → converts all of them at once, or gives None.
+_PLAIN: Mapping[tuple[Any, ...], Callable[[Sequence[Any]], Column | None]] = {
+    ("timestamp", int): _epochs,
+    ("timestamp", str): times.instants,
+    ("request_id", str): _ids,
+}
 
 
 def _either(column: Column, other: Column | None) -> Column:

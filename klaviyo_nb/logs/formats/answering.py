@@ -29,6 +29,13 @@ _EDGE = re.compile(
 #: Words without which these patterns find nothing; looking for them takes a tenth of the time.
 _PAGE_WORDS, _EDGE_WORDS = ("<", "\\u003c"), ("cloudflare", "cf-ray")
 _PROXY_WORDS = ("via", "proxy", "squid", "zscaler", "coat", "privoxy", "mcafee")
+#: Words without which nobody answered in Klaviyo's place; of most successes nothing more is asked.
+_STRANGE = ("html", "json", "unexpected", "location", "'<'")
+#: A text without any of them tells no more than the status and the code that came with it.
+CLUES = tuple(
+    word.encode()
+    for word in (*_OUR_WORDS, *_PAGE_WORDS, *_EDGE_WORDS, *_PROXY_WORDS, "just a moment...", *_STRANGE)
+)
 _EDGE_STATUSES = range(520, 528)
 _VIA = re.compile(
     r"(?<![\w-])via\\*[\"']?\s{0,3}(?:=>|[:=,])\s{0,3}\\*[\"'\[(]{0,3}\d\.\d |"
@@ -49,8 +56,6 @@ _NOT_JSON = re.compile(
 _ELSEWHERE = re.compile(
     r"location\\*[\"']?\s{0,3}(?:=>|[:=])\s{0,3}\\*[\"']?https?://(?![\w.-]{0,60}klaviyo\.com)"
 )
-#: Words without which nobody answered in Klaviyo's place; of most successes nothing more is asked.
-_STRANGE = ("html", "json", "unexpected", "location", "'<'")
 _PROXY_ASKS, _LOGIN_NEEDED = 407, 511
 FAILS_FROM = 400
 _TROUBLE = frozenset(("warning", "error", "critical"))

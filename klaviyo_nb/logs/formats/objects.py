@@ -6,7 +6,7 @@ Where several keys of a record mean the same, the one named first in `keys.FIELD
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ import orjson
 from klaviyo_nb.logs.formats.keys import is_ours, meanings
 
 _MOST_NODES = 2_000
-_MOST_SPREAD = 100
 MOST_TEXTS = 40
 #: Ranks: what surely is meant wins over all else.
 OURS, _WORST = -1_000, 1_000
@@ -144,37 +143,12 @@ def join_base(found: Found) -> None:
     found.keys["url"], found.ranks["url"] = "baseurl", OURS
 
 
-def spread(data: Mapping[str, Any]) -> tuple[Shape, list[Any]] | None:
-    """An object with objects in it as one row of values, in the order in which `walk` meets them.
-
-    None: it holds lists or other things of which no two are alike, or it is very large.
-    """
-    shape: list[tuple[str, ...]] = []
-    values: list[Any] = []
-    queue: list[tuple[str, Any]] = [("", data)]
-    for parent, node in queue:
-        if _is_pair(node):
-            return None
-        shape.append((parent, *node))
-        for key, value in node.items():
-            kind = type(value)
-            if kind is dict:
-                queue.append((meanings[parent, key][0], value))
-                value = None
-            elif kind is list or (kind is str and value[:1] in _OPEN_JSON and _object(value) is not None):
-                return None
-            values.append(value)
-        if len(queue) > _DEEPEST or len(values) > _MOST_SPREAD:
-            return None
-    return tuple(shape), values
-
-
 def _walk(data: Mapping[str, Any], found: Found) -> None:
     queue: deque[tuple[str, Any, int]] = deque([("", data, 0)])
     nodes = 0
     while queue and nodes < _MOST_NODES:
         parent, node, depth = queue.popleft()
-        pairs = node.items() if isinstance(node, dict) and not _is_pair(node) else _items(node, parent)
+        pairs = node.items() if isinstance(node, dict) and not is_pair(node) else _items(node, parent)
         nodes += len(pairs)
         for key, value in pairs:
             name, roles = meanings[parent, key]
@@ -212,10 +186,16 @@ def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
     return list(node.items())
 
 
-def _is_pair(node: Mapping[str, Any]) -> bool:
-    if len(node) == len(_PAIR):
-        return "value" in node
-    return len(node) == len(_TYPED_PAIR) and all(key in node for key in _TYPED_PAIR)
+def is_pair(keys: Collection[str]) -> bool:
+    """Are these the keys of one key and its value?"""
+    if len(keys) == len(_PAIR):
+        return "value" in keys
+    return len(keys) == len(_TYPED_PAIR) and all(key in keys for key in _TYPED_PAIR)
+
+
+def holds_json(value: Any) -> bool:
+    """Is it a text that is JSON?"""
+    return type(value) is str and value[:1] in _OPEN_JSON and _object(value) is not None
 
 
 def _object(value: Any) -> Any:

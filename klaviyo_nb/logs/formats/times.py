@@ -7,6 +7,7 @@ nearest to a given moment, so that lines of December read in January are right.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -36,7 +37,7 @@ _EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9}
 #: The shapes behind the first ones all have a clock with colons.
 _COMMON, _COLONS = 4, 2
 _AMBIGUOUS_WITHOUT_MARK = 60
-_DAY = timedelta(days=1)
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_PLAIN = _EPOCH_UTC.replace(tzinfo=None)
 _FIRST, _LAST = 946_684_800, 4_102_444_800  # 2000 and 2100: a number outside is no time of a log line
@@ -68,6 +69,18 @@ def instant(value: Any) -> int | None:
     if isinstance(value, str):
         return _epoch_text(value) or _iso(value)
     return epoch(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def instants(texts: Sequence[str]) -> list[int] | None:
+    """ISO 8601 times at once, several times faster; None if `of` must be asked about each."""
+    if min(map(len, texts)) < len("2026-11-23T05:00:00") or {text[4] for text in texts} != {"-"}:
+        return None
+    try:
+        moments = list(map(datetime.fromisoformat, texts))
+        since = _EPOCH_UTC if moments[0].tzinfo else _EPOCH_PLAIN
+        return [(moment - since) // _MICROSECOND for moment in moments]
+    except (ValueError, TypeError):  # one is no such time, or some have a zone
+        return None
 
 
 def search(text: str, near: datetime) -> tuple[int, int, int] | None:
