@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from klaviyo_nb.diagnosis.failures import describe
-from klaviyo_nb.diagnosis.shares import is_failing, is_noise, wilson
+from klaviyo_nb.diagnosis.shares import is_failing, is_noise
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.logs.questions.intervals import wilson
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import counted as risen
 from klaviyo_nb.metrics.rates import histogram_quantile, increases, step_s

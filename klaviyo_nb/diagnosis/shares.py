@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+from klaviyo_nb.logs.questions.intervals import wilson
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.thresholds import Thresholds
@@ -21,21 +22,3 @@ def is_failing(failed: float, calls: float, quiet_share: float, limits: Threshol
     end of the Wilson interval lies above its share.
     """
     return not is_noise(failed, calls, limits) and wilson(failed, calls, limits.sure_z)[0] > quiet_share
-
-
-def wilson(hits: float, tries: float, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share.
-
-    Source:
-        https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
-
-    >>> low, high = wilson(6, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.028, 0.125)
-    """
-    if tries == 0:
-        return 0.0, 1.0
-    share, weight = hits / tries, z * z / tries
-    middle = share + weight / 2
-    spread = z * math.sqrt(share * (1 - share) / tries + weight / (4 * tries))
-    return (middle - spread) / (1 + weight), (middle + spread) / (1 + weight)
