@@ -32,6 +32,8 @@ from klaviyo_nb.window import Window
 #: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
 #: was read is understood even if the deadline passes meanwhile.
 _OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
+#: So many times more where there is no deadline: alike records are told in one go.
+_AT_LEISURE = 4
 _EDGE = 4_096
 #: Of what was not begun in time.
 LATE = "not read before the deadline"
@@ -143,7 +145,7 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
         edges.read, seen, at=opened.at, start=opened.start, stop=opened.stop,
         find=EveryLine() if job.about else _LEARNT.words, halt=halt,
     )  # fmt: skip
-    for objects, others in _batches(records):
+    for objects, others in _batches(records, 1 if job.deadline else _AT_LEISURE):
         reading.take(objects, others)
     for moment in edges.times(job.window.end):
         reading.saw(moment)
@@ -155,7 +157,7 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
         part.problems.append("it was not read to its end before the deadline")
 
 
-def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Record]]]:
+def _batches(records: Iterable[Record], leisure: int) -> Iterator[tuple[list[Record], list[Record]]]:
     """Records a few at a time: whole JSON objects, and the others."""
     objects: list[Record] = []
     others: list[Record] = []
@@ -163,7 +165,7 @@ def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[Rec
     for record in records:
         (objects if record.alone else others).append(record)
         size += len(record.raw)
-        if len(objects) >= _OBJECTS or len(others) >= _OTHERS or size >= _BYTES:
+        if len(objects) >= _OBJECTS or len(others) >= _OTHERS * leisure or size >= _BYTES:
             yield objects, others
             objects, others, size = [], [], 0
     yield objects, others

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.logs.formats.envelopes import alone, begins, follows
+from klaviyo_nb.logs.formats.envelopes import alone, begins, dated, follows
 from klaviyo_nb.logs.words import Finder, WordFinder
 
 BLOCK = 256 * 1024
@@ -212,7 +212,7 @@ def scan(
                     continue
                 last, raw = behind, bytes(data[first:behind])
                 whole = alone(raw)
-                if not whole:
+                if not whole and not (last < limit and dated(raw) and dated(data, last)):
                     begin, end = buffer.around(first, last, raw, limit)
                     if end == limit and got:  # it may go on in what was not read yet
                         looked = first

@@ -35,7 +35,7 @@ _OPENS = re.compile(rb'\s?:\s?["\[]')
 _BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
 #: Envelopes in envelopes are opened so often.
 DEEPEST = 3
-_STRING = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
+_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 
 _INDENTED = re.compile(rb"(?:[ \t]|\\t)+\S")
 _CONTINUES = re.compile(
@@ -90,6 +90,11 @@ def begins(line: bytes) -> bool:
     cut = at and (line.startswith(b'{"log"') or _CRI.search(line, 0, at))
     inner = _inner(line, at) if at else line
     return not cut and (_DATED.match(inner) is not None or not _MAY_FOLLOW.match(inner))
+
+
+def dated(data: bytes | bytearray, at: int = 0) -> bool:
+    """Does a line stand there that surely begins a record, whatever came before it: the commonest text?"""
+    return _DATED.match(data, at) is not None
 
 
 def partial(line: bytes) -> bool:

@@ -152,7 +152,9 @@ class Likeness:
                 told = self._understand(raw)
                 self._meet(form, groups, carried, told)
             elif kind.told.kind == "call":
-                _, rows, alike = calls.setdefault(id(kind), (kind, [], []))
+                if id(kind) not in calls:
+                    calls[id(kind)] = kind, [], []
+                _, rows, alike = calls[id(kind)]
                 rows.append(row)
                 alike.append(carried)
                 continue
@@ -186,7 +188,8 @@ class Likeness:
         if kind.clock:
             return [times.of(carried.clock, self._near) for carried in alike]
         if kind.time is not None:
-            return [times.of(carried.text[kind.time], self._near) for carried in alike]
+            told = [carried.text[kind.time] for carried in alike]
+            return [*(times.instants(told) or (times.of(each, self._near) for each in told))]
         return [kind.told.moment] * len(alike)
 
     def _recalled(self, kind: _Kind, carried: _Carried) -> Told:
