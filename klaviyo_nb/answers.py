@@ -22,6 +22,7 @@ from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.counts import by as grouped
+from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import SLO, impact
@@ -40,10 +41,10 @@ METRICS_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LogAnswer:
-    """What the logs gave."""
+    """What the logs gave: calls, or the answer to a question about them."""
 
     window: Window
-    calls: pd.DataFrame
+    given: pd.DataFrame | Answer
     coverage: tuple[Coverage, ...]
 
     @property
@@ -88,14 +89,19 @@ def need_metrics(settings: Settings) -> None:
         )
 
 
-def read_logs(settings: Settings, progress: logs.Progress | None = None) -> LogAnswer:
-    """Read the settings' log sources over their window."""
+def read_logs(
+    settings: Settings, question: Question[Any] | None = None, progress: logs.Progress | None = None
+) -> LogAnswer:
+    """Read the settings' log sources over their window; with a question, ask it there."""
     window = window_of(settings, utc_now())
-    redact = redactor_for(settings).text
-    read = logs.read(
-        settings.logs, window, redact=redact, progress=progress, engine=settings.engine,
-        formats=settings.log_format,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "redact": redactor_for(settings).text, "progress": progress, "engine": settings.engine,
+        "formats": settings.log_format,
+    }  # fmt: skip
+    if question is not None:
+        asked = logs.ask(question, settings.logs, window, **how)
+        return LogAnswer(window, asked.answer, asked.coverage)
+    read = logs.read(settings.logs, window, **how)
     return LogAnswer(window, read.calls, read.coverage)
 
 
@@ -143,24 +149,38 @@ def look_at_metrics(settings: Settings) -> str:
 
 def render_logs(found: LogAnswer, by: Sequence[str], form: str) -> bytes:
     """`text`, `json`, `csv` or `parquet`; without `by`, the last two give the CALLS frame."""
+    if isinstance(found.given, Answer):
+        return _answered(found, found.given, form)
     if form in ("csv", "parquet"):
-        frame = grouped(found.calls, by) if by else found.calls
+        frame = grouped(found.given, by) if by else found.given
         return _csv(frame, bool(by)) if form == "csv" else _parquet(frame)
     columns = tuple(by) or ("endpoint", "status")
-    rows = _plain(grouped(found.calls, columns))
+    rows = _plain(grouped(found.given, columns))
     if form == "json":
-        coverage = [each.as_json() for each in found.coverage]
-        document = {
-            "schema": "klaviyo-nb/logs/1",
-            "window": found.window.as_json(),
-            "coverage": coverage,
-            "rows": rows,
-        }
-        return _json(document)
+        return _json({"schema": "klaviyo-nb/logs/1"} | _seen(found) | {"rows": rows})
     text = (
         terminal.table(rows, (*columns, "calls", "failed", "first", "last")) if rows else "no call was found"
     )
     return f"{text}\n\n{_coverage_text(found)}\n".encode()
+
+
+def _answered(found: LogAnswer, answer: Answer, form: str) -> bytes:
+    """The answer to a question: the sentence first, then the rows behind it, then what it does not cover."""
+    if form in ("csv", "parquet"):
+        return _csv(answer.rows, True) if form == "csv" else _parquet(answer.rows)
+    rows = _plain(answer.rows)
+    if form == "json":
+        said = {"ask": answer.ask, "says": answer.says, "covers": list(answer.covers)}
+        return _json({"schema": "klaviyo-nb/answer/1"} | said | _seen(found) | {"rows": rows})
+    columns = list(map(str, answer.rows.columns))
+    return terminal.answer(answer.says, rows, columns, answer.covers, _coverage_text(found)).encode()
+
+
+def _seen(found: LogAnswer) -> dict[str, Any]:
+    return {
+        "window": found.window.as_json(),
+        "coverage": [each.as_json() for each in found.coverage],
+    }
 
 
 def read_metrics(settings: Settings) -> MetricAnswer:

@@ -15,6 +15,7 @@ import click
 
 from klaviyo_nb import __version__, steps
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
+from klaviyo_nb.logs.questions import QUESTIONS, question
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
 from klaviyo_nb.steps import FAILED, STOPPED, USAGE
 
@@ -217,13 +218,25 @@ def verify(path: Path, form: str) -> int:
     "--by", multiple=True, metavar="COLUMN",
     help="Count by endpoint, status, caller, minute, host, worker, error_code, error_pointer, request_id, …"
 )  # fmt: skip
+@click.option("--ask", "name", metavar="NAME", help=f"Ask a question: {', '.join(QUESTIONS)}.")
 @click.option(
     "--line", "line_no", type=click.IntRange(1), metavar="N",
     help="Show line N of the one URL as it was written, with its neighbours: what a finding cites.",
 )  # fmt: skip
 @_format("text", "json", "csv", "parquet")
-def logs(urls: tuple[str, ...], by: tuple[str, ...], line_no: int | None, form: str, **flags: Any) -> None:
-    """Read Klaviyo's calls out of logs."""
+def logs(
+    urls: tuple[str, ...],
+    by: tuple[str, ...],
+    name: str | None,
+    line_no: int | None,
+    form: str,
+    **flags: Any,
+) -> None:
+    """Read Klaviyo's calls out of logs, or ask a question about them."""
+    if sum(map(bool, (by, name, line_no))) > 1:
+        what = "it cannot be combined with --by or --line, nor they with each other"
+        raise UsageError("--ask", what, "klaviyo-nb logs LOG-FILE --ask scopes")
+    asked = question(name) if name else None
     from klaviyo_nb import answers
 
     settings = steps.settings_of(flags | {"logs": urls})
@@ -232,7 +245,7 @@ def logs(urls: tuple[str, ...], by: tuple[str, ...], line_no: int | None, form: 
         click.echo(answers.raw_lines(settings, line_no), nl=False)
         return
     meter = steps.meter()
-    found = answers.read_logs(settings, meter.reading)
+    found = answers.read_logs(settings, asked, meter.reading)
     meter.wipe()
     steps.report_gaps(found.gaps, nothing=not found.lines, hint=answers.look_at_logs(found))
     steps.print_bytes(answers.render_logs(found, by, form))

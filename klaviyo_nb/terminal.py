@@ -19,6 +19,8 @@ from klaviyo_nb.redact import harmless
 WIDTH = 80
 #: Actions told in full; of the others only the title, unless asked for.
 IN_FULL = 2
+#: Rows of an answer that are printed.
+SHOWN = 20
 _COLOURS = {"P1": "red", "P2": "yellow", "P3": "cyan", "P4": "blue"}
 _MARKS = {"yes": "●", "no": "○", "unknown": "?"}
 _WELL = {True: ("well", "green"), False: ("NOT well", "red"), None: ("cannot tell", "yellow")}
@@ -77,6 +79,23 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
         "  ".join(pad(text, width) for text, width, pad in zip(line, widths, pads, strict=True)).rstrip()
         for line in [list(columns), *cells]
     )
+
+
+def answer(
+    says: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], covers: Sequence[str], seen: str
+) -> str:
+    """The answer to a question: the sentence, the first rows, what it does not cover, what was read."""
+    parts = ["\n".join(_wrapped(harmless(says)))]
+    if rows:
+        parts.append(table([_harmless(row) for row in rows[:SHOWN]], columns))
+    if len(rows) > SHOWN:
+        parts.append(f"… and {len(rows) - SHOWN:,} more: --format csv")
+    if covers:
+        lines = [
+            line for each in covers for line in _wrapped(f"– {harmless(each)}", indent="  ", hang="    ")
+        ]
+        parts.append("\n".join(["Not covered:", *lines]))
+    return "\n\n".join([*parts, seen]) + "\n"
 
 
 def _head(document: Mapping[str, Any]) -> str:
@@ -239,4 +258,4 @@ def _cell(value: Any) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text == "–" or text.replace(",", "").replace(".", "", 1).isdigit()
+    return text == "–" or text.removeprefix("-").replace(",", "").replace(".", "", 1).isdigit()

@@ -23,7 +23,8 @@ from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
 from klaviyo_nb.logs.pairs import joined
-from klaviyo_nb.logs.rows import Rows
+from klaviyo_nb.logs.questions.question import Question, Records
+from klaviyo_nb.logs.rows import Piece, Rows
 from klaviyo_nb.logs.scan import Record, Seen, scan
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Read
 from klaviyo_nb.logs.words import EveryLine, WordFinder
@@ -52,6 +53,8 @@ class Job:
         deadline: `time.monotonic` at which to stop, or None.
         about: Does the source as a whole speak of Klaviyo?
         own: Formats of the user.
+        name: Of its source, to be shown.
+        question: What to ask of the rows where they are read, instead of giving them.
     """
 
     source: int
@@ -61,6 +64,8 @@ class Job:
     deadline: float | None
     about: bool
     own: tuple[Format, ...] = ()
+    name: str = ""
+    question: Question[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +77,8 @@ class Part:
         calls: Rows of the CALLS frame, redacted; `moment` is microseconds since 1970, `line` counts the lines
             of the chunk before it.
         webhooks: Rows of the WEBHOOKS frame, likewise.
+        told: What the rows told the question that was asked; they are not given then.
+        found: Rows of calls.
         lines: Lines that begin in it.
         read: Bytes that were read.
         unparsed: Records that speak of Klaviyo and gave no row.
@@ -85,6 +92,8 @@ class Part:
     source: int
     calls: pa.Table = field(default_factory=lambda: pa.table({}))
     webhooks: pa.Table = field(default_factory=lambda: pa.table({}))
+    told: Any = None
+    found: int = 0
     lines: int = 0
     read: int = 0
     unparsed: int = 0
@@ -149,12 +158,25 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
         reading.take(objects, others)
     for moment in edges.times(job.window.end):
         reading.saw(moment)
-    part.calls, part.webhooks = joined(reading.calls.table()), reading.webhooks.table()
+    calls, webhooks = joined(reading.calls.table()), reading.webhooks.table()
+    part.found = calls.num_rows
+    if job.question is None:
+        part.calls, part.webhooks = calls, webhooks
+    else:
+        part.told = _told(job, job.question, calls, webhooks)
     part.unparsed, part.first, part.last = reading.unparsed, reading.first, reading.last
     part.lines, part.read = seen.lines, seen.read
     if seen.stopped and not opened.truncated:
         part.truncated = True
         part.problems.append("it was not read to its end before the deadline")
+
+
+def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:
+    """What rows tell a question; their lines are counted from the beginning of the chunk."""
+    from klaviyo_nb.logs import frame  # brings pandas: half a second that reading alone does not need
+
+    frames = frame.calls([Piece(job.name, 0, calls)]), frame.webhooks([Piece(job.name, 0, webhooks)])
+    return question.part(Records(*frames), job.window)
 
 
 def _batches(records: Iterable[Record], leisure: int) -> Iterator[tuple[list[Record], list[Record]]]:

@@ -9,16 +9,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import EMPTY, Coverage
+from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.chunks import LATE, Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.formats.own import own_formats
+from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
@@ -54,6 +56,19 @@ class LogsRead:
 
     calls: pd.DataFrame
     webhooks: pd.DataFrame
+    coverage: tuple[Coverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the logs answered to a question.
+
+    Attributes:
+        answer: Their answer.
+        coverage: As in `LogsRead`.
+    """
+
+    answer: Answer
     coverage: tuple[Coverage, ...]
 
 
@@ -106,11 +121,77 @@ def read(
         UsageError: A URL names no kind of source, there is no such engine or it is not installed, or a format
             is malformed.
     """
+    shelves = _read(urls, window, redact, deadline, progress, engine, formats)
+    from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
+
+    return LogsRead(
+        frame.calls(_pieces(shelves, lambda part: part.calls)),
+        frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),
+        tuple(_coverages(shelves, window)),
+    )
+
+
+def ask(
+    question: Question[Any],
+    urls: Sequence[str],
+    window: Window,
+    *,
+    redact: Callable[[str], str],
+    progress: Progress | None = None,
+    engine: str = "local",
+    formats: Sequence[Mapping[str, Any]] = (),
+) -> Asked:
+    """Ask a question of logs, each part of them where it is read; only what it tells travels.
+
+    Takes and raises what `read` does.
+    """
+    shelves = _read(urls, window, redact, None, progress, engine, formats, question)
+    told = [
+        part.told if question.placed is None else question.placed(part.told, before)
+        for shelf in shelves
+        for part, before in zip(shelf.parts, _first_lines(shelf), strict=True)
+        if part.told is not None
+    ]
+    nothing = question.part(Records(CALLS.empty(), WEBHOOKS.empty()), window)
+    answer = question.answer(question.merge([nothing, *told]), window)
+    return Asked(_without_secrets(answer, redact), tuple(_coverages(shelves, window)))
+
+
+def _without_secrets(answer: Answer, redact: Callable[[str], str]) -> Answer:
+    """A cluster's workers do not know the secrets that this process knows by heart."""
+    rows = answer.rows.copy()
+    for name in rows.select_dtypes(["str", "object"]):
+        cleaned = [redact(each) if isinstance(each, str) else each for each in rows[name]]
+        if cleaned != rows[name].tolist():
+            rows[name] = cleaned
+    return replace(answer, says=redact(answer.says), rows=rows, covers=tuple(map(redact, answer.covers)))
+
+
+def _read(
+    urls: Sequence[str],
+    window: Window,
+    redact: Callable[[str], str],
+    deadline: float | None,
+    progress: Progress | None,
+    engine: str,
+    formats: Sequence[Mapping[str, Any]],
+    question: Question[Any] | None = None,
+) -> list[_Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     own = own_formats(formats)
     shelves = _shelves(urls, window, deadline)
     jobs = [
-        Job(index, chunk, window, redact, deadline, speaks_of_klaviyo(shelves[index].name), own)
+        Job(
+            index,
+            chunk,
+            window,
+            redact,
+            deadline,
+            speaks_of_klaviyo(shelves[index].name),
+            own,
+            without_credentials(shelves[index].name),
+            question,
+        )
         for index, chunk in _newest_first(shelves)
     ]
     total, done = sum(job.chunk.size for job in jobs), 0
@@ -131,13 +212,7 @@ def read(
                 tell(job, 0)
     finally:
         advancing.reset(telling)
-    from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
-
-    return LogsRead(
-        frame.calls(_pieces(shelves, lambda part: part.calls)),
-        frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),
-        tuple(_coverages(shelves, window)),
-    )
+    return shelves
 
 
 def _shelves(urls: Sequence[str], window: Window, deadline: float | None) -> list[_Shelf]:
@@ -239,7 +314,7 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         asked=window,
         got=got,
         lines=sum(part.lines for part in parts),
-        calls=sum(part.calls.num_rows for part in parts),
+        calls=sum(part.found for part in parts),
         unparsed=sum(part.unparsed for part in parts),
         skipped_bytes=unread,
         truncated=shelf.gap == LATE or any(part.truncated or part.failed for part in parts),

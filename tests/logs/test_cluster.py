@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+import pandas as pd
 import pytest
 
 import klaviyo_nb
@@ -26,6 +27,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs import cluster
 from klaviyo_nb.logs.chunks import LATE, Job, Part
 from klaviyo_nb.logs.engines import engine
+from klaviyo_nb.logs.questions import QUESTIONS, question
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import files, remote, resolve, stays
 from klaviyo_nb.redact import Redactor
@@ -143,6 +145,21 @@ def test_workers_give_what_this_process_gives(
     assert len(here.calls) == 6_000
     assert there.calls.equals(here.calls)
     assert there.coverage == here.coverage
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("small_ranges")
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_asked_there_is_answered_as_here(tmp_path: Path, processes: str, name: str) -> None:
+    path, asked = write(tmp_path / "app.log"), question(name)
+    here, there = (
+        logs.ask(asked, [str(path)], WINDOW, redact=Redactor(b"test", (SECRET,)).text, engine=engine)
+        for engine in ("local:1", processes)
+    )
+    assert (there.answer.says, there.answer.covers) == (here.answer.says, here.answer.covers)
+    pd.testing.assert_frame_equal(there.answer.rows, here.answer.rows)
+    assert there.coverage == here.coverage
+    assert SECRET not in there.answer.rows.to_csv()
 
 
 @pytest.mark.real

@@ -1,5 +1,34 @@
 """Questions on the frames that logs were read into: frame in, frame out.
 
-No question touches disk, net or clock. `counts` groups calls; every other module is one question that
-`klaviyo-nb logs --ask NAME` asks.
+No question touches disk, net or clock. `counts` groups calls; `QUESTIONS` names the modules that are one
+question each, which `klaviyo-nb logs --ask NAME` asks.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from klaviyo_nb.logs.questions.question import Question
+
+#: Name of a question, which is its module's too → what it asks.
+QUESTIONS = {
+    "scopes": "Which scopes do the refused calls need, and which has the key been seen to have?",
+    "revisions": "Which API revisions are asked for, and when does each retire?",
+}
+
+
+def question(name: str) -> Question[Any]:
+    """A question by its name; its module, and pandas with it, is imported now.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in QUESTIONS:
+        hint = f"klaviyo-nb logs LOG-FILE --ask {next(iter(QUESTIONS))}    (or {', '.join([*QUESTIONS][1:])})"
+        raise UsageError("--ask", f"{name!r} is not a question", hint)
+    found: Question[Any] = import_module(f"{__name__}.{name}").QUESTION
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -53,13 +53,28 @@ class Question(Generic[Part]):
         part: Records of a part and the window → what they tell: small, picklable.
         merge: What several parts tell, in any order and grouping, is what the whole tells.
         answer: What the whole tells → the answer.
+        placed: What a part tells, and the lines of its source before it (None: nobody knows) → the same, with
+            `line_no` counted from the beginning of the source. Parts are read side by side, so `part` sees
+            lines counted from the beginning of the part. Only for questions that cite lines.
     """
 
     name: str
     part: Callable[[Records, Window], Part]
     merge: Callable[[Sequence[Part]], Part]
     answer: Callable[[Part, Window], Answer]
+    placed: Callable[[Part, int | None], Part] | None = None
 
     def ask(self, records: Records, window: Window) -> Answer:
-        """Ask it of records that are all here."""
-        return self.answer(self.merge([self.part(records, window)]), window)
+        """Ask it of records that are all here; rows outside the window are left out, and that is said."""
+        inside = Records(*(_inside(frame, window) for frame in records))
+        found = self.answer(self.merge([self.part(inside, window)]), window)
+        left = sum(map(len, records)) - sum(map(len, inside))
+        if not left:
+            return found
+        return replace(found, covers=(*found.covers, f"Rows outside the window are left out: {left:,}."))
+
+
+def _inside(frame: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """The rows in the window, and those without a time."""
+    outside = (frame["timestamp"] < window.start) | (frame["timestamp"] >= window.end)
+    return frame[~outside] if outside.any() else frame

@@ -1,0 +1,115 @@
+"""Which scopes do the refused calls need, and which has the key been seen to have?
+
+A call that Klaviyo's application answered with 403 was refused for a missing scope, or for a plan or feature;
+one that worked shows that the key has the scopes of its operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from klaviyo_nb.frames import WEBHOOKS
+from klaviyo_nb.klaviyo.endpoints import catalogue
+from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.logs.questions.operations import operations
+from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.tallies import counted, summed
+
+if TYPE_CHECKING:
+    from klaviyo_nb.window import Window
+
+_COLUMNS = ("method", "endpoint", "refused", "worked", "needs", "seen", "lacks")
+
+
+class Part(NamedTuple):
+    """What some calls tell.
+
+    Attributes:
+        calls: How many there are.
+        operations: Index of the catalogue's operation (-1: it knows none) → calls refused with 403, calls
+            that worked.
+    """
+
+    calls: int
+    operations: Mapping[int, tuple[int, ...]]
+
+    @property
+    def unknown(self) -> int:
+        """Refused calls of operations that the catalogue does not know."""
+        return self.operations.get(-1, (0,))[0]
+
+
+def part(records: Records, window: Window) -> Part:
+    """Count refused and working calls by operation."""
+    calls = records.calls
+    refused = (failure_kinds(calls) == "forbidden").to_numpy()
+    worked = calls["status_code"].between(200, 399).fillna(False).to_numpy(bool)
+    of, told = operations(calls), refused | worked
+    counts = counted(pd.DataFrame({"of": of[told]}), {"refused": refused[told], "worked": worked[told]})
+    return Part(len(calls), {number: (bad, good) for number, bad, good in counts.itertuples(index=False)})
+
+
+def merge(parts: Sequence[Part]) -> Part:
+    """Parts added up."""
+    return Part(sum(each.calls for each in parts), summed(each.operations for each in parts))
+
+
+def answer(told: Part, window: Window) -> Answer:
+    """The operations that were refused, most refused first."""
+    rows = _rows(told)
+    covers = ["Another key with other scopes may have made the calls that worked: --by worker, --by host."]
+    if told.unknown:
+        covers.append(f"{told.unknown:,} refused calls are of no operation that the catalogue knows.")
+    return Answer("scopes", _says(told, rows), rows, tuple(covers) if told.unknown or len(rows) else ())
+
+
+def scopes(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Operations that were refused with 403, with the scopes they need.
+
+    Args:
+        calls: CALLS frame.
+        window: Asked about.
+
+    Returns:
+        `method`, `endpoint`, `refused`, `worked` [calls], `needs`, `seen` (of those, used by calls that
+        worked), `lacks` (the others); scopes separated by commas, missing if there are none.
+    """
+    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+
+
+def _rows(told: Part) -> pd.DataFrame:
+    known = {number: catalogue().endpoints[number] for number in told.operations if number >= 0}
+    seen = {scope for number, each in known.items() if told.operations[number][1] for scope in each.scopes}
+    rows = []
+    for number, each in known.items():
+        refused, worked = told.operations[number]
+        lacks = [scope for scope in each.scopes if scope not in seen]
+        scopes_ = (each.scopes, [scope for scope in each.scopes if scope in seen], lacks)
+        if refused:
+            said = [", ".join(names) or None for names in scopes_]
+            rows.append((each.method, each.path, refused, worked, *said))
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    frame = frame.astype({name: "str" for name in _COLUMNS if name not in ("refused", "worked")})
+    order = ["refused", "endpoint", "method"]
+    return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
+
+
+def _says(told: Part, rows: pd.DataFrame) -> str:
+    if not told.calls:
+        return "Cannot tell: no call was found."
+    if rows.empty and not told.unknown:
+        return f"None of {told.calls:,} calls was refused with 403 by Klaviyo's application."
+    refused = int(rows["refused"].sum()) + told.unknown
+    said = f"{refused:,} of {told.calls:,} calls were refused with 403"
+    lacks = sorted({each for text in rows["lacks"].dropna() for each in text.split(", ")})
+    if lacks:
+        return f"{said}; they need {', '.join(lacks)}, which no call that worked has used."
+    if rows.empty:
+        return f"{said}, of operations that the catalogue does not know: cannot tell which scopes they need."
+    return f"{said}, but calls that worked used every scope they need: look at plan, feature, another key."
+
+
+QUESTION = Question("scopes", part, merge, answer)

@@ -1,0 +1,216 @@
+"""What holds for every question: parts, bad input, and the command line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klaviyo_nb import logs
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.logs.questions import QUESTIONS, question
+from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.sources import files
+from klaviyo_nb.redact import Redactor
+from samples import NOW, WINDOW, rate_limited
+from test_cli import run
+
+ALL = pytest.mark.parametrize("asked", [question(name) for name in QUESTIONS], ids=list(QUESTIONS))
+TIMES = st.none() | st.integers(0, 7_199).map(lambda second: WINDOW.start + timedelta(seconds=second))
+KEYS = st.none() | st.sampled_from(["a", "b", "c"])
+CALL = st.fixed_dictionaries({
+    "timestamp": TIMES, "method": st.sampled_from(["GET", "POST", None]),
+    "endpoint": st.sampled_from(["/api/events", "/api/lists", "/api/profiles/{id}", "/nowhere", None]),
+    "status_code": st.sampled_from([None, 200, 202, 401, 403, 404, 429, 500, 503]),
+    "error_type": st.sampled_from([None, None, "timeout"]), "answered_by": st.sampled_from([None, "klaviyo", "edge"]),
+    "revision": st.sampled_from([None, "2026-07-15", "2024-10-15", "2026-07-15.pre", "soon"]),
+    "request_id": KEYS, "profile_key": KEYS, "event_key": KEYS, "attempt": st.sampled_from([None, 1, 2, 3]),
+    "duration_s": st.none() | st.floats(0, 100), "retry_after_s": st.sampled_from([None, 1.0, 600.0]),
+    "message": st.sampled_from([None, "Request was throttled.", "no such list"]),
+    "host": KEYS, "worker": KEYS, "caller": KEYS, "error_code": KEYS, "source": st.just("app.log"),
+    "line_no": st.integers(1, 9),
+})  # fmt: skip
+WEBHOOK = st.fixed_dictionaries(
+    {
+        "timestamp": TIMES,
+        "topic": KEYS,
+        "outcome": st.sampled_from(["accepted", "bad_signature", "failed"]),
+        "sent_at": TIMES,
+    }
+)
+ROWS = st.tuples(st.lists(CALL, max_size=12), st.lists(WEBHOOK, max_size=6))
+
+
+def records(calls: list[dict[str, Any]], webhooks: list[dict[str, Any]] = []) -> Records:  # noqa: B006 - not changed
+    return Records(CALLS.frame(calls), WEBHOOKS.frame(webhooks))
+
+
+def same(one: Answer, other: Answer) -> None:
+    assert (one.says, one.covers) == (other.says, other.covers)
+    pd.testing.assert_frame_equal(one.rows, other.rows)
+
+
+@ALL
+@settings(max_examples=60)
+@given(parts=st.lists(ROWS, min_size=1, max_size=4), order=st.randoms(use_true_random=False))
+def test_parts_in_any_order_and_grouping_tell_what_the_whole_tells(
+    asked: Question[Any], parts: list[Any], order: random.Random
+) -> None:
+    whole = records(
+        [row for calls, _ in parts for row in calls], [row for _, hooks in parts for row in hooks]
+    )
+    told = [pickle.loads(pickle.dumps(asked.part(records(*part), WINDOW))) for part in parts]
+    order.shuffle(told)
+    cut = order.randint(0, len(told))
+    grouped = asked.merge([*([asked.merge(told[:cut])] if cut else []), *told[cut:]])
+    same(asked.answer(grouped, WINDOW), asked.ask(whole, WINDOW))
+
+
+def worlds() -> dict[str, Records]:
+    good = {"timestamp": WINDOW.start, "method": "GET", "endpoint": "/api/lists", "status_code": 200}
+    bad = good | {"status_code": 503, "duration_s": 1.0, "message": "it broke"}
+    hook = {"timestamp": WINDOW.start, "topic": "event:klaviyo.opened_email", "outcome": "accepted"}
+    whole = rate_limited(calls_per_minute=5).calls
+    assert whole is not None
+    days = [bad | {"timestamp": WINDOW.end - timedelta(hours=hour)} for hour in range(240)]
+    return {
+        "nothing": records([]), "one row": records([good], [hook]), "one failure": records([bad]),
+        "all failing": records([bad] * 50), "none failing": records([good] * 50, [hook] * 50),
+        "no column has a value": records([{}] * 20, [{}] * 20), "ten days": records(days),
+        "one minute": records([bad, good] * 30), "rows twice": Records(pd.concat([whole, whole]), WEBHOOKS.empty()),
+        "clock jumps": records([{**good, "timestamp": NOW - timedelta(hours=n % 3, minutes=n)} for n in range(40)]),
+        "outside the window": records([bad | {"timestamp": WINDOW.start - timedelta(days=1)}] * 10),
+        "without a time": records([{**bad, "timestamp": None}] * 10),
+    }  # fmt: skip
+
+
+@ALL
+@pytest.mark.parametrize("world", worlds())
+def test_whatever_the_rows_an_answer_is_one_sentence(asked: Question[Any], world: str) -> None:
+    found = asked.ask(worlds()[world], WINDOW)
+    assert found.ask == asked.name
+    assert found.says.endswith(".")
+    assert "\n" not in found.says
+    assert "nan" not in found.says.lower().split()
+    assert found.rows.index.tolist() == [*range(len(found.rows))]
+
+
+@ALL
+def test_nothing_is_not_called_well(asked: Question[Any]) -> None:
+    assert asked.ask(records([]), WINDOW).says.startswith("Cannot tell")
+
+
+@ALL
+def test_rows_keep_their_columns_and_dtypes_when_there_are_none(asked: Question[Any]) -> None:
+    empty = asked.ask(records([]), WINDOW).rows
+    full = asked.ask(Records(rate_limited(calls_per_minute=5).calls, WEBHOOKS.empty()), WINDOW).rows
+    assert list(empty.columns) == list(full.columns)
+
+
+def write(path: Path, count: int = 900) -> Path:
+    line = '{"time":%d,"url":"https://a.klaviyo.com/api/%s","method":"%s","status":%d,"unique_id":"e%d","attempt":1,"revision":"2024-10-15"}\n'
+    kinds = [
+        ("events", "POST", 202),
+        ("lists", "GET", 403),
+        ("profiles", "GET", 429),
+        ("events", "POST", 503),
+    ]
+    path.write_text(
+        "".join(line % (1795410000000 + 700 * n, *kinds[n % 7 % 4], n // 3) for n in range(count))
+    )
+    return path
+
+
+@ALL
+@pytest.mark.parametrize("engine", ["local:1", "local:2"])
+def test_asked_where_the_log_is_read_the_answer_is_that_of_the_whole_frame(
+    asked: Question[Any], engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RANGE", 20_000)
+    path, redact = write(tmp_path / "app.log"), Redactor(b"test").text
+    read = logs.read([str(path)], WINDOW, redact=redact)
+    asked_there = logs.ask(asked, [str(path)], WINDOW, redact=redact, engine=engine)
+    same(asked_there.answer, asked.ask(Records(read.calls, read.webhooks), WINDOW))
+    assert asked_there.coverage == read.coverage
+
+
+def test_lines_that_an_answer_cites_are_counted_from_the_beginning_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lines(told: list[int | None], before: int | None) -> list[int | None]:
+        return [None if line is None or before is None else line + before for line in told]
+
+    citing: Question[list[int | None]] = Question(
+        "citing",
+        lambda records, window: records.calls["line_no"].tolist(),
+        lambda parts: sorted(line for part in parts for line in part if line is not None),
+        lambda told, window: Answer("citing", "Lines.", pd.DataFrame({"line_no": told})),
+        lines,
+    )
+    monkeypatch.setattr(files, "RANGE", 20_000)
+    found = logs.ask(citing, [str(write(tmp_path / "app.log"))], WINDOW, redact=str)
+    assert found.answer.rows["line_no"].tolist() == list(range(1, 901))
+
+
+# The command line
+
+
+SPAN = ("--start", "2026-11-23T05:00:00Z", "--end", "2026-11-23T07:00:00Z")
+
+
+def test_an_answer_is_one_json_document(tmp_path: Path) -> None:
+    write(tmp_path / "app.log")
+    done = run("logs", "app.log", *SPAN, "--ask", "revisions", "--format", "json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["schema"], document["ask"]) == (0, "klaviyo-nb/answer/1", "revisions")
+    assert document["rows"] == [
+        {
+            "revision": "2024-10-15",
+            "calls": 900,
+            "failed": 643,
+            "state": "retired",
+            "retires": "2026-10-15",
+            "days_left": -39,
+        }
+    ]
+    assert document["coverage"][0]["calls"] == 900
+    assert document["window"]["start"] == "2026-11-23T05:00:00Z"
+
+
+def test_a_person_reads_the_sentence_first(tmp_path: Path) -> None:
+    write(tmp_path / "app.log")
+    done = run("logs", "app.log", *SPAN, "--ask", "revisions", cwd=tmp_path)
+    assert done.stdout.splitlines()[0].startswith("Of 900 calls with a revision: 2024-10-15 is retired since")
+    assert done.stdout.splitlines()[-1].startswith("app.log: 900 lines, 900 calls")
+
+
+def test_an_answer_as_csv_is_its_rows(tmp_path: Path) -> None:
+    write(tmp_path / "app.log")
+    done = run("logs", "app.log", *SPAN, "--ask", "revisions", "--format", "csv", cwd=tmp_path)
+    assert done.stdout.splitlines()[0] == "revision,calls,failed,state,retires,days_left"
+
+
+@pytest.mark.parametrize(
+    "more", [("--ask", "weather"), ("--ask", "scopes", "--by", "host"), ("--ask", "scopes", "--line", "3")]
+)
+def test_a_question_that_is_none_and_two_at_once_are_mistakes(more: tuple[str, ...], tmp_path: Path) -> None:
+    write(tmp_path / "app.log")
+    done = run("logs", "app.log", *more, cwd=tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 2)
+    assert done.stderr.startswith("error: --ask: ")
+
+
+def test_an_unknown_question_is_answered_with_the_names_there_are() -> None:
+    with pytest.raises(UsageError) as raised:
+        question("weather")
+    assert raised.value.hint is not None
+    assert all(name in raised.value.hint for name in QUESTIONS)
