@@ -15,7 +15,7 @@ import click
 
 from klaviyo_nb import __version__, steps
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
-from klaviyo_nb.logs.questions import QUESTIONS, question
+from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
 from klaviyo_nb.steps import FAILED, STOPPED, USAGE
 
@@ -236,7 +236,7 @@ def logs(
     if sum(map(bool, (by, name, line_no))) > 1:
         what = "it cannot be combined with --by or --line, nor they with each other"
         raise UsageError("--ask", what, "klaviyo-nb logs LOG-FILE --ask scopes")
-    asked = question(name) if name else None
+    asked = by_name(name) if name else None
     from klaviyo_nb import answers
 
     settings = steps.settings_of(flags | {"logs": urls})

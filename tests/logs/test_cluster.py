@@ -27,7 +27,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs import cluster
 from klaviyo_nb.logs.chunks import LATE, Job, Part
 from klaviyo_nb.logs.engines import engine
-from klaviyo_nb.logs.questions import QUESTIONS, question
+from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import files, remote, resolve, stays
 from klaviyo_nb.redact import Redactor
@@ -151,7 +151,7 @@ def test_workers_give_what_this_process_gives(
 @pytest.mark.usefixtures("small_ranges")
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_question_asked_there_is_answered_as_here(tmp_path: Path, processes: str, name: str) -> None:
-    path, asked = write(tmp_path / "app.log"), question(name)
+    path, asked = write(tmp_path / "app.log"), by_name(name)
     here, there = (
         logs.ask(asked, [str(path)], WINDOW, redact=Redactor(b"test", (SECRET,)).text, engine=engine)
         for engine in ("local:1", processes)

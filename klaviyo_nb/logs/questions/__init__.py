@@ -21,7 +21,7 @@ QUESTIONS = {
 }
 
 
-def question(name: str) -> Question[Any]:
+def by_name(name: str) -> Question[Any]:
     """A question by its name; its module, and pandas with it, is imported now.
 
     Raises:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS, WEBHOOKS
-from klaviyo_nb.logs.questions import QUESTIONS, question
+from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.sources import files
 from klaviyo_nb.redact import Redactor
 from samples import NOW, WINDOW, rate_limited
 from test_cli import run
 
-ALL = pytest.mark.parametrize("asked", [question(name) for name in QUESTIONS], ids=list(QUESTIONS))
+ALL = pytest.mark.parametrize("asked", [by_name(name) for name in QUESTIONS], ids=list(QUESTIONS))
 TIMES = st.none() | st.integers(0, 7_199).map(lambda second: WINDOW.start + timedelta(seconds=second))
 KEYS = st.none() | st.sampled_from(["a", "b", "c"])
 CALL = st.fixed_dictionaries({
@@ -211,6 +211,6 @@ def test_a_question_that_is_none_and_two_at_once_are_mistakes(more: tuple[str, .
 
 def test_an_unknown_question_is_answered_with_the_names_there_are() -> None:
     with pytest.raises(UsageError) as raised:
-        question("weather")
+        by_name("weather")
     assert raised.value.hint is not None
     assert all(name in raised.value.hint for name in QUESTIONS)
