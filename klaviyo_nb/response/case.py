@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
+from klaviyo_nb.klaviyo.outcomes import Outcome, outcome
 from klaviyo_nb.redact import harmless
-from klaviyo_nb.response.ledger import Outcome, outcome
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 QUESTIONS = {
     "scopes": "Which scopes do the refused calls need, and which has the key been seen to have?",
     "revisions": "Which API revisions are asked for, and when does each retire?",
+    "retries": "How often is a call tried, and how much load do retries add?",
+    "ledger": "What was delivered, refused, may have been accepted, or must be mended first?",
 }
 
 

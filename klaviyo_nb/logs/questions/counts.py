@@ -6,7 +6,7 @@ only a duration is known did not fail.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.klaviyo.answers import failure
+from klaviyo_nb.logs.questions.tallies import numbered
 from klaviyo_nb.window import Window
 
 #: What `by` can group by: columns of the frame, and two that are derived.
@@ -25,19 +26,19 @@ _QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 def failure_kinds(calls: pd.DataFrame) -> pd.Series[str]:
     """What each call's failure looks like from outside, on the index of `calls`; missing: it did not fail."""
+    return pd.Series(answered(calls, failure), index=calls.index, dtype="str", name="kind")
+
+
+def answered(calls: pd.DataFrame, what: Callable[[int | None, str | None, str | None], Any]) -> Any:
+    """`what` of each call's status, error type and who answered, worked out once for those that agree."""
     told = calls[["status_code", "error_type", "answered_by"]]
-    number = np.zeros(len(calls), dtype=np.int64)
-    for name in told:  # calls that agree in all three get the same number
-        codes, values = pd.factorize(told[name])
-        number = number * (len(values) + 1) + codes + 1
-    _, firsts, codes = np.unique(number, return_index=True, return_inverse=True)
-    kinds = [_kind(*row) for row in told.iloc[firsts].itertuples(index=False)]
-    named = np.array([*kinds, None], dtype=object)[:-1]
-    return pd.Series(named[codes], index=calls.index, dtype="str", name="kind")
+    codes, firsts = numbered(told)
+    found = [what(*_plain(*row)) for row in told.iloc[firsts].itertuples(index=False)]
+    return np.array([*found, None], dtype=object)[:-1][codes]
 
 
-def _kind(status: float, error_type: Any, answered_by: Any) -> str | None:
-    return failure(
+def _plain(status: float, error_type: Any, answered_by: Any) -> tuple[int | None, str | None, str | None]:
+    return (
         None if pd.isna(status) else int(status),
         None if pd.isna(error_type) else error_type,
         None if pd.isna(answered_by) else answered_by,

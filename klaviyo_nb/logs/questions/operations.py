@@ -1,32 +1,57 @@
-"""Which operation of the catalogue is each call of?"""
+"""Where was each call made: which path of the catalogue, by which method?"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.klaviyo.endpoints import catalogue
+from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.logs.questions.tallies import numbered
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def operations(calls: pd.DataFrame) -> Any:
-    """Per call, the index of its operation in `catalogue().endpoints`; -1: of none, or it cannot be told."""
-    codes, firsts = numbered(calls[["method", "endpoint"]])
-    told = calls[["method", "endpoint"]].iloc[firsts].astype(object)
-    known = _known()
-    pairs = zip(told["method"].where(told["method"].notna(), None), told["endpoint"], strict=True)
-    return np.fromiter((known.get(pair, -1) for pair in pairs), np.int64, len(told))[codes]
+class Place(NamedTuple):
+    """A method and a path of the catalogue.
+
+    Attributes:
+        method: HTTP method; None: the log does not tell.
+        path: Template; None: the catalogue does not know it.
+        endpoint: The operation; None if the method does not tell which of the path's it is.
+    """
+
+    method: str | None
+    path: str | None
+    endpoint: Endpoint | None
+
+    @property
+    def name(self) -> str:
+        """Method and path as people say them."""
+        return " ".join(filter(None, (self.method, self.path))) or "paths the catalogue does not know"
 
 
 @cache
-def _known() -> dict[tuple[str | None, str], int]:
-    """Method and path template → index; without a method only where the path has a single operation."""
-    endpoints = catalogue().endpoints
-    paths = [each.path for each in endpoints]
-    single = {(None, path): index for index, path in enumerate(paths) if paths.count(path) == 1}
-    return single | {(each.method, each.path): index for index, each in enumerate(endpoints)}
+def places() -> tuple[Place, ...]:
+    """Every place there is; the last one stands for all that the catalogue does not know."""
+    known = catalogue()
+    paths = dict.fromkeys(each.path for each in known.endpoints)
+    unsaid = (Place(None, path, known.match(None, path)) for path in paths)
+    return (
+        *(Place(each.method, each.path, each) for each in known.endpoints),
+        *unsaid,
+        Place(None, None, None),
+    )
+
+
+def places_of(calls: pd.DataFrame) -> Any:
+    """Per call, the index of its place in `places`."""
+    told = calls[["method", "endpoint"]]
+    codes, firsts = numbered(told)
+    distinct = told.iloc[firsts].astype(object)
+    index = {(place.method, place.path): number for number, place in enumerate(places())}
+    pairs = zip(distinct["method"].where(distinct["method"].notna(), None), distinct["endpoint"], strict=True)
+    unknown = len(index) - 1
+    return np.fromiter((index.get(pair, unknown) for pair in pairs), np.int64, len(distinct))[codes]

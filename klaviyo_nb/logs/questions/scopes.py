@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from klaviyo_nb.frames import WEBHOOKS
-from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.logs.questions.operations import operations
+from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.tallies import counted, summed
 
@@ -29,17 +28,16 @@ class Part(NamedTuple):
 
     Attributes:
         calls: How many there are.
-        operations: Index of the catalogue's operation (-1: it knows none) → calls refused with 403, calls
-            that worked.
+        places: Index of a place → calls refused with 403, calls that worked.
     """
 
     calls: int
-    operations: Mapping[int, tuple[int, ...]]
+    places: Mapping[int, tuple[int, ...]]
 
     @property
     def unknown(self) -> int:
-        """Refused calls of operations that the catalogue does not know."""
-        return self.operations.get(-1, (0,))[0]
+        """Refused calls of which the catalogue does not tell the operation."""
+        return sum(refused for number, (refused, _) in self.places.items() if not places()[number].endpoint)
 
 
 def part(records: Records, window: Window) -> Part:
@@ -47,14 +45,14 @@ def part(records: Records, window: Window) -> Part:
     calls = records.calls
     refused = (failure_kinds(calls) == "forbidden").to_numpy()
     worked = calls["status_code"].between(200, 399).fillna(False).to_numpy(bool)
-    of, told = operations(calls), refused | worked
+    of, told = places_of(calls), refused | worked
     counts = counted(pd.DataFrame({"of": of[told]}), {"refused": refused[told], "worked": worked[told]})
     return Part(len(calls), {number: (bad, good) for number, bad, good in counts.itertuples(index=False)})
 
 
 def merge(parts: Sequence[Part]) -> Part:
     """Parts added up."""
-    return Part(sum(each.calls for each in parts), summed(each.operations for each in parts))
+    return Part(sum(each.calls for each in parts), summed(each.places for each in parts))
 
 
 def answer(told: Part, window: Window) -> Answer:
@@ -81,11 +79,14 @@ def scopes(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def _rows(told: Part) -> pd.DataFrame:
-    known = {number: catalogue().endpoints[number] for number in told.operations if number >= 0}
-    seen = {scope for number, each in known.items() if told.operations[number][1] for scope in each.scopes}
+    known = [
+        (endpoint, refused, worked)
+        for number, (refused, worked) in told.places.items()
+        if (endpoint := places()[number].endpoint)
+    ]
+    seen = {scope for each, _, worked in known if worked for scope in each.scopes}
     rows = []
-    for number, each in known.items():
-        refused, worked = told.operations[number]
+    for each, refused, worked in known:
         lacks = [scope for scope in each.scopes if scope not in seen]
         scopes_ = (each.scopes, [scope for scope in each.scopes if scope in seen], lacks)
         if refused:

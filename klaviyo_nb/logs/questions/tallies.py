@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+if TYPE_CHECKING:
+    from klaviyo_nb.window import Window
+
 Key = TypeVar("Key", str, int, tuple[str, ...])
+#: Bins of time that a window is cut into, at most.
+BINS = 1_440
 
 
 def counted(groups: pd.DataFrame, what: Mapping[str, Any]) -> pd.DataFrame:
@@ -29,15 +35,26 @@ def counted(groups: pd.DataFrame, what: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def numbered(groups: pd.DataFrame) -> tuple[Any, Any]:
-    """Number of each row's group, from 0; and a row of each group."""
-    number = np.zeros(len(groups), dtype=np.int64)
+    """Number of each row's group, from 0; and the first row of each group."""
+    number, size = np.zeros(len(groups), dtype=np.int64), 1
     for name in groups:
         codes, values = pd.factorize(groups[name])
-        number = number * (len(values) + 1) + codes + 1
-        _, firsts, number = np.unique(number, return_index=True, return_inverse=True)
-    if groups.shape[1] == 0 or not len(groups):
-        return number, np.arange(min(len(groups), 1))
-    return number, firsts
+        if size * (len(values) + 1) >= 1 << 62:
+            number, firsts = _dense(number, size)
+            size = len(firsts)
+        number, size = number * (len(values) + 1) + codes + 1, size * (len(values) + 1)
+    return _dense(number, size)
+
+
+def _dense(number: Any, size: int) -> tuple[Any, Any]:
+    """Numbers below `size` → numbers without gaps, and where each stands first."""
+    if size > 4 * len(number) + 1_024:
+        _, firsts, codes = np.unique(number, return_index=True, return_inverse=True)
+        return codes, firsts
+    first = np.full(size, -1)
+    first[number[::-1]] = np.arange(len(number))[::-1]
+    known = first >= 0
+    return (np.cumsum(known) - 1)[number], first[known]
 
 
 def summed(counts: Iterable[Mapping[Key, tuple[int, ...]]]) -> dict[Key, tuple[int, ...]]:
@@ -59,8 +76,10 @@ def fewest(counts: dict[Key, tuple[int, ...]], most: int, rest: Key) -> dict[Key
     names: list[Key] = sorted(key for key in counts if key != rest)
     if len(names) <= most:
         return counts
-    return summed(
-        {key if place < most else rest: counts[key]}
-        for place, key in enumerate([*names, rest])
-        if key in counts
-    )
+    places = enumerate([*names, rest])
+    return summed({key if place < most else rest: counts[key]} for place, key in places if key in counts)
+
+
+def width(window: Window) -> timedelta:
+    """Length of the bins that a window is cut into: whole minutes, so that there are at most `BINS`."""
+    return timedelta(minutes=-(-int(window.seconds) // (60 * BINS)) or 1)

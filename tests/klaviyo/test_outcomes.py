@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from klaviyo_nb.response.ledger import outcome
+from klaviyo_nb.klaviyo.outcomes import outcome
 
 
 @pytest.mark.parametrize(

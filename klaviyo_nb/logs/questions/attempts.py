@@ -1,0 +1,197 @@
+"""Attempts of calls, and what joins them to logical calls: one thing, tried until it went or was given up.
+
+What joins them, on the same method and path: an event's key, which is its identity; else a profile's key,
+where an attempt begins a new call if it says it is the first, if the last one worked, or if it comes much
+later than a retry would; else a request's id. Klaviyo's own request ids differ from attempt to attempt: ids
+join only where one was seen with two different answers, so that they are the application's. Calls without a
+key are counted by time, never joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from klaviyo_nb.klaviyo.answers import ERRORS
+from klaviyo_nb.klaviyo.outcomes import outcome
+from klaviyo_nb.logs.questions.counts import answered
+from klaviyo_nb.logs.questions.operations import places_of
+from klaviyo_nb.logs.questions.tallies import counted, width
+
+if TYPE_CHECKING:
+    from klaviyo_nb.logs.questions.question import Records
+    from klaviyo_nb.window import Window
+
+#: What became of an attempt, by its number in `became`.
+BECAME = ("delivered", "refused", "unknown", "fix_first")
+DELIVERED, REFUSED, UNKNOWN, FIX_FIRST = range(4)
+#: What joins attempts, by its number in `by`. 0: nothing.
+KEYS = ("none", "event", "profile", "request")
+NONE, EVENT, PROFILE, REQUEST = range(4)
+#: Why no answer came, by its negative number in `answer`; an HTTP status is itself.
+_ERRORS = (None, *ERRORS)
+#: A retry comes within this time of the attempt before it, or of the end of its `Retry-After` [ns]: client
+#: libraries wait 60 s at most.
+SOON = 300 * 10**9
+#: Attempts that are kept, some 40 bytes each; of more, those whose keys' hashes are lowest.
+MOST = 3_000_000
+_ALL = np.iinfo(np.uint64).max
+NEVER = 1 << 62
+
+ROW = np.dtype([
+    ("key", "u8"), ("same", "u8"), ("moment", "i8"), ("wait", "f4"), ("answer", "i2"), ("place", "i2"),
+    ("attempt", "i2"), ("by", "u1"), ("became", "u1"),
+])  # fmt: skip
+_BARE = ["bin", "place", "became", "answer", "first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Attempts that some records tell of.
+
+    Attributes:
+        rows: Those with a key, in no order: hash of the key with method and path, hash of the request's id
+            (0: none), nanoseconds since 1970 (2**62: no time), `Retry-After` [s], the answer, the place,
+            which attempt it says it is (0: it does not), what joins it, what became of it.
+        below: Only keys whose hash is below it were kept.
+        bare: Those without a key, as counts by bin of time (-1: no time), place, what became of it, answer,
+            and whether it says it is the first attempt (1), a later one (2) or nothing (0).
+        untold: Rows that tell neither what was called nor what became of it.
+    """
+
+    rows: Any
+    below: int
+    bare: pd.DataFrame
+    untold: int
+
+    @property
+    def share(self) -> float:
+        """Share of the keys that were kept."""
+        return self.below / _ALL
+
+    @property
+    def count(self) -> int:
+        """Attempts that were kept."""
+        return len(self.rows) + int(self.bare["calls"].sum())
+
+
+def part(records: Records, window: Window) -> Attempts:
+    """The attempts of a part of a log."""
+    rows, standing = rows_of(records.calls)
+    nothing = pd.DataFrame({name: np.zeros(0, np.int64) for name in (*_BARE, "calls")})
+    told = Attempts(rows, _ALL, nothing, len(records.calls) - len(standing))
+    return bounded(without(told, rows["by"] != NONE, window))
+
+
+def rows_of(calls: pd.DataFrame) -> tuple[Any, Any]:
+    """The attempts of a CALLS frame as rows, those without a key too; and where in it each stands."""
+    answers = _answers(calls)
+    standing = np.flatnonzero((answers != 0) | calls["endpoint"].notna().to_numpy())
+    by, key = _keys(calls)
+    moments = calls["timestamp"].to_numpy("datetime64[ns]").view(np.int64)
+    columns = {
+        "key": key, "same": _hashed(calls["request_id"]), "answer": answers, "place": places_of(calls), "by":
+        by, "moment": np.where(calls["timestamp"].isna(), NEVER, moments),
+        "wait": calls["retry_after_s"].fillna(0).clip(0, 1e9).to_numpy(),
+        "attempt": calls["attempt"].clip(0, 9_999).fillna(0).to_numpy(np.int16),
+        "became": answered(calls, _became).astype(np.uint8),
+    }  # fmt: skip
+    rows = np.empty(len(standing), dtype=ROW)
+    for name, values in columns.items():
+        rows[name] = values if len(standing) == len(calls) else values[standing]
+    return rows, standing
+
+
+def merge(parts: Sequence[Attempts]) -> Attempts:
+    """Parts put together."""
+    below = min(each.below for each in parts)
+    rows = np.concatenate([each.rows for each in parts])
+    bare = pd.concat([each.bare for each in parts], ignore_index=True)
+    bare = counted(bare[_BARE], {"calls": bare["calls"]}).sort_values(_BARE, ignore_index=True)
+    rows = rows if below == _ALL else rows[rows["key"] < below]
+    return bounded(Attempts(rows, below, bare, sum(each.untold for each in parts)))
+
+
+def bounded(told: Attempts, most: int = MOST) -> Attempts:
+    """At most `most` rows: those of the keys whose hashes are lowest, all of each.
+
+    Which keys these are does not depend on how a log was cut into parts.
+    """
+    if len(told.rows) <= most:
+        return told
+    below = int(np.partition(told.rows["key"], most)[most])
+    return replace(told, rows=told.rows[told.rows["key"] < below], below=below)
+
+
+def without(told: Attempts, kept: Any, window: Window) -> Attempts:
+    """Only the rows that are `kept`; the others are counted as those without a key."""
+    if kept.all():
+        return told
+    rows = told.rows[~kept]
+    groups = {name: rows[name].astype(np.int64) for name in ("place", "became", "answer")}
+    groups |= {
+        "bin": bins_of(rows["moment"], window),
+        "first": np.minimum(rows["attempt"], 2).astype(np.int64),
+    }
+    counts = counted(pd.DataFrame(groups)[_BARE], {"calls": np.ones(len(rows))})
+    bare = pd.concat([told.bare, counts], ignore_index=True)
+    return replace(told, rows=told.rows[kept], bare=counted(bare[_BARE], {"calls": bare["calls"]}))
+
+
+def bins_of(moments: Any, window: Window) -> Any:
+    """Number of each moment's bin, from 0; -1: no time."""
+    start, bin_ns = pd.Timestamp(window.start).value, pd.Timedelta(width(window)).value
+    return np.where(moments == NEVER, -1, (moments - start) // bin_ns)
+
+
+def _became(status: int | None, error_type: str | None, answered_by: str | None) -> int:
+    # a line with neither is a call because it says that it went well
+    found = outcome(status, error_type, answered_by)
+    return DELIVERED if found is None else BECAME.index(found)
+
+
+def _answers(calls: pd.DataFrame) -> Any:
+    """HTTP status, or the negative number of why there was none; 0: the log tells neither."""
+    status = calls["status_code"].clip(0, 999).fillna(0).to_numpy(np.int16)
+    codes, names = pd.factorize(calls["error_type"])
+    numbers = [-_ERRORS.index(name if name in ERRORS else "other") for name in names]
+    return np.where(status, status, np.array([*numbers, 0], dtype=np.int16)[codes])
+
+
+def said(answer: int) -> str:
+    """An answer as people say it."""
+    return str(answer) if answer > 0 else "no status" if answer == 0 else str(_ERRORS[-answer])
+
+
+def _keys(calls: pd.DataFrame) -> tuple[Any, Any]:
+    """What joins each row, and the hash of it with method and path."""
+    by = np.zeros(len(calls), dtype=np.uint8)
+    key = np.zeros(len(calls), dtype=np.uint64)
+    for number, name in ((EVENT, "event_key"), (PROFILE, "profile_key"), (REQUEST, "request_id")):
+        left = (by == NONE) & calls[name].notna().to_numpy()
+        if left.any():
+            by[left], key[left] = number, _hashed(calls.loc[left, name])
+    where = _hashed(calls["method"], categorize=True) * np.uint64(3) + _hashed(
+        calls["endpoint"], categorize=True
+    )
+    return by, _mixed(key ^ _mixed(where + by))
+
+
+def _hashed(values: pd.Series[str], categorize: bool = False) -> Any:
+    """64-bit hashes, the same in every process; 0 for what is missing."""
+    found: Any = (
+        pd.util.hash_pandas_object(values, index=False, categorize=categorize).to_numpy(np.uint64).copy()
+    )
+    found[values.isna().to_numpy()] = 0
+    return found
+
+
+def _mixed(values: Any) -> Any:
+    """A bijection in which every bit depends on all others (splitmix64's finalizer)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
