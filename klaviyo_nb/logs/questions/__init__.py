@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 #: Name of a question, which is its module's too → what it asks.
 QUESTIONS = {
+    "overview": "What fails, since when, how much of it; what is slow; is the log itself silent?",
     "scopes": "Which scopes do the refused calls need, and which has the key been seen to have?",
     "revisions": "Which API revisions are asked for, and when does each retire?",
     "retries": "How often is a call tried, and how much load do retries add?",
     "ledger": "What was delivered, refused, may have been accepted, or must be mended first?",
+    "reach": "How many profiles, events, lists and flows do the failed calls touch?",
+    "webhooks": "Do webhooks arrive, are their signatures accepted, and how old are they?",
 }
 
 

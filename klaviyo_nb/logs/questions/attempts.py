@@ -20,7 +20,7 @@ from klaviyo_nb.klaviyo.answers import ERRORS
 from klaviyo_nb.klaviyo.outcomes import outcome
 from klaviyo_nb.logs.questions.counts import answered
 from klaviyo_nb.logs.questions.operations import places_of
-from klaviyo_nb.logs.questions.tallies import counted, width
+from klaviyo_nb.logs.questions.tallies import bins_of, counted, hashed, mixed, moments_of
 
 if TYPE_CHECKING:
     from klaviyo_nb.logs.questions.question import Records
@@ -40,7 +40,6 @@ SOON = 300 * 10**9
 #: Attempts that are kept, some 40 bytes each; of more, those whose keys' hashes are lowest.
 MOST = 3_000_000
 _ALL = np.iinfo(np.uint64).max
-NEVER = 1 << 62
 
 ROW = np.dtype([
     ("key", "u8"), ("same", "u8"), ("moment", "i8"), ("wait", "f4"), ("answer", "i2"), ("place", "i2"),
@@ -92,10 +91,9 @@ def rows_of(calls: pd.DataFrame) -> tuple[Any, Any]:
     answers = _answers(calls)
     standing = np.flatnonzero((answers != 0) | calls["endpoint"].notna().to_numpy())
     by, key = _keys(calls)
-    moments = calls["timestamp"].to_numpy("datetime64[ns]").view(np.int64)
     columns = {
-        "key": key, "same": _hashed(calls["request_id"]), "answer": answers, "place": places_of(calls), "by":
-        by, "moment": np.where(calls["timestamp"].isna(), NEVER, moments),
+        "key": key, "same": hashed(calls["request_id"]), "by": by, "answer": answers,
+        "place": places_of(calls), "moment": moments_of(calls["timestamp"]),
         "wait": calls["retry_after_s"].fillna(0).clip(0, 1e9).to_numpy(),
         "attempt": calls["attempt"].clip(0, 9_999).fillna(0).to_numpy(np.int16),
         "became": answered(calls, _became).astype(np.uint8),
@@ -142,12 +140,6 @@ def without(told: Attempts, kept: Any, window: Window) -> Attempts:
     return replace(told, rows=told.rows[kept], bare=counted(bare[_BARE], {"calls": bare["calls"]}))
 
 
-def bins_of(moments: Any, window: Window) -> Any:
-    """Number of each moment's bin, from 0; -1: no time."""
-    start, bin_ns = pd.Timestamp(window.start).value, pd.Timedelta(width(window)).value
-    return np.where(moments == NEVER, -1, (moments - start) // bin_ns)
-
-
 def _became(status: int | None, error_type: str | None, answered_by: str | None) -> int:
     # a line with neither is a call because it says that it went well
     found = outcome(status, error_type, answered_by)
@@ -174,24 +166,6 @@ def _keys(calls: pd.DataFrame) -> tuple[Any, Any]:
     for number, name in ((EVENT, "event_key"), (PROFILE, "profile_key"), (REQUEST, "request_id")):
         left = (by == NONE) & calls[name].notna().to_numpy()
         if left.any():
-            by[left], key[left] = number, _hashed(calls.loc[left, name])
-    where = _hashed(calls["method"], categorize=True) * np.uint64(3) + _hashed(
-        calls["endpoint"], categorize=True
-    )
-    return by, _mixed(key ^ _mixed(where + by))
-
-
-def _hashed(values: pd.Series[str], categorize: bool = False) -> Any:
-    """64-bit hashes, the same in every process; 0 for what is missing."""
-    found: Any = (
-        pd.util.hash_pandas_object(values, index=False, categorize=categorize).to_numpy(np.uint64).copy()
-    )
-    found[values.isna().to_numpy()] = 0
-    return found
-
-
-def _mixed(values: Any) -> Any:
-    """A bijection in which every bit depends on all others (splitmix64's finalizer)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+            by[left], key[left] = number, hashed(calls.loc[left, name])
+    method, path = (hashed(calls[name], categorize=True) for name in ("method", "endpoint"))
+    return by, mixed(key ^ mixed(method * np.uint64(3) + path + by))

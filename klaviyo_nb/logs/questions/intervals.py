@@ -20,7 +20,7 @@ def wilson(hits: float, tries: float, z: float = 1.96) -> tuple[float, float]:
     share, weight = hits / tries, z * z / tries
     middle = share + weight / 2
     spread = z * math.sqrt(share * (1 - share) / tries + weight / (4 * tries))
-    return (middle - spread) / (1 + weight), (middle + spread) / (1 + weight)
+    return max(0.0, (middle - spread) / (1 + weight)), min(1.0, (middle + spread) / (1 + weight))
 
 
 def newcombe(

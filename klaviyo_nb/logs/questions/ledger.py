@@ -22,11 +22,9 @@ from klaviyo_nb.logs.questions.attempts import (
     DELIVERED,
     EVENT,
     KEYS,
-    NEVER,
     NONE,
     REQUEST,
     Attempts,
-    bins_of,
     merge,
     part,
     rows_of,
@@ -36,7 +34,7 @@ from klaviyo_nb.logs.questions.logical import Calls, calls_of, joined
 from klaviyo_nb.logs.questions.operations import places
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.retries import keyed, limits
-from klaviyo_nb.logs.questions.tallies import counted, numbered
+from klaviyo_nb.logs.questions.tallies import NEVER, bins_of, counted, numbered
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.logs.questions.attempts import DELIVERED, FIX_FIRST, NEVER, PROFILE, SOON, UNKNOWN
+from klaviyo_nb.logs.questions.attempts import DELIVERED, FIX_FIRST, PROFILE, SOON, UNKNOWN
+from klaviyo_nb.logs.questions.tallies import NEVER
 
 
 class Joined(NamedTuple):

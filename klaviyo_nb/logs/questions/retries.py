@@ -12,7 +12,6 @@ from klaviyo_nb.logs.questions.attempts import (
     FIX_FIRST,
     REQUEST,
     Attempts,
-    bins_of,
     merge,
     part,
     without,
@@ -20,7 +19,7 @@ from klaviyo_nb.logs.questions.attempts import (
 from klaviyo_nb.logs.questions.logical import Joined, joined
 from klaviyo_nb.logs.questions.operations import places
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.questions.tallies import width
+from klaviyo_nb.logs.questions.tallies import bins_of, width
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+
+from klaviyo_nb.frames import UTC_NS
+from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", str, int, tuple[str, ...])
 #: Bins of time that a window is cut into, at most.
 BINS = 1_440
+#: Stands for the moment of what has no time [ns since 1970].
+NEVER = 1 << 62
+#: A silence is unusual if it is so much longer than the next longest, and at least so long [1, s].
+MUCH_LONGER, LEAST_SILENCE_S = 3.0, 300.0
 
 
 def counted(groups: pd.DataFrame, what: Mapping[str, Any]) -> pd.DataFrame:
@@ -83,3 +90,100 @@ def fewest(counts: dict[Key, tuple[int, ...]], most: int, rest: Key) -> dict[Key
 def width(window: Window) -> timedelta:
     """Length of the bins that a window is cut into: whole minutes, so that there are at most `BINS`."""
     return timedelta(minutes=-(-int(window.seconds) // (60 * BINS)) or 1)
+
+
+def bins_of(moments: Any, window: Window) -> Any:
+    """Number of each moment's bin, from 0; -1: no time (`NEVER`).
+
+    Args:
+        moments: Nanoseconds since 1970.
+        window: That is cut into bins of `width`.
+    """
+    start, bin_ns = pd.Timestamp(window.start).value, pd.Timedelta(width(window)).value
+    return np.where(moments == NEVER, -1, (moments - start) // bin_ns)
+
+
+def moments_of(times: pd.Series[pd.Timestamp]) -> Any:
+    """Nanoseconds since 1970; `NEVER` where there is no time."""
+    return np.where(times.isna(), NEVER, times.to_numpy("datetime64[ns]").view(np.int64))
+
+
+def stamps(moments: Any) -> Any:
+    """Moments as times; missing where there is none."""
+    known = np.abs(moments) < NEVER
+    times: Any = pd.Series(pd.to_datetime(np.where(known, moments, 0), utc=True))
+    return times.astype(UTC_NS).where(known)
+
+
+def added(frames: Sequence[pd.DataFrame], by: Sequence[str], how: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of several frames, those of a group as one, in the order of the groups.
+
+    Args:
+        frames: With the columns of `by` and `how`.
+        by: Columns to group by.
+        how: Column → `sum`, `min` or `max`.
+    """
+    rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    found: pd.DataFrame = rows.groupby([*by], dropna=False, sort=True).agg(how).reset_index()
+    return found
+
+
+class Silence(NamedTuple):
+    """The longest time without an arrival, the edges of the window included.
+
+    Attributes:
+        longest_s: How long it lasted [s].
+        since: When it began [ns since 1970].
+        usual_s: The next longest [s].
+    """
+
+    longest_s: float
+    since: int
+    usual_s: float
+
+    @property
+    def unusual(self) -> bool:
+        """Is it much longer than any other?"""
+        return self.longest_s >= max(LEAST_SILENCE_S, MUCH_LONGER * self.usual_s)
+
+    @property
+    def words(self) -> str:
+        """As people say it."""
+        since = iso(pd.Timestamp(self.since, tz="UTC").to_pydatetime())
+        usual = f"{self.usual_s / 60:.0f} min at most"
+        return f"silent for {self.longest_s / 60:.0f} min since {since} (else {usual})"
+
+
+def silence(first: Any, last: Any, window: Window) -> Silence:
+    """The longest silence, from the first and the last arrival of each bin of time.
+
+    A silence shorter than a bin may stand within one and is not seen.
+
+    Args:
+        first: Moments, ascending.
+        last: Moments, likewise.
+        window: From whose start to whose end silence counts.
+    """
+    start, end = pd.Timestamp(window.start).value, pd.Timestamp(window.end).value
+    begins, ends = np.append(start, last), np.append(first, end)
+    gaps = ends - begins
+    longest = int(np.argmax(gaps))
+    others = np.delete(gaps, longest)
+    usual = float(others.max()) / 1e9 if len(others) else 0.0
+    return Silence(float(gaps[longest]) / 1e9, int(begins[longest]), usual)
+
+
+def hashed(values: pd.Series[str], categorize: bool = False) -> Any:
+    """64-bit hashes, the same in every process; 0 for what is missing."""
+    found: Any = (
+        pd.util.hash_pandas_object(values, index=False, categorize=categorize).to_numpy(np.uint64).copy()
+    )
+    found[values.isna().to_numpy()] = 0
+    return found
+
+
+def mixed(values: Any) -> Any:
+    """A bijection in which every bit depends on all others (splitmix64's finalizer)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

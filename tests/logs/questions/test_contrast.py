@@ -169,7 +169,7 @@ def test_what_was_left_out_is_said() -> None:
     calls.loc[10:14, "timestamp"] = pd.NaT
     covers = " ".join(ask(calls).covers)
     assert "5 calls without a time" in covers
-    assert "10 calls outside the window" in covers
+    assert "outside the window are left out: 10" in covers
     assert "does not tell: endpoint, method, worker" in covers
 
 

@@ -175,7 +175,7 @@ def test_an_entry_carries_what_a_replay_needs() -> None:
     assert found["key"].tolist()[1:] == ["profile", "none"]
 
 
-def test_more_attempts_than_are_kept_are_counted_on_whole_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_attempts_than_are_kept_are_counted_on_whole_calls() -> None:
     world = make(1, WINDOW, "event", calls=4_000, trouble="outage")
     whole = attempts.part(Records(CALLS.frame(world.rows), WEBHOOKS.empty()), WINDOW)
     kept = attempts.bounded(whole, 2_000)

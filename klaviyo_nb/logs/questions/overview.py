@@ -1,0 +1,264 @@
+"""What fails, since when, how much of it, and what is slow; is the log itself silent at times?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+
+from klaviyo_nb.frames import UTC_NS, WEBHOOKS
+from klaviyo_nb.klaviyo.answers import Failure, failure
+from klaviyo_nb.logs.questions.counts import answered
+from klaviyo_nb.logs.questions.intervals import wilson
+from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.tallies import (
+    NEVER,
+    Silence,
+    added,
+    bins_of,
+    moments_of,
+    numbered,
+    silence,
+    stamps,
+    width,
+)
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.window import Window
+
+#: Distinct paths that are kept, those that sort first; and what stands for all others, and for none.
+MOST, OTHERS, NONE = 500, "(others)", ""
+_COLUMNS = ("method", "endpoint", "calls", "failed", "share", "share_low", "share_high", "kind",
+            "first_failed", "last_failed", "p50_s", "p95_s", "quiet_p50_s", "quiet_p95_s")  # fmt: skip
+#: Kinds of failure by their number; 0: none.
+_KINDS = (NONE, *get_args(Failure))
+#: What is counted for each bin of time; and durations, for each slice of the window.
+_CELL = ("bin", "method", "endpoint", "status", "kind")
+_CALLS = {"calls": "sum"}
+_TIMES = _CALLS | {"first": "min", "last": "max"}
+_SPEED, _SLICES = ("slice", "method", "endpoint", "bucket"), 24
+#: Durations fall into buckets that grow by this factor, so that quantiles are known to 2.5 % [1]; the first
+#: ends here [s].
+_GROWTH, _LEAST_S = 1.05, 1e-4
+#: A slice of the window is quiet if no larger share of its calls failed [1].
+_QUIET = 0.05
+#: Fewer calls than these tell nothing of a silence.
+_FEW = 10
+
+
+class Part(NamedTuple):
+    """What some calls tell.
+
+    Attributes:
+        cells: `bin` (-1: no time), `method`, `endpoint`, `status` (its class, 0: none), `kind` of failure →
+            `calls`, `first`, `last` [ns since 1970].
+        speed: `slice` (-1: no time), `method`, `endpoint`, `bucket` → `calls` that took so long.
+    """
+
+    cells: pd.DataFrame
+    speed: pd.DataFrame
+
+
+def part(records: Records, window: Window) -> Part:
+    """Calls by time, place and what became of them."""
+    calls = records.calls
+    moments = moments_of(calls["timestamp"])
+    groups = calls[["method", "endpoint"]].reset_index(drop=True)
+    groups["bin"], groups["kind"] = bins_of(moments, window), answered(calls, _kind).astype(np.int64)
+    groups["status"] = calls["status_code"].clip(0, 999).fillna(0).to_numpy(np.int64) // 100
+    codes, cells = _grouped(groups[[*_CELL]])
+    cells["kind"] = np.array(_KINDS)[cells["kind"]]
+    order = np.argsort(codes, kind="stable")
+    times, starts = moments[order], np.searchsorted(codes[order], np.arange(len(cells)))
+    if len(cells):
+        latest = np.where(times == NEVER, -NEVER, times)
+        times, latest = np.minimum.reduceat(times, starts), np.maximum.reduceat(latest, starts)
+        cells = cells.assign(first=times, last=latest)
+    else:
+        cells = cells.assign(first=times, last=times)
+    return merge([Part(cells, _speed(calls["duration_s"].to_numpy(), groups, window))])
+
+
+def _grouped(groups: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
+    """Number of each row's group; and the groups with `calls` of each."""
+    codes, firsts = numbered(groups)
+    told = groups.iloc[firsts].fillna({"method": NONE, "endpoint": NONE}).reset_index(drop=True)
+    return codes, told.assign(calls=np.bincount(codes, minlength=len(firsts)))
+
+
+def _kind(status: int | None, error_type: str | None, answered_by: str | None) -> int:
+    return _KINDS.index(failure(status, error_type, answered_by) or NONE)
+
+
+def _speed(took: Any, groups: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Durations by slice of the window, place and bucket."""
+    known = np.isfinite(took)
+    rows = groups.loc[known, ["method", "endpoint"]].reset_index(drop=True)
+    rows["slice"] = _slices(groups["bin"].to_numpy()[known], window)
+    powers = np.log(np.maximum(took[known], _LEAST_S) / _LEAST_S) / np.log(_GROWTH)
+    rows["bucket"] = np.ceil(powers).astype(np.int64)
+    return _grouped(rows[[*_SPEED]])[1]
+
+
+def _slices(bins: Any, window: Window) -> Any:
+    """Number of the slice that each bin lies in; -1: no time."""
+    length = window.seconds / _SLICES
+    return np.where(bins < 0, -1, bins * width(window).total_seconds() // length).astype(np.int64)
+
+
+def merge(parts: Sequence[Part]) -> Part:
+    """Parts added up."""
+    cells = added([each.cells for each in parts], _CELL, _TIMES)
+    speed = added([each.speed for each in parts], _SPEED, _CALLS)
+    paths = sorted(set(cells["endpoint"]) - {OTHERS, NONE})
+    if len(paths) <= MOST:
+        return Part(cells, speed)
+    kept = [*paths[:MOST], NONE]
+    cells, speed = (
+        each.assign(endpoint=each["endpoint"].where(each["endpoint"].isin(kept), OTHERS))
+        for each in (cells, speed)
+    )
+    return Part(added([cells], _CELL, _TIMES), added([speed], _SPEED, _CALLS))
+
+
+def answer(told: Part, window: Window) -> Answer:
+    """One row per endpoint, most failures first."""
+    rows = _rows(told, window)
+    covers = []
+    untimed = int(told.cells.loc[told.cells["bin"] < 0, "calls"].sum())
+    if untimed:
+        covers.append(f"Calls without a time: {untimed:,}; they are counted, and in no minute.")
+    if OTHERS in set(told.cells["endpoint"]):
+        covers.append(f"Paths beyond the first {MOST} are counted together.")
+    if len(rows):
+        covers.append("Quantiles are known to 2.5 %; quiet is where at most 5 % of all calls failed.")
+    return Answer("overview", _says(told, rows, window), rows, tuple(covers))
+
+
+def overview(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Calls per endpoint.
+
+    Args:
+        calls: CALLS frame.
+        window: Asked about.
+
+    Returns:
+        `method`, `endpoint`, `calls`, `failed`, `share` of calls that failed with its 95 % Wilson interval
+        `share_low` to `share_high`, `kind` (of most failures), `first_failed`, `last_failed`, `p50_s`,
+        `p95_s`, and the same of the quiet part of the window, where at most 5 % of all calls failed.
+    """
+    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+
+
+def over_time(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Calls by status class, endpoint and minute; longer bins if the window is longer than a day.
+
+    Returns:
+        `timestamp` (beginning of the bin), `method`, `endpoint`, `status` (class: 2 to 5; 0: none is known),
+        `kind` of failure (missing: none), `calls`.
+    """
+    cells = part(Records(calls, WEBHOOKS.empty()), window).cells
+    cells = cells[cells["bin"] >= 0]
+    times = pd.Timestamp(window.start) + cells["bin"] * pd.Timedelta(width(window))
+    told = _named(cells.assign(timestamp=times))
+    return told[["timestamp", *_CELL[1:], "calls"]].reset_index(drop=True)
+
+
+def causes(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Kinds of failure, most first.
+
+    Returns:
+        `kind`, `failed`, `first`, `last`.
+    """
+    return _causes(part(Records(calls, WEBHOOKS.empty()), window))
+
+
+def _causes(told: Part) -> pd.DataFrame:
+    found = added([told.cells[told.cells["kind"] != NONE]], ["kind"], _TIMES)
+    for name in ("first", "last"):
+        found[name] = stamps(found[name].to_numpy(np.int64))
+    found = found.rename(columns={"calls": "failed"})
+    return found.sort_values(["failed", "kind"], ascending=[False, True], ignore_index=True)
+
+
+def _rows(told: Part, window: Window) -> pd.DataFrame:
+    places = dict(iter(told.speed.groupby(["method", "endpoint"])))
+    quiet = _quiet(told.cells, window)
+    rows = []
+    for place, mine in told.cells.groupby(["method", "endpoint"], sort=True):
+        failed = mine[mine["kind"] != NONE]
+        count, bad = int(mine["calls"].sum()), int(failed["calls"].sum())
+        kind = failed.groupby("kind")["calls"].sum().idxmax() if bad else None
+        span = (failed["first"].min(), failed["last"].max()) if bad else (NEVER, NEVER)
+        took = places.get(place, told.speed.iloc[:0])
+        speed = [*_quantiles(took), *_quantiles(took[took["slice"].isin(quiet)])]
+        rows.append((*place, count, bad, bad / count, *wilson(bad, count), kind, *span, *speed))
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    for name in ("first_failed", "last_failed"):
+        frame[name] = stamps(frame[name].to_numpy(np.int64))
+    dtypes = {name: "float64" for name in _COLUMNS if name.endswith("_s") or name.startswith("share")}
+    dtypes |= {"calls": "int64", "failed": "int64", "first_failed": UTC_NS, "last_failed": UTC_NS}
+    frame = _named(frame).astype(dtypes)
+    order = np.lexsort((np.arange(len(frame)), -frame["calls"], -frame["failed"]))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """What is not told is missing."""
+    texts = {name: frame[name].astype("str") for name in ("method", "endpoint", "kind")}
+    return frame.assign(**{name: values.where(values != NONE) for name, values in texts.items()})
+
+
+def _quiet(cells: pd.DataFrame, window: Window) -> list[int]:
+    """Slices of the window in which hardly anything failed."""
+    at = _slices(cells["bin"].to_numpy(), window)
+    total = np.bincount(at + 1, weights=cells["calls"], minlength=_SLICES + 1)[1:]
+    failed = np.where(cells["kind"] != NONE, cells["calls"], 0)
+    bad = np.bincount(at + 1, weights=failed, minlength=_SLICES + 1)[1:]
+    return [int(each) for each in np.flatnonzero(bad <= _QUIET * total)]
+
+
+def _quantiles(speed: pd.DataFrame) -> tuple[float, float]:
+    """Median and 95th percentile of durations, from their buckets [s]."""
+    counts = speed.groupby("bucket")["calls"].sum()
+    if counts.empty:
+        return np.nan, np.nan
+    upto, buckets = counts.cumsum().to_numpy(), counts.index.to_numpy()
+    places = [int(np.searchsorted(upto, share * upto[-1])) for share in (0.5, 0.95)]
+    half, high = (float(_LEAST_S * _GROWTH ** (buckets[place] - 0.5)) for place in places)
+    return half, high
+
+
+def _silence(told: Part, window: Window) -> Silence | None:
+    """The longest silence of all calls together; None with too few calls that have a time."""
+    timed = told.cells[told.cells["bin"] >= 0]
+    if timed["calls"].sum() < _FEW:
+        return None
+    bins = added([timed], ["bin"], {"first": "min", "last": "max"})
+    return silence(bins["first"].to_numpy(), bins["last"].to_numpy(), window)
+
+
+def _says(told: Part, rows: pd.DataFrame, window: Window) -> str:
+    if rows.empty:
+        return "Cannot tell: no call was found."
+    calls, failed = int(rows["calls"].sum()), int(rows["failed"].sum())
+    low, high = wilson(failed, calls)
+    bounds = f"{failed / calls:.1%}, between {low:.1%} and {high:.1%}"
+    said = [f"{failed:,} of {calls:,} calls failed ({bounds})"]
+    for row in _causes(told).head(2).to_dict("records"):
+        times = "" if pd.isna(row["first"]) else f" from {_iso(row['first'])} to {_iso(row['last'])}"
+        said.append(f"{row['failed']:,} {row['kind']}{times}")
+    quiet = _silence(told, window)
+    if quiet and quiet.unusual:
+        said.append(f"the log was {quiet.words}: of that time nothing is known")
+    return f"{'; '.join(said)}."
+
+
+def _iso(moment: Any) -> str:
+    return iso(moment.to_pydatetime())
+
+
+QUESTION = Question("overview", part, merge, answer)
