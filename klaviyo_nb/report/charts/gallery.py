@@ -1,0 +1,95 @@
+"""All charts by name, and how they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from klaviyo_nb.report.canvas import Drawn, save_png, save_svg
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from klaviyo_nb.diagnosis.verdict import Verdict
+    from klaviyo_nb.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class SavedChart:
+    """A chart as it was written.
+
+    Attributes:
+        name: Stem of the three files.
+        title: What it shows.
+        alt: What is to be seen, in words with figures.
+        svg: File.
+        png: File.
+        csv: File: the table behind it.
+        size: Width and height [CSS px].
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: Path
+    png: Path
+    csv: Path
+    size: tuple[int, int]
+
+
+Draw = Callable[["Evidence", "Verdict"], Drawn]
+#: Name → title and how to draw it, in the order in which a report shows them.
+CHARTS: dict[str, tuple[str, Draw]] = {}
+
+
+def chart(title: str) -> Callable[[Draw], Callable[[Evidence, Verdict], Figure]]:
+    """Make a function that draws a chart: saved with the others, and a figure to notebooks."""
+
+    def register(draw: Draw) -> Callable[[Evidence, Verdict], Figure]:
+        @wraps(draw)
+        def figure(evidence: Evidence, verdict: Verdict) -> Figure:
+            drawn = draw(evidence, verdict)
+            drawn.figure.set_label(drawn.alt)
+            return drawn.figure
+
+        CHARTS[draw.__name__] = (title, draw)
+        return figure
+
+    return register
+
+
+def save_all(evidence: Evidence, verdict: Verdict, folder: Path) -> list[SavedChart]:
+    """Draw every chart and write it as SVG, PNG and CSV; the same evidence gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_save(name, evidence, verdict, folder) for name in CHARTS]
+
+
+def _save(name: str, evidence: Evidence, verdict: Verdict, folder: Path) -> SavedChart:
+    title, draw = CHARTS[name]
+    drawn = draw(evidence, verdict)
+    svg, png, csv = (folder / f"{name}.{suffix}" for suffix in ("svg", "png", "csv"))
+    svg.write_text(save_svg(drawn.figure, title, drawn.alt), "utf-8")
+    png.write_bytes(save_png(drawn.figure))
+    csv.write_text(_csv(drawn.table), "utf-8")
+    width, height = (round(96 * side) for side in drawn.figure.get_size_inches())
+    return SavedChart(name, title, drawn.alt, svg, png, csv, (width, height))
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """CSV in which no cell is a formula to a spreadsheet."""
+    texts = {
+        name: table[name].map(_no_formula) for name in table.columns if table[name].dtype in ("str", object)
+    }
+    return str(table.assign(**texts).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _no_formula(value: object) -> object:
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+        else value
+    )

@@ -1,0 +1,154 @@
+"""Calls over time: how many failed, where, and how long they took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from klaviyo_nb.report import series
+from klaviyo_nb.report.canvas import BOTTOM, LINE, RIGHT, WIDTH, Drawn, Sheet, clock, shade, time_axis, when
+from klaviyo_nb.report.charts.gallery import chart
+from klaviyo_nb.report.charts.sheets import extent, incident, length, nothing, plot, short, stack
+from klaviyo_nb.report.look import LIGHT
+from klaviyo_nb.report.words import share, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from klaviyo_nb.diagnosis.counted import Tally
+    from klaviyo_nb.diagnosis.facts import EndpointCount
+    from klaviyo_nb.diagnosis.verdict import Verdict
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.window import Window
+
+#: Endpoints that get a row or a line of their own.
+MOST_ENDPOINTS = 5
+#: Height of the row of one endpoint [in].
+_ROW = 0.72
+
+
+@chart("Calls over time, by status class")
+def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """Calls per bin, stacked by status class, failures below; onset and end marked."""
+    counts = series.counted(evidence)
+    if counts is None:
+        return nothing("No calls to show", "a call", evidence)
+    table = series.by_class(counts, evidence.window)
+    failed, calls = int(series.failures(table).sum()), int(table.to_numpy().sum())
+    headline = f"None of {calls:,} calls failed"
+    if failed:
+        headline = f"{failed:,} of {calls:,} calls failed: {share(failed, calls)}"
+    key = [(series.CLASSES[name], f"{name} {table[name].sum():,}") for name in table.columns]
+    sheet, axes = plot(headline, key, f"calls per {length(series.bin_s(evidence.window))}", verdict)
+    stack(axes, table, evidence.window, [series.CLASSES[name] for name in table.columns])
+    told = (
+        f"{extent(evidence.window)}, calls counted from {counts.source}. {_told(table)} {incident(verdict)}"
+    )
+    return Drawn(sheet.figure, told, table.reset_index())
+
+
+def _told(table: pd.DataFrame) -> str:
+    """What `series.by_class` shows, in words."""
+    total, every = int(series.failures(table).sum()), int(table.to_numpy().sum())
+    worst = series.worst(table)
+    if worst is None:
+        return f"None of {every:,} calls failed."
+    kinds = table.drop(columns="succeeded", errors="ignore").sum()
+    kinds = kinds[kinds > 0].sort_values(ascending=False, kind="stable")
+    told = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items())
+    peak = f"{worst.failed:,} of {worst.calls:,} calls"
+    return (
+        f"{total:,} of {every:,} calls failed ({share(total, every)}): {told}."
+        f" Most failures at {clock(worst.at)}: {peak}."
+    )
+
+
+@chart("Failures by endpoint over time")
+def failures_by_endpoint(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """One row per endpoint, each on its own scale: failing calls in colour, the others in grey above them."""
+    counts = series.counted(evidence)
+    if counts is None:
+        return nothing("No endpoints to show", "a call", evidence)
+    table = series.by_endpoint(counts, evidence.window)
+    totals = series.endpoint_totals(counts, evidence.window)
+    shown = totals[:MOST_ENDPOINTS]
+    kind = _most_common(counts)
+    key = [(series.CLASSES[kind], f"failed, mostly {kind}")] if kind else []
+    sheet = Sheet(
+        _endpoints_headline(totals), 0.16 + _ROW * len(shown) + BOTTOM, [*key, ("well", "succeeded")]
+    )
+    sheet.write(0.12, sheet.top, when(verdict))
+    for number, total in enumerate(shown):
+        top = sheet.top + 0.25 + _ROW * number
+        sheet.write(0.12, top - 0.02, shortened(total.endpoint, 36))
+        sheet.write(WIDTH - RIGHT, top - 0.02, _of(total), ha="right", color=LIGHT["muted"])
+        axes = sheet.axes(top + LINE, _ROW - LINE - 0.12)
+        row = _row_of(table, total.endpoint, evidence.window)
+        stack(axes, row, evidence.window, (series.CLASSES[kind or "succeeded"], "well"))
+        most = max(1, int(row.sum(axis=1).max()))
+        axes.set_ylim(0, most)
+        axes.set_yticks([most], [f"{most:,}"])
+        shade(axes, verdict, label=False)
+        time_axis(axes, evidence.window, labelled=number == len(shown) - 1)
+    told = "; ".join(f"{each.endpoint}: {_of(each)}" for each in shown)
+    rest = f"; {len(totals) - len(shown)} more endpoints are in the table" if totals[len(shown) :] else ""
+    counted = f"{extent(evidence.window)}, calls counted from {counts.source}"
+    return Drawn(sheet.figure, f"{counted}. {told}{rest}. {incident(verdict)}", table)
+
+
+def _endpoints_headline(totals: Sequence[EndpointCount]) -> str:
+    bad = [each for each in totals if each.failed]
+    if not bad:
+        return f"No call failed on any of {len(totals)} endpoints"
+    if len(bad) == 1 and len(totals) > 1:
+        return f"Only {shortened(bad[0].endpoint)} fails, of {len(totals)} endpoints"
+    return f"Calls fail on {len(bad)} of {len(totals)} endpoints"
+
+
+def _most_common(counts: Tally) -> str | None:
+    """The status class of most failures."""
+    sums = counts.frame["calls"].groupby(series.status_classes(counts.frame)).sum()
+    sums = sums.drop("succeeded", errors="ignore")
+    return str(sums.idxmax()) if len(sums) else None
+
+
+def _row_of(table: pd.DataFrame, endpoint: str, window: Window) -> pd.DataFrame:
+    """`failed` and `succeeded` of one endpoint in every bin of the window."""
+    rows = table[table["endpoint"] == endpoint].set_index("timestamp")
+    every = rows.reindex(series.starts(window, series.bin_s(window)))[["calls", "failed"]].fillna(0)
+    return every.assign(succeeded=every["calls"] - every["failed"])[["failed", "succeeded"]]
+
+
+def _of(total: EndpointCount) -> str:
+    return (
+        f"{total.failed:,} of {total.calls:,} failed" if total.failed else f"none of {total.calls:,} failed"
+    )
+
+
+@chart("How long calls took")
+def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """Median and 95th percentile of durations over time, with what is usual as a line."""
+    table = series.quantiles(evidence)
+    known = table.dropna(subset="p95_s").reset_index(drop=True)
+    if known.empty:
+        return nothing("No durations to show", "the duration of calls", evidence)
+    usual = verdict.facts.get("baseline_p95_s")
+    usually = f", usually {short(usual)}" if usual else ""
+    at, p50, p95 = known["timestamp"], known["p50_s"].to_numpy(), known["p95_s"].to_numpy()
+    worst = int(p95.argmax())
+    last = f"{short(p95[-1])} at {clock(at.iloc[-1])}"
+    key = [("series", "95th percentile"), ("band", "between it and the median")]
+    sheet, axes = plot(f"95% of calls took under {last}{usually}", key, "seconds", verdict)
+    x = table["timestamp"] + timedelta(seconds=series.bin_s(evidence.window) / 2)
+    axes.fill_between(x, table["p50_s"], table["p95_s"], color=LIGHT["band"], lw=0)
+    axes.plot(x, table["p95_s"], color=LIGHT["series"], lw=1.6, marker="o", markersize=1.5)
+    axes.set_ylim(0, max(p95[worst], usual or 0, 0.001) * 1.15)
+    if usual:
+        axes.axhline(usual, color=LIGHT["muted"], lw=1, ls=(0, (4, 3)))
+    alt = (
+        f"{extent(evidence.window)}, {table['calls'].sum():,} calls tell their duration. The 95th"
+        f" percentile was highest at {clock(at.iloc[worst])} with {short(p95[worst])} (median"
+        f" {short(p50[worst])}) and last {last}{usually}. {incident(verdict)}"
+    )
+    return Drawn(sheet.figure, alt, table)
