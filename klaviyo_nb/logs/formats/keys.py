@@ -20,7 +20,7 @@ FIELDS: Mapping[str, str] = {
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
     "created start",
     "ended": "endtimeunixnano endtime",
-    "level": "levelname log.level severitytext loglevel severity level lvl levelvalue priority l status",
+    "level": "levelname log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
     "containername container.name instance computername machinename dyno approleinstance",
@@ -54,7 +54,7 @@ FIELDS: Mapping[str, str] = {
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey eventid",
-    "attempt": "attempt attemptnumber attemptnum attempts tries trynumber",
+    "attempt": "attempt attemptnumber attemptnum attempts tries trynumber try",
     "retries": "retrycount retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",
@@ -75,7 +75,7 @@ INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
-    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("attempt", "attempt"),
+    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"),
 )  # fmt: skip
 _RANK_OF_ENDING = 90
 _NOISE = re.compile(r"[^a-z0-9.]+")
@@ -141,7 +141,7 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
         return _is_request
     if (role, name) == ("level", "status"):
         return _is_plain_word
-    if role == "url" and name in ("resource", "resourcepath", "rawpath"):
+    if role == "url" and name in ("resource", "resourcepath", "rawpath", "target"):
         return _is_path
     if (role, name) == ("operation", "name"):
         return _is_our_operation

@@ -20,7 +20,8 @@ _OPERATION = re.compile(
     r"(?<![\w/])(?:klaviyo\.)?((?:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
-_API_PATH = re.compile(r"^[^/?#]*//[^/?#]*/(?:api|client|oauth)\b|^[^/?#]+/(?:api|client|oauth)\b")
+_HYPHENATED = re.compile(r"(?<![\w/.@:-])[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
+_API_PATH = re.compile(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
 _NOT_API_HOSTS = (
     "developers.",
     "www.",
@@ -42,12 +43,14 @@ class Where:
         method: HTTP method, upper case.
         path: URL or path as told, or the template of the operation that was named.
         endpoint: The operation, if it is known.
+        told: Was it found in a text, while the keys speak of another request, such as the one that came in?
     """
 
     place: Place
     method: str | None = None
     path: str | None = None
     endpoint: Endpoint | None = None
+    told: bool = False
 
     @property
     def template(self) -> str | None:
@@ -64,14 +67,25 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
     if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):
         told = place_of(found["v"], found.groupdict().get("method") or method, speaks)
-        where = told if where.place == "none" or told.place == "api" else where
+        if where.place == "none":
+            where = told
+        elif told.place == "api" or (told.place == "path" and speaks):
+            where = replace(told, told=it.text[:1] == "{")
     if where.place in ("api", "path") and where.method is None and (found := text.search("method", body)):
         where = replace(place_of(where.path or "", found["v"], speaks), place=where.place)
     if where.path is None and speaks and where.place == "none":
         operation = _operation(it, body)
         if operation is not None:
             return Where("none", operation.method, operation.path, operation)
+        if (path := _bare(body)) and (known := catalogue().operations(path)):
+            return Where("none", method or (known[0].method if len(known) == 1 else None), path)
     return where
+
+
+def _bare(body: str) -> str | None:
+    """The path of an endpoint that is named by its last word only, such as `profile-import`."""
+    words = (found[0] for _, found in zip(range(6), _HYPHENATED.finditer(body), strict=False))
+    return next((f"/api/{word}" for word in words if catalogue().operations(f"/api/{word}")), None)
 
 
 def _asked(body: str) -> re.Match[str] | None:

@@ -20,8 +20,10 @@ _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
-_HEAD_LENGTH = 48
-_DATE = re.compile(r"""\bdate['"]?\s*(?::|=>|=)\s*['"]?([^'"\n]{10,40})""", re.IGNORECASE)
+_HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
+_DATE = re.compile(
+    r"""\b(?:date|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""", re.IGNORECASE
+)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 #: `web-1`, `worker-2`, `ip-10-0-0-5`: instances of a kind of machine.
 _MACHINE = re.compile(
@@ -166,7 +168,7 @@ def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Rea
         if isinstance(data, list) and len(data) == 1:
             data = data[0]
         if isinstance(data, dict):
-            return _read_object(data, inner, own)
+            return _read_object(data, inner, near, own)
     first, _, more = inner.partition("\n")
     result = Read(Found(), inner, inner)
     _read_head(result, first, more, near, own)
@@ -174,7 +176,7 @@ def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Rea
     return result
 
 
-def _read_object(data: dict[str, Any], inner: str, own: tuple[table.Format, ...]) -> Read:
+def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[table.Format, ...]) -> Read:
     result = Read(Found(), inner)
     known = table.of_object(frozenset(data))
     walk(
@@ -193,8 +195,25 @@ def _read_object(data: dict[str, Any], inner: str, own: tuple[table.Format, ...]
     _offer_span(result.found)
     if named is not None:
         result.named, result.access, result.silent = True, named.access, named.silent
+    if "url" not in result.found.values and result.found.texts:
+        _read_inside(result, near)
     result.body = "\n".join(result.found.texts)
     return result
+
+
+def _read_inside(result: Read, near: datetime) -> None:
+    """What the message of an object says, if it is a line of its own: keys are surer than its head."""
+    message = result.found.texts[0]
+    inside = Read(Found(), message, message)
+    first, _, more = message.partition("\n")
+    _read_head(inside, first, more, near, ())
+    _read_tail(inside)
+    inside.found.ranks = {name: rank + 100 for name, rank in inside.found.ranks.items()}
+    inside.found.texts = []
+    result.found.merge(inside.found)
+    result.found.texts[0] = inside.body
+    result.access |= inside.access
+    result.silent |= inside.silent
 
 
 def _offer_span(found: Found) -> None:
@@ -232,7 +251,7 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         found.offer("timestamp", moment[0])
     elif dated := _DATE.search(result.text[: text.MOST]):
         found.offer("timestamp", times.of(dated[1], near), 200)
-    if level := text.search("level", limited[:160]):
+    if level := text.search("level", limited[:_HEAD_OF_LEVEL]):
         found.offer("level", level["v"], 50)
 
 
@@ -272,7 +291,7 @@ def _read_tail(result: Read) -> None:
 
 
 def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:
-    if len(pairs) >= _LOGFMT_PAIRS:
+    if len(pairs) >= _LOGFMT_PAIRS and not all(key.isupper() for key, _ in pairs):  # that is an environment
         walk({key: value.strip("\"'") for key, value in pairs}, result.found)
         result.found.names = frozenset()
         return True

@@ -12,7 +12,7 @@ from typing import Any
 
 _DIGITS = "0123456789"
 _PARTS = {
-    "{T}": r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d:?\d\d)?",
+    "{T}": r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)?",
     "{L}": r"(?i:trace|debug|info|information|notice|warn|warning|err|error|severe|crit|critical|fatal|"
     "alert|panic)",
 }

@@ -19,15 +19,20 @@ _STEP = r"(?:[\w.%/{}$~@+-]|:(?=[\w:$]))"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
     sorted(
-        {status.phrase for status in HTTPStatus if status >= 200} | {"Gateway Time-out", "TooManyRequests"},
+        {status.phrase for status in HTTPStatus if " " in status.phrase} | {"Gateway Time-out", "TooManyRequests"},
         key=len, reverse=True,
     )
 )  # fmt: skip
+#: `202 Accepted`, but `488 accepted` counts.
+_ONE_WORD = "|".join(rf"(?<={each:d}.){each.phrase}|(?<={each:d}..){each.phrase}|(?<={each:d}...){each.phrase}"
+                     for each in HTTPStatus if each >= 200 and " " not in each.phrase)
 # What a number counts or measures when it is no status; libwww-perl's 500 for no response.
 _COUNTED = (
     r"(?! Can't connect| read timeout| Status read failed|"
     r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s)\b)|"  # a list of them is of no one call
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
+    r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
+    r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b|https?\b)[a-z]{3,}s\b)"
 )
 _SAYS = (
@@ -35,6 +40,7 @@ _SAYS = (
     r"responds|response|answered|answer|got|received|throttled|limited|resulted in|exception|status|"
     r"unexpected"
 )
+_LEVELS = r"trace|debug|info|information|notice|warn|warning|error|err|crit|critical|fatal|alert|emerg|panic|severe"
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _QUOTE = r"\\*[\"']?"
 
@@ -57,8 +63,8 @@ def _bounded(pattern: str) -> str:
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
-        rf"\b(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
-        rf"from )?(?:resource )?[\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
+        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
+        rf"from )?(?:resource )?[\\\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
@@ -72,7 +78,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?:http[ _-]?|response[ _-]?|upstream[ _-]?)*(?:status[ _-]?code|status|(?:http|response|"
         rf"error)[ _-]code)"
         rf"{_QUOTE}\s*(?:[:=]+>?|is|was|of)?\s*{_QUOTE}[(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        rf"\b(?P<v>[2-5]\d\d)[\s:,()\]-]{{1,3}}[\"'`]?(?:{_PHRASES})\b",
+        rf"\b(?P<v>[2-5]\d\d)[\s:,()\]-]{{1,3}}(?:[\"'`]?(?:{_PHRASES})|{_ONE_WORD})\b",
         rf"\bHTTP(?: error| status| response)?[:\s]+(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"(?:\d+/){4}\+?\d+ (?P<v>[2-5]\d\d) ",  # HAProxy
         r"\bTCP_\w+/(?P<v>[2-5]\d\d)\b",
@@ -83,6 +89,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf" HTTP)*\s?[:=(\[\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
+        rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[)(?P<v>[45]\d\d)\b{_COUNTED}",
+        rf"\b(?:code|rc|sc|st|resp|http|result|error|err|res)=[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"[\[(](?P<v>[45]\d\d)[\])]",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
@@ -94,6 +102,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+(?:- )?|\s*[|,]\s*|: )"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
+        rf"\b(?:{_SAYS})\b(?: us| it| them| you| this)?[,;:-] ?(?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(
         r"\b(?:took|in|after|within|timeout of|durations?|elapsed|latency|"
@@ -101,7 +110,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"elapsed)[ _-]?time|time|rt)"
         r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)\s?(?P<u>ms|msecs?|milliseconds?|µs|"
         r"us|ns|s|secs?|seconds?)\b",
-        r"\b(?:duration|elapsed|latency|response_?time)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
+        r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
@@ -110,9 +119,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "retry_after": _compiled(
         rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=]>?|is|"
-        rf"of)?\s*[\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
+        rf"of)?\s*[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
-        r"\bretry(?:ing)? after (?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)",
+        r"\bretry after (?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)",
     ),
     "request_id": _compiled(
         rf"klaviyo[-_ ]?req(?:uest)?[-_ ]?id\W{{0,8}}(?P<v>{_UUID})",
@@ -129,23 +138,32 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
-    "attempt": _compiled(r"\battempt\W{1,3}#?(?P<v>\d{1,3})\b", r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
+    "attempt": _compiled(r"\battempt(?:[ _-]?(?:number|no|num|nr))?\W{1,3}#?(?P<v>\d{1,3})\b",
+                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))", r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
+    "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts", r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
     "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"
                           r"(?P<v>20\d\d-\d\d-\d\d(?:\.pre)?)"),
     "event_key": _compiled(rf"\bunique_?id{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>[\w.:-]{{1,100}})"),
     "topic": _compiled(r"\b(?P<v>event:[a-z_]+\.[\w]+)", r"\btopic\W{1,4}(?P<v>[\w.:-]{3,80})",
                        r"klaviyo\.webhook\.(?P<v>[\w.:-]{3,80})"),
+    # Of the head of a line, not of its message: `klaviyo error: 502` is of no level.
     "level": (
-        re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE)(?![\w/-])"),
+        re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE|"
+                   r"VRB|DBG|INF|WRN|FTL)(?![\w/-])"),
         re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
-        re.compile(r"\[(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|alert|emerg)\]"),
-        re.compile(r"\blevel=\"?(?P<v>\w+)"),
+        re.compile(rf"[\[(|<]\s{{0,3}}(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
+        re.compile(rf"(?:^|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})(?i:(?P<v>{_LEVELS})): "),
+        re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
+        re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w))(?P<v>[VDIWEF])"),
+        re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
     ),
 }  # fmt: skip
 
+#: A setting is no event: `connectTimeout=5000`.
+_NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
 #: Why no response came → how libraries say so (Python, Node, Go, Java, Ruby, PHP, .NET, curl, nginx).
 NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
@@ -167,8 +185,9 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|"
         r"TimeoutE|ETIMEDOUT|"
         r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
-        r"(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)Timeout|"
-        r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout|"
+        rf"(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)Timeout{_NO_SETTING}|"
+        r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout"
+        rf"{_NO_SETTING}|"
         r"_sslobj\.read|timeout (?:calling|contacting)|"
         r"operation_timedout|never respond(?:ed|ing)|requests? hung",
         "reset": r"ECONNRESET|connection[ _](?:was )?reset|reason: :closed|"
@@ -224,12 +243,39 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"phone[_ ]number\W{1,3}must (?:not be empty|be provided) when .{0,20}sms channel", 400),
     )
 )  # fmt: skip
-_REFUSALS = {each.phrase.lower(): int(each) for each in HTTPStatus if each >= 400}
+#: Without 408: a "request timeout" is what a client says who got no answer.
+_REFUSALS = {each.phrase.lower(): int(each) for each in HTTPStatus if each >= 400 and each != 408}
 _PHRASE = "|".join(map(re.escape, sorted(_REFUSALS, key=len, reverse=True)))
-_REASON = re.compile(rf"\bReason: ({_PHRASE})\b|^({_PHRASE})\s*$", re.IGNORECASE | re.MULTILINE)
+_REASON = re.compile(
+    r"\b(?:reason|error|failed|status|response|answer|answered|responded|returned|replied|got|received|with)"
+    rf"\W{{1,4}}(?:an? )?({_PHRASE})\b|^({_PHRASE})\s*$", re.IGNORECASE | re.MULTILINE
+)  # fmt: skip
+#: As exceptions and constants are named: `Faraday::TooManyRequestsError`, `503 SERVICE_UNAVAILABLE`.
+_NAMES = {
+    "BadRequest": 400, "Unauthorized": 401, "Forbidden": 403, "NotFound": 404, "Conflict": 409,
+    "UnprocessableEntity": 422, "TooManyRequests": 429, "InternalServer": 500, "InternalServerError": 500,
+    "BadGateway": 502, "ServiceUnavailable": 503, "GatewayTimeout": 504,
+}  # fmt: skip
+_NAMES |= {re.sub(r"\B([A-Z])", r"_\1", name).upper(): status for name, status in _NAMES.items()}
+_NAME = re.compile(
+    rf"(?<![A-Za-z])({'|'.join(_NAMES)})(?:Error|Exception)\b|(?:::|[$.\\])({'|'.join(_NAMES)})\b|"
+    rf"\b({'|'.join(name for name in _NAMES if '_' in name)})\b"
+)
 _WAITS = re.compile(
     r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$",
     re.IGNORECASE,
+)
+#: Before a number that is no answer: what somebody would do if it were.
+_IF = re.compile(
+    r"\b(?:retry(?:ing|able)?(?: only)? (?:on|for|of)|(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|whenever|"
+    r"unless|case|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|(?:retryable|ignored|expected) status(?:es| codes?)?)"
+    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code ){0,3}$",
+    re.IGNORECASE,
+)
+_URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/\S+")
+_LONE = re.compile(
+    rf"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)(?![\w./%:'\"-]){_COUNTED}",
+    re.IGNORECASE | re.ASCII,
 )
 #: `Retrying x in`, `Backing off x(...) for`: so long somebody waits.
 _PUTS_OFF = re.compile(r"(?:retrying|backing off|sleeping)\b.{0,70}\b(?:in|for|after) $", re.IGNORECASE)
@@ -241,6 +287,21 @@ def search(field: str, text: str) -> re.Match[str] | None:
         if found := pattern.search(text):
             return found
     return None
+
+
+def status(text: str) -> re.Match[str] | None:
+    """The status told; not one that somebody would act upon: "retry on 429"."""
+    for pattern in PATTERNS["status"]:
+        for found in pattern.finditer(text):
+            if not _IF.search(text[max(0, found.start("v") - 40) : found.start("v")]):
+                return found
+    return None
+
+
+def lone_status(text: str) -> int | None:
+    """A number that can be nothing but a status, in the text of a call."""
+    found = _LONE.search(_URL_TOLD.sub(" ", text))
+    return int(found["v"]) if found else None
 
 
 def duration(text: str) -> re.Match[str] | None:
@@ -269,9 +330,12 @@ def by_library(text: str) -> bool:
 
 def said_status(text: str) -> int | None:
     """The status that words without a number stand for."""
-    told = next((status for pattern, status in WORDS if pattern.search(text)), None)
-    found = None if told else _REASON.search(text)
-    return _REFUSALS[(found[1] or found[2]).lower()] if found else told
+    if told := next((status for pattern, status in WORDS if pattern.search(text)), None):
+        return told
+    if found := _REASON.search(text):
+        return _REFUSALS[(found[1] or found[2]).lower()]
+    found = _NAME.search(text)
+    return _NAMES[found[1] or found[2] or found[3]] if found else None
 
 
 def ends(text: str) -> str:

@@ -16,7 +16,9 @@ _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
 _HALF = r"(?: ?(?P<half>[AP]M)\b)?"
 _EARLY = _CLOCK.replace(r"(?P<h>\d\d)", r"(?P<h>\d\d?)")
 _CLOCK_12 = _EARLY + _HALF
-_ZONE = r"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)(?![\w:]))?"
+#: Names of zones that stand for one offset in the logs of our time [hours].
+_HOURS = {"CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "BST": 1, "EST": -5, "EDT": -4, "PST": -8, "PDT": -7, "JST": 9}
+_ZONE = rf"(?: ?(?P<z>(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)})(?![\w:-]))?"
 _NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
 SHAPES = tuple(
@@ -24,10 +26,14 @@ SHAPES = tuple(
     for shape in (
         rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - ){_CLOCK}{_ZONE}",
         rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}})[: ]{_CLOCK}{_ZONE}",
-        rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?: (?P<y>\d{{4}})\b)?{_ZONE}",
+        rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
-        rf"(?:(?P<m>\d\d?)/(?P<d>\d\d?)/|{_NAMED} (?P<d2>\d\d?), )(?P<y>\d{{4}}),? {_CLOCK_12}{_ZONE}",
+        rf"(?:(?P<m>\d\d?)/(?P<d>\d\d?)/|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)(?P<y>\d{{4}})"
+        rf"(?:,| @| at)? {_CLOCK_12}{_ZONE}",
+        rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
+        rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
+        rf"(?<![\d:.-])(?P<y2>[23]\d)(?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # Tornado, MySQL
         # Spark's, whose year comes first, Android's, which has none, and PHP's hours of one digit.
         rf"(?<![\w/.-])(?:(?P<y>20\d\d)-(?P<m3>\d\d)-(?P<d3>\d\d)|(?P<y2>[23]\d)/(?P<m>[01]\d)/(?P<d>[0-3]\d)|"
         rf"(?P<m2>[01]\d)-(?P<d2>[0-3]\d)) {_EARLY}",
@@ -123,7 +129,10 @@ def _epoch_text(text: str) -> int | None:
 def _moment(found: re.Match[str], near: datetime) -> int | None:
     part = found.groupdict()
     number = part.get("m") or part.get("m2") or part.get("m3")
+    day = int(part.get("d") or part.get("d2") or part["d3"])
     month = int(number) if number else _MONTHS.index(part["mon"].lower()) + 1
+    if month > 12 >= day:
+        month, day = day, month  # 23/11/2026
     year = part.get("y") or (f"20{part['y2']}" if part.get("y2") else None)
     hour = int(part["h"])
     if part.get("half"):
@@ -131,18 +140,21 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
     fraction = int((part.get("f") or "0").ljust(6, "0")[:6])
     try:
         moment = datetime(
-            int(year or near.year), month, int(part["d"] or part["d2"] or part["d3"]), hour, int(part["mi"]),
-            int(part["s"]), fraction, tzinfo=_zone(part.get("z")),
+            int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"]), fraction,
+            tzinfo=_zone(part.get("z") or part.get("z2")),
         )  # fmt: skip
+        if found[0][2:3] == "/" and day <= 12:  # 03/11 or 11/03
+            moment = min(moment, moment.replace(month=day, day=month), key=lambda each: abs(each - near))
         return _micros(moment if year else _nearest(moment, near))
     except ValueError:
         return None
 
 
 def _zone(text: str | None) -> timezone:
-    if not text or text in ("Z", "UTC", "GMT"):
-        return UTC
-    hours, minutes = int(text[1:3]), int(text[-2:])
+    text = (text or "").removeprefix("UTC").removeprefix("GMT")
+    if text[:1] not in ("+", "-"):
+        return timezone(timedelta(hours=_HOURS.get(text, 0)))
+    hours, minutes = int(text[1:3]), int(text[-2:]) if len(text) > 3 else 0
     return timezone((-1 if text[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes))
 
 

@@ -54,7 +54,13 @@ _HOOK_OURS = re.compile(
 )
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _PAGES = re.compile(r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+")
-_PROBE = re.compile(r"\b(?:liveness|readiness|startup|http) probe\b", re.IGNORECASE)
+#: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
+_ASIDE = re.compile(
+    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth[ _-]?checks?\b|/health(?:z|check)?\b|\bhealthz\b|"
+    r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|feat|fix|chore|docs|"
+    r"alert\w*|pass(?:ed)?|✓|✔|---)\b|^[✓✔✗×]|\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|"
+    r"\b(?:alarm|threshold|SLO|runbook|playbook|feature flag)\b", re.IGNORECASE
+)  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
 _NAME = re.compile(r"\"klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?")
@@ -153,7 +159,7 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     status = values.status(said.get("status"))
     status = 0 if it.access and said.get("status") == "0" else status  # Envoy: no answer was sent
     at = None
-    if status is None and (found := text.search("status", body)):
+    if (status is None or where.told) and (found := text.status(body)):
         status, at = int(found["v"]), found.start("v")
     if status is None:
         status = text.said_status(body) or text.CODES.get(str(said.get("error_code")))
@@ -163,6 +169,8 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
         return _Outcome(status, None, worked, at)
     silence = text.no_response(body)
     error, at = silence if silence else ("other" if status == 0 else None, None)
+    if error is None and where.place in ("api", "path") and (status := text.lone_status(body)):
+        return _Outcome(status)
     if error is None and worked is None and where.path is not None:
         worked = False if _NOT_WORKED.search(body) else True if _WORKED.search(body) else None
     return _Outcome(None, error, worked, at)
@@ -185,7 +193,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     return (
         named
         and not _SQL.search(body)
-        and not _PROBE.search(body)
+        and not _ASIDE.search(body)
         and _klaviyo_said(body or it.text, outcome.at)
     )
 
@@ -249,7 +257,7 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
             fields[column] = told
     structured = it.text[:1] == "{"
     told = values.status(it.found.values.get("status"))  # by a key: then other things have keys too
-    plain = structured and told is not None and told < FAILS_FROM
+    plain = structured and told is not None and told < FAILS_FROM and not where.told
     if not plain:
         search_missing(fields, text.ends(body if structured else it.text))
     fields |= {
@@ -306,7 +314,7 @@ def _word(value: Any, key: str) -> str | None:
 #: What a key carries → the column, and how its value becomes that of the column.
 CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "host": ("host", _word),
-    "level": ("level", lambda value, key: values.level(value)),
+    "level": ("level", values.level),
     "duration": ("duration_s", values.seconds),
     "retry_after": ("retry_after_s", lambda value, key: values.seconds(value, "ms" if "ms" in key else "s")),
     "request_id": ("request_id", _request_id),
@@ -325,6 +333,7 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "error_pointer": ("error_pointer", ("pointer", "parameter")),
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
-    "attempt": ("attempt", ("attempt",)),
+    "attempt": ("attempt", ("attempt", "try", "tries")),
+    "retries": ("attempt", ("retrycount", "retry_count", "retry-count", "prior attempts")),
     "retry_after": ("retry_after_s", ("retry", "available")),
 }

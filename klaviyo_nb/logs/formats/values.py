@@ -10,6 +10,10 @@ _STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?([1-5]\d\d)\b")
 _AMOUNT = re.compile(
     r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m)?", re.I
 )
+#: `00:00:01.5` (.NET), `PT1M1.5S` (ISO 8601), `1m1.5s` (Go).
+_CLOCK = re.compile(
+    r"(\d\d):(\d\d):(\d\d(?:\.\d+)?)|(?:PT)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?<=[smh])", re.I
+)
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
@@ -22,13 +26,15 @@ _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos
             "micros": "us", "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
 _LONGEST_S = 7 * 86_400.0
 _WORDS = {
-    "debug": "trace debug verbose silly v d trce dbug",
-    "info": "info information notice log i n",
-    "warning": "warn warning w",
+    "debug": "trace debug verbose silly v d trce dbug vrb dbg trc",
+    "info": "info information notice log i n inf",
+    "warning": "warn warning w wrn",
     "error": "error err severe fail failure e",
     "critical": "crit critical fatal alert emerg emergency panic dpanic f",
 }
 _LEVELS = {word: level for level, words in _WORDS.items() for word in words.split()}
+#: Azure's SeverityLevel.
+_SEVERITY = ("debug", "info", "warning", "error", "critical")
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
 _GOOD = frozenset(
     ("ok", "success", "succeeded", "successful", "true", "sent", "delivered", "accepted", "completed")
@@ -53,12 +59,14 @@ def good(value: Any) -> bool | None:
 
 
 @lru_cache(1024)
-def level(value: Any) -> str | None:
-    """`debug` to `critical`, from a word or from pino's, Monolog's or syslog's number."""
+def level(value: Any, key: str = "") -> str | None:
+    """`debug` to `critical`, from a word or from pino's, Monolog's, syslog's or (by its key) Azure's number."""
     text = str(value).strip().lower()
     if not text.isdecimal():
         return _LEVELS.get(text)
     number = int(text[:6])
+    if key == "severitylevel":
+        return _SEVERITY[min(number, 4)]
     if number < len(_SYSLOG):
         return _SYSLOG[number]
     steps = (29, 39, 49, 59) if number <= 60 else (199, 299, 399, 499)  # pino, else Monolog
@@ -68,11 +76,14 @@ def level(value: Any) -> str | None:
 def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
     """A duration in seconds; the unit stands behind the number, in the key's name, or is told by the size.
 
-    Without any unit: whole numbers are milliseconds, nanoseconds from a million on; fractions under ten
-    seconds.
+    Without any unit: whole numbers are milliseconds, microseconds from a hundred thousand on, nanoseconds from a
+    million on; fractions under ten seconds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value)):
+        parts = [float(part or 0) for part in clock.groups()]
+        return sum(part * each for part, each in zip(parts, (3600, 60, 1) * 2, strict=True))
     found = _AMOUNT.match(value) if isinstance(value, str) else None
     if isinstance(value, str) and not found:
         return None
@@ -98,8 +109,8 @@ def _short(unit: str) -> str:
 
 
 def _guess(amount: float) -> float:
-    if amount >= 1_000_000:  # see `seconds`
-        return 1e-9
+    if amount >= 100_000:  # see `seconds`
+        return 1e-9 if amount >= 1_000_000 else 1e-6
     return 1.0 if amount < 10 and not amount.is_integer() else 1e-3
 
 
