@@ -65,7 +65,7 @@ def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
 
 def _soon(then: int | None, now: int | None) -> bool:
     if then is None or now is None:
-        return True
+        return then is now  # both without
     coarse = then % 1_000_000 == 0 or now % 1_000_000 == 0
     return abs(now - then) <= (_SOON_BY_SECONDS if coarse else _SOON)
 

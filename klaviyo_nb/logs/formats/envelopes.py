@@ -37,14 +37,25 @@ _BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
 DEEPEST = 3
 _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 
-_INDENTED = re.compile(rb"(?:[ \t]|\\t)+\S")
+#: Not ` WARN  …`, ` POST /…`, ` │ GET https://…` of Metro and Next.js, nor what begins with a time.
+_INDENT = (
+    rb"(?! (?:\xe2\x94\x82 )?(?-i:[A-Z]{3,7})  ?\S|\s{1,8}\d{4}-\d\d-\d\d[ T]\d)"
+    rb"(?:[ \t]|\\t)+\S"
+)
+_INDENTED = re.compile(_INDENT)
 _CONTINUES = re.compile(
-    rb"(?:[ \t]|\\t)+\S|[})\]]+[,;]?\s*(?:$|\\n)|Traceback \(most recent|Caused by:|During handling|"
+    _INDENT + rb"|[})\]]+[,;]?\s*(?:$|\\n)|Traceback \(most recent|Caused by:|During handling|"
     rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|"
     rb"Reason: |"
+    rb"At [A-Z]:\\\S+:\d+ char:|[<>*]\s*$|"
     rb"\([1-5]\d\d\)\s*(?:$|\\n)|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
 )
 _EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
+_SECTION = re.compile(rb"[A-Z][\w ]{2,30}:\s*$")
+#: The head of a line of an application that logs trouble: an exception without a head is its.
+_TROUBLE = re.compile(
+    rb"\[?[\d:/T., +Z-]{8,35}\]?.{0,60}\b(?:ERR|ERROR|WARN|WARNING|FATAL|SEVERE|CRITICAL|error|warn)\b"
+)
 _TRACE = re.compile(rb"Traceback \(most recent|\s*at |  File ")
 _HEADER = re.compile(
     rb"[<>*]? ?(?:date|content-[a-z]+|connection|cf-[a-z-]+|allow|vary|www-authenticate|x-[a-z-]+|server|"
@@ -62,7 +73,7 @@ _JAVA_HEAD = re.compile(rb"[A-Z][a-z]{2} \d\d?, \d{4},? \d\d?:\d\d:\d\d [AP]M [\
 _JAVA_LEVEL = re.compile(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
 _MAY_FOLLOW = re.compile(
     rb"\s*$|[{\[<]|"
-    + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER, _JAVA_LEVEL)),
+    + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER, _JAVA_LEVEL, _SECTION)),
     re.IGNORECASE,
 )
 _AFTER_BLANK = re.compile(rb"HTTP|[{\[<(]|[<>] ?$")
@@ -167,7 +178,10 @@ def _told_by_both(before: bytes, line: bytes) -> bool:
     if _JAVA_LEVEL.match(line):
         return bool(_JAVA_HEAD.match(before))
     if _EXCEPTION.match(line):
-        return bool(_INDENTED.match(before) or _TRACE.match(before))
+        return bool(_INDENTED.match(before) or _TRACE.match(before) or _TROUBLE.match(before))
+    if _SECTION.match(line):
+        return bool(_INDENTED.match(before))
     if _HEADER.match(line):
         return bool(_HEADER.match(before) or _STATUS.match(before) or _REQUEST.match(before))
-    return bool(_STATUS.match(line)) and bool(_HEADER.match(before) or _REQUEST.match(before))
+    asked = _HEADER.match(before) or _REQUEST.match(before) or before.strip() == b">"
+    return bool(_STATUS.match(line) and asked)

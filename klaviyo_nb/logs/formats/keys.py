@@ -18,7 +18,7 @@ FIELDS: Mapping[str, str] = {
     "timemillis "
     "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
-    "created start",
+    "created start loggedat occurredat emittedat executedat completedat finishedat timestampms",
     "ended": "endtimeunixnano endtime",
     "level": "levelname log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "

@@ -65,10 +65,12 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     said = it.found.values
     method = values.word(said.get("method"))
     where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
+    if where.place == "foreign" and it.text[:1] == "{":
+        where = _sent_on(it, body, where, speaks)
     if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):
         told = place_of(found["v"], found.groupdict().get("method") or method, speaks)
         if where.place == "none":
-            where = told
+            where = replace(told, told=where.told)
         elif told.place == "api" or (told.place == "path" and speaks):
             where = replace(told, told=it.text[:1] == "{")
     if where.place in ("api", "path") and where.method is None and (found := text.search("method", body)):
@@ -79,6 +81,15 @@ def called(it: Read, body: str, speaks: bool) -> Where:
             return Where("none", operation.method, operation.path, operation)
         if (path := _bare(body)) and (known := catalogue().operations(path)):
             return Where("none", method or (known[0].method if len(known) == 1 else None), path)
+    return where
+
+
+def _sent_on(it: Read, body: str, where: Where, speaks: bool) -> Where:
+    """A request that went on to Klaviyo; or none, if a text tells how Klaviyo answered during it."""
+    if '"a.klaviyo.com' in it.text and catalogue().operations(where.path or ""):
+        return replace(place_of(urlsplit(where.path or "").path, where.method, speaks), place="path")
+    if not it.access and "klaviyo" in body.lower() and (text.status(body) or text.no_response(body)):
+        return Where("none", told=True)
     return where
 
 

@@ -13,7 +13,7 @@ import orjson
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
 from klaviyo_nb.logs.formats.keys import FIELDS, INNER
-from klaviyo_nb.logs.formats.objects import OURS, Found, join_base, walk
+from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, walk
 
 _PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
 #: Groups that carry a field as it is.
@@ -22,7 +22,8 @@ _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
 _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
 _DATE = re.compile(
-    r"""\b(?:date|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""", re.IGNORECASE
+    r"""\b(?:date|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
+    re.IGNORECASE,
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 #: `web-1`, `worker-2`, `ip-10-0-0-5`: instances of a kind of machine.
@@ -195,10 +196,18 @@ def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[ta
     _offer_span(result.found)
     if named is not None:
         result.named, result.access, result.silent = True, named.access, named.silent
+    if "url" not in result.found.values and not any("klaviyo" in each.lower() for each in result.found.texts):
+        result.found.texts += _sentences(data)
     if "url" not in result.found.values and result.found.texts:
         _read_inside(result, near)
     result.body = "\n".join(result.found.texts)
     return result
+
+
+def _sentences(data: dict[str, Any]) -> list[str]:
+    """Texts about Klaviyo under keys that nobody knows."""
+    told = [value for value in data.values() if isinstance(value, str) and " " in value.strip()]
+    return [value for value in told if "klaviyo" in value.lower()][:MOST_TEXTS]
 
 
 def _read_inside(result: Read, near: datetime) -> None:
@@ -242,6 +251,8 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
             "ms" if groups.get("unit") == "" else groups.get("unit") or "",
         )
         found.offer("timestamp", times.of(groups.get("time", ""), near))
+        if "timestamp" not in found.values:
+            _offer_date(result, near)
         _offer_tag(found, groups.get("tag"))
         if more and "level" not in groups and (level := text.search("level", more[:20])):
             found.offer("level", level["v"], 50)
@@ -249,10 +260,16 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         return
     if (moment := times.search(limited[: _HEAD_LENGTH + 40], near)) and moment[1] <= _HEAD_LENGTH:
         found.offer("timestamp", moment[0])
-    elif dated := _DATE.search(result.text[: text.MOST]):
-        found.offer("timestamp", times.of(dated[1], near), 200)
+    else:
+        _offer_date(result, near)
     if level := text.search("level", limited[:_HEAD_OF_LEVEL]):
         found.offer("level", level["v"], 50)
+
+
+def _offer_date(result: Read, near: datetime) -> None:
+    """A time that a line tells behind its head: an answer's `Date`."""
+    if dated := _DATE.search(result.text[: text.MOST]):
+        result.found.offer("timestamp", times.of(dated[1], near), 200)
 
 
 def _offer_tag(found: Found, tag: str | None) -> None:
@@ -290,9 +307,15 @@ def _read_tail(result: Read) -> None:
         result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
 
 
+def _told(value: str) -> str:
+    """Without its quotes, or the bracket that closes what it stands in."""
+    bare = value.strip("\"'")
+    return bare.rstrip(")]}>") if bare == value and not set("([{<") & set(bare) else bare
+
+
 def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:
     if len(pairs) >= _LOGFMT_PAIRS and not all(key.isupper() for key, _ in pairs):  # that is an environment
-        walk({key: value.strip("\"'") for key, value in pairs}, result.found)
+        walk({key: _told(value) for key, value in pairs}, result.found)
         result.found.names = frozenset()
         return True
     return False

@@ -19,13 +19,16 @@ _STEP = r"(?:[\w.%/{}$~@+-]|:(?=[\w:$]))"
 _VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
     sorted(
-        {status.phrase for status in HTTPStatus if " " in status.phrase} | {"Gateway Time-out", "TooManyRequests"},
+        {each.phrase for each in HTTPStatus if " " in each.phrase} | {"Gateway Time-out", "TooManyRequests"},
         key=len, reverse=True,
     )
 )  # fmt: skip
 #: `202 Accepted`, but `488 accepted` counts.
-_ONE_WORD = "|".join(rf"(?<={each:d}.){each.phrase}|(?<={each:d}..){each.phrase}|(?<={each:d}...){each.phrase}"
-                     for each in HTTPStatus if each >= 200 and " " not in each.phrase)
+_ONE_WORD = "|".join(
+    rf"(?<={each:d}.){each.phrase}|(?<={each:d}..){each.phrase}|(?<={each:d}...){each.phrase}"
+    for each in HTTPStatus
+    if each >= 200 and " " not in each.phrase
+)
 # What a number counts or measures when it is no status; libwww-perl's 500 for no response.
 _COUNTED = (
     r"(?! Can't connect| read timeout| Status read failed|"
@@ -36,11 +39,15 @@ _COUNTED = (
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b|https?\b)[a-z]{3,}s\b)"
 )
 _SAYS = (
+    r"unavailable|down|denied|unauthori[sz]ed|forbidden|declined|aborted|bounced|replied|replies|gave|gives|said|says|"
+    r"hit|saw|threw|raised|came back|broke|problem|trouble|outage|"
     r"error|errors|errored|failed|failure|fails|failing|rejected|refused|returned|returns|returning|responded|"
     r"responds|response|answered|answer|got|received|throttled|limited|resulted in|exception|status|"
     r"unexpected"
 )
-_LEVELS = r"trace|debug|info|information|notice|warn|warning|error|err|crit|critical|fatal|alert|emerg|panic|severe"
+_LEVELS = (
+    r"trace|debug|info|information|notice|warn|warning|error|err|crit|critical|fatal|alert|emerg|panic|severe"
+)
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _QUOTE = r"\\*[\"']?"
 
@@ -64,13 +71,14 @@ def _bounded(pattern: str) -> str:
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
         rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
-        rf"from )?(?:resource )?[\\\[\"'`<(]*(?P<v>{_URL}|/{_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
+        rf"from )?(?:resource )?[\\\[\"'`<(]*(?P<v>{_URL}|"
+        rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
-                       rf"\b(?P<v>{_VERB}) request\b"),
+                       rf"\b(?P<v>{_VERB}) request\b", rf"\[(?P<v>{_VERB})\]"),
     "status": _compiled(
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
         r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
@@ -92,7 +100,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[)(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"\b(?:code|rc|sc|st|resp|http|result|error|err|res)=[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        r"[\[(](?P<v>[45]\d\d)[\])]",
+        r"[\[(](?P<v>20[0-24]|[45]\d\d)[\])]",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
@@ -139,9 +147,11 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
     "attempt": _compiled(r"\battempt(?:[ _-]?(?:number|no|num|nr))?\W{1,3}#?(?P<v>\d{1,3})\b",
-                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))", r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
+                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))",
+                         r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
-    "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts", r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
+    "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
+                         r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
     "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"
                           r"(?P<v>20\d\d-\d\d-\d\d(?:\.pre)?)"),
     "event_key": _compiled(rf"\bunique_?id{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>[\w.:-]{{1,100}})"),
@@ -154,7 +164,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
         re.compile(rf"[\[(|<]\s{{0,3}}(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
-        re.compile(rf"(?:^|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})(?i:(?P<v>{_LEVELS})): "),
+        re.compile(rf"(?:^|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})"
+                   rf"(?i:(?P<v>{_LEVELS})): "),
+        re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
         re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
         re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w))(?P<v>[VDIWEF])"),
@@ -267,18 +279,24 @@ _WAITS = re.compile(
 )
 #: Before a number that is no answer: what somebody would do if it were.
 _IF = re.compile(
-    r"\b(?:retry(?:ing|able)?(?: only)? (?:on|for|of)|(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|whenever|"
-    r"unless|case|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|(?:retryable|ignored|expected) status(?:es| codes?)?)"
+    r"\b(?:retry(?:ing|able)?(?: only)? (?:on|for|of)|(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
+    r"whenever|unless|case|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
+    r"(?:retryable|ignored|expected) status(?:es| codes?)?)"
     r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code ){0,3}$",
     re.IGNORECASE,
 )
 _URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/\S+")
 _LONE = re.compile(
-    rf"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)(?![\w./%:'\"-]){_COUNTED}",
+    r"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)"
+    rf"(?![\w./%:'\"-]){_COUNTED}",
     re.IGNORECASE | re.ASCII,
 )
 #: `Retrying x in`, `Backing off x(...) for`: so long somebody waits.
-_PUTS_OFF = re.compile(r"(?:retrying|backing off|sleeping)\b.{0,70}\b(?:in|for|after) $", re.IGNORECASE)
+_PUTS_OFF = re.compile(
+    r"(?:retrying|backing off|sleeping)\b.{0,70}\b(?:in|for|after) $|"
+    r"(?:retrying|backing off|sleeping|waiting|wait|holding)(?: for)?[ :=]{1,2}$",
+    re.IGNORECASE,
+)
 
 
 def search(field: str, text: str) -> re.Match[str] | None:

@@ -17,7 +17,18 @@ _HALF = r"(?: ?(?P<half>[AP]M)\b)?"
 _EARLY = _CLOCK.replace(r"(?P<h>\d\d)", r"(?P<h>\d\d?)")
 _CLOCK_12 = _EARLY + _HALF
 #: Names of zones that stand for one offset in the logs of our time [hours].
-_HOURS = {"CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "BST": 1, "EST": -5, "EDT": -4, "PST": -8, "PDT": -7, "JST": 9}
+_HOURS = {
+    "CET": 1,
+    "CEST": 2,
+    "EET": 2,
+    "EEST": 3,
+    "BST": 1,
+    "EST": -5,
+    "EDT": -4,
+    "PST": -8,
+    "PDT": -7,
+    "JST": 9,
+}
 _ZONE = rf"(?: ?(?P<z>(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)})(?![\w:-]))?"
 _NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
@@ -25,12 +36,12 @@ SHAPES = tuple(
     re.compile(shape, re.ASCII)
     for shape in (
         rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - ){_CLOCK}{_ZONE}",
-        rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}})[: ]{_CLOCK}{_ZONE}",
+        rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}})[: ]:?{_CLOCK}{_ZONE}",
         rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
-        rf"(?:(?P<m>\d\d?)/(?P<d>\d\d?)/|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)(?P<y>\d{{4}})"
-        rf"(?:,| @| at)? {_CLOCK_12}{_ZONE}",
+        rf"(?:(?P<m>\d\d?)/(?P<d>\d\d?)/|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
+        rf"(?P<y>\d{{4}})(?:,| @| at)? {_CLOCK_12}{_ZONE}",
         rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
         rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
         rf"(?<![\d:.-])(?P<y2>[23]\d)(?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # Tornado, MySQL

@@ -32,7 +32,8 @@ _OTHERS = re.compile(
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
-    r"violates [\w -]{3,20} constraint|relation \S+ does not exist|deadlock detected",
+    r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
+    r"deadlock detected",
     re.DOTALL,
 )
 _WORKED = re.compile(
@@ -56,17 +57,18 @@ _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _PAGES = re.compile(r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
-    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth[ _-]?checks?\b|/health(?:z|check)?\b|\bhealthz\b|"
-    r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|feat|fix|chore|docs|"
-    r"alert\w*|pass(?:ed)?|✓|✔|---)\b|^[✓✔✗×]|\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|"
+    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth[ _-]?checks?\b|/health(?:z|check)?\b|"
+    r"\bhealthz\b|^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
+    r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
+    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|"
     r"\b(?:alarm|threshold|SLO|runbook|playbook|feature flag)\b", re.IGNORECASE
 )  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
-_NAME = re.compile(r"\"klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?")
+_NAME = re.compile(r"(?<=[\" ])klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?")
 _WITH = re.compile(
     r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
-    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
+    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?\"?$"
 )
 _SERVER = re.compile(r"https?://[^/]*")
 #: Of a record's text so much is kept [characters].
@@ -187,7 +189,8 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if where.place == "path" or where.endpoint is not None:
         return (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
     if not outcome.known:
-        return speaks and outcome.worked is not None and "operation" in it.found.values
+        asked = f"{it.found.values.get('operation', '')} {it.found.values.get('caller')}".lower()
+        return outcome.worked is not None and "operation" in it.found.values and "klaviyo" in asked
     if our_answer(it.text) or (speaks and it.found.values.get("error_code") in text.CODES):
         return True
     return (

@@ -60,7 +60,7 @@ def good(value: Any) -> bool | None:
 
 @lru_cache(1024)
 def level(value: Any, key: str = "") -> str | None:
-    """`debug` to `critical`, from a word or from pino's, Monolog's, syslog's or (by its key) Azure's number."""
+    """`debug` to `critical`, from a word or pino's, Monolog's, syslog's or (by its key) Azure's number."""
     text = str(value).strip().lower()
     if not text.isdecimal():
         return _LEVELS.get(text)
@@ -76,8 +76,8 @@ def level(value: Any, key: str = "") -> str | None:
 def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
     """A duration in seconds; the unit stands behind the number, in the key's name, or is told by the size.
 
-    Without any unit: whole numbers are milliseconds, microseconds from a hundred thousand on, nanoseconds from a
-    million on; fractions under ten seconds.
+    Without any unit: whole numbers are milliseconds, microseconds from a hundred thousand on, nanoseconds
+    from a million on; fractions under ten seconds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
