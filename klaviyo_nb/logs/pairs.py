@@ -55,7 +55,7 @@ def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
         if wire not in wires:
             continue
         for row in order[place + 1 : place + 1 + _NEXT]:
-            if not _soon(moments[wire], moments[row]):
+            if not _soon(moments[wire], moments[row], next_one=row == order[place + 1]):
                 break
             if row not in wires and first[row] < 0 and _same(told, wire, row):
                 first[row] = wire
@@ -63,9 +63,9 @@ def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
     return first
 
 
-def _soon(then: int | None, now: int | None) -> bool:
-    if then is None or now is None:
-        return then is now  # both without
+def _soon(then: int | None, now: int | None, next_one: bool) -> bool:
+    if then is None or now is None:  # of a log whose lines carry no time, or the line right behind
+        return then is now or next_one
     coarse = then % 1_000_000 == 0 or now % 1_000_000 == 0
     return abs(now - then) <= (_SOON_BY_SECONDS if coarse else _SOON)
 

@@ -310,9 +310,11 @@ def search(field: str, text: str) -> re.Match[str] | None:
 def status(text: str) -> re.Match[str] | None:
     """The status told; not one that somebody would act upon: "retry on 429"."""
     for pattern in PATTERNS["status"]:
-        for found in pattern.finditer(text):
-            if not _IF.search(text[max(0, found.start("v") - 40) : found.start("v")]):
-                return found
+        found = pattern.search(text)
+        while found and _IF.search(text[max(0, found.start("v") - 40) : found.start("v")]):
+            found = pattern.search(text, found.end())
+        if found:
+            return found
     return None
 
 

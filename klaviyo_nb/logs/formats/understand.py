@@ -336,7 +336,7 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "error_pointer": ("error_pointer", ("pointer", "parameter")),
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
-    "attempt": ("attempt", ("attempt", "try", "tries")),
-    "retries": ("attempt", ("retrycount", "retry_count", "retry-count", "prior attempts")),
+    "attempt": ("attempt", ("attempt", " try", "(try", " tries")),
+    "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
     "retry_after": ("retry_after_s", ("retry", "available")),
 }
