@@ -19,6 +19,7 @@ from klaviyo_nb.report import words
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
+from klaviyo_nb.response.lost import lost
 from klaviyo_nb.response.messages import CHANNELS, PHASES, message
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def postmortem(evidence: Evidence, document: Mapping[str, Any], incident: str, l
         outcomes=[(count, words.OUTCOMES[str(kind)]) for kind, count in kinds.value_counts().items()],
         failed=len(kinds),
         profiles=profiles,
+        lost=lost(evidence) if len(kinds) else None,
         items=words.ACTION_ITEMS.get(document["cause"], ()),
         asked_at=None if pd.isna(asked_at) else asked_at,
     )

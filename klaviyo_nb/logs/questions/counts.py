@@ -21,6 +21,8 @@ from klaviyo_nb.window import Window
 GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code",
           "error_type", "error_pointer", "answered_by", "request_id", "revision", "source",
           "kind")  # fmt: skip
+#: The columns that say what became of a call.
+ANSWER = ("status_code", "error_type", "answered_by")
 _QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 
@@ -31,7 +33,7 @@ def failure_kinds(calls: pd.DataFrame) -> pd.Series[str]:
 
 def answered(calls: pd.DataFrame, what: Callable[[int | None, str | None, str | None], Any]) -> Any:
     """`what` of each call's status, error type and who answered, worked out once for those that agree."""
-    told = calls[["status_code", "error_type", "answered_by"]]
+    told = calls[list(ANSWER)]
     codes, firsts = numbered(told)
     found = [what(*_plain(*row)) for row in told.iloc[firsts].itertuples(index=False)]
     return np.array([*found, None], dtype=object)[:-1][codes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -34,7 +35,7 @@ from klaviyo_nb.logs.questions.logical import Calls, calls_of, joined
 from klaviyo_nb.logs.questions.operations import places
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.retries import keyed, limits
-from klaviyo_nb.logs.questions.tallies import NEVER, bins_of, counted, numbered
+from klaviyo_nb.logs.questions.tallies import NEVER, bins_of, counted, numbered, width
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -71,6 +72,7 @@ def answer(told: Attempts, window: Window, delays: Sequence[Window] = ()) -> Ans
     told, found = keyed(told, window)
     calls = calls_of(told.rows, found)
     became = _with_delays(told.rows, calls, delays)
+    told = replace(told, bare=_late(told.bare, window, delays))
     bare = _bare(told, window)
     rows = _rows(told, calls, became, bare, bool(delays))
     covers = [*limits(told), "Whether a call was sent again after the window is not known."]
@@ -151,18 +153,31 @@ def _with_delays(rows: Any, calls: Calls, delays: Sequence[Window]) -> Any:
     return np.where(late & accepted, _LATE, calls.became)
 
 
+def _late(bare: pd.DataFrame, window: Window, delays: Sequence[Window]) -> pd.DataFrame:
+    """Attempts without a key; those accepted in a bin of time whose middle lies in a delay are late."""
+    length = width(window)
+    middle = pd.Timestamp(window.start) + (bare["bin"] + 0.5) * pd.Timedelta(length)
+    late = np.zeros(len(bare), dtype=bool)
+    for each in delays:
+        late |= ((middle >= each.start) & (middle < each.end)).to_numpy()
+    late &= ((bare["became"] == DELIVERED) & (bare["answer"] == _ACCEPTED) & (bare["bin"] >= 0)).to_numpy()
+    return bare.assign(became=bare["became"].mask(late, _LATE))
+
+
 def _bare(told: Attempts, window: Window) -> _Bare:
     bare, size = told.bare, len(places())
     most = np.bincount(bare["became"], weights=bare["calls"], minlength=len(OUTCOMES)).astype(np.int64)
     least = np.zeros(len(OUTCOMES), dtype=np.int64)
-    least[DELIVERED] = most[DELIVERED]
+    for each in (DELIVERED, _LATE):
+        least[each] = most[each]
     last = np.full(size, -1)  # bin of the last success
-    good = bare[bare["became"] == DELIVERED]
+    good = bare[bare["became"].isin([DELIVERED, _LATE])]
     np.maximum.at(last, good["place"].to_numpy(), np.where(good["bin"] < 0, NEVER, good["bin"]))
     rows = told.rows[told.rows["became"] == DELIVERED]
     bins = bins_of(rows["moment"], window)
     np.maximum.at(last, rows["place"], np.where(bins < 0, NEVER, bins))
-    after = bare[(bare["became"] != DELIVERED) & (bare["bin"].to_numpy() > last[bare["place"].to_numpy()])]
+    failed = bare[~bare["became"].isin([DELIVERED, _LATE])]
+    after = failed[failed["bin"].to_numpy() > last[failed["place"].to_numpy()]]
     for _, each in after.groupby("place"):
         if each["became"].nunique() == 1:
             least[each["became"].iloc[0]] += max(1, int(each.loc[each["first"] == 1, "calls"].sum()))
@@ -172,9 +187,8 @@ def _bare(told: Attempts, window: Window) -> _Bare:
 def _rows(told: Attempts, calls: Calls, became: Any, bare: _Bare, delays: bool) -> pd.DataFrame:
     if not len(calls.row) and not bare.most.any():
         return _frame([])
-    keyed_rows = told.rows[calls.row]
-    groups = pd.DataFrame({"became": became, "place": keyed_rows["place"], "answer": keyed_rows["answer"],
-                           "unique": keyed_rows["by"] == EVENT})  # fmt: skip
+    groups = pd.DataFrame({name: told.rows[name][calls.row] for name in ("place", "answer")})
+    groups["became"], groups["unique"] = became, told.rows["by"][calls.row] == EVENT
     sure = counted(groups.astype(np.int64), {"calls": np.ones(len(groups))})
     sure["calls"] = (sure["calls"] / told.share).round().astype(np.int64)
     lone = told.bare[["became", "place", "answer", "calls"]].assign(unique=0)

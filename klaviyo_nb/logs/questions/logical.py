@@ -32,10 +32,10 @@ def joined(rows: Any) -> Joined:
     if sub.any():
         again = np.lexsort((np.arange(len(order)), sub, rows["key"][order]))
         order, sub = order[again], sub[again]
-    rows = rows[order]
-    new = _differs(rows["key"]) | _differs(sub)
-    loose = (rows["by"] == PROFILE) & (sub == 0)
+    new = _differs(rows["key"][order]) | _differs(sub)
+    loose = (rows["by"][order] == PROFILE) & (sub == 0)
     if loose.any():
+        rows = rows[order]
         new |= loose & _begins(rows)
         within, new = _interleaved(rows, new, loose)
         order = order[within]

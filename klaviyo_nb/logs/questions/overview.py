@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from klaviyo_nb.frames import UTC_NS, WEBHOOKS
 from klaviyo_nb.klaviyo.answers import Failure, failure
-from klaviyo_nb.logs.questions.counts import answered
+from klaviyo_nb.logs.questions.counts import ANSWER, answered
 from klaviyo_nb.logs.questions.intervals import wilson
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.tallies import (
@@ -18,8 +19,8 @@ from klaviyo_nb.logs.questions.tallies import (
     Silence,
     added,
     bins_of,
+    grouped,
     moments_of,
-    numbered,
     silence,
     stamps,
     width,
@@ -65,42 +66,32 @@ class Part(NamedTuple):
 def part(records: Records, window: Window) -> Part:
     """Calls by time, place and what became of them."""
     calls = records.calls
-    moments = moments_of(calls["timestamp"])
-    groups = calls[["method", "endpoint"]].reset_index(drop=True)
-    groups["bin"], groups["kind"] = bins_of(moments, window), answered(calls, _kind).astype(np.int64)
-    groups["status"] = calls["status_code"].clip(0, 999).fillna(0).to_numpy(np.int64) // 100
-    codes, cells = _grouped(groups[[*_CELL]])
-    cells["kind"] = np.array(_KINDS)[cells["kind"]]
-    order = np.argsort(codes, kind="stable")
-    times, starts = moments[order], np.searchsorted(codes[order], np.arange(len(cells)))
-    if len(cells):
-        latest = np.where(times == NEVER, -NEVER, times)
-        times, latest = np.minimum.reduceat(times, starts), np.maximum.reduceat(latest, starts)
-        cells = cells.assign(first=times, last=latest)
-    else:
-        cells = cells.assign(first=times, last=times)
-    return merge([Part(cells, _speed(calls["duration_s"].to_numpy(), groups, window))])
-
-
-def _grouped(groups: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
-    """Number of each row's group; and the groups with `calls` of each."""
-    codes, firsts = numbered(groups)
-    told = groups.iloc[firsts].fillna({"method": NONE, "endpoint": NONE}).reset_index(drop=True)
-    return codes, told.assign(calls=np.bincount(codes, minlength=len(firsts)))
+    columns = {name: calls[name] for name in ("method", "endpoint", *ANSWER)}
+    columns["bin"] = bins = bins_of(moments_of(calls["timestamp"]), window)
+    columns["first"] = columns["last"] = pa.array(calls["timestamp"]).cast(pa.int64())
+    cells = grouped(columns, {"first": "min", "last": "max"}).fillna({"first": NEVER, "last": -NEVER})
+    cells["kind"] = np.array(_KINDS)[answered(cells, _kind).astype(np.int64)]
+    cells["status"] = cells["status_code"].clip(0, 999).fillna(0).to_numpy(np.int64) // 100
+    return merge([Part(_told(cells), _speed(calls, bins, window))])
 
 
 def _kind(status: int | None, error_type: str | None, answered_by: str | None) -> int:
     return _KINDS.index(failure(status, error_type, answered_by) or NONE)
 
 
-def _speed(took: Any, groups: pd.DataFrame, window: Window) -> pd.DataFrame:
+def _told(frame: pd.DataFrame) -> pd.DataFrame:
+    """With a word for what is missing, by which groups are told apart."""
+    return frame.assign(**{name: frame[name].astype("str").fillna(NONE) for name in ("method", "endpoint")})
+
+
+def _speed(calls: pd.DataFrame, bins: Any, window: Window) -> pd.DataFrame:
     """Durations by slice of the window, place and bucket."""
+    took = calls["duration_s"].to_numpy()
     known = np.isfinite(took)
-    rows = groups.loc[known, ["method", "endpoint"]].reset_index(drop=True)
-    rows["slice"] = _slices(groups["bin"].to_numpy()[known], window)
     powers = np.log(np.maximum(took[known], _LEAST_S) / _LEAST_S) / np.log(_GROWTH)
-    rows["bucket"] = np.ceil(powers).astype(np.int64)
-    return _grouped(rows[[*_SPEED]])[1]
+    columns: dict[str, Any] = {name: calls.loc[known, name] for name in ("method", "endpoint")}
+    columns |= {"slice": _slices(bins[known], window), "bucket": np.ceil(powers).astype(np.int64)}
+    return _told(grouped(columns))[[*_SPEED, "calls"]]
 
 
 def _slices(bins: Any, window: Window) -> Any:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from klaviyo_nb.frames import WEBHOOKS
-from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.klaviyo.answers import failure
+from klaviyo_nb.logs.questions.counts import answered
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.tallies import hashed, mixed
 
@@ -47,7 +48,7 @@ class Part(NamedTuple):
 def part(records: Records, window: Window) -> Part:
     """The things that failed calls name."""
     calls = records.calls
-    failed = calls[failure_kinds(calls).notna().to_numpy()]
+    failed = calls.loc[answered(calls, failure) != None, [*_KEYS.values(), "message"]]  # noqa: E711 - of each
     named = {what: failed[column].dropna() for what, column in _KEYS.items()}
     found = pc.extract_regex(pa.array(failed["message"]), _IN_PATH)
     kinds, ids = (pd.Series(pc.struct_field(found, name), dtype="str") for name in ("what", "id"))

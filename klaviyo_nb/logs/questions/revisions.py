@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.klaviyo.revisions import state, well_formed
-from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.logs.questions.counts import ANSWER, failure_kinds
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.questions.tallies import counted, fewest, summed
+from klaviyo_nb.logs.questions.tallies import fewest, grouped, summed
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("revision", "calls", "failed", "state", "retires", "days_left")
 #: Distinct names that are kept, far more than there are revisions; and what stands for all others.
 MOST, OTHERS = 200, "(others)"
+_UNTOLD = ""
 
 
 class Part(NamedTuple):
@@ -35,15 +36,18 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Count calls by revision."""
-    calls = records.calls
-    told = calls["revision"].notna().to_numpy()
-    failed = failure_kinds(calls).notna().to_numpy()[told]
-    counts = counted(calls.loc[told, ["revision"]], {"calls": failed >= 0, "failed": failed})
-    found = summed(
-        {name if well_formed(name) else OTHERS: (calls_, bad)}
-        for name, calls_, bad in counts.itertuples(index=False)
-    )
-    return Part(fewest(found, MOST, OTHERS), int((~told).sum()))
+    found = grouped({name: records.calls[name] for name in ("revision", *ANSWER)})
+    failed = found["calls"].where(failure_kinds(found).notna(), 0)
+    told = zip(found["revision"].tolist(), found["calls"].tolist(), failed.tolist(), strict=True)
+    counts = summed({_name(revision): (calls, bad)} for revision, calls, bad in told)
+    untold, _ = counts.pop(_UNTOLD, (0, 0))
+    return Part(fewest(counts, MOST, OTHERS), untold)
+
+
+def _name(revision: Any) -> str:
+    if not isinstance(revision, str):
+        return _UNTOLD
+    return revision if well_formed(revision) else OTHERS
 
 
 def merge(parts: Sequence[Part]) -> Part:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from klaviyo_nb.frames import WEBHOOKS
-from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.logs.questions.counts import ANSWER, failure_kinds
 from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.questions.tallies import counted, summed
+from klaviyo_nb.logs.questions.tallies import grouped, summed
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -42,12 +42,12 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Count refused and working calls by operation."""
-    calls = records.calls
-    refused = (failure_kinds(calls) == "forbidden").to_numpy()
-    worked = calls["status_code"].between(200, 399).fillna(False).to_numpy(bool)
-    of, told = places_of(calls), refused | worked
-    counts = counted(pd.DataFrame({"of": of[told]}), {"refused": refused[told], "worked": worked[told]})
-    return Part(len(calls), {number: (bad, good) for number, bad, good in counts.itertuples(index=False)})
+    found = grouped({name: records.calls[name] for name in ("method", "endpoint", *ANSWER)})
+    refused = found["calls"].where(failure_kinds(found) == "forbidden", 0)
+    worked = found["calls"].where(found["status_code"].between(200, 399), 0)
+    told = zip(places_of(found).tolist(), refused.tolist(), worked.tolist(), strict=True)
+    counts = summed({place: (bad, good)} for place, bad, good in told if bad or good)
+    return Part(len(records.calls), counts)
 
 
 def merge(parts: Sequence[Part]) -> Part:

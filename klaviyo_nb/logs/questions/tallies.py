@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from klaviyo_nb.frames import UTC_NS
 from klaviyo_nb.window import iso
@@ -45,12 +46,44 @@ def numbered(groups: pd.DataFrame) -> tuple[Any, Any]:
     """Number of each row's group, from 0; and the first row of each group."""
     number, size = np.zeros(len(groups), dtype=np.int64), 1
     for name in groups:
-        codes, values = pd.factorize(groups[name])
-        if size * (len(values) + 1) >= 1 << 62:
+        codes, count = _coded(groups[name])
+        if size * count >= 1 << 62:
             number, firsts = _dense(number, size)
             size = len(firsts)
-        number, size = number * (len(values) + 1) + codes + 1, size * (len(values) + 1)
+        number, size = number * count + codes, size * count
     return _dense(number, size)
+
+
+def _coded(values: pd.Series[Any]) -> tuple[Any, int]:
+    """Values as numbers from 0, and how many there may be."""
+    if values.dtype.kind in "iu" and isinstance(values.dtype, np.dtype) and len(values):
+        numbers = values.to_numpy(np.int64)
+        least, most = int(numbers.min()), int(numbers.max())
+        if most - least < 1 << 16:
+            return numbers - least, most - least + 1
+    codes, distinct = pd.factorize(values)
+    return codes + 1, len(distinct) + 1
+
+
+def grouped(columns: Mapping[str, Any], how: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """How many rows there are of each group, by Arrow's hash tables.
+
+    Args:
+        columns: Name → values, one per row; missing is a group of its own.
+        how: Columns that are no groups → `min` or `max`, which leaves out what is missing.
+
+    Returns:
+        The groups' columns, `calls`, and the others; in no order.
+    """
+    how = how or {}
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    keys = [name for name in columns if name not in how]
+    found = table.group_by(keys).aggregate([([], "count_all"), *how.items()])
+    names = {"count_all": "calls"} | {f"{name}_{what}": name for name, what in how.items()}
+    told: pd.DataFrame = found.rename_columns(
+        [names.get(name, name) for name in found.column_names]
+    ).to_pandas()
+    return told
 
 
 def _dense(number: Any, size: int) -> tuple[Any, Any]:
@@ -173,11 +206,10 @@ def silence(first: Any, last: Any, window: Window) -> Silence:
     return Silence(float(gaps[longest]) / 1e9, int(begins[longest]), usual)
 
 
-def hashed(values: pd.Series[str], categorize: bool = False) -> Any:
+def hashed(values: pd.Series[str]) -> Any:
     """64-bit hashes, the same in every process; 0 for what is missing."""
-    found: Any = (
-        pd.util.hash_pandas_object(values, index=False, categorize=categorize).to_numpy(np.uint64).copy()
-    )
+    hashes = pd.util.hash_pandas_object(values, index=False, categorize=False)
+    found: Any = hashes.to_numpy(np.uint64).copy()
     found[values.isna().to_numpy()] = 0
     return found
 

@@ -1,0 +1,45 @@
+"""What the incident cost in data: the ledger of the evidence, with what the status page says of delays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.errors import UsageError
+from klaviyo_nb.logs.questions.question import Answer, Records
+from klaviyo_nb.window import Window, parse_time
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+
+#: A post with such a title tells that what was accepted is processed late.
+_DELAY = re.compile(r"\b(?:delay|lag|late\b|backlog)", re.IGNORECASE)
+
+
+def lost(evidence: Evidence) -> Answer | None:
+    """What became of every logical call of the logs; None if no log was read."""
+    if evidence.calls is None:
+        return None
+    from klaviyo_nb.frames import WEBHOOKS
+    from klaviyo_nb.logs.questions.ledger import question
+
+    records = Records(evidence.calls, WEBHOOKS.empty())
+    return question([*delays(evidence)]).ask(records, evidence.window)
+
+
+def delays(evidence: Evidence) -> Iterator[Window]:
+    """When Klaviyo processed late, as far as its status page says so: from the post to its resolution."""
+    for post in (evidence.status_page or {}).get("incidents") or ():
+        begun = _time(post.get("started_at")) or _time(post.get("created_at"))
+        ended = _time(post.get("resolved_at")) or evidence.window.end
+        if begun is not None and begun < ended and _DELAY.search(str(post.get("name", ""))):
+            yield Window(begun, ended)
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return parse_time(text) if isinstance(text, str) else None
+    except UsageError:
+        return None
