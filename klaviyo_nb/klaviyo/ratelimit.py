@@ -15,6 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+#: Length of the windows in which Klaviyo counts calls [s], and what people call them.
+WINDOWS = {1: "second", 60: "minute", 86_400: "day"}
+#: Share of a limit that leaves room for other integrations of the account and for bursts.
+MARGIN = 0.8
 
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _ITEM = re.compile(r"(\d{1,9})\s*((?:;[^,;]*)*)", re.ASCII)
@@ -37,6 +43,30 @@ class RateLimit:
     def binding_window_s(self) -> int | None:
         """Length of the binding window [s]; None if no window has that number, as in `0, 700, 75;w=1, …`."""
         return min((length for length, limit in self.windows.items() if limit == self.binding), default=None)
+
+
+class Pace(NamedTuple):
+    """What stays below the margin of a limit.
+
+    Attributes:
+        concurrency: Calls at once, by Little's law: rate times duration; None: below one, or not known.
+        pause_s: Between the starts of two calls [s].
+    """
+
+    concurrency: int | None
+    pause_s: float
+
+
+def pace(limit: int, window_s: int, p50_s: float | None) -> Pace:
+    """The pace at which a window is filled up to the margin.
+
+    Args:
+        limit: Calls allowed in a window.
+        window_s: Its length [s].
+        p50_s: Median duration of a call [s], if it is known.
+    """
+    at_once = int(MARGIN * limit / window_s * p50_s) or None if p50_s else None
+    return Pace(at_once, round(window_s / (MARGIN * limit), 3))
 
 
 def parse_limit(header: str | None) -> RateLimit | None:

@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from klaviyo_nb.klaviyo.endpoints import Endpoint
+from klaviyo_nb.klaviyo.endpoints import DAY, MINUTE, Endpoint
 from klaviyo_nb.klaviyo.keys import USUAL_LENGTH
+from klaviyo_nb.klaviyo.ratelimit import MARGIN
 from klaviyo_nb.response.case import Action, Case, operations_of
-from klaviyo_nb.response.spending import DAY_S, LONGEST_MINUTE_S, MARGIN, Spending, spending
+from klaviyo_nb.response.spending import Spending, spending
 
 #: Each reads the new key from the shell's variable, so that no history keeps it.
 _STORES = """\
@@ -208,10 +209,10 @@ def rate_limited(case: Case) -> Iterator[Action]:
     """Wait, slow the caller that spends most, pause what can wait."""
     spent = spending(case.evidence, case.failing_calls())
     wait = case.retry_after_s
-    yield _queue_for_hours(case, wait) if wait and wait > LONGEST_MINUTE_S else _wait(case, wait)
+    yield _queue_for_hours(case, wait) if wait and wait > MINUTE else _wait(case, wait)
     if spent:
         yield _slow_down(case, spent) if spent.exhausted else _somebody_else(case, spent)
-    if spent and (spent.exhausted or spent.window_s == DAY_S):
+    if spent and (spent.exhausted or spent.window_s == DAY):
         yield _pace(case, spent)
     yield Action(
         "Pause what can wait: backfills, exports, syncs",

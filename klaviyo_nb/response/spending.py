@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
-from klaviyo_nb.klaviyo.ratelimit import parse_limit
+from klaviyo_nb.klaviyo.endpoints import DAY, Endpoint, catalogue
+from klaviyo_nb.klaviyo.ratelimit import WINDOWS, pace, parse_limit
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from klaviyo_nb.evidence import Evidence
-
-#: Length of the windows in which Klaviyo counts calls [s], and what people call them.
-WINDOWS = {1: "second", 60: "minute", 86400: "day"}
-DAY_S = 86400
-#: A `Retry-After` above it is that of a daily limit [s]: a minute's window frees within a minute.
-LONGEST_MINUTE_S = 60
-#: Share of a limit that leaves room for other integrations of the account and for bursts.
-MARGIN = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +52,13 @@ class Spending:
 
     @property
     def concurrency(self) -> int | None:
-        """Calls at once that stay below the margin: rate times duration, by Little's law. None below one."""
-        if not self.p50_s:
-            return None
-        return int(MARGIN * self.limit / self.window_s * self.p50_s) or None
+        """Calls at once that stay below the margin. None below one."""
+        return pace(self.limit, self.window_s, self.p50_s).concurrency
 
     @property
     def pause_s(self) -> float:
         """Seconds between the starts of two calls that stay below the margin."""
-        return round(self.window_s / (MARGIN * self.limit), 3)
+        return pace(self.limit, self.window_s, self.p50_s).pause_s
 
 
 def spending(evidence: Evidence, throttled: pd.DataFrame | None) -> Spending | None:
@@ -83,27 +74,31 @@ def spending(evidence: Evidence, throttled: pd.DataFrame | None) -> Spending | N
     calls = evidence.calls
     if calls is None or throttled is None or throttled.empty:
         return None
+    from klaviyo_nb.logs.questions.ratelimit import ratelimit
+
     groups: Any = throttled.groupby(["method", "endpoint"]).size()
     endpoint = catalogue().match(*groups.idxmax()) if len(groups) else None
     if endpoint is None:
         return None
-    mine = calls[(calls["method"] == endpoint.method) & (calls["endpoint"] == endpoint.path)]
     limits, observed = limits_of(endpoint, evidence)
-    fullest = {window_s: _fullest(mine, window_s) for window_s in limits}
-    window_s = max(limits, key=lambda each: len(fullest[each]) / limits[each])
-    if DAY_S in limits and (throttled["retry_after_s"] > LONGEST_MINUTE_S).any():
-        window_s = DAY_S  # a log of two hours cannot show it full
-    callers = fullest[window_s]["caller"].value_counts(normalize=True)
-    durations = mine["duration_s"].dropna()
+    told = {f"{endpoint.method} {endpoint.path}": limits} if observed else None
+    mine = calls[(calls["method"] == endpoint.method) & (calls["endpoint"] == endpoint.path)]
+    rows = ratelimit(mine, evidence.window, told)
+    rows = rows[rows["limit"].notna()]
+    if rows.empty:
+        return None
+    fill = (rows["peak"] / rows["limit"]).where(rows["window_s"] != DAY, math.inf)  # no log shows a day full
+    row = rows.iloc[int(fill.to_numpy().argmax())]
+    who, share, p50_s = (None if row.isna()[name] else row[name] for name in ("caller", "share", "p50_s"))
     return Spending(
         endpoint=f"{endpoint.method} {endpoint.path}",
-        window_s=window_s,
-        limit=limits[window_s],
-        observed=observed,
-        peak=len(fullest[window_s]),
-        caller=str(callers.index[0]) if len(callers) else None,
-        share=float(callers.iloc[0]) if len(callers) else None,
-        p50_s=float(durations.median()) if len(durations) else None,
+        window_s=int(row["window_s"]),
+        limit=int(row["limit"]),
+        observed=bool(row["observed"]),
+        peak=int(row["peak"]),
+        caller=who,
+        share=share,
+        p50_s=p50_s,
     )
 
 
@@ -114,9 +109,3 @@ def limits_of(endpoint: Endpoint, evidence: Evidence) -> tuple[Mapping[int, int]
         if told and told.windows and all(told.windows.values()):
             return told.windows, True
     return endpoint.limits, False
-
-
-def _fullest(calls: pd.DataFrame, window_s: int) -> pd.DataFrame:
-    """The calls of the fixed window that holds most; calls without a time are in none."""
-    starts = calls["timestamp"].dt.floor(f"{window_s}s")
-    return calls[starts == starts.value_counts().idxmax()] if starts.notna().any() else calls.iloc[:0]

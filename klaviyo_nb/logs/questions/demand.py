@@ -1,0 +1,90 @@
+"""What made calls too many for a limit, and when what waits is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from klaviyo_nb.klaviyo.endpoints import MINUTE
+
+#: A backlog gets so much of what live calls leave of a limit.
+BACKLOG = 0.5
+#: A loop: one caller makes such a share of the additional calls, and so many times what it made before.
+LOOP_SHARE, LOOP_TIMES = 0.6, 3.0
+#: Calls that are no more than so many times what they were have not grown.
+STEADY_TIMES = 1.3
+
+Kind = Literal["loop", "retries", "growth"]
+
+
+def kind_of(
+    per_minute: Any, retries: Any, limit: float, onset: int, callers: Mapping[str, Any]
+) -> Kind | None:
+    """What used a limit up; None: it cannot be told.
+
+    Args:
+        per_minute: Calls per minute, from the start of the window.
+        retries: Those that are no first attempt; None: the log does not tell attempts.
+        limit: Calls allowed per minute.
+        onset: Minute in which calls were first refused.
+        callers: Caller → its calls per minute.
+    """
+    during = slice(onset, max(onset + 1, int(np.flatnonzero(per_minute)[-1]) + 1))
+    before = slice(0, max(onset - 1, 0))  # the minute before may have begun the trouble
+    calls = per_minute[during]
+    if retries is not None and np.median(calls - retries[during]) <= limit < np.median(calls):
+        return "retries"
+    if before.stop < 3:
+        return None
+    usual, now = per_minute[before].mean(), per_minute[during].mean()
+    if now <= STEADY_TIMES * usual:
+        return None
+    more = {name: calls[during].mean() - calls[before].mean() for name, calls in callers.items()}
+    if more:
+        name = max(more, key=lambda each: more[each])
+        was, total = callers[name][before].mean(), sum(each for each in more.values() if each > 0)
+        if (
+            more[name] >= LOOP_SHARE * total
+            and callers[name][during].mean() >= LOOP_TIMES * was
+            and len(more) > 1
+        ):
+            return "loop"
+    return "growth"
+
+
+def clears_in_s(first: Any, served: Any, onset: int, whole: int) -> float | None:
+    """How long until the calls that were refused are served, if all are tried again and all else goes on.
+
+    Args:
+        first: First attempts per minute, from the start of the window.
+        served: Calls per minute that were not refused.
+        onset: Minute in which calls were first refused.
+        whole: Minutes that are over.
+
+    Returns:
+        Seconds from now on; None: nothing waits, or calls come as fast as they are served.
+    """
+    waiting = float(first[onset:].sum() - served[onset:].sum())
+    if waiting <= 0 or whole < onset + 2:
+        return None
+    serves, comes = float(np.median(served[onset + 1 : whole])), _lately(first[:onset], first[onset:whole])
+    return MINUTE * waiting / (serves - comes) if serves > comes else None
+
+
+def _lately(before: Any, since: Any) -> float:
+    """Mean of the last counts, back to where they were others, and of those before, if they are alike."""
+    last = len(since) - 1
+    while last and _alike(since[last - 1], since[last:]):
+        last -= 1
+    recent = since[last:]
+    usual = before[:-1]  # calls may have begun to grow in the minute before
+    if len(usual) and _alike(recent.mean(), usual, len(recent)):
+        recent = np.concatenate([usual, recent])
+    return float(recent.mean())
+
+
+def _alike(count: float, others: Any, minutes: int = 1) -> bool:
+    """Is it within three standard deviations of a count of that mean?"""
+    return bool(abs(count - others.mean()) <= 3 * (max(others.mean(), 1) / minutes) ** 0.5)

@@ -1,0 +1,309 @@
+"""Which window of which rate limit was used up, by whom, when does it free, and what pace stays below it?"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from klaviyo_nb.frames import UTC_NS
+from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue
+from klaviyo_nb.klaviyo.ratelimit import WINDOWS, pace, parse_limit
+from klaviyo_nb.logs.questions import strata
+from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.spent import Spent, spent
+from klaviyo_nb.logs.questions.strata import Coded, Strata
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.window import Window
+
+#: Who may have spent a limit.
+SPENDERS = ("caller", "worker", "host")
+#: So many cells of one operation and second are kept before seconds are put together.
+MOST_SECONDS = 1_000_000
+#: Durations are counted in bins, each so many times as long as the one before: medians are 2.5 % off at most.
+_BIN = 1.05
+_HEADER = re.compile(r"ratelimit-limit['\"]?\s*[:=,]\s*['\"]?([0-9][0-9;w=, ]*)", re.IGNORECASE)
+_COLUMNS = {
+    "endpoint": "str", "method": "str", "window_s": "int64", "limit": "Int64", "observed": "bool",
+    "peak": "int64", "refused": "int64", "first_exceeded": UTC_NS, "caller": "str", "share": "float64",
+    "worker": "str", "worker_share": "float64", "host": "str", "host_share": "float64", "kind": "str",
+    "others": "Int64", "frees_at": UTC_NS, "clears_at": UTC_NS, "p50_s": "float64", "concurrency": "Int64",
+    "pause_s": "float64", "backlog_per_min": "float64",
+}  # fmt: skip
+
+
+class Waits(NamedTuple):
+    """What answers said about waiting.
+
+    Attributes:
+        last: Moment of the latest refusal that said how long, and until when [s since the window's start].
+        first_long: Moment of the first that was longer than a minute; None: none was.
+        ends: How often a minute's window was said to end in second 0, 1, … 59.
+    """
+
+    last: tuple[float, float]
+    first_long: float | None
+    ends: tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """What some calls tell.
+
+    Attributes:
+        seconds: Per operation and second: calls, and those that were refused with 429.
+        spenders: Per attribute: operation, its value and minute.
+        tries: Per operation and minute: calls whose attempt is told, and those that are no first one.
+        waits: Per operation.
+        durations: Per operation: bin → calls.
+        told: Per operation: when the server last told its limits, and the header.
+        calls: In the window, of operations that the catalogue knows.
+        unknown: In the window, of others.
+        untimed: Calls without a time.
+        outside: Calls outside the window.
+    """
+
+    seconds: Strata | None
+    spenders: Mapping[str, Strata | None]
+    tries: Strata | None
+    waits: Mapping[str, Waits]
+    durations: Mapping[str, Mapping[int, int]]
+    told: Mapping[str, tuple[float, str]]
+    calls: int
+    unknown: int
+    untimed: int
+    outside: int
+
+
+def part(records: Records, window: Window) -> Part:
+    """Count calls by operation and second."""
+    times = records.calls["timestamp"]
+    inside = ((times >= window.start) & (times < window.end)).to_numpy()
+    calls = records.calls[inside]
+    since = (calls["timestamp"] - pd.Timestamp(window.start)).to_numpy().astype("timedelta64[ns]")
+    at = since.astype(np.int64) / 1e9
+    operation = _operations(calls)
+    seconds, ones = at.astype(np.int64), np.ones(len(calls))
+    refused = calls["status_code"].eq(429).fillna(False).to_numpy(dtype=bool)
+    attempt = calls["attempt"].to_numpy(dtype="float64", na_value=np.nan)
+    tried = Coded(operation.values, np.where(np.isnan(attempt), -1, operation.codes))
+    minutes = seconds // MINUTE
+    spenders = {
+        name: strata.counted(
+            {"operation": operation, name: strata.coded(calls[name])}, minutes, ones, refused
+        )
+        for name in SPENDERS
+    }
+    known, untimed = int((operation.codes >= 0).sum()), int(times.isna().sum())
+    return Part(
+        strata.counted({"operation": operation}, seconds, ones, refused, most=MOST_SECONDS),
+        spenders,
+        strata.counted({"operation": tried}, minutes, ones, attempt > 1),
+        _waits(operation, at, refused, calls["retry_after_s"].to_numpy()),
+        _durations(operation, calls["duration_s"].to_numpy()),
+        _told(operation, at, calls["message"]),
+        known, len(calls) - known, untimed, len(times) - len(calls) - untimed,
+    )  # fmt: skip
+
+
+def _operations(calls: pd.DataFrame) -> Coded:
+    """Method and path template of each call, of the catalogue; -1: it is none of its."""
+    path, paths = pd.factorize(calls["endpoint"])
+    method, methods = pd.factorize(calls["method"])
+    pairs, found = pd.factorize((path + 1) * (len(methods) + 1) + method + 1)
+    names = []
+    for pair in found:
+        at, how = divmod(int(pair), len(methods) + 1)
+        match = catalogue().match(methods[how - 1] if how else None, paths[at - 1]) if at else None
+        names.append(f"{match.method} {match.path}" if match else None)
+    values = np.array(sorted({name for name in names if name}), dtype=object)
+    places = np.array([np.searchsorted(values, name) if name else -1 for name in names], dtype=np.int64)
+    return Coded(values, places[pairs])
+
+
+def _waits(operation: Coded, at: Any, refused: Any, wait: Any) -> dict[str, Waits]:
+    which = refused & ~np.isnan(wait) & (operation.codes >= 0)
+    found = {}
+    for code in np.unique(operation.codes[which]):
+        mine = which & (operation.codes == code)
+        moments, waits = at[mine], wait[mine]
+        until = moments + waits
+        latest = max(zip(moments.tolist(), until.tolist(), strict=True))
+        minute = (waits > SECOND) & (waits <= MINUTE)
+        ends = np.bincount((until[minute] % MINUTE).astype(np.int64), minlength=MINUTE)
+        long = moments[waits > MINUTE]
+        found[str(operation.values[code])] = Waits(
+            latest, float(long.min()) if len(long) else None, tuple(ends.tolist())
+        )
+    return found
+
+
+def _durations(operation: Coded, took: Any) -> dict[str, dict[int, int]]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bins = np.floor(np.log(took) / np.log(_BIN))
+    which = np.isfinite(bins) & (operation.codes >= 0)
+    lowest = int(bins[which].min(initial=0))
+    span = int(bins[which].max(initial=0)) - lowest + 1
+    key = operation.codes[which] * span + bins[which].astype(np.int64) - lowest
+    found: dict[str, dict[int, int]] = {}
+    for cell, count in zip(*np.unique(key, return_counts=True), strict=True):
+        code, place = divmod(int(cell), span)
+        found.setdefault(str(operation.values[code]), {})[place + lowest] = int(count)
+    return found
+
+
+def _told(operation: Coded, at: Any, messages: pd.Series[str]) -> dict[str, tuple[float, str]]:
+    """Lines that carry the answer's headers tell the limit: the server's own word."""
+    speaks = pc.match_substring(pa.array(messages), "ratelimit-limit", ignore_case=True).fill_null(False)
+    found: dict[str, tuple[float, str]] = {}
+    for place in np.flatnonzero(speaks.to_numpy(zero_copy_only=False)):
+        header = _HEADER.search(str(messages.iloc[place]))
+        limit = parse_limit(header[1].strip(" ,")) if header else None
+        if header and limit and limit.windows and operation.codes[place] >= 0:
+            name = str(operation.values[operation.codes[place]])
+            found[name] = max(found.get(name, (-1.0, "")), (float(at[place]), header[1].strip(" ,")))
+    return found
+
+
+def merge(parts: Sequence[Part]) -> Part:
+    """Parts added up."""
+    waits: dict[str, Waits] = {}
+    durations: dict[str, Counter[int]] = {}
+    told: dict[str, tuple[float, str]] = {}
+    for each in parts:
+        for name, wait in each.waits.items():
+            waits[name] = _later(waits[name], wait) if name in waits else wait
+        for name, bins in each.durations.items():
+            durations.setdefault(name, Counter()).update(bins)
+        for name, header in each.told.items():
+            told[name] = max(told.get(name, header), header)
+    return Part(
+        strata.merged([each.seconds for each in parts], MOST_SECONDS),
+        {name: strata.merged([each.spenders[name] for each in parts]) for name in SPENDERS},
+        strata.merged([each.tries for each in parts]),
+        waits, durations, told, *np.sum([each[6:] for each in parts], axis=0).tolist(),
+    )  # fmt: skip
+
+
+def _later(one: Waits, other: Waits) -> Waits:
+    long = [each.first_long for each in (one, other) if each.first_long is not None]
+    ends = tuple(map(sum, zip(one.ends, other.ends, strict=True)))
+    return Waits(max(one.last, other.last), min(long, default=None), ends)
+
+
+def ratelimit(
+    calls: pd.DataFrame, window: Window, limits: Mapping[str, Mapping[int, int]] | None = None
+) -> pd.DataFrame:
+    """How rate limits were used: of operations whose calls were refused with 429, or exceeded a limit.
+
+    Args:
+        calls: CALLS frame.
+        window: Calls outside it are left out.
+        limits: `METHOD /path` → window [s] → calls allowed, where an answer of Klaviyo's told them.
+
+    Returns:
+        A row per operation and window that was used up, the first to break first: `endpoint`, `method`,
+        `window_s`, `limit` (missing: nobody knows it), `observed` (was it told by an answer?), `peak` (most
+        calls in one window), `refused`, `first_exceeded`, `caller`, `worker`, `host` with `share`,
+        `worker_share`, `host_share` (who made most of the calls in filled windows), `kind` (`loop`,
+        `retries`, `growth`; missing: cannot tell), `others` (at least so much of the limit is spent by others
+        of the account), `frees_at`, `clears_at` (when refused calls are served, if all are tried again and
+        all else goes on), `p50_s` [s], `concurrency` and `pause_s` that stay below the margin,
+        `backlog_per_min` (calls of a backlog that may be sent beside the live ones).
+    """
+    return _rows(part(Records(calls, pd.DataFrame()), window), window, limits)
+
+
+def _rows(told: Part, window: Window, limits: Mapping[str, Mapping[int, int]] | None = None) -> pd.DataFrame:
+    rows = [_row(told, each, window.start) for each in spent(told, limits)]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _row(told: Part, each: Spent, start: datetime) -> tuple[Any, ...]:
+    """As in `_COLUMNS`."""
+    method, _, path = each.operation.partition(" ")
+    took = _median(told.durations.get(each.operation, {}))
+    fits = pace(each.limit, each.window_s, took) if each.limit else (None, None)
+    who = [part for name in SPENDERS for part in each.who.get(name, (None, None))]
+    moments = (
+        None if moment is None else start + timedelta(seconds=moment)
+        for moment in (each.first, each.frees, each.clears)
+    )
+    first, frees, clears = moments
+    return (
+        path, method, each.window_s, each.limit, each.observed, each.peak, each.refused, first, *who,
+        each.kind, each.others, frees, clears, took, *fits, each.backlog_per_min,
+    )  # fmt: skip
+
+
+def _median(bins: Mapping[int, int]) -> float | None:
+    """Median duration [s]: the middle of its bin."""
+    half, so_far = sum(bins.values()) / 2, 0
+    for place in sorted(bins):
+        so_far += bins[place]
+        if so_far >= half:
+            return float(_BIN ** (place + 0.5))
+    return None
+
+
+def answer(told: Part, window: Window) -> Answer:
+    """Which window broke first, who spent it, when it frees."""
+    rows = _rows(told, window)
+    return Answer("ratelimit", _says(told, rows), rows, tuple(_covers(told)))
+
+
+def _says(told: Part, rows: pd.DataFrame) -> str:
+    if told.seconds is None:
+        return "Cannot tell how limits were used: there are too many calls to count by the second."
+    if not told.calls:
+        return "Cannot tell how limits were used: no call of a known endpoint with a time was found."
+    if rows.empty:
+        return f"No limit was reached: none of {told.calls:,} calls was refused with 429."
+    first = rows.iloc[0]
+    said = [f"{first['method']} {first['endpoint']}: {_broke(first)}"]
+    if pd.notna(first["others"]):
+        said.append(f"others of the account spend at least {first['others']} of it")
+    elif pd.notna(first["caller"]):
+        said.append(
+            f"{first['caller']} makes {first['share']:.0%} of the calls{_KINDS.get(first['kind'], '')}"
+        )
+    if pd.notna(first["frees_at"]):
+        said.append(f"it frees at {iso(first['frees_at'].to_pydatetime())}")
+    if pd.notna(first["clears_at"]):
+        said.append(f"what waits is served at about {iso(first['clears_at'].floor('s').to_pydatetime())}")
+    return "; ".join(said) + "."
+
+
+_KINDS = {"loop": " (a loop: it alone grew)", "retries": " (a storm of retries)", "growth": " (all grew)"}
+
+
+def _broke(row: pd.Series[Any]) -> str:
+    name = WINDOWS.get(int(row["window_s"]), f"{row['window_s']} s")
+    limit = "a limit that nobody knows" if pd.isna(row["limit"]) else f"{row['limit']} allowed"
+    since = iso(row["first_exceeded"].to_pydatetime())
+    return f"up to {row['peak']} calls in one {name}, {limit}, {row['refused']} refused, since {since}"
+
+
+def _covers(told: Part) -> Iterator[str]:
+    if told.untimed:
+        yield f"{told.untimed:,} calls without a time are left out."
+    if told.outside:
+        yield f"{told.outside:,} calls outside the window are left out."
+    if told.unknown:
+        yield f"{told.unknown:,} calls are of no operation of the catalogue, or their method is not told."
+    if told.seconds and told.seconds.rung > 1:
+        yield f"Calls were counted by {told.seconds.rung} s: windows of a second were not looked at."
+    lost = [name for name, table in told.spenders.items() if table is None]
+    if lost:
+        yield f"Too many different values to say who: {', '.join(lost)}."
+
+
+QUESTION = Question("ratelimit", part, merge, answer)

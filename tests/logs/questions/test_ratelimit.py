@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import pickle
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.klaviyo.ratelimit import MARGIN
+from klaviyo_nb.logs.questions.question import Records
+from klaviyo_nb.logs.questions.ratelimit import QUESTION, ratelimit
+from klaviyo_nb.window import Window
+from ratelimit_worlds import START, Story, story
+from samples import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from klaviyo_nb.logs.questions.question import Answer
+
+
+def ask(calls: pd.DataFrame, window: Window = WINDOW) -> Answer:
+    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window)
+
+
+def steady(rate: float) -> Callable[[float], float]:
+    return lambda _: rate
+
+
+def between(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    return lambda at: high if start <= at < end else low
+
+
+def of(found: Story, window_s: int) -> Any:
+    rows = ratelimit(found.calls, found.window)
+    return rows[rows["window_s"] == window_s].iloc[0]
+
+
+def since_start(moment: pd.Timestamp) -> float:
+    return (moment - pd.Timestamp(START)).total_seconds()
+
+
+def every(gap_s: float, count: int, **columns: Any) -> pd.DataFrame:
+    times = pd.Timestamp(WINDOW.start) + pd.to_timedelta(np.arange(count) * gap_s, unit="s")
+    given = {"method": "GET", "endpoint": "/api/campaigns", "status_code": 200} | columns
+    return CALLS.frame(
+        pd.DataFrame(
+            {"timestamp": times}
+            | {name: [value] * count if np.isscalar(value) else value for name, value in given.items()}
+        )
+    )
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["with Retry-After", "without"])
+@pytest.mark.parametrize("heeds", [True, False], ids=["clients wait", "clients hammer"])
+def test_the_end_of_the_minute_is_found_to_the_second(heeds: bool, tells: bool) -> None:
+    for seed in range(6):
+        found = story(seed, rates={"web": steady(0.8), "report": steady(3.0)}, heeds=heeds, tells=tells,
+                      cut_s=900.0 + 7 * seed, until_s=930)  # fmt: skip
+        assert since_start(of(found, 60)["frees_at"]) == pytest.approx(found.frees_s[60], abs=2.0), seed
+
+
+def test_what_waits_is_served_about_when_it_is_said_to_be() -> None:
+    off = []
+    for seed in range(12):
+        report = between(0.4, 4.0, 900, 1500)
+        found = story(
+            seed, rates={"web": steady(0.8), "report": report}, heeds=bool(seed % 2), cut_s=1700, until_s=5000
+        )
+        assert found.clears_s is not None
+        said = since_start(of(found, 60)["clears_at"])
+        off.append(abs(said - found.clears_s) / (found.clears_s - found.cut_s))
+    assert np.median(off) < 0.1
+    assert max(off) < 0.3
+
+
+def test_no_time_is_named_while_calls_come_faster_than_they_are_served() -> None:
+    found = story(1, rates={"web": steady(0.8), "report": steady(3.0)}, cut_s=900, until_s=930)
+    assert pd.isna(of(found, 60)["clears_at"])
+
+
+def test_a_caller_that_alone_grew_is_a_loop_and_named_with_its_share() -> None:
+    found = story(
+        2, rates={"web": steady(0.8), "report": between(0.2, 6.0, 600, 1200)}, cut_s=900, until_s=930
+    )
+    row = of(found, 60)
+    assert (row["kind"], row["caller"]) == ("loop", "report")
+    assert 0.75 < row["share"] <= 1.0
+    assert row["refused"] == (found.calls["status_code"] == 429).sum()
+    assert 600 <= since_start(row["first_exceeded"]) < 660
+    assert pd.isna(row["others"])
+
+
+def test_callers_that_all_grew_are_growth() -> None:
+    rates = {name: between(0.5, 1.5, 600, 1200) for name in ("web", "report", "sync")}
+    found = story(3, rates=rates, cut_s=660, until_s=700)
+    assert of(found, 60)["kind"] == "growth"
+
+
+def test_retries_of_few_calls_are_a_storm() -> None:
+    found = story(4, rates={"web": steady(1.5), "report": between(0.3, 30, 600, 610)}, heeds=False, refused_count=True,
+                  limits={1: 10, 60: 140}, cut_s=1500, until_s=1530)  # fmt: skip
+    late = found.calls[found.calls["timestamp"] >= START + timedelta(seconds=900)]
+    window = Window(START + timedelta(seconds=900), found.window.end)
+    rows = ratelimit(late, window, {"GET /api/campaigns": {1: 10, 60: 140}})
+    assert rows[rows["window_s"] == 60].iloc[0]["kind"] == "retries"
+
+
+def test_refusals_that_our_calls_do_not_explain_are_spent_by_others() -> None:
+    found = story(5, rates={"web": steady(0.5)}, others_per_s=2.2, cut_s=1200, until_s=1230)
+    told = ask(found.calls, found.window)
+    row = told.rows.iloc[0]
+    assert row["window_s"] == 60
+    assert 150 - row["peak"] == row["others"] > 50
+    assert f"others of the account spend at least {row['others']}" in told.says
+
+
+def test_the_window_that_broke_first_comes_first() -> None:
+    found = story(6, rates={"web": between(0.5, 40, 600, 602)}, cut_s=700, until_s=730)
+    rows = ratelimit(found.calls, found.window)
+    assert rows["window_s"].iloc[0] == 1
+    assert rows["first_exceeded"].is_monotonic_increasing
+    assert rows["limit"].iloc[0] == 10
+
+
+def test_a_daily_cap_frees_when_the_answer_says() -> None:
+    status = [200] * 40 + [429] * 30
+    calls = every(60, 70, method="POST", endpoint="/api/campaign-values-reports", status_code=status,
+                  retry_after_s=[None] * 40 + [67608.0 - 60 * n for n in range(30)], caller="nightly")  # fmt: skip
+    row = ratelimit(calls, WINDOW).iloc[0]
+    assert (row["window_s"], row["limit"], row["caller"], row["share"]) == (86400, 225, "nightly", 1.0)
+    assert row["first_exceeded"] == WINDOW.start + timedelta(minutes=40)
+    assert row["frees_at"] == WINDOW.start + timedelta(seconds=40 * 60 + 67608)
+
+
+def test_a_wait_of_hours_on_an_endpoint_without_a_known_daily_limit_has_no_limit_to_show() -> None:
+    calls = every(60, 20, status_code=429, retry_after_s=7000.0)
+    row = ratelimit(calls, WINDOW).iloc[0]
+    assert row["window_s"] == 86400
+    assert pd.isna(row["limit"])
+    assert pd.isna(row["concurrency"])
+
+
+def test_the_servers_word_wins_over_the_catalogue() -> None:
+    line = "HTTP response headers: HTTPHeaderDict({'RateLimit-Limit': '3, 3;w=1, 20;w=60', 'x': 'y'})"
+    calls = every(1, 120, status_code=[200] * 40 + [429] * 80, message=[line] + [None] * 119)
+    row = ratelimit(calls, WINDOW).iloc[0]
+    assert (row["limit"], row["observed"], row["window_s"]) == (20, True, 60)
+    probed = ratelimit(calls, WINDOW, {"GET /api/campaigns": {60: 30}})
+    assert (probed["limit"].iloc[0], probed["observed"].iloc[0]) == (30, True)
+
+
+def test_the_pace_stays_below_the_margin() -> None:
+    row = ratelimit(every(0.1, 900, status_code=[200] * 150 + [429] * 750, duration_s=2.0), WINDOW).iloc[0]
+    limit, window_s = int(row["limit"]), int(row["window_s"])
+    assert window_s / row["pause_s"] <= MARGIN * limit + 0.5
+    assert row["p50_s"] == pytest.approx(2.0, rel=0.05)
+    assert row["concurrency"] / row["p50_s"] * window_s <= MARGIN * limit
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [every(1, 120), every(1, 1), every(0.5, 240, status_code=503), every(40, 100, endpoint="/api/flows")],
+    ids=["below", "one", "other failures", "small endpoint"],
+)
+def test_nothing_is_named_where_no_limit_was_reached(calls: pd.DataFrame) -> None:
+    told = ask(calls)
+    assert told.rows.empty
+    assert told.says.startswith("No limit was reached")
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [CALLS.empty(), every(1, 50, endpoint="/health"), every(1, 50, endpoint=None, method=None),
+     every(1, 50, status_code=429).assign(timestamp=pd.Series([pd.NaT] * 50, dtype=CALLS.columns["timestamp"].dtype))],
+    ids=["none", "not in the catalogue", "nothing told", "no time"],
+)  # fmt: skip
+def test_it_says_why_it_cannot_tell(calls: pd.DataFrame) -> None:
+    told = ask(calls)
+    assert told.says.startswith("Cannot tell how limits were used: ")
+    assert told.rows.empty
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_every_shape_of_calls_has_an_answer(status: int) -> None:
+    for calls in (every(0.001, 500, status_code=status), every(1, 1, status_code=status), every(7, 1000, status_code=status),
+                  pd.concat([every(1, 60, status_code=status)] * 2, ignore_index=True), every(1, 90, status_code=status).iloc[::-1],
+                  every(1, 90, status_code=status, retry_after_s=0.0)):  # fmt: skip
+        assert ask(calls).says.endswith(".")
+    ten_days = Window(WINDOW.end - timedelta(days=10), WINDOW.end)
+    assert ask(every(1, 90, status_code=status), ten_days).says.endswith(".")
+
+
+def test_what_was_left_out_is_said() -> None:
+    calls = every(1, 100, status_code=429)
+    calls.loc[:4, "timestamp"] = pd.NaT
+    calls.loc[5:7, "timestamp"] = WINDOW.end + timedelta(hours=1)
+    calls.loc[8:9, "endpoint"] = "/health"
+    covers = " ".join(ask(calls).covers)
+    assert "5 calls without a time" in covers
+    assert "3 calls outside the window" in covers
+    assert "2 calls are of no operation of the catalogue" in covers
+
+
+def plain(part: Any) -> Any:
+    def table(each: Any) -> Any:
+        return each and (each.rung, each.values, each.cells.to_dict("list"))
+
+    return (table(part.seconds), {name: table(each) for name, each in part.spenders.items()}, table(part.tries),
+            part.waits, {name: dict(bins) for name, bins in part.durations.items()}, *part[5:])  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 50), cuts=st.lists(st.integers(0, 600), max_size=4), order=st.randoms())
+def test_parts_merged_in_any_order_are_the_whole(seed: int, cuts: list[int], order: Any) -> None:
+    found = story(seed, rates={"web": steady(0.8), "report": steady(3.0)}, cut_s=200, until_s=210)
+    calls = found.calls.copy()
+    calls.loc[calls.index % 9 == 0, "endpoint"] = "/api/profiles"
+    calls.loc[calls.index % 5 == 0, "attempt"] = None
+    edges = [0, *sorted(min(cut, len(calls)) for cut in cuts), len(calls)]
+    told = [
+        QUESTION.part(Records(calls.iloc[start:end], WEBHOOKS.empty()), found.window)
+        for start, end in zip(edges, edges[1:], strict=False)
+    ]
+    order.shuffle(told)
+    at = len(told) // 2 or 1
+    grouped = [QUESTION.merge(told[:at]), *([QUESTION.merge(told[at:])] if told[at:] else [])]
+    whole = QUESTION.part(Records(calls, WEBHOOKS.empty()), found.window)
+    merged = pickle.loads(pickle.dumps(QUESTION.merge(grouped)))
+    assert plain(merged) == plain(whole)
+    assert QUESTION.answer(merged, found.window).says == QUESTION.answer(whole, found.window).says
