@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Name of a question, which is its module's too → what it asks.
 QUESTIONS = {
     "overview": "What fails, since when, how much of it; what is slow; is the log itself silent?",
+    "contrast": "Which host, worker, endpoint, caller or revision fails when others do not?",
+    "ratelimit": "Which window of which limit was used up, by whom, and when does it free?",
     "scopes": "Which scopes do the refused calls need, and which has the key been seen to have?",
     "revisions": "Which API revisions are asked for, and when does each retire?",
     "retries": "How often is a call tried, and how much load do retries add?",

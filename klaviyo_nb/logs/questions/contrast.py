@@ -48,14 +48,12 @@ class Part(NamedTuple):
         calls: In the window.
         failed: Those that failed.
         untimed: Calls without a time.
-        outside: Calls outside the window.
     """
 
     tables: Mapping[tuple[str, ...], Strata | None]
     calls: int
     failed: int
     untimed: int
-    outside: int
 
 
 def part(records: Records, window: Window) -> Part:
@@ -69,8 +67,7 @@ def part(records: Records, window: Window) -> Part:
     coded = {name: strata.coded(calls[name]) for name in ATTRIBUTES}
     tables = {names: strata.counted({name: coded[name] for name in names}, *counts) for names in TABLES}
     untimed = int(times.isna().sum())
-    outside = len(times) - len(calls) - untimed
-    return Part(_given_up(tables), len(calls), int(failed.sum()), untimed, outside)
+    return Part(_given_up(tables), len(calls), int(failed.sum()), untimed)
 
 
 def merge(parts: Sequence[Part]) -> Part:
@@ -257,8 +254,6 @@ def _untold(told: Part) -> str | None:
 def _covers(told: Part) -> Iterator[str]:
     if told.untimed:
         yield f"{told.untimed:,} calls without a time are left out."
-    if told.outside:
-        yield f"{told.outside:,} calls outside the window are left out."
     tables = {name: table for name, table in told.tables.items() if told.calls}
     untold = [name[0] for name, table in tables.items() if len(name) == 1 and table and table.cells.empty]
     if untold:

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from klaviyo_nb.frames import UTC_NS
-from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND, catalogue
+from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND
 from klaviyo_nb.klaviyo.ratelimit import WINDOWS, pace, parse_limit
 from klaviyo_nb.logs.questions import strata
+from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.spent import Spent, spent
 from klaviyo_nb.logs.questions.strata import Coded, Strata
@@ -68,7 +69,6 @@ class Part(NamedTuple):
         calls: In the window, of operations that the catalogue knows.
         unknown: In the window, of others.
         untimed: Calls without a time.
-        outside: Calls outside the window.
     """
 
     seconds: Strata | None
@@ -80,7 +80,6 @@ class Part(NamedTuple):
     calls: int
     unknown: int
     untimed: int
-    outside: int
 
 
 def part(records: Records, window: Window) -> Part:
@@ -110,23 +109,16 @@ def part(records: Records, window: Window) -> Part:
         _waits(operation, at, refused, calls["retry_after_s"].to_numpy()),
         _durations(operation, calls["duration_s"].to_numpy()),
         _told(operation, at, calls["message"]),
-        known, len(calls) - known, untimed, len(times) - len(calls) - untimed,
+        known, len(calls) - known, untimed,
     )  # fmt: skip
 
 
 def _operations(calls: pd.DataFrame) -> Coded:
     """Method and path template of each call, of the catalogue; -1: it is none of its."""
-    path, paths = pd.factorize(calls["endpoint"])
-    method, methods = pd.factorize(calls["method"])
-    pairs, found = pd.factorize((path + 1) * (len(methods) + 1) + method + 1)
-    names = []
-    for pair in found:
-        at, how = divmod(int(pair), len(methods) + 1)
-        match = catalogue().match(methods[how - 1] if how else None, paths[at - 1]) if at else None
-        names.append(f"{match.method} {match.path}" if match else None)
+    names = [f"{each.endpoint.method} {each.endpoint.path}" if each.endpoint else None for each in places()]
     values = np.array(sorted({name for name in names if name}), dtype=object)
-    places = np.array([np.searchsorted(values, name) if name else -1 for name in names], dtype=np.int64)
-    return Coded(values, places[pairs])
+    codes = np.array([np.searchsorted(values, name) if name else -1 for name in names], dtype=np.int64)
+    return Coded(values, codes[places_of(calls)])
 
 
 def _waits(operation: Coded, at: Any, refused: Any, wait: Any) -> dict[str, Waits]:
@@ -295,8 +287,6 @@ def _broke(row: pd.Series[Any]) -> str:
 def _covers(told: Part) -> Iterator[str]:
     if told.untimed:
         yield f"{told.untimed:,} calls without a time are left out."
-    if told.outside:
-        yield f"{told.outside:,} calls outside the window are left out."
     if told.unknown:
         yield f"{told.unknown:,} calls are of no operation of the catalogue, or their method is not told."
     if told.seconds and told.seconds.rung > 1:
