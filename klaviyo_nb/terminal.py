@@ -25,6 +25,8 @@ _COLOURS = {"P1": "red", "P2": "yellow", "P3": "cyan", "P4": "blue"}
 _MARKS = {"yes": "●", "no": "○", "unknown": "?"}
 _WELL = {True: ("well", "green"), False: ("NOT well", "red"), None: ("cannot tell", "yellow")}
 _LABEL = " " * 11
+#: An ISO 8601 time in UTC: month and day, time of day.
+_MOMENT = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
 #: What a shell takes as one word.
 _WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+|\S+""")
 
@@ -86,10 +88,14 @@ def answer(
 ) -> str:
     """The answer to a question: the sentence, the first rows, what it does not cover, what was read."""
     parts = ["\n".join(_wrapped(harmless(says)))]
+    shown = [{name: _short(value) for name, value in _harmless(row).items()} for row in rows[:SHOWN]]
+    fitting = _fitting(shown, columns)
     if rows:
-        parts.append(table([_harmless(row) for row in rows[:SHOWN]], columns))
-    if len(rows) > SHOWN:
-        parts.append(f"… and {len(rows) - SHOWN:,} more: --format csv")
+        parts.append(table(shown, fitting))
+    left = [f"{len(rows) - SHOWN:,} rows"] if len(rows) > SHOWN else []
+    left += [", ".join(columns[len(fitting) :])] if rows and len(fitting) < len(columns) else []
+    if left:
+        parts.append("\n".join(_wrapped(f"With --format csv also: {'; '.join(left)}.")))
     if covers:
         lines = [
             line for each in covers for line in _wrapped(f"– {harmless(each)}", indent="  ", hang="    ")
@@ -249,6 +255,18 @@ def _wrapped(text: str, indent: str = "", hang: str | None = None) -> list[str]:
     """Lines that fit; no style may be in `text`, whose marks would be counted."""
     hang = indent if hang is None else hang
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=hang, break_on_hyphens=False)
+
+
+def _fitting(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Sequence[str]:
+    """The first columns, as many as stand side by side."""
+    widths = [max(len(name), *(len(_cell(row.get(name))) for row in rows), 0) + 2 for name in columns]
+    return [name for place, name in enumerate(columns) if place < 2 or sum(widths[: place + 1]) <= WIDTH + 2]
+
+
+def _short(value: Any) -> Any:
+    """A time as people write it within a year, to the second, in UTC."""
+    moment = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    return f"{moment[1]} {moment[2]}" if moment else value
 
 
 def _cell(value: Any) -> str:

@@ -156,6 +156,29 @@ def on_a_terminal(*arguments: str, **environ: str) -> tuple[str, str]:
     return told[0].decode(), told[1].decode()
 
 
+def test_an_answer_fits_on_a_terminal_and_says_what_else_there_is() -> None:
+    row = {"endpoint": "/api/events", "calls": 12, "first": "2026-11-23T05:42:01.514Z"} | {
+        f"more_{n}": 1.5 for n in range(9)
+    }
+    told = terminal.answer(
+        "12 of 40 calls failed.", [row] * 25, [*row], ["Nothing\x1b[31m else."], "app.log: 40 lines"
+    )
+    lines = told.splitlines()
+    assert lines[0] == "12 of 40 calls failed."
+    assert max(map(len, lines)) <= terminal.WIDTH
+    assert "/api/events     12  11-23 05:42:01" in told
+    assert "With --format csv also: 5 rows; more_" in told
+    assert "\x1b" not in told
+    assert lines[-1] == "app.log: 40 lines"
+
+
+def test_an_answer_without_rows_is_its_sentence() -> None:
+    assert (
+        terminal.answer("Cannot tell: no call was found.", [], ["endpoint"], [], "seen")
+        == "Cannot tell: no call was found.\n\nseen\n"
+    )
+
+
 @pytest.mark.parametrize(
     "environ", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}], ids=["dumb", "NO_COLOR", "colour"]
 )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Of the time up to the deadline, what looking at the files that globs found may take [1].
 _FINDING = 0.15
-#: So many files that the deadline came before are each told of.
+#: So many files that the deadline came before are each told of; what so many parts told is put together.
 _TOGETHER = 20
 
 
@@ -145,15 +145,22 @@ def ask(
 
     Takes and raises what `read` does.
     """
-    shelves = _read(urls, window, redact, None, progress, engine, formats, question)
-    told = [
-        part.told if question.placed is None else question.placed(part.told, before)
-        for shelf in shelves
-        for part, before in zip(shelf.parts, _first_lines(shelf), strict=True)
-        if part.told is not None
-    ]
-    nothing = question.part(Records(CALLS.empty(), WEBHOOKS.empty()), window)
-    answer = question.answer(question.merge([nothing, *told]), window)
+    told = [question.part(Records(CALLS.empty(), WEBHOOKS.empty()), window)]
+    placed = question.placed
+
+    def take(part: Part) -> None:
+        if placed is None and part.told is not None:
+            told.append(part.told)
+            part.told = None
+            if len(told) > _TOGETHER:  # what a long log told stays small
+                told[:] = [question.merge(told)]
+
+    shelves = _read(urls, window, redact, None, progress, engine, formats, question, take)
+    if placed is not None:
+        for shelf in shelves:
+            parts = zip(shelf.parts, _first_lines(shelf), strict=True)
+            told.extend(placed(part.told, lines) for part, lines in parts if part.told is not None)
+    answer = question.answer(question.merge(told), window)
     return Asked(_without_secrets(answer, redact), tuple(_coverages(shelves, window)))
 
 
@@ -176,6 +183,7 @@ def _read(
     engine: str,
     formats: Sequence[Mapping[str, Any]],
     question: Question[Any] | None = None,
+    take: Callable[[Part], None] | None = None,
 ) -> list[_Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     own = own_formats(formats)
@@ -208,6 +216,8 @@ def _read(
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
                 shelves[part.source].parts.append(part)
+                if take is not None:
+                    take(part)
                 done += job.chunk.size or part.read
                 tell(job, 0)
     finally:

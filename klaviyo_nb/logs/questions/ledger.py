@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 #: In this order. `accepted_late` is known only where a delay of processing is.
 OUTCOMES = (*BECAME, "accepted_late")
 _LATE = len(BECAME)
-_COLUMNS = ("outcome", "calls", "at_least", "with_unique_id", "first", "last", "reasons", "replay")
+_COLUMNS = ("outcome", "calls", "at_least", "reasons", "replay", "with_unique_id", "first", "last")
 _ENTRY = ("outcome", "reason", "key", "method", "endpoint", "event_key", "profile_key", "at", "attempts",
           "replay", "why", "source", "line_no")  # fmt: skip
 _ACCEPTED = 202
@@ -201,7 +201,7 @@ def _rows(told: Attempts, calls: Calls, became: Any, bare: _Bare, delays: bool) 
         unique = int(mine.loc[mine["unique"] == 1, "calls"].sum())
         span = _span(first[(became == number) & (first != NEVER)])
         bounds = (exact + int(bare.most[number]), exact + int(bare.least[number]))
-        rows.append((name, *bounds, unique, *span, _reasons(mine), _replays(mine)))
+        rows.append((name, *bounds, _reasons(mine), _replays(mine), unique, *span))
     return _frame(rows)
 
 

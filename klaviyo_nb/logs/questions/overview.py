@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Distinct paths that are kept, those that sort first; and what stands for all others, and for none.
 MOST, OTHERS, NONE = 500, "(others)", ""
-_COLUMNS = ("method", "endpoint", "calls", "failed", "share", "share_low", "share_high", "kind",
-            "first_failed", "last_failed", "p50_s", "p95_s", "quiet_p50_s", "quiet_p95_s")  # fmt: skip
+_COLUMNS = ("method", "endpoint", "calls", "failed", "share", "kind", "first_failed", "last_failed",
+            "p95_s", "quiet_p95_s", "p50_s", "quiet_p50_s", "share_low", "share_high")  # fmt: skip
 #: Kinds of failure by their number; 0: none.
 _KINDS = (NONE, *get_args(Failure))
 #: What is counted for each bin of time; and durations, for each slice of the window.
@@ -137,9 +137,10 @@ def overview(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         window: Asked about.
 
     Returns:
-        `method`, `endpoint`, `calls`, `failed`, `share` of calls that failed with its 95 % Wilson interval
-        `share_low` to `share_high`, `kind` (of most failures), `first_failed`, `last_failed`, `p50_s`,
-        `p95_s`, and the same of the quiet part of the window, where at most 5 % of all calls failed.
+        `method`, `endpoint`, `calls`, `failed`, `share` of calls that failed, `kind` (of most failures),
+        `first_failed`, `last_failed`, `p95_s` and `p50_s` with those of the quiet part of the window, where
+        at most 5 % of all calls failed, and the 95 % Wilson interval of the share, `share_low` to
+        `share_high`.
     """
     return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
 
@@ -185,8 +186,9 @@ def _rows(told: Part, window: Window) -> pd.DataFrame:
         kind = failed.groupby("kind")["calls"].sum().idxmax() if bad else None
         span = (failed["first"].min(), failed["last"].max()) if bad else (NEVER, NEVER)
         took = places.get(place, told.speed.iloc[:0])
-        speed = [*_quantiles(took), *_quantiles(took[took["slice"].isin(quiet)])]
-        rows.append((*place, count, bad, bad / count, *wilson(bad, count), kind, *span, *speed))
+        (half, high), (quiet_half, quiet_high) = _quantiles(took), _quantiles(took[took["slice"].isin(quiet)])
+        speed = (high, quiet_high, half, quiet_half)
+        rows.append((*place, count, bad, bad / count, kind, *span, *speed, *wilson(bad, count)))
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     for name in ("first_failed", "last_failed"):
         frame[name] = stamps(frame[name].to_numpy(np.int64))

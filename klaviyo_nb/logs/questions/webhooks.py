@@ -24,8 +24,8 @@ from klaviyo_nb.logs.questions.tallies import (
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
 
-_COLUMNS = ("topic", "arrivals", "accepted", "bad_signature", "failed", "first", "last", "longest_silence_s",
-            "silent_since", "usual_silence_s", "mean_age_s", "oldest_s")  # fmt: skip
+_COLUMNS = ("topic", "arrivals", "bad_signature", "failed", "longest_silence_s", "silent_since",
+            "usual_silence_s", "accepted", "first", "last", "mean_age_s", "oldest_s")  # fmt: skip
 #: Distinct topics that are kept, those that sort first; and what stands for all others, and for none.
 MOST, OTHERS, NONE = 500, "(others)", "(not told)"
 _BY = ("topic", "bin")
@@ -84,9 +84,9 @@ def webhooks(deliveries: pd.DataFrame, window: Window) -> pd.DataFrame:
         window: From whose start to whose end silence counts.
 
     Returns:
-        `topic`, `arrivals`, `accepted`, `bad_signature`, `failed`, `first`, `last`, `longest_silence_s`,
-        `silent_since`, `usual_silence_s` (the next longest), `mean_age_s`, `oldest_s` (from `meta.timestamp`
-        to our line).
+        `topic`, `arrivals`, `bad_signature`, `failed`, `longest_silence_s`, `silent_since`, `usual_silence_s`
+        (the next longest), `accepted`, `first`, `last`, `mean_age_s`, `oldest_s` (from `meta.timestamp` to
+        our line).
     """
     return QUESTION.ask(Records(CALLS.empty(), deliveries), window).rows
 
@@ -126,14 +126,14 @@ def _row(mine: pd.DataFrame, window: Window) -> tuple[Any, ...]:
         quiet = silence(timed["first"].to_numpy(), timed["last"].to_numpy(), window)
     ages = (age / aged / 1e6, mine["oldest"].max() / 1e6) if aged else (np.nan, np.nan)
     span = (mine["first"].min(), mine["last"].max())
-    return (arrived, arrived - bad - failed, bad, failed, *span, quiet[0], quiet[1], quiet[2], *ages)
+    return (arrived, bad, failed, quiet[0], quiet[1], quiet[2], arrived - bad - failed, *span, *ages)
 
 
 def _says(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "Cannot tell: no webhook delivery was found."
     total, bad, failed = (int(rows[name].sum()) for name in ("arrivals", "bad_signature", "failed"))
-    said = [f"{total:,} webhooks of {len(rows):,} topics arrived"]
+    said = [f"{total:,} webhooks arrived (topics: {len(rows):,})"]
     if bad:
         said.append(f"{bad:,} with a signature that was rejected")
     if failed:
