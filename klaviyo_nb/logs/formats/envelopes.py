@@ -78,6 +78,8 @@ _MAY_FOLLOW = re.compile(
 )
 _AFTER_BLANK = re.compile(rb"HTTP|[{\[<(]|[<>] ?$")
 _MARKUP = re.compile(rb"</?[a-zA-Z!]")
+#: `[crm] …` is a head, no list.
+_TAGGED = re.compile(rb"\[\s*[^\s{\[\"'\]]")
 _BARE = re.compile(rb"[{\[]\s*$")
 
 
@@ -165,6 +167,8 @@ def _from_numbers(numbers: bytes) -> bytes:
 
 def _block_follows(before: bytes, line: bytes) -> bool:
     """A body: after a colon, or markup after markup, or an object that is printed over several lines."""
+    if _TAGGED.match(line):
+        return False
     if before.rstrip()[-1:] in (b":", b"=") or line.startswith((*_BODIES, b'{\\"errors')):
         return before[:1] != b"{"
     if _MARKUP.match(line):
@@ -183,5 +187,5 @@ def _told_by_both(before: bytes, line: bytes) -> bool:
         return bool(_INDENTED.match(before))
     if _HEADER.match(line):
         return bool(_HEADER.match(before) or _STATUS.match(before) or _REQUEST.match(before))
-    asked = _HEADER.match(before) or _REQUEST.match(before) or before.strip() == b">"
+    asked = _HEADER.match(before) or _REQUEST.match(before) or before.rstrip().endswith((b">", b":"))
     return bool(_STATUS.match(line) and asked)

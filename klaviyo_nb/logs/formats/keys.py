@@ -53,7 +53,7 @@ FIELDS: Mapping[str, str] = {
     "error_pointer": "source.pointer pointer source.parameter errorpointer",
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
-    "event_key": "uniqueid eventuniqueid eventkey eventid",
+    "event_key": "uniqueid eventuniqueid eventkey",
     "attempt": "attempt attemptnumber attemptnum attempts tries trynumber try",
     "retries": "retrycount retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
@@ -75,12 +75,15 @@ INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
-    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"),
+    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"),
 )  # fmt: skip
 _RANK_OF_ENDING = 90
+#: When something will be, or was done to what the record is about.
+_OTHER_TIMES = re.compile(r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due")
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
 _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 _STREAMS = frozenset(("stdout", "stderr"))
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
@@ -120,7 +123,7 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
 
 
 def _by_ending(name: str) -> str | None:
-    if name == "exitstatus":
+    if name == "exitstatus" or (name.endswith("at") and _OTHER_TIMES.search(name)):
         return None
     return next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
 
@@ -199,6 +202,10 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is not None
 
 
+def _is_moment(value: Any) -> bool:
+    return _MOMENT.match(str(value)) is not None and _is_time(value)
+
+
 def _is_machine(value: Any) -> bool:
     """Klaviyo's own name under such a key is that of the host which was called."""
     return not isinstance(value, bool) and not str(value).lower().endswith("klaviyo.com")
@@ -213,7 +220,9 @@ def _is_status(value: Any) -> bool:
 
 
 #: Under a key without a name of its own only what cannot be anything else counts.
-_TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {"url": is_ours, "status": _is_status}
+_TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
+    "url": is_ours, "status": _is_status, "timestamp": _is_moment,
+}  # fmt: skip
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,
     "error_code": _is_code,

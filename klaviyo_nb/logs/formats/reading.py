@@ -179,6 +179,9 @@ def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Rea
 
 def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[table.Format, ...]) -> Read:
     result = Read(Found(), inner)
+    stamp = data.get("timestamp")
+    if isinstance(stamp, dict) and isinstance(stamp.get("seconds"), int):  # protobuf's
+        data = data | {"timestamp": stamp["seconds"] + (stamp.get("nanos") or 0) / 1e9}
     known = table.of_object(frozenset(data))
     walk(
         {key: data[key] for key in data if key not in known.ignore} if known and known.ignore else data,
@@ -206,7 +209,7 @@ def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[ta
 
 def _sentences(data: dict[str, Any]) -> list[str]:
     """Texts about Klaviyo under keys that nobody knows."""
-    told = [value for value in data.values() if isinstance(value, str) and " " in value.strip()]
+    told = [value for value in data.values() if isinstance(value, str) and value.count(" ") > 1]
     return [value for value in told if "klaviyo" in value.lower()][:MOST_TEXTS]
 
 

@@ -32,7 +32,7 @@ _ONE_WORD = "|".join(
 # What a number counts or measures when it is no status; libwww-perl's 500 for no response.
 _COUNTED = (
     r"(?! Can't connect| read timeout| Status read failed|"
-    r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s)\b)|"  # a list of them is of no one call
+    r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s|rows|records|items|events)\b)|"  # a list of them is of no one call
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
     r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
@@ -47,6 +47,10 @@ _SAYS = (
 )
 _LEVELS = (
     r"trace|debug|info|information|notice|warn|warning|error|err|crit|critical|fatal|alert|emerg|panic|severe"
+)
+_KLAVIYO_SAID = (
+    rf"\bklaviyo\b(?: api| upstream| server| sdk)?(?: \w+ed(?= ))?[ :-]{{1,3}}(?:{_SAYS})\b"
+    rf"(?: with| code| status| http| response| an?| us)*[ :=(\[]{{1,3}}(?P<v>[2-5]\d\d)\b{_COUNTED}"
 )
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _QUOTE = r"\\*[\"']?"
@@ -77,9 +81,10 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
-    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
+    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
                        rf"\b(?P<v>{_VERB}) request\b", rf"\[(?P<v>{_VERB})\]"),
     "status": _compiled(
+        _KLAVIYO_SAID,
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
         r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
         r"\b(?P<v>[45]\d\d) (?:Client|Server) Error\b",
@@ -168,8 +173,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                    rf"(?i:(?P<v>{_LEVELS})): "),
         re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
         re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
+        re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
-        re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w))(?P<v>[VDIWEF])"),
+        re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w)|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
     ),
 }  # fmt: skip
@@ -180,7 +186,7 @@ _NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
 NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
-        "dns": r"ENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
+        "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
         r"NameResolution|NAME_NOT_RESOLVED|no such host|"
         r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|"
         r"failed to resolve|"
@@ -211,7 +217,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r": EOF\b|return_code=(?:recv_error|send_error|got_nothing|partial_file)|"
         r"connection (?:unexpectedly )?closed|IncompleteMessage",
         "other": r"fetch failed|\bnet::ERR_|"
-        r"network ?error|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
+        r"network ?error|network request failed|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
         r"no response|"
         r"max retries exceeded|unsupported content type|"
         r"connection failed|(?:failed to|can't) connect|error sending request|did not respond",
@@ -271,7 +277,8 @@ _NAMES = {
 _NAMES |= {re.sub(r"\B([A-Z])", r"_\1", name).upper(): status for name, status in _NAMES.items()}
 _NAME = re.compile(
     rf"(?<![A-Za-z])({'|'.join(_NAMES)})(?:Error|Exception)\b|(?:::|[$.\\])({'|'.join(_NAMES)})\b|"
-    rf"\b({'|'.join(name for name in _NAMES if '_' in name)})\b"
+    rf"\b({'|'.join(name for name in _NAMES if '_' in name)})\b|"
+    rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = re.compile(
     r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$",
@@ -285,7 +292,7 @@ _IF = re.compile(
     r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code ){0,3}$",
     re.IGNORECASE,
 )
-_URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/\S+")
+_URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,]+")
 _LONE = re.compile(
     r"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)"
     rf"(?![\w./%:'\"-]){_COUNTED}",
@@ -318,8 +325,15 @@ def status(text: str) -> re.Match[str] | None:
     return None
 
 
+def said_by_klaviyo(text: str) -> bool:
+    """Does it say in as many words that Klaviyo answered with a status?"""
+    return PATTERNS["status"][0].search(text) is not None
+
+
 def lone_status(text: str) -> int | None:
     """A number that can be nothing but a status, in the text of a call."""
+    if text.count(",") > text.count(" "):
+        text = text.replace(",", " , ")
     found = _LONE.search(_URL_TOLD.sub(" ", text))
     return int(found["v"]) if found else None
 
@@ -355,7 +369,7 @@ def said_status(text: str) -> int | None:
     if found := _REASON.search(text):
         return _REFUSALS[(found[1] or found[2]).lower()]
     found = _NAME.search(text)
-    return _NAMES[found[1] or found[2] or found[3]] if found else None
+    return _NAMES[found[found.lastindex or 1]] if found else None
 
 
 def ends(text: str) -> str:

@@ -57,18 +57,20 @@ _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _PAGES = re.compile(r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
-    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth[ _-]?checks?\b|/health(?:z|check)?\b|"
-    r"\bhealthz\b|^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
+    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
+    r"\bdeployed\b|^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
     r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|"
     r"\b(?:alarm|threshold|SLO|runbook|playbook|feature flag)\b", re.IGNORECASE
 )  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
-_NAME = re.compile(r"(?<=[\" ])klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?")
+_NAME = re.compile(
+    r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?"
+)
 _WITH = re.compile(
     r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
-    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?\"?$"
+    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
 )
 _SERVER = re.compile(r"https?://[^/]*")
 #: Of a record's text so much is kept [characters].
@@ -158,7 +160,7 @@ def _moment_in(it: Read, near: datetime) -> int | None:
 
 def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     said = it.found.values
-    status = values.status(said.get("status"))
+    status = None if where.told else values.status(said.get("status"))  # a key speaks of what came in
     status = 0 if it.access and said.get("status") == "0" else status  # Envoy: no answer was sent
     at = None
     if (status is None or where.told) and (found := text.status(body)):
@@ -185,7 +187,9 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if where.place == "api":
         return outcome.known or outcome.worked is not None
     if where.place == "foreign":
-        return bool(outcome.known and not it.access and speaks and our_answer(body))
+        return bool(
+            outcome.known and not it.access and speaks and (our_answer(it.text) or text.said_by_klaviyo(body))
+        )
     if where.place == "path" or where.endpoint is not None:
         return (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
     if not outcome.known:
@@ -255,6 +259,8 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     fields: dict[str, Any] = {}
     for role, value in it.found.values.items():
         column, convert = CONVERT.get(role, (role, None))
+        if where.told and role == "duration":
+            continue
         told = convert(value, it.found.keys[role]) if convert else None
         if told is not None and (column not in fields or role == column):
             fields[column] = told
@@ -263,6 +269,8 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     plain = structured and told is not None and told < FAILS_FROM and not where.told
     if not plain:
         search_missing(fields, text.ends(body if structured else it.text))
+    if where.place == "foreign":
+        where = Where("none")  # during that request Klaviyo was called
     fields |= {
         "method": where.method,
         "endpoint": where.template,
