@@ -32,7 +32,7 @@ _ONE_WORD = "|".join(
 # What a number counts or measures when it is no status; libwww-perl's 500 for no response.
 _COUNTED = (
     r"(?! Can't connect| read timeout| Status read failed|"
-    r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s|rows|records|items|events)\b)|"  # a list of them is of no one call
+    r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s|rows|records|events)\b)|"  # a list is of no one call
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
     r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
