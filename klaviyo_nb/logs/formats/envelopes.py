@@ -39,7 +39,7 @@ _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 
 #: Not ` WARN  …`, ` POST /…`, ` │ GET https://…` of Metro and Next.js, nor what begins with a time.
 _INDENT = (
-    rb"(?! (?:\xe2\x94\x82 )?(?-i:[A-Z]{3,7})  ?\S|\s{1,8}\d{4}-\d\d-\d\d[ T]\d)"
+    rb"(?! (?:\xe2\x94\x82 )?(?-i:[A-Z]{3,7})(?:  ?\S|\[)|\s{1,8}\d{4}-\d\d-\d\d[ T]\d)"
     rb"(?:[ \t]|\\t)+\S"
 )
 _INDENTED = re.compile(_INDENT)
@@ -76,7 +76,7 @@ _MAY_FOLLOW = re.compile(
     + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER, _JAVA_LEVEL, _SECTION)),
     re.IGNORECASE,
 )
-_AFTER_BLANK = re.compile(rb"HTTP|[{\[<(]|[<>] ?$")
+_AFTER_BLANK = re.compile(rb"HTTP|Caused by:|[{\[<(]|[<>] ?$")
 _MARKUP = re.compile(rb"</?[a-zA-Z!]")
 #: `[crm] …` is a head, no list.
 _TAGGED = re.compile(rb"\[\s*[^\s{\[\"'\]]")
@@ -136,7 +136,7 @@ def follows(before: bytes, line: bytes) -> bool:
         if alone(before):
             return False
     if not line.strip():
-        return bool(_HEADER.match(before))
+        return bool(_HEADER.match(before)) or before.startswith(b"Error: ")  # Rust's anyhow
     if not before.strip():
         return bool(_AFTER_BLANK.match(line))
     if line[:1] in b"{[<":
@@ -182,7 +182,11 @@ def _told_by_both(before: bytes, line: bytes) -> bool:
     if _JAVA_LEVEL.match(line):
         return bool(_JAVA_HEAD.match(before))
     if _EXCEPTION.match(line):
-        return bool(_INDENTED.match(before) or _TRACE.match(before) or _TROUBLE.match(before))
+        return bool(
+            _INDENTED.match(before)
+            or _TRACE.match(before)
+            or (_TROUBLE.match(before) and not line.startswith(b"Error"))
+        )
     if _SECTION.match(line):
         return bool(_INDENTED.match(before))
     if _HEADER.match(line):

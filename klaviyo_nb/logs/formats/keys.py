@@ -41,7 +41,7 @@ FIELDS: Mapping[str, str] = {
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code",
-    "duration": "duration durationms elapsed elapsedms responsetime latency took duration.ms "
+    "duration": "duration durationms dur elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
@@ -54,7 +54,7 @@ FIELDS: Mapping[str, str] = {
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey",
-    "attempt": "attempt attemptnumber attemptnum attempts tries trynumber try",
+    "attempt": "attempt attemptnumber attemptnum attemptno attempts tries trynumber try",
     "retries": "retrycount retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",

@@ -82,7 +82,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
-                       rf"\b(?P<v>{_VERB}) request\b", rf"\[(?P<v>{_VERB})\]"),
+                       rf"\b(?P<v>{_VERB}) request\b", rf"PreparedRequest \[(?P<v>{_VERB})\]"),
     "status": _compiled(
         _KLAVIYO_SAID,
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
@@ -175,7 +175,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
-        re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w)|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"),
+        re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
     ),
 }  # fmt: skip
