@@ -203,7 +203,7 @@ def test_what_was_left_out_is_said() -> None:
     calls.loc[8:9, "endpoint"] = "/health"
     covers = " ".join(ask(calls).covers)
     assert "5 calls without a time" in covers
-    assert "3 calls outside the window" in covers
+    assert "outside the window are left out: 3" in covers
     assert "2 calls are of no operation of the catalogue" in covers
 
 
