@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.logs.questions.attempts import DELIVERED, FIX_FIRST, PROFILE, SOON, UNKNOWN
+from klaviyo_nb.logs.questions.attempts import DELIVERED, FIX_FIRST, PROFILE, REFUSED, SOON, UNKNOWN
 from klaviyo_nb.logs.questions.tallies import NEVER
 
 
@@ -154,7 +154,8 @@ def _interleaved(rows: Any, new: Any, loose: Any) -> tuple[Any, Any]:
         The order of the rows, and where calls begin in it.
     """
     attempt, order, begins = rows["attempt"], np.arange(len(rows)), new.copy()
-    follows = np.append(False, (attempt[1:] == attempt[:-1] + 1) & (rows["became"][:-1] != DELIVERED))
+    tries_again = np.isin(rows["became"][:-1], (REFUSED, UNKNOWN))
+    follows = np.append(False, (attempt[1:] == attempt[:-1] + 1) & tries_again)
     odd = loose & (attempt > 1) & ~follows
     odd[1:] &= ~_differs(rows["key"])[1:]
     if not odd.any():

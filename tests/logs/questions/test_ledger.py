@@ -128,6 +128,36 @@ def test_klaviyos_own_request_ids_join_nothing_and_the_applications_do() -> None
     assert totals(ours) == {"delivered": (1, 1), "refused": (1, 1)}
 
 
+def test_calls_of_one_profile_that_overlap_are_told_apart_by_the_numbers_of_their_attempts() -> None:
+    steps = [
+        (503, 1),
+        (503, 1),
+        (202, 2),
+        (503, 2),
+        (503, 3),
+    ]  # the first call, the second, the first, the second
+    calls = frame(
+        *({"status_code": status, "attempt": attempt, "profile_key": "p"} for status, attempt in steps)
+    )
+    found = entries(calls, WINDOW)
+    assert found[["outcome", "attempts"]].values.tolist() == [["delivered", 2], ["refused", 3]]
+
+
+def test_a_call_that_was_given_up_does_not_take_later_attempts() -> None:
+    first = {"status_code": 400, "attempt": 1, "profile_key": "p"}
+    again = {"status_code": 503, "attempt": 1, "profile_key": "p"}
+    calls = frame(first, again, first, {"status_code": 202, "attempt": 2, "profile_key": "p"})
+    assert entries(calls, WINDOW)["outcome"].tolist() == ["fix_first", "delivered", "fix_first"]
+
+
+def test_calls_of_one_profile_that_overlap_are_told_apart_by_the_applications_ids() -> None:
+    steps = [(503, "a"), (503, "b"), (202, "a")]
+    calls = frame(
+        *({"status_code": status, "request_id": name, "profile_key": "p"} for status, name in steps)
+    )
+    assert totals(calls) == {"delivered": (1, 1), "refused": (1, 1)}
+
+
 def test_a_later_call_of_the_same_profile_does_not_deliver_what_was_lost() -> None:
     later = {"status_code": 200, "profile_key": "p", "timestamp": WINDOW.start + timedelta(hours=1)}
     assert totals(frame({"status_code": 503, "profile_key": "p"}, later)) == {
