@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Name of a question, which is its module's too → what it asks.
 QUESTIONS = {
     "overview": "What fails, since when, how much of it; what is slow; is the log itself silent?",
+    "templates": "Which error messages are there, how often, since when, and which are new?",
     "contrast": "Which host, worker, endpoint, caller or revision fails when others do not?",
     "ratelimit": "Which window of which limit was used up, by whom, and when does it free?",
     "scopes": "Which scopes do the refused calls need, and which has the key been seen to have?",

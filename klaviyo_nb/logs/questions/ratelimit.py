@@ -268,7 +268,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
             f"{first['caller']} makes {first['share']:.0%} of the calls{_KINDS.get(first['kind'], '')}"
         )
     if pd.notna(first["frees_at"]):
-        said.append(f"it frees at {iso(first['frees_at'].to_pydatetime())}")
+        said.append(f"it frees at {iso(first['frees_at'].floor('us').to_pydatetime())}")
     if pd.notna(first["clears_at"]):
         said.append(f"what waits is served at about {iso(first['clears_at'].floor('s').to_pydatetime())}")
     return "; ".join(said) + "."
@@ -280,7 +280,7 @@ _KINDS = {"loop": " (a loop: it alone grew)", "retries": " (a storm of retries)"
 def _broke(row: pd.Series[Any]) -> str:
     name = WINDOWS.get(int(row["window_s"]), f"{row['window_s']} s")
     limit = "a limit that nobody knows" if pd.isna(row["limit"]) else f"{row['limit']} allowed"
-    since = iso(row["first_exceeded"].to_pydatetime())
+    since = iso(row["first_exceeded"].floor("us").to_pydatetime())
     return f"up to {row['peak']} calls in one {name}, {limit}, {row['refused']} refused, since {since}"
 
 

@@ -1,0 +1,236 @@
+"""Which error messages are there: alike ones as one, how often, since when, and which are new?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from klaviyo_nb.frames import UTC_NS, WEBHOOKS
+from klaviyo_nb.logs.questions import strata
+from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.logs.questions.masks import alike, masked, shortened
+from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.tallies import NEVER, moments_of, stamps
+from klaviyo_nb.window import iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.window import Window
+
+#: So many different masked messages are kept whole; of more, only their first words, as few as are needed.
+MOST = 5_000
+WORDS = (None, 12, 6, 3, 1, 0)
+#: Messages cited per template.
+EXAMPLES = 3
+#: The quiet part of a window has so many calls at least, and the share that fails is so many times smaller
+#: than after it; the change explains the failures better by such a factor [logarithm].
+QUIET_CALLS, QUIETER, SURE = 20, 3.0, 10.0
+_COLUMNS = {"template": "str", "status": "Int64", "count": "int64", "share": "float64", "first": UTC_NS,
+            "last": UTC_NS, "new": "boolean", "cited": "str", "example": "str"}  # fmt: skip
+_KEY = ["text", "status"]
+_ORDER = [*_KEY, "moment", "source", "line_no", "message"]
+
+
+class Part(NamedTuple):
+    """What some calls tell.
+
+    Attributes:
+        words: So many words of the masked messages are kept; None: all.
+        texts: `text` (masked), `status` (0: none), `count`, `first`, `last` [ns since 1970].
+        cited: Of each, the first messages: `text`, `status`, `moment`, `source`, `line_no`, `message`.
+        stretches: `stretch`, `calls`, `failed` (and other errors).
+    """
+
+    words: int | None
+    texts: pd.DataFrame
+    cited: pd.DataFrame
+    stretches: pd.DataFrame
+
+
+def part(records: Records, window: Window) -> Part:
+    """Messages of calls that failed, and of lines that are errors, masked and counted."""
+    calls = records.calls
+    moments = moments_of(calls["timestamp"])
+    wrong = (failure_kinds(calls).notna() | calls["level"].isin(["error", "critical"])).to_numpy()
+    lines = calls[wrong]
+    messages = pc.dictionary_encode(pa.array(lines["message"]).cast(pa.large_string()).fill_null(""))
+    if isinstance(messages, pa.ChunkedArray):
+        messages = messages.combine_chunks()
+    texts = pc.dictionary_encode(masked(messages.dictionary))
+    found = pd.DataFrame(
+        {
+            "text": texts.indices.to_numpy()[messages.indices.to_numpy()],
+            "status": lines["status_code"].fillna(0).to_numpy(np.int64),
+            "moment": moments[wrong],
+        }
+    )
+    grouped = found.iloc[_by_place(lines, moments[wrong])].groupby(_KEY, sort=False)
+    sums = {"count": ("moment", "size"), "first": ("moment", "min"), "last": ("moment", "max")}
+    counts = grouped.agg(**sums).reset_index()
+    early = grouped.head(EXAMPLES)
+    told = lines.iloc[early.index][["source", "line_no", "message"]]
+    cited = pd.concat([early, told.set_axis(early.index)], axis=1)
+    names = texts.dictionary.to_pandas().astype("str")
+    counts, cited = (frame.assign(text=names.take(frame["text"]).to_numpy()) for frame in (counts, cited))
+    return _fitting(None, counts, cited, _stretches(moments, wrong, window))
+
+
+def _by_place(lines: pd.DataFrame, moments: Any) -> Any:
+    """Order of lines: by time, source and line, so that it does not matter how a log was cut."""
+    source = pd.factorize(lines["source"], sort=True)[0]
+    number = lines["line_no"].to_numpy("float64", na_value=np.inf)
+    keys = [number, source, moments]
+    if np.isinf(number).any():  # else no two are of the same place
+        keys.insert(0, pd.factorize(lines["message"], sort=True)[0])
+    return np.lexsort(keys)
+
+
+def _stretches(moments: Any, wrong: Any, window: Window) -> pd.DataFrame:
+    timed = moments != NEVER
+    since = (moments[timed] - pd.Timestamp(window.start).value) // (strata.stretch_s(window) * 10**9)
+    frame = pd.DataFrame({"stretch": since, "calls": 1, "failed": wrong[timed].astype(np.int64)})
+    return frame.groupby("stretch", as_index=False).sum()
+
+
+def _fitting(words: int | None, texts: pd.DataFrame, cited: pd.DataFrame, stretches: pd.DataFrame) -> Part:
+    """Added up, with as many words of the messages as fit."""
+    for each in WORDS[WORDS.index(words) :]:
+        if each != words:
+            texts, cited = (frame.assign(text=_shorter(frame["text"], each)) for frame in (texts, cited))
+        sums = {"count": ("count", "sum"), "first": ("first", "min"), "last": ("last", "max")}
+        texts = texts.groupby(_KEY, as_index=False).agg(**sums)
+        if len(texts) <= MOST or each == WORDS[-1]:
+            break
+    cited = cited.sort_values(_ORDER, kind="stable").groupby(_KEY).head(EXAMPLES).reset_index(drop=True)
+    return Part(each, texts, cited, stretches.groupby("stretch", as_index=False).sum())
+
+
+def _shorter(texts: pd.Series[str], words: int | None) -> pd.Series[str]:
+    distinct = texts.unique()
+    return texts.map({text: shortened(text, words) for text in distinct}).astype("str")
+
+
+def merge(parts: Sequence[Part]) -> Part:
+    """Parts added up."""
+    words = WORDS[max(WORDS.index(each.words) for each in parts)]
+    frames = []
+    for each in parts:
+        told = [each.texts, each.cited]
+        if each.words != words:
+            told = [frame.assign(text=_shorter(frame["text"], words)) for frame in told]
+        frames.append((*told, each.stretches))
+    return _fitting(words, *(pd.concat(each, ignore_index=True) for each in zip(*frames, strict=True)))
+
+
+def placed(told: Part, before: int | None) -> Part:
+    """With lines counted from the beginning of the source; missing where nobody knows."""
+    lines = told.cited["line_no"]
+    return told._replace(
+        cited=told.cited.assign(line_no=lines + before if before is not None else pd.NA * lines)
+    )
+
+
+def templates(calls: pd.DataFrame, window: Window, quiet_until: pd.Timestamp | None = None) -> pd.DataFrame:
+    """Messages of failed calls and of lines that are errors, alike ones as one, most frequent first.
+
+    Args:
+        calls: CALLS frame.
+        window: Asked about.
+        quiet_until: End of the baseline; else the quiet part of the window before calls began to fail.
+
+    Returns:
+        `template` (with `<*>` for what differs), `status` (HTTP; missing: none), `count`, `share` (of all
+        such messages), `first`, `last`, `new` (not seen in the baseline; missing: there is none), `cited`
+        (source and line of the first three), `example` (the first).
+    """
+    return _rows(QUESTION.merge([part(Records(calls, WEBHOOKS.empty()), window)]), window, quiet_until)
+
+
+def _rows(told: Part, window: Window, quiet_until: pd.Timestamp | None = None) -> pd.DataFrame:
+    names = alike(told.texts["text"].tolist())
+    texts, cited = (frame.assign(template=frame["text"].map(names)) for frame in (told.texts, told.cited))
+    sums = {"count": ("count", "sum"), "first": ("first", "min"), "last": ("last", "max")}
+    rows = texts.groupby(["template", "status"], as_index=False).agg(**sums)
+    rows["share"] = rows["count"] / max(int(rows["count"].sum()), 1)
+    quiet = _quiet_until(told.stretches, window) if quiet_until is None else quiet_until
+    if quiet is None:
+        rows["new"] = pd.NA
+    else:
+        rows["new"] = (rows["first"] >= quiet.value) & (rows["first"] != NEVER)
+    cited["cited"] = cited["source"].fillna("?") + ":" + cited["line_no"].astype("str").fillna("?")
+    first = cited.sort_values(["moment", "source", "line_no"], kind="stable").groupby(["template", "status"])
+    places = first.head(EXAMPLES).groupby(["template", "status"])["cited"].agg(", ".join)
+    rows = rows.join(places, on=["template", "status"]).join(
+        first["message"].first().rename("example"), on=["template", "status"]
+    )
+    rows["first"], rows["last"] = stamps(rows["first"].to_numpy()), stamps(rows["last"].to_numpy())
+    rows["status"] = rows["status"].astype("Int64").mask(rows["status"] == 0)
+    rows = rows.sort_values(["count", "template"], ascending=[False, True], kind="stable", ignore_index=True)
+    return rows[list(_COLUMNS)].astype(_COLUMNS)
+
+
+def _quiet_until(stretches: pd.DataFrame, window: Window) -> pd.Timestamp | None:
+    """When calls began to fail: where two shares explain the failures best; None: there is no such time."""
+    told = stretches.sort_values("stretch")
+    calls, failed = (np.cumsum(told[name].to_numpy(dtype=float)) for name in ("calls", "failed"))
+    if len(told) < 2 or failed[-1] == 0:
+        return None
+    before, after = (calls[:-1], failed[:-1]), (calls[-1] - calls[:-1], failed[-1] - failed[:-1])
+    gain = _likelihood(*before) + _likelihood(*after) - _likelihood(calls[-1], failed[-1])
+    grew = (after[1] / after[0] >= QUIETER * before[1] / before[0]) & (before[0] >= QUIET_CALLS)
+    gain = np.where(grew, gain, 0.0)
+    best = int(np.argmax(gain))
+    if gain[best] < SURE:
+        return None
+    seconds = int(told["stretch"].iloc[best + 1]) * strata.stretch_s(window)
+    return pd.Timestamp(window.start) + pd.Timedelta(seconds=seconds)
+
+
+def _likelihood(calls: Any, failed: Any) -> Any:
+    """Logarithm of the likelihood of failures at their own share."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = failed * np.log(failed / calls), (calls - failed) * np.log(1 - failed / calls)
+    return np.nan_to_num(parts[0]) + np.nan_to_num(parts[1])
+
+
+def answer(told: Part, window: Window) -> Answer:
+    """The most frequent template, and what is new."""
+    rows = _rows(told, window)
+    return Answer("templates", _says(told, rows), rows, tuple(_covers(told, rows, window)))
+
+
+def _says(told: Part, rows: pd.DataFrame) -> str:
+    if rows.empty:
+        calls = int(told.stretches["calls"].sum())
+        what = f"none of {calls:,} calls failed" if calls else "no call was found"
+        return f"{'No error message' if calls else 'Cannot tell'}: {what}."
+    first = rows.iloc[0]
+    new = int(rows["new"].sum()) if rows["new"].notna().any() else None
+    more = "" if new is None else f", {new:,} of them new since calls began to fail"
+    since = (
+        f", first at {iso(first['first'].floor('us').to_pydatetime())}" if pd.notna(first["first"]) else ""
+    )
+    return (
+        f"{rows['count'].sum():,} error messages are of {len(rows):,} kinds{more}; {first['share']:.0%} are "
+        f"“{first['template'] or '(no text)'}”{since}."
+    )
+
+
+def _covers(told: Part, rows: pd.DataFrame, window: Window) -> Iterator[str]:
+    untimed = int((told.texts["first"] == NEVER).sum())
+    if untimed:
+        yield f"Messages of {untimed:,} kinds carry no time: they are counted, and not new."
+    if told.words is not None:
+        yield f"More than {MOST:,} different messages: only their first {told.words} words were compared."
+    quiet = _quiet_until(told.stretches, window)
+    if len(rows) and quiet is None:
+        yield "There is no quiet part of the window to compare with: nobody knows what is new."
+    elif quiet is not None:
+        yield f"New is what was not seen before {iso(quiet.floor('us').to_pydatetime())}."
+
+
+QUESTION = Question("templates", part, merge, answer, placed)

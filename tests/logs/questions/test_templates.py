@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import pickle
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.logs.questions import templates as asked
+from klaviyo_nb.logs.questions.masks import alike, masked, shortened
+from klaviyo_nb.logs.questions.question import Records
+from klaviyo_nb.logs.questions.templates import MOST, QUESTION, templates
+from samples import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from klaviyo_nb.logs.questions.question import Answer
+
+
+def frame(messages: Sequence[str | None], every_s: float = 1.0, **columns: Any) -> pd.DataFrame:
+    rows = [
+        {"timestamp": WINDOW.start + timedelta(seconds=every_s * n), "source": "app.log", "line_no": n + 1,
+         "status_code": 503, "message": message} | columns
+        for n, message in enumerate(messages)
+    ]  # fmt: skip
+    return CALLS.frame(rows)
+
+
+def ask(calls: pd.DataFrame) -> Answer:
+    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), WINDOW)
+
+
+def mask(text: str) -> str:
+    return str(masked(pa.array([text], pa.large_string()))[0].as_py())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("profile 01GDDKASAP8TKDDA2GRZDSVP4H not found", "profile <*> not found"),
+        ("took 412ms, 2.5 s left", "took <*>, <*> s left"),
+        ("refused by 10.0.0.1:8080", "refused by <*>"),
+        ("no such address: email-3f2a9c1b, email-abcdefab", "no such address: <*>, <*>"),
+        ("token deadbeefdeadbeefdeadbeef", "token <*>"),
+        ("two\n  lines\tand a tab", "two lines and a tab"),
+        ("POST /api/lists/Y6nRLr/relationships", "POST /api/lists/<*>/relationships"),
+        ("Invalid email address", "Invalid email address"),
+        ("", ""),
+    ],
+)
+def test_numbers_and_ids_are_masked_and_words_stay(text: str, expected: str) -> None:
+    assert mask(text) == expected
+
+
+def test_words_that_nearly_always_differ_are_one_template() -> None:
+    names = ("ada", "bob", "cyd", "dan", "eve")
+    texts = [f"Could not load {name} from the shop" for name in names] + ["Could not load anything"]
+    assert set(alike(texts).values()) == {"Could not load <*> from the shop", "Could not load anything"}
+
+
+def test_two_or_three_words_at_a_place_are_two_or_three_templates() -> None:
+    texts = ["Invalid email given", "Invalid phone given", "Invalid list given"]
+    assert alike(texts) == {text: text for text in texts}
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    texts=st.lists(
+        st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "<*>"]), min_size=1, max_size=4).map(
+            " ".join
+        )
+    ),
+    order=st.randoms(),
+)
+def test_templates_do_not_depend_on_the_order_of_messages(texts: list[str], order: random.Random) -> None:
+    found = alike(texts)
+    assert set(found) == set(texts)
+    assert all(len(text.split(" ")) == len(template.split(" ")) for text, template in found.items())
+    order.shuffle(texts)
+    assert alike(texts) == found
+
+
+def test_alike_messages_are_counted_with_share_times_and_three_citations() -> None:
+    told = templates(
+        frame([f"profile {n:08d} not found" for n in range(6)] + ["connection reset"] * 2), WINDOW
+    )
+    first = told.iloc[0]
+    assert first[["template", "status", "count", "share"]].tolist() == ["profile <*> not found", 503, 6, 0.75]
+    assert (first["first"], first["last"]) == (WINDOW.start, WINDOW.start + timedelta(seconds=5))
+    assert first["cited"] == "app.log:1, app.log:2, app.log:3"
+    assert first["example"] == "profile 00000000 not found"
+
+
+def test_the_status_tells_templates_apart() -> None:
+    calls = pd.concat(
+        [
+            frame(["Request failed with status code 503"]),
+            frame(["Request failed with status code 500"], status_code=500),
+        ]
+    )
+    assert templates(calls, WINDOW)["status"].tolist() == [500, 503]
+
+
+def test_what_was_not_seen_in_the_quiet_part_is_new() -> None:
+    fine = frame(["ok"] * 3000, 1.0, status_code=200, level="info")
+    calls = pd.concat([fine, frame(["connection reset"] * 6, 500.0)], ignore_index=True)
+    late = frame(["upstream hung up"] * 600).assign(
+        timestamp=lambda rows: rows["timestamp"] + timedelta(seconds=3000)
+    )
+    told = templates(pd.concat([calls, late], ignore_index=True), WINDOW).set_index("template")["new"]
+    assert told.to_dict() == {"upstream hung up": True, "connection reset": False}
+
+
+def test_a_baseline_may_be_given() -> None:
+    calls = frame(["first"] * 5 + ["second"] * 5, 60.0)
+    told = templates(calls, WINDOW, pd.Timestamp(WINDOW.start) + timedelta(minutes=5)).set_index("template")[
+        "new"
+    ]
+    assert told.to_dict() == {"first": False, "second": True}
+
+
+def test_without_a_quiet_part_nobody_knows_what_is_new() -> None:
+    told = ask(frame(["connection reset"] * 50, 100.0))
+    assert told.rows["new"].isna().all()
+    assert any("no quiet part" in text for text in told.covers)
+
+
+def test_an_error_line_of_a_call_that_did_not_fail_counts_and_an_info_line_does_not() -> None:
+    calls = pd.concat(
+        [
+            frame(["could not parse the answer"], status_code=200, level="error"),
+            frame(["fine"], status_code=200, level="info"),
+        ]
+    )
+    assert templates(calls, WINDOW)["template"].tolist() == ["could not parse the answer"]
+
+
+def test_messages_without_a_time_are_counted_and_not_new() -> None:
+    calls = frame(["a", "a", "b"])
+    calls["timestamp"] = pd.Series([pd.NaT] * 3, dtype=calls["timestamp"].dtype)
+    told = ask(calls)
+    assert told.rows["count"].tolist() == [2, 1]
+    assert told.rows["first"].isna().all()
+    assert any("no time" in text for text in told.covers)
+
+
+@pytest.mark.parametrize(
+    ("calls", "says"),
+    [
+        (CALLS.empty(), "Cannot tell: no call was found."),
+        (frame(["ok"] * 3, status_code=200), "No error message: none of 3 calls failed."),
+        (
+            frame([None]),
+            "1 error messages are of 1 kinds; 100% are “(no text)”, first at 2026-11-23T05:00:00Z.",
+        ),
+    ],
+    ids=["no call", "none failed", "no text"],
+)
+def test_little_is_said_of_little(calls: pd.DataFrame, says: str) -> None:
+    assert ask(calls).says == says
+
+
+def words(number: int) -> str:
+    letters = "abcdefghij"
+    return "".join(letters[int(digit)] for digit in f"{number:06d}")
+
+
+def test_too_many_different_messages_are_compared_by_their_first_words() -> None:
+    told = ask(
+        frame(
+            [
+                f"could not sync {words(n)} to {words(n * 7)} now and here with all else"
+                for n in range(MOST + 1)
+            ],
+            0.1,
+        )
+    )
+    assert len(told.rows) == 1
+    assert told.rows["count"].tolist() == [MOST + 1]
+    assert any("first" in text and "words" in text for text in told.covers)
+
+
+def test_shortening_twice_is_shortening_once_to_the_shorter() -> None:
+    text = "one two three four five six seven"
+    assert shortened(text, 6) == "one two three four five six …"
+    assert shortened(shortened(text, 6), 3) == shortened(text, 3) == "one two three …"
+    assert shortened("one two three", 3) == "one two three"
+    assert shortened(shortened(text, 3), 3) == "one two three …"
+    assert shortened(shortened(text, 1), 0) == shortened(text, 0)
+
+
+MESSAGES = [
+    None,
+    "",
+    "a b c",
+    "a b d",
+    "a 1 c",
+    "a 2 c",
+    "x y",
+    "one two three four five six seven eight nine ten eleven twelve thirteen",
+]
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_parts_merged_in_any_order_are_the_whole(data: Any) -> None:
+    rows = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from(MESSAGES), st.sampled_from([200, 429, 503, None]), st.integers(0, 99)),
+            min_size=1,
+            max_size=40,
+        )
+    )
+    calls = CALLS.frame(
+        [
+            {"timestamp": WINDOW.start + timedelta(seconds=60 * at) if at < 95 else None, "source": f"{at % 3}.log",
+             "line_no": n + 1 if at % 4 else None, "status_code": status, "message": text, "level": "error" if at % 5 else "info"}
+            for n, (text, status, at) in enumerate(rows)
+        ]
+    )  # fmt: skip
+    whole = QUESTION.part(Records(calls, WEBHOOKS.empty()), WINDOW)
+    owner = data.draw(st.lists(st.integers(0, 2), min_size=len(calls), max_size=len(calls)))
+    parts = [calls[[who == part for who in owner]] for part in data.draw(st.permutations(range(3)))]
+    one, other, third = (QUESTION.part(Records(part, WEBHOOKS.empty()), WINDOW) for part in parts)
+    merged = pickle.loads(pickle.dumps(QUESTION.merge([QUESTION.merge([one, other]), third])))
+    assert merged.words == whole.words
+    for name in ("texts", "cited", "stretches"):
+        pd.testing.assert_frame_equal(getattr(merged, name), getattr(whole, name), check_dtype=False)
+
+
+def test_parts_of_which_only_one_had_to_be_shortened_are_the_whole() -> None:
+    calls = frame(
+        [f"could not sync {words(n)} to {words(n * 7)} now and here with all else" for n in range(MOST + 1)]
+        + ["reset"] * 50,
+        0.1,
+    )
+    parts = [
+        QUESTION.part(Records(part, WEBHOOKS.empty()), WINDOW)
+        for part in (calls[: MOST + 5], calls[MOST + 5 :])
+    ]
+    whole = QUESTION.part(Records(calls, WEBHOOKS.empty()), WINDOW)
+    for merged in (QUESTION.merge(parts), QUESTION.merge(parts[::-1])):
+        assert merged.words == whole.words
+        pd.testing.assert_frame_equal(merged.texts, whole.texts, check_dtype=False)
+
+
+def test_lines_are_counted_from_the_beginning_of_the_source() -> None:
+    told = QUESTION.part(Records(frame(["reset"] * 4), WEBHOOKS.empty()), WINDOW)
+    assert asked.placed(told, 100).cited["line_no"].tolist() == [101, 102, 103]
+    assert asked.placed(told, None).cited["line_no"].isna().all()
