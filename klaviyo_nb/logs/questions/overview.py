@@ -65,7 +65,7 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Calls by time, place and what became of them."""
-    calls = records.calls
+    calls = records.calls.assign(endpoint=_fewer(records.calls["endpoint"]))
     columns = {name: calls[name] for name in ("method", "endpoint", *ANSWER)}
     columns["bin"] = bins = bins_of(moments_of(calls["timestamp"]), window)
     columns["first"] = columns["last"] = pa.array(calls["timestamp"]).cast(pa.int64())
@@ -73,6 +73,14 @@ def part(records: Records, window: Window) -> Part:
     cells["kind"] = np.array(_KINDS)[answered(cells, _kind).astype(np.int64)]
     cells["status"] = cells["status_code"].clip(0, 999).fillna(0).to_numpy(np.int64) // 100
     return merge([Part(_told(cells), _speed(calls, bins, window))])
+
+
+def _fewer(paths: pd.Series[str]) -> pd.Series[str]:
+    """No more distinct paths than are kept anyway: of a million, their groups would be the whole log."""
+    names = paths.dropna().unique()
+    if len(names) <= MOST:
+        return paths
+    return paths.where(paths.isin(sorted(names)[:MOST]) | paths.isna(), OTHERS)
 
 
 def _kind(status: int | None, error_type: str | None, answered_by: str | None) -> int:
