@@ -31,11 +31,11 @@ FIELDS: Mapping[str, str] = {
     "logger.name "
     "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller "
     "ctx.class context facility",
-    "method": "method request.method httpmethod requestmethod verb",
+    "method": "method request.method httpmethod requestmethod clientrequestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
     "httptarget path requestpath route endpoint upstreamurl request requestline "
-    "resourcepath resource rawpath",
+    "resourcepath resource rawpath clientrequesturi",
     "base": "baseurl",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
@@ -54,7 +54,7 @@ FIELDS: Mapping[str, str] = {
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey",
-    "attempt": "attempt attemptnumber attemptnum attemptno attempts tries trynumber try",
+    "attempt": "attempt attemptsmade attemptnumber attemptnum attemptno attempts tries trynumber try",
     "retries": "retrycount retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",
@@ -75,7 +75,8 @@ INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
-    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"),
+    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
+    ("httpcode", "status"), ("resptime", "duration"),
 )  # fmt: skip
 _RANK_OF_ENDING = 90
 #: When something will be, or was done to what the record is about.

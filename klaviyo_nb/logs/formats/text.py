@@ -75,7 +75,7 @@ def _bounded(pattern: str) -> str:
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
         rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
-        rf"from )?(?:resource )?[\\\[\"'`<(]*(?P<v>{_URL}|"
+        rf"from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{_URL}|"
         rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
@@ -99,11 +99,11 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{_VERB}) ",
         rf"(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+|"
-        rf" HTTP)*\s?[:=(\[\"'`\s-]{{0,4}}"
+        rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[)(?P<v>[45]\d\d)\b{_COUNTED}",
-        rf"\b(?:code|rc|sc|st|resp|http|result|error|err|res)=[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)=[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"[\[(](?P<v>20[0-24]|[45]\d\d)[\])]",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
@@ -114,7 +114,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\bResult: '(?P<v>[2-5]\d\d)', Handled",  # Polly
         rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+(?:- )?|\s*[|,]\s*|: )"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        rf"\b(?:a|an|of|on|to) (?P<v>[45]\d\d)\b{_COUNTED}",
+        rf"\b(?:a|an|on) (?P<v>[45]\d\d)\b{_COUNTED}",
         rf"\b(?:{_SAYS})\b(?: us| it| them| you| this)?[,;:-] ?(?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(
@@ -139,16 +139,17 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request_id": _compiled(
         rf"klaviyo[-_ ]?req(?:uest)?[-_ ]?id\W{{0,8}}(?P<v>{_UUID})",
         rf"errors\W{{1,8}}id\W{{1,8}}(?P<v>{_UUID})",
-        rf"(?<![\w-])id\\*[\"']?\s*[:=]\s*\\*[\"'](?P<v>{_UUID})",
+        rf"(?<![\w-])id\\*[\"']?\s*[:=]>?\s*\\*[\"'](?P<v>{_UUID})",
         rf"\breq(?:uest)?(?:[-_ ]?id)?\W{{0,6}}(?P<v>{_UUID})",
     ),
     "error_code": _compiled(
-        r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
+        r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
         r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid)\b)",
     ),
     "error_pointer": _compiled(
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
+        r"(?<![\w/])(?P<v>/data/(?:attributes|relationships)[\w./-]{0,200})",
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
     "attempt": _compiled(r"\battempt(?:[ _-]?(?:number|no|num|nr))?\W{1,3}#?(?P<v>\d{1,3})\b",

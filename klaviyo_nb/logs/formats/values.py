@@ -76,8 +76,8 @@ def level(value: Any, key: str = "") -> str | None:
 def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
     """A duration in seconds; the unit stands behind the number, in the key's name, or is told by the size.
 
-    Without any unit: whole numbers are milliseconds, microseconds from a hundred thousand on, nanoseconds
-    from a million on; fractions under ten seconds.
+    Without any unit: whole numbers are milliseconds, from 65,000 on microseconds, from a million
+    on nanoseconds; fractions under ten seconds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -109,7 +109,7 @@ def _short(unit: str) -> str:
 
 
 def _guess(amount: float) -> float:
-    if amount >= 100_000:  # see `seconds`
+    if amount >= 65_000:  # see `seconds`
         return 1e-9 if amount >= 1_000_000 else 1e-6
     return 1.0 if amount < 10 and not amount.is_integer() else 1e-3
 
