@@ -58,7 +58,8 @@ _PAGES = re.compile(r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
-    r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
+    r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
+    r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
     r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|"
     r"\b(?:alarm|threshold|SLO|runbook|playbook|feature flag)\b", re.IGNORECASE
