@@ -29,7 +29,14 @@ from tests.logs.wrappers import MOMENT, WRAPPERS, journal_whole, plain  # noqa: 
 
 HERE = Path(__file__).parent / "labelled"
 #: In these who wrote a line is judged only where the label names it.
-SEEN = ("platforms3.txt", "platforms4.txt", "platforms5.txt", "platforms6.txt", "platforms7.txt", "platforms8.txt")
+SEEN = (
+    "platforms3.txt",
+    "platforms4.txt",
+    "platforms5.txt",
+    "platforms6.txt",
+    "platforms7.txt",
+    "platforms8.txt",
+)
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
 _DAY = datetime(2026, 11, 23, tzinfo=UTC)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from klaviyo_nb.logs.formats.times import epoch
+from klaviyo_nb.logs.formats.values import level
 
 #: Field → the keys that carry it, best first.
 FIELDS: Mapping[str, str] = {
@@ -20,7 +21,7 @@ FIELDS: Mapping[str, str] = {
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
     "created start loggedat occurredat emittedat executedat completedat finishedat timestampms",
     "ended": "endtimeunixnano endtime",
-    "level": "levelname log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status",
+    "level": "levelname log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status event",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
     "containername container.name instance computername machinename dyno approleinstance",
@@ -145,6 +146,8 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
         return _is_request
     if (role, name) == ("level", "status"):
         return _is_plain_word
+    if (role, name) == ("level", "event"):
+        return _is_level
     if role == "url" and name in ("resource", "resourcepath", "rawpath", "target"):
         return _is_path
     if (role, name) == ("operation", "name"):
@@ -187,6 +190,10 @@ def _is_caller(value: Any) -> bool:
 
 def _is_plain_word(value: Any) -> bool:
     return isinstance(value, str) and value.isalpha()
+
+
+def _is_level(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > 1 and level(value) is not None
 
 
 def _is_number(value: Any) -> bool:

@@ -152,7 +152,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w/])(?P<v>/data/(?:attributes|relationships)[\w./-]{0,200})",
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
-    "attempt": _compiled(r"\battempt(?:[ _-]?(?:number|no|num|nr))?\W{1,3}#?(?P<v>\d{1,3})\b",
+    "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
@@ -176,7 +176,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
-        re.compile(r"(?:\[(?=\w[\] ])|^(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"),
+        re.compile(r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
     ),
 }  # fmt: skip
@@ -256,7 +256,8 @@ CODES: Mapping[str, int] = {
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
-        (r"request was throttled|too many requests|TooManyRequests", 429),
+        (r"request was throttled|too many requests|TooManyRequests|rate[- ]limited (?:by|on)\b|"
+         r"rate limit (?:was )?(?:exceeded|hit|reached)|throttled (?:by|on)\b", 429),
         (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
         (r"this API has been retired", 410),
         (r"phone[_ ]number\W{1,3}must (?:not be empty|be provided) when .{0,20}sms channel", 400),
@@ -301,7 +302,7 @@ _LONE = re.compile(
 )
 #: `Retrying x in`, `Backing off x(...) for`: so long somebody waits.
 _PUTS_OFF = re.compile(
-    r"(?:retrying|backing off|sleeping)\b.{0,70}\b(?:in|for|after) $|"
+    r"(?:retrying|backing off|sleeping)\b.{0,120}\b(?:in|for|after) $|"
     r"(?:retrying|backing off|sleeping|waiting|wait|holding)(?: for)?[ :=]{1,2}$",
     re.IGNORECASE,
 )
@@ -343,7 +344,7 @@ def duration(text: str) -> re.Match[str] | None:
     """How long something took; not how long somebody waits before trying again."""
     for pattern in PATTERNS["duration"]:
         for found in pattern.finditer(text):
-            before = text[max(0, found.start() - 80) : found.start("v")]
+            before = text[max(0, found.start() - 130) : found.start("v")]
             if not _WAITS.search(before) and not _PUTS_OFF.search(before):
                 return found
     return None
