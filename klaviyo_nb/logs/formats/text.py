@@ -152,7 +152,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w/])(?P<v>/data/(?:attributes|relationships)[\w./-]{0,200})",
         r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
     ),
-    "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?\W{1,3}#?(?P<v>\d{1,3})\b",
+    "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?"
+                         r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
@@ -176,7 +177,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
-        re.compile(r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"),
+        re.compile(
+            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"
+        ),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
     ),
 }  # fmt: skip
