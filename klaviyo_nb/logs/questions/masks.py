@@ -26,15 +26,20 @@ VARYING = 0.5
 
 def masked(texts: Any) -> Any:
     """Arrow texts with `ANY` for numbers and ids, each in one line."""
-    found = pc.dictionary_encode(pc.replace_substring_regex(texts, pattern=_VARYING, replacement=ANY))
-    lines = pa.array([" ".join(text.split()) for text in found.dictionary.to_pylist()], pa.large_string())
-    return lines.take(found.indices)
+    found = pc.replace_substring_regex(texts, pattern=_VARYING, replacement=ANY)
+    if pc.any(pc.match_substring_regex(found, r"[\t-\r]|  |^ | $")).as_py():
+        found = pc.utf8_trim_whitespace(pc.replace_substring_regex(found, pattern=r"\s+", replacement=" "))
+    return found
 
 
-def shortened(text: str, words: int | None) -> str:
-    """The first words of a masked text; None: all of it."""
-    parts = text.removesuffix(" …").split(" ")
-    return text if words is None or len(parts) <= words else " ".join([*parts[:words], "…"])
+def shortened(texts: Any, words: int | None) -> Any:
+    """The first words of Arrow texts that were masked; None: all of them."""
+    if words is None:
+        return texts
+    if not words:
+        return pa.array(["…"] * len(texts), pa.large_string())
+    pattern = rf"^((?:[^ ]+ ){{{words - 1}}}[^ ]+) .*$"
+    return pc.replace_substring_regex(texts, pattern=pattern, replacement=r"\1 …")
 
 
 def alike(texts: Sequence[str]) -> dict[str, str]:
@@ -66,7 +71,8 @@ def _split(group: list[tuple[str, ...]]) -> Iterator[tuple[list[tuple[str, ...]]
         words = [Counter(column) for column in zip(*part, strict=True)]
         open_places = [place for place, counts in enumerate(words) if len(counts) > 1]
         fewest = min(open_places, key=lambda place: len(words[place]), default=None)
-        if fewest is None or _vary(len(words[fewest]), len(part)):
+        few = len(open_places) * 2 <= len(words)  # a template says something
+        if fewest is None or (few and _vary(len(words[fewest]), len(part))):
             first = part[0]
             yield part, " ".join(ANY if place in open_places else word for place, word in enumerate(first))
             continue

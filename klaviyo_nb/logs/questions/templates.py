@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,8 @@ MOST = 5_000
 WORDS = (None, 12, 6, 3, 1, 0)
 #: Messages cited per template.
 EXAMPLES = 3
+#: Characters of a template in a sentence.
+LONGEST = 100
 #: The quiet part of a window has so many calls at least, and the share that fails is so many times smaller
 #: than after it; the change explains the failures better by such a factor [logarithm].
 QUIET_CALLS, QUIETER, SURE = 20, 3.0, 10.0
@@ -60,7 +63,9 @@ def part(records: Records, window: Window) -> Part:
     messages = pc.dictionary_encode(pa.array(lines["message"]).cast(pa.large_string()).fill_null(""))
     if isinstance(messages, pa.ChunkedArray):
         messages = messages.combine_chunks()
-    texts = pc.dictionary_encode(masked(messages.dictionary))
+    texts = masked(messages.dictionary)
+    words = next(each for each in WORDS if each == 0 or _may_fit(texts, each))
+    texts = pc.dictionary_encode(shortened(texts, words))
     found = pd.DataFrame(
         {
             "text": texts.indices.to_numpy()[messages.indices.to_numpy()],
@@ -76,7 +81,12 @@ def part(records: Records, window: Window) -> Part:
     cited = pd.concat([early, told.set_axis(early.index)], axis=1)
     names = texts.dictionary.to_pandas().astype("str")
     counts, cited = (frame.assign(text=names.take(frame["text"]).to_numpy()) for frame in (counts, cited))
-    return _fitting(None, counts, cited, _stretches(moments, wrong, window))
+    return _fitting(words, counts, cited, _stretches(moments, wrong, window))
+
+
+def _may_fit(texts: Any, words: int | None) -> bool:
+    """Are there few enough different ones among the first of them? If not, there are too many in all."""
+    return len(pc.unique(shortened(texts[: 4 * MOST], words))) <= MOST
 
 
 def _by_place(lines: pd.DataFrame, moments: Any) -> Any:
@@ -110,8 +120,7 @@ def _fitting(words: int | None, texts: pd.DataFrame, cited: pd.DataFrame, stretc
 
 
 def _shorter(texts: pd.Series[str], words: int | None) -> pd.Series[str]:
-    distinct = texts.unique()
-    return texts.map({text: shortened(text, words) for text in distinct}).astype("str")
+    return pd.Series(shortened(pa.array(texts), words).to_pandas(), index=texts.index, dtype="str")
 
 
 def merge(parts: Sequence[Part]) -> Part:
@@ -209,6 +218,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
         what = f"none of {calls:,} calls failed" if calls else "no call was found"
         return f"{'No error message' if calls else 'Cannot tell'}: {what}."
     first = rows.iloc[0]
+    text = textwrap.shorten(first["template"], LONGEST, placeholder=" …") or "(no text)"
     new = int(rows["new"].sum()) if rows["new"].notna().any() else None
     more = "" if new is None else f", {new:,} of them new since calls began to fail"
     since = (
@@ -216,7 +226,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     )
     return (
         f"{rows['count'].sum():,} error messages are of {len(rows):,} kinds{more}; {first['share']:.0%} are "
-        f"“{first['template'] or '(no text)'}”{since}."
+        f"“{text}”{since}."
     )
 
 

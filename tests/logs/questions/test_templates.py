@@ -65,6 +65,20 @@ def test_words_that_nearly_always_differ_are_one_template() -> None:
     assert set(alike(texts).values()) == {"Could not load <*> from the shop", "Could not load anything"}
 
 
+def test_messages_that_have_no_word_in_common_stay_apart() -> None:
+    texts = [
+        f"klaviyo.{name}" for name in ("get_lists", "get_flows", "add_profile", "create_event", "get_tags")
+    ]
+    assert alike(texts) == {text: text for text in texts}
+
+
+def test_a_long_message_is_cut_in_the_sentence_only() -> None:
+    long = "Traceback (most recent call last): " + "and so on " * 30
+    told = ask(frame([long] * 5))
+    assert len(told.says) < 250
+    assert told.rows["template"].tolist() == [long.strip()]
+
+
 def test_two_or_three_words_at_a_place_are_two_or_three_templates() -> None:
     texts = ["Invalid email given", "Invalid phone given", "Invalid list given"]
     assert alike(texts) == {text: text for text in texts}
@@ -187,13 +201,18 @@ def test_too_many_different_messages_are_compared_by_their_first_words() -> None
     assert any("first" in text and "words" in text for text in told.covers)
 
 
+def short(text: str, words: int | None) -> str:
+    return str(shortened(pa.array([text], pa.large_string()), words)[0].as_py())
+
+
 def test_shortening_twice_is_shortening_once_to_the_shorter() -> None:
     text = "one two three four five six seven"
-    assert shortened(text, 6) == "one two three four five six …"
-    assert shortened(shortened(text, 6), 3) == shortened(text, 3) == "one two three …"
-    assert shortened("one two three", 3) == "one two three"
-    assert shortened(shortened(text, 3), 3) == "one two three …"
-    assert shortened(shortened(text, 1), 0) == shortened(text, 0)
+    assert short(text, 6) == "one two three four five six …"
+    assert short(short(text, 6), 3) == short(text, 3) == "one two three …"
+    assert short("one two three", 3) == "one two three"
+    assert short(short(text, 3), 3) == "one two three …"
+    assert short(short(text, 1), 0) == short(text, 0) == "…"
+    assert short(text, None) == text
 
 
 MESSAGES = [
