@@ -186,22 +186,9 @@ def _read(
     take: Callable[[Part], None] | None = None,
 ) -> list[_Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
-    own = own_formats(formats)
+    what = {"window": window, "redact": redact, "deadline": deadline, "own": own_formats(formats)}
     shelves = _shelves(urls, window, deadline)
-    jobs = [
-        Job(
-            index,
-            chunk,
-            window,
-            redact,
-            deadline,
-            speaks_of_klaviyo(shelves[index].name),
-            own,
-            without_credentials(shelves[index].name),
-            question,
-        )
-        for index, chunk in _newest_first(shelves)
-    ]
+    jobs = _jobs(shelves, **what, question=question)
     total, done = sum(job.chunk.size for job in jobs), 0
     chosen = engine_named(engine, total)
     parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
@@ -223,6 +210,16 @@ def _read(
     finally:
         advancing.reset(telling)
     return shelves
+
+
+def _jobs(shelves: Sequence[_Shelf], **what: Any) -> list[Job]:
+    """What is to be read, the newest first."""
+    jobs = []
+    for index, chunk in _newest_first(shelves):
+        name = shelves[index].name
+        about = speaks_of_klaviyo(name)
+        jobs.append(Job(source=index, chunk=chunk, about=about, name=without_credentials(name), **what))
+    return jobs
 
 
 def _shelves(urls: Sequence[str], window: Window, deadline: float | None) -> list[_Shelf]:
