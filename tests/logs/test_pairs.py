@@ -56,6 +56,17 @@ def test_the_librarys_line_and_the_applications_are_one_call(
     assert {name: row.get(name) for name in fields} == fields
 
 
+def test_a_librarys_line_without_a_time_is_not_that_of_a_call_further_on(tmp_path: Path) -> None:
+    timeless = (
+        'INFO:httpx:HTTP Request: POST https://a.klaviyo.com/api/events "HTTP/1.1 503 Service Unavailable"\n'
+    )
+    between = (
+        "2026-11-23 05:00:00,240 INFO shop.klaviyo: GET https://a.klaviyo.com/api/lists -> 200 in 0.1s\n"
+    )
+    assert len(rows(tmp_path, timeless + between + REQUESTS)) == 3
+    assert len(rows(tmp_path, timeless + REQUESTS)) == 1
+
+
 def test_two_calls_side_by_side_stay_two(tmp_path: Path) -> None:
     found = rows(tmp_path, URLLIB3 + URLLIB3 + REQUESTS + REQUESTS)
     assert [row["status_code"] for row in found] == [503, 503]

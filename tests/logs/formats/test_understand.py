@@ -385,6 +385,11 @@ def test_whatever_tells_of_no_response_holds_one_of_the_words_that_are_looked_fo
     assert text.no_response(whole) is not None
 
 
+def test_a_module_that_was_not_found_is_no_host_that_was_not_found() -> None:
+    assert understand(b"ModuleNotFoundError: No module named 'klaviyo_api'", NEAR).kind == "mention"
+    assert understand(b"klaviyo: getaddrinfo ENOTFOUND a.klaviyo.com", NEAR).fields["error_type"] == "dns"
+
+
 def test_an_object_that_holds_the_name_in_an_id_tells_of_no_call() -> None:
     assert understand(b'{"kind":"feature","key":"klaviyo-retry-503","status":200}', NEAR).kind == "mention"
     for call in (
