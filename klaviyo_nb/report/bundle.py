@@ -32,9 +32,8 @@ from klaviyo_nb.window import iso
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.redact import Redactor
-    from klaviyo_nb.report.charts import SavedChart
-    from klaviyo_nb.report.drawing import Drawn
     from klaviyo_nb.report.forks import ForkServer
+    from klaviyo_nb.report.made import Made
     from klaviyo_nb.report.run import NotebookRun
 
 
@@ -137,8 +136,8 @@ class _Maker:
         await asyncio.sleep(0)  # kernels begin while we read, and import what makes pages of notebooks
         seen = await asyncio.to_thread(collect.load, self.folder / "evidence")
         await asyncio.to_thread(_get_ready)
-        runs, (drawn, written) = await asyncio.gather(running, drawing)
-        self._write(seen, runs, drawn, written)
+        runs, made = await asyncio.gather(running, drawing)
+        self._write(seen, runs, made)
         self._sweep()
         about = {
             "incident": self.incident,
@@ -161,7 +160,7 @@ class _Maker:
         reasons = {gap.signal: gap.reason for gap in evidence.gaps}
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
 
-    async def _draw(self, server: ForkServer | None) -> Drawn:
+    async def _draw(self, server: ForkServer | None) -> Made:
         """Charts and texts: what needs no notebook."""
         drawn = None
         if server is not None:
@@ -171,7 +170,7 @@ class _Maker:
             from klaviyo_nb.report.drawing import draw
 
             drawn = await asyncio.to_thread(draw, self.folder, self.incident, self.lead)
-        self.progress(f"{len(drawn[0])} charts are drawn")
+        self.progress(f"{len(drawn.charts)} charts are drawn")
         return drawn
 
     async def _page(self, result: NotebookRun, path: Path) -> None:
@@ -181,24 +180,23 @@ class _Maker:
             self._trouble([f"notebooks/{result.name}.ipynb: {result.error}"])
         self.progress(f"notebook {result.name}: {result.status} in {result.seconds:.1f} s")
 
-    def _write(
-        self, seen: Evidence, runs: list[NotebookRun], drawn: list[SavedChart], written: dict[str, str]
-    ) -> None:
+    def _write(self, seen: Evidence, runs: list[NotebookRun], made: Made) -> None:
         from klaviyo_nb.report import index
 
         page = index.render(
             seen,
-            json.loads(written["verdict.json"]),
+            json.loads(made.texts["verdict.json"]),
             incident=self.incident,
             lead=self.lead,
-            charts=drawn,
+            charts=made.charts,
+            answers=made.answers,
             notebooks=runs,
             messages={
-                Path(name).stem: text for name, text in written.items() if name.startswith("messages/")
+                Path(name).stem: text for name, text in made.texts.items() if name.startswith("messages/")
             },
             problems=self.problems,
         )
-        for name, text in {**written, "index.html": page}.items():
+        for name, text in {**made.texts, "index.html": page}.items():
             path = self.folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")

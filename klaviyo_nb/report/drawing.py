@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.logs.questions import QUESTIONS
 from klaviyo_nb.report import charts, show
-from klaviyo_nb.report.charts import SavedChart
+from klaviyo_nb.report.made import Made, Said
 from klaviyo_nb.report.texts import texts
+from klaviyo_nb.report.views import ask
 
-Drawn = tuple[list[SavedChart], dict[str, str]]
 
-
-def draw(folder: Path, incident: str, lead: str | None) -> Drawn:
-    """Charts into `folder/charts`; and texts by their names, not yet written.
+def draw(folder: Path, incident: str, lead: str | None) -> Made:
+    """Charts into `folder/charts`; texts, and what the logs answer.
 
     Args:
         folder: The report; `evidence/` in it is what a reader has, so that is decided from.
@@ -25,4 +25,9 @@ def draw(folder: Path, incident: str, lead: str | None) -> Drawn:
         OSError: A chart cannot be written.
     """
     seen = show.opened(folder / "evidence")
-    return charts.save_all(seen, decide(seen), folder / "charts"), texts(seen, incident, lead)
+    answers = [(title, ask(seen, name)) for name, title in QUESTIONS.items()]
+    return Made(
+        charts.save_all(seen, decide(seen), folder / "charts"),
+        texts(seen, incident, lead),
+        [Said(title, answer.says, answer.covers) for title, answer in answers if answer],
+    )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from klaviyo_nb.report.drawing import Drawn
+    from klaviyo_nb.report.made import Made
 
 _SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
@@ -41,19 +41,25 @@ class Forked:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._ended = os.pidfd_open(pid)  # becomes readable when the process ends; we are not its parent
+        self._ended: int | None = None  # it may have ended before we look
+        with suppress(ProcessLookupError):
+            self._ended = os.pidfd_open(pid)  # becomes readable when it ends; we are not its parent
 
     def poll(self) -> int | None:
         """None while it runs, else -9: only its parent is told how it ended."""
-        return -signal.SIGKILL if select.select([self._ended], [], [], 0)[0] else None
+        runs = self._ended is not None and not select.select([self._ended], [], [], 0)[0]
+        return None if runs else -signal.SIGKILL
 
     def send_signal(self, number: int) -> None:
         """Signal it; one that has just ended is none the worse for it."""
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._ended, number)
+            if self._ended is not None:
+                signal.pidfd_send_signal(self._ended, number)
 
     async def wait(self) -> None:
         """Wait for its end without polling; nothing can be asked of it afterwards."""
+        if self._ended is None:
+            return
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
         loop.add_reader(self._ended, ended.set)
         try:
@@ -87,7 +93,7 @@ class ForkServer:
         """
         return Forked(await self._ask({"kernel": {"argv": argv, "cwd": cwd, "env": dict(env)}}))
 
-    async def draw(self, folder: Path, incident: str, lead: str | None) -> Drawn:
+    async def draw(self, folder: Path, incident: str, lead: str | None) -> Made:
         """As `drawing.draw`, in a process that has the imports done.
 
         Raises:
@@ -99,7 +105,7 @@ class ForkServer:
             await Forked(await self._ask({"draw": told})).wait()
             if not to.exists():
                 raise ForkFailed
-            drawn: Drawn = pickle.loads(to.read_bytes())  # noqa: S301 - our own fork wrote it
+            drawn: Made = pickle.loads(to.read_bytes())  # noqa: S301 - our own fork wrote it
             return drawn
 
     def end(self) -> None:

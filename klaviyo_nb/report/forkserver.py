@@ -29,6 +29,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
+from klaviyo_nb.logs.questions import QUESTIONS
+
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
     "IPython.core.debugger_backport",
@@ -38,6 +40,7 @@ PRELOADED = (
     "ipykernel.debugger",
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
+    *(f"klaviyo_nb.logs.questions.{name}" for name in QUESTIONS),
     "klaviyo_nb.report.charts",
     "klaviyo_nb.report.texts",
     "klaviyo_nb.report.views",

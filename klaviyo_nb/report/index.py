@@ -22,7 +22,7 @@ from klaviyo_nb.window import iso, parse_time
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
-    from klaviyo_nb.report.charts import SavedChart
+    from klaviyo_nb.report.made import Said, SavedChart
     from klaviyo_nb.report.run import NotebookRun
     from klaviyo_nb.window import Window
 
@@ -42,6 +42,7 @@ def render(
     incident: str,
     lead: str | None = None,
     charts: Sequence[SavedChart] = (),
+    answers: Sequence[Said] = (),
     notebooks: Sequence[NotebookRun] = (),
     messages: Mapping[str, str] | None = None,
     problems: Sequence[str] = (),
@@ -54,6 +55,7 @@ def render(
         incident: Name of the incident.
         lead: Who leads; None is shown as a blank.
         charts: As `charts.save_all` returned them; those that are missing are left out.
+        answers: What the logs answer; none if no log was read.
         notebooks: How each notebook went; pages are linked as `notebooks/NAME.html`.
         messages: Name → text of each drafted message.
         problems: What went wrong while the report was made, one line each.
@@ -76,6 +78,7 @@ def render(
         charts={chart.name: _picture(chart) for chart in charts},
         endpoints=list(_endpoints(evidence)),
         probes=[_probe(row) for row in document["probes"]],
+        answers=answers,
         findings=findings(evidence),
         coverage=[_coverage(each) for each in evidence.coverage],
         messages=sorted((messages or {}).items()),

@@ -45,9 +45,9 @@ def counted(evidence: Evidence) -> Tally | None:
     return tally(evidence, from_table(evidence.context.get("thresholds") or {}))
 
 
-def bin_s(window: Window) -> int:
-    """Length of a chart's bins [s]: the shortest readable one that gives `MOST_BINS` at most."""
-    return next((size for size in BINS_S if window.seconds / size <= MOST_BINS), BINS_S[-1])
+def bin_s(window: Window, most: int = MOST_BINS) -> int:
+    """Length of a chart's bins [s]: the shortest readable one that gives `most` of them at most."""
+    return next((size for size in BINS_S if window.seconds / size <= most), BINS_S[-1])
 
 
 def starts(window: Window, width_s: int) -> pd.DatetimeIndex:
@@ -102,12 +102,12 @@ def worst(table: pd.DataFrame) -> Worst | None:
     return Worst(table.index[at].to_pydatetime(), int(failed.iloc[at]), int(table.iloc[at].sum()))
 
 
-def by_endpoint(counts: Tally, window: Window) -> pd.DataFrame:
+def by_endpoint(counts: Tally, window: Window, width_s: int | None = None) -> pd.DataFrame:
     """Calls per endpoint and bin: `timestamp`, `endpoint`, `calls`, `failed`; no rows without a call."""
     frame = counts.frame
     keyed = pd.DataFrame(
         {
-            "timestamp": frame["timestamp"].dt.floor(f"{bin_s(window)}s"),
+            "timestamp": frame["timestamp"].dt.floor(f"{width_s or bin_s(window)}s"),
             "endpoint": frame["endpoint"].fillna("endpoint not told"),
             "calls": frame["calls"],
             "failed": frame["calls"].where(frame["kind"].notna(), 0.0),

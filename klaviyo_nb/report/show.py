@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from klaviyo_nb.diagnosis.verdict import Verdict
+    from klaviyo_nb.logs.questions.question import Answer
     from klaviyo_nb.response.actions import Action
 
 #: Rows of a table that are shown, and characters of a cell.
@@ -130,6 +131,18 @@ def table(frame: pd.DataFrame | None, none: str = "nothing", unseen: str = "it w
     more = f"and {len(frame) - MOST_ROWS:,} more rows" if len(frame) > MOST_ROWS else ""
     html = _parts().grid(more, head, [(False, row) for row in cells])
     return Shown("\n".join(["  ".join(row) for row in [names, *cells]] + [more]).strip(), html)
+
+
+def answer(found: Answer | None) -> Shown:
+    """A question's answer: its sentence, what stands behind it, what it does not cover."""
+    if found is None:
+        return table(None, unseen="no log was read")
+    rows = table(found.rows, "no row stands behind it")
+    limits = [harmless(each) for each in found.covers]
+    listed = "".join(f"<li>{escape(each)}</li>" for each in limits)
+    html = f"<p><strong>{escape(harmless(found.says))}</strong></p>{rows.html}"
+    plain = "\n".join([harmless(found.says), rows.plain, *(f"not covered: {each}" for each in limits)])
+    return Shown(plain, f"{html}<p>What this does not cover:</p><ul>{listed}</ul>" if limits else html)
 
 
 def figure(drawn: Figure) -> Shown:

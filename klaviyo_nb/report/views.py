@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import BIN_S, MAX_BINS
+from klaviyo_nb.frames import WEBHOOKS
+from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.questions.counts import by, failure_kinds
+from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.onset import episodes as stretches
 from klaviyo_nb.metrics.rates import bins, increases
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.logs.questions.question import Answer
 
 #: Failing calls that are shown with their citation.
 NEWEST = 10
@@ -85,6 +89,19 @@ def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
         ["failed", "calls"], ascending=False, kind="stable", ignore_index=True
     )
     return counted.assign(first=counted["first"].dt.floor("s"), last=counted["last"].dt.floor("s"))
+
+
+def ask(evidence: Evidence, name: str) -> Answer | None:
+    """What `klaviyo-nb logs --ask NAME` says of the calls in the logs; `rows` of it is a frame.
+
+    Raises:
+        UsageError: There is no such question.
+    """
+    question = by_name(name)
+    if evidence.calls is None:
+        return None
+    webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
+    return question.ask(Records(evidence.calls, webhooks), evidence.window)
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:

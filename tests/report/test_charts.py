@@ -21,6 +21,7 @@ from klaviyo_nb.frames import CALLS, METRICS
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import drawable, save_png, save_svg
 from klaviyo_nb.report.look import COLOURS
+from klaviyo_nb.report.made import SavedChart
 from klaviyo_nb.window import Window
 from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
@@ -33,14 +34,12 @@ def alts(evidence: Evidence) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
-def saved(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> list[charts.SavedChart]:
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[SavedChart]:
     evidence = request.param()
     return charts.save_all(evidence, decide(evidence), tmp_path_factory.mktemp("charts"))
 
 
-def test_every_chart_is_saved_for_every_kind_of_evidence(saved: list[charts.SavedChart]) -> None:
+def test_every_chart_is_saved_for_every_kind_of_evidence(saved: list[SavedChart]) -> None:
     assert {chart.name for chart in saved} == set(charts.CHARTS)
     for chart in saved:
         root = ElementTree.parse(chart.svg).getroot()
@@ -61,7 +60,7 @@ def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:
             assert getattr(one, suffix).read_bytes() == getattr(other, suffix).read_bytes()
 
 
-def test_pictures_tell_neither_date_nor_software(saved: list[charts.SavedChart]) -> None:
+def test_pictures_tell_neither_date_nor_software(saved: list[SavedChart]) -> None:
     for chart in saved:
         text = chart.svg.read_text("utf-8")
         assert "Matplotlib" not in text
@@ -76,8 +75,8 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     assert f"{failed:,} of 3,600 calls failed" in told["calls_by_status"]
     assert f"{failed:,} with 429" in told["calls_by_status"]
     assert "Failures began at 06:19–06:21 and were not seen to end." in told["calls_by_status"]
-    assert f"/api/profiles: {failed:,} of" in told["failures_by_endpoint"]
-    assert "/api/events: none of" in told["failures_by_endpoint"]
+    assert f"/api/profiles: {failed:,} of" in told["failure_map"]
+    assert "/api/events: 0 of" in told["failure_map"]
     assert "usually" in told["latency"]
     assert re.search(r"GET /api/profiles: at most \d+ of 750 per minute, \d%", told["rate_limit_headroom"])
     assert told["decision_path"].endswith("So the verdict is rate_limited.")
@@ -108,7 +107,7 @@ def test_nothing_failed_is_said_and_no_onset_claimed() -> None:
 
 def test_what_was_not_observed_is_said_with_the_reason() -> None:
     told = alts(nothing())
-    for name in ("calls_by_status", "failures_by_endpoint", "latency", "rate_limit_headroom"):
+    for name in ("calls_by_status", "failure_map", "latency", "rate_limit_headroom"):
         assert "nothing told of" in told[name]
         assert "no answer from http://prometheus:9090: refused" in told[name]
 
@@ -155,7 +154,7 @@ def test_windows_from_a_minute_to_a_month_are_drawn(hours: float, tmp_path: Path
         assert "nan" not in chart.alt
 
 
-def test_a_csv_cell_is_never_a_formula(saved: list[charts.SavedChart]) -> None:
+def test_a_csv_cell_is_never_a_formula(saved: list[SavedChart]) -> None:
     for chart in saved:
         cells = pd.read_csv(chart.csv, dtype="str", keep_default_na=False).to_numpy().ravel()
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
@@ -163,7 +162,7 @@ def test_a_csv_cell_is_never_a_formula(saved: list[charts.SavedChart]) -> None:
 
 def test_a_chart_of_hostile_text_is_a_well_formed_picture_without_script() -> None:
     evidence = hostile()
-    figure = charts.failures_by_endpoint(evidence, decide(evidence))
+    figure = charts.failure_map(evidence, decide(evidence))
     drawing = save_svg(figure, HOSTILE, HOSTILE)
     tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawing).iter()}
     assert tags <= {

@@ -15,9 +15,10 @@ import pytest
 
 import samples
 from klaviyo_nb.collect import save
-from klaviyo_nb.report.drawing import Drawn, draw
+from klaviyo_nb.report.drawing import draw
 from klaviyo_nb.report.forks import Forked, ForkFailed, ForkServer, fork_server, kernel_environment
 from klaviyo_nb.report.kernels import kernel
+from klaviyo_nb.report.made import Made
 
 CLEAN = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp")}
 
@@ -93,15 +94,17 @@ def test_what_a_fork_draws_is_what_is_drawn_here(tmp_path: Path) -> None:
     for name in ("there", "here"):
         save(samples.rate_limited(), tmp_path / name / "evidence")
 
-    async def there() -> Drawn:
+    async def there() -> Made:
         with fork_server(kernel_environment(CLEAN)) as server:
             assert server is not None
             await server.read_ahead(tmp_path / "there" / "evidence")
             return await server.draw(tmp_path / "there", "INC-7", None)
 
-    (drawn, told), (expected, texts) = asyncio.run(there()), draw(tmp_path / "here", "INC-7", None)
-    assert told == texts
-    assert [each.svg.read_bytes() for each in drawn] == [each.svg.read_bytes() for each in expected]
+    drawn, expected = asyncio.run(there()), draw(tmp_path / "here", "INC-7", None)
+    assert (drawn.texts, drawn.answers) == (expected.texts, expected.answers)
+    assert [each.svg.read_bytes() for each in drawn.charts] == [
+        each.svg.read_bytes() for each in expected.charts
+    ]
 
 
 def test_a_fork_that_cannot_draw_says_so(tmp_path: Path) -> None:
@@ -133,4 +136,13 @@ def test_signals_to_a_kernel_that_has_just_ended_do_no_harm() -> None:
         assert gone.poll() is None
     gone.send_signal(signal.SIGKILL)
     assert gone.poll() is not None
+    asyncio.run(gone.wait())
+
+
+def test_a_process_that_ended_before_we_looked_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass  # waited for: its number names nothing any more
+    gone = Forked(process.pid)
+    gone.send_signal(signal.SIGTERM)
+    assert gone.poll() == -signal.SIGKILL
     asyncio.run(gone.wait())

@@ -6,12 +6,14 @@ and CSV.
 """
 
 from klaviyo_nb.report import diagrams
-from klaviyo_nb.report.charts.gallery import CHARTS, SavedChart, chart, save_all
+from klaviyo_nb.report.charts.answers import contrast, failure_map, ledger, retries
+from klaviyo_nb.report.charts.gallery import CHARTS, chart, save_all
 from klaviyo_nb.report.charts.limits import rate_limit_headroom
-from klaviyo_nb.report.charts.traffic import calls_by_status, failures_by_endpoint, latency
+from klaviyo_nb.report.charts.traffic import calls_by_status, latency
 
-__all__ = ["CHARTS", "SavedChart", "calls_by_status", "decision_path", "failures_by_endpoint", "latency",
-           "rate_limit_headroom", "save_all", "timeline"]  # fmt: skip
+__all__ = ["CHARTS", "calls_by_status", "contrast", "decision_path", "failure_map",
+           "latency", "ledger", "rate_limit_headroom", "retries", "save_all",
+           "timeline"]  # fmt: skip
 
 timeline = chart("Timeline")(diagrams.timeline)
 decision_path = chart("The path through the decision tree")(diagrams.decision_path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.report.canvas import Drawn, save_png, save_svg
+from klaviyo_nb.report.made import SavedChart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,29 +16,6 @@ if TYPE_CHECKING:
 
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
-
-
-@dataclass(frozen=True, slots=True)
-class SavedChart:
-    """A chart as it was written.
-
-    Attributes:
-        name: Stem of the three files.
-        title: What it shows.
-        alt: What is to be seen, in words with figures.
-        svg: File.
-        png: File.
-        csv: File: the table behind it.
-        size: Width and height [CSS px].
-    """
-
-    name: str
-    title: str
-    alt: str
-    svg: Path
-    png: Path
-    csv: Path
-    size: tuple[int, int]
 
 
 Draw = Callable[["Evidence", "Verdict"], Drawn]

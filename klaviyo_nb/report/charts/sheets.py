@@ -1,4 +1,4 @@
-"""What charts over the window share: a sheet with axes, one that says why there is nothing, words for times."""
+"""What charts over the window share: a sheet with axes, one that says why it is empty, words for times."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ def plot(headline: str, key: Sequence[tuple[str, str]], unit: str, verdict: Verd
     return sheet, axes
 
 
-def nothing(title: str, what: str, evidence: Evidence) -> Drawn:
-    """A sheet that says what was not observed, and why."""
+def nothing(title: str, what: str, evidence: Evidence, says: str | None = None) -> Drawn:
+    """A sheet that says what was not observed, and why; or, where somebody looked, what was said."""
+    if says:
+        return message(title, f"{title}: {says} {extent(evidence.window)}.")
     why = [f"{gap.signal}: {gap.reason}" for gap in evidence.gaps if gap.signal in ("logs", "metrics")]
     why += [f"{each.source}: {each.gap}" for each in evidence.coverage if each.gap]
     if evidence.calls is not None:

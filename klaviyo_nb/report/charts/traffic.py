@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.report import series
-from klaviyo_nb.report.canvas import BOTTOM, LINE, RIGHT, WIDTH, Drawn, Sheet, clock, shade, time_axis, when
+from klaviyo_nb.report.canvas import Drawn, clock
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import extent, incident, length, nothing, plot, short, stack
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.words import share, shortened
+from klaviyo_nb.report.words import share
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from klaviyo_nb.diagnosis.counted import Tally
-    from klaviyo_nb.diagnosis.facts import EndpointCount
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
-    from klaviyo_nb.window import Window
-
-#: Endpoints that get a row or a line of their own.
-MOST_ENDPOINTS = 5
-#: Height of the row of one endpoint [in].
-_ROW = 0.72
 
 
 @chart("Calls over time, by status class")
@@ -61,68 +52,6 @@ def _told(table: pd.DataFrame) -> str:
     return (
         f"{total:,} of {every:,} calls failed ({share(total, every)}): {told}."
         f" Most failures at {clock(worst.at)}: {peak}."
-    )
-
-
-@chart("Failures by endpoint over time")
-def failures_by_endpoint(evidence: Evidence, verdict: Verdict) -> Drawn:
-    """One row per endpoint, each on its own scale: failing calls in colour, the others in grey above them."""
-    counts = series.counted(evidence)
-    if counts is None:
-        return nothing("No endpoints to show", "a call", evidence)
-    table = series.by_endpoint(counts, evidence.window)
-    totals = series.endpoint_totals(counts, evidence.window)
-    shown = totals[:MOST_ENDPOINTS]
-    kind = _most_common(counts)
-    key = [(series.CLASSES[kind], f"failed, mostly {kind}")] if kind else []
-    sheet = Sheet(
-        _endpoints_headline(totals), 0.16 + _ROW * len(shown) + BOTTOM, [*key, ("well", "succeeded")]
-    )
-    sheet.write(0.12, sheet.top, when(verdict))
-    for number, total in enumerate(shown):
-        top = sheet.top + 0.25 + _ROW * number
-        sheet.write(0.12, top - 0.02, shortened(total.endpoint, 36))
-        sheet.write(WIDTH - RIGHT, top - 0.02, _of(total), ha="right", color=LIGHT["muted"])
-        axes = sheet.axes(top + LINE, _ROW - LINE - 0.12)
-        row = _row_of(table, total.endpoint, evidence.window)
-        stack(axes, row, evidence.window, (series.CLASSES[kind or "succeeded"], "well"))
-        most = max(1, int(row.sum(axis=1).max()))
-        axes.set_ylim(0, most)
-        axes.set_yticks([most], [f"{most:,}"])
-        shade(axes, verdict, label=False)
-        time_axis(axes, evidence.window, labelled=number == len(shown) - 1)
-    told = "; ".join(f"{each.endpoint}: {_of(each)}" for each in shown)
-    rest = f"; {len(totals) - len(shown)} more endpoints are in the table" if totals[len(shown) :] else ""
-    counted = f"{extent(evidence.window)}, calls counted from {counts.source}"
-    return Drawn(sheet.figure, f"{counted}. {told}{rest}. {incident(verdict)}", table)
-
-
-def _endpoints_headline(totals: Sequence[EndpointCount]) -> str:
-    bad = [each for each in totals if each.failed]
-    if not bad:
-        return f"No call failed on any of {len(totals)} endpoints"
-    if len(bad) == 1 and len(totals) > 1:
-        return f"Only {shortened(bad[0].endpoint)} fails, of {len(totals)} endpoints"
-    return f"Calls fail on {len(bad)} of {len(totals)} endpoints"
-
-
-def _most_common(counts: Tally) -> str | None:
-    """The status class of most failures."""
-    sums = counts.frame["calls"].groupby(series.status_classes(counts.frame)).sum()
-    sums = sums.drop("succeeded", errors="ignore")
-    return str(sums.idxmax()) if len(sums) else None
-
-
-def _row_of(table: pd.DataFrame, endpoint: str, window: Window) -> pd.DataFrame:
-    """`failed` and `succeeded` of one endpoint in every bin of the window."""
-    rows = table[table["endpoint"] == endpoint].set_index("timestamp")
-    every = rows.reindex(series.starts(window, series.bin_s(window)))[["calls", "failed"]].fillna(0)
-    return every.assign(succeeded=every["calls"] - every["failed"])[["failed", "succeeded"]]
-
-
-def _of(total: EndpointCount) -> str:
-    return (
-        f"{total.failed:,} of {total.calls:,} failed" if total.failed else f"none of {total.calls:,} failed"
     )
 
 

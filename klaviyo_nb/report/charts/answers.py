@@ -1,0 +1,222 @@
+"""What the calls answer: where they fail and when, what differs, how retries add up, what was lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.dates import date2num
+
+from klaviyo_nb.logs.questions.retries import amplification
+from klaviyo_nb.report import series
+from klaviyo_nb.report.canvas import (
+    BOTTOM,
+    LINE,
+    RIGHT,
+    TEXT,
+    WIDTH,
+    Drawn,
+    Sheet,
+    shade,
+    time_axis,
+    when,
+)
+from klaviyo_nb.report.charts.gallery import chart
+from klaviyo_nb.report.charts.sheets import extent, incident, nothing, plot
+from klaviyo_nb.report.look import LIGHT
+from klaviyo_nb.report.views import ask
+from klaviyo_nb.report.words import share, shortened
+
+if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.verdict import Verdict
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.window import Window
+
+#: Rows of the map and of the contrast at most, and the height of one [in].
+MOST_ROWS, _TALL = 8, 0.46
+#: Cells of a row of the map at most.
+MOST_CELLS = 60
+#: Share of calls that failed in a cell from which it has a colour → the colour's role and its words.
+_LEVELS = (
+    (0.0, "well", "under 5% failed"),
+    (0.05, "invalid", "5 to 50%"),
+    (0.5, "server", "over half"),
+)
+#: What became of calls → the colour's role and its words, in the order in which they are stacked.
+_BECAME = {
+    "delivered": ("well", "delivered"),
+    "accepted_late": ("band", "accepted, processed late"),
+    "refused": ("throttled", "refused: safe to send again"),
+    "unknown": ("server", "unknown: may have been accepted"),
+    "fix_first": ("refused", "to be mended first"),
+}
+
+
+@chart("Where calls fail, and when")
+def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """One row per endpoint, a cell per stretch of time, coloured by the share of calls that failed in it."""
+    counts = series.counted(evidence)
+    if counts is None:
+        return nothing("No map of failures", "a call", evidence)
+    width = series.bin_s(evidence.window, MOST_CELLS)
+    table = series.by_endpoint(counts, evidence.window, width)
+    totals = series.endpoint_totals(counts, evidence.window)
+    shown = totals[:MOST_ROWS]
+    key = [(role, words) for _, role, words in _LEVELS] + [("grid", "no call")]
+    began = 0.25 if verdict.onset else 0.0
+    sheet = Sheet(_map_headline(totals), began + _TALL * len(shown) + BOTTOM, key)
+    sheet.write(0.12, sheet.top, when(verdict))
+    top = sheet.top + began
+    axes = sheet.axes(top, _TALL * len(shown), left=0.26)  # one for all rows: each would take its time
+    axes.set_ylim(_TALL * len(shown), 0)
+    axes.set_yticks([])
+    time_axis(axes, evidence.window)
+    shade(axes, verdict, label=False)
+    for number, total in enumerate(shown):
+        sheet.write(0.12, top + _TALL * number, shortened(total.endpoint, 40))
+        failed = "none failed" if not total.failed else f"{share(total.failed, total.calls)} failed"
+        words = f"{failed} of {total.calls:,}"
+        sheet.write(WIDTH - RIGHT, top + _TALL * number, words, ha="right", color=LIGHT["muted"])
+        rows = table[table["endpoint"] == total.endpoint]
+        _cells(axes, rows, evidence.window, width, (_TALL * number + LINE, _TALL - LINE - 0.06))
+    rest = f" {len(totals) - len(shown)} more endpoints are in the table." if totals[len(shown) :] else ""
+    told = "; ".join(f"{each.endpoint}: {each.failed:,} of {each.calls:,} failed" for each in shown)
+    alt = f"{extent(evidence.window)}, calls counted from {counts.source}. {told}.{rest} {incident(verdict)}"
+    return Drawn(sheet.figure, alt, table)
+
+
+def _map_headline(totals: Any) -> str:
+    bad = [each for each in totals if each.failed >= 0.05 * each.calls and each.failed]
+    if not bad:
+        return f"No endpoint fails often, of {len(totals)}"
+    worst = max(bad, key=lambda each: (each.failed / each.calls, each.failed))
+    if len(bad) == len(totals) > 1:
+        return f"All {len(totals)} endpoints fail"
+    return (
+        f"{shortened(worst.endpoint, 34)} fails {share(worst.failed, worst.calls)}"
+        f"; {len(totals) - len(bad)} of {len(totals)} endpoints are well"
+    )
+
+
+def _cells(axes: Any, rows: pd.DataFrame, window: Window, width_s: int, place: tuple[float, float]) -> None:
+    """A band in the colours of `_LEVELS`, its top and height at `place`; the grid's where no call was."""
+    starts = series.starts(window, width_s)
+    found = rows.set_index("timestamp").reindex(starts)
+    shares = (found["failed"] / found["calls"]).to_numpy(dtype=float)
+    level = np.searchsorted([least for least, *_ in _LEVELS], shares, side="right")
+    level[np.isnan(shares)] = 0
+    edges = date2num([*starts, pd.Timestamp(window.end)])
+    changes = np.flatnonzero(np.diff(level, prepend=-1))
+    spans = edges[changes], edges[np.append(changes[1:], len(level))]
+    for number in np.unique(level):
+        role = _LEVELS[number - 1][1] if number else "grid"
+        bars = [
+            (first, last - first)
+            for at, first, last in zip(changes, *spans, strict=True)
+            if level[at] == number
+        ]
+        axes.broken_barh(bars, place, color=LIGHT[role], lw=0, zorder=2)
+
+
+@chart("What differs between failing calls and the others")
+def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """Values ranked by how telling they are: share of failing calls that have it less that of the others."""
+    answer = ask(evidence, "contrast")
+    if answer is None or answer.rows.empty:
+        why = "a log that tells of calls" if answer is None else "a difference"
+        return nothing("Nothing differs that could be told", why, evidence, answer.says if answer else None)
+    rows = answer.rows.head(MOST_ROWS).reset_index(drop=True)
+    first = rows.iloc[0]
+    sheet = Sheet(
+        f"{first['attribute']} {shortened(first['value'], 40)}: {first['fails']:.0%} of its calls fail,"
+        f" of all others {first['others_fail']:.1%}",
+        0.35 + _TALL * len(rows) + BOTTOM,
+    )
+    sheet.write(0.12, sheet.top, "share of the failing calls less share of the others", color=LIGHT["muted"])
+    top = sheet.top + 0.3
+    axes = sheet.axes(top, _TALL * len(rows), left=0.12)
+    axes.set_ylim(_TALL * len(rows), 0)
+    axes.set_yticks([])
+    for number, (_, row) in enumerate(rows.iterrows()):
+        label = shortened(f"{row['attribute']} {row['value']}", 40)
+        sheet.write(0.12, top + _TALL * number, label, weight="bold" if number == 0 else "normal")
+        words = f"{row['failed']:,} of its {row['calls']:,} failed"
+        sheet.write(WIDTH - RIGHT, top + _TALL * number, words, ha="right", color=LIGHT["muted"])
+        y, at = _TALL * number + 0.7 * _TALL, row["failing_share"] - row["other_share"]
+        axes.plot([0, 0], [y - 0.1, y + 0.1], color=LIGHT["muted"], lw=1)
+        axes.plot([row["low"], row["high"]], [y, y], color=LIGHT["server"], lw=2.4, solid_capstyle="butt")
+        axes.plot([at], [y], "o", color=LIGHT["server"], markersize=6)
+    axes.set_xlim(-0.25, 1.1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "+25%", "+50%", "+75%", "+100%"])
+    told = "; ".join(
+        f"{row['attribute']} {row['value']}: {row['failing_share']:.0%} of the failing calls,"
+        f" {row['other_share']:.0%} of the others (95% interval of the difference {row['low']:.0%} to"
+        f" {row['high']:.0%})"
+        for _, row in rows.iterrows()
+    )
+    return Drawn(sheet.figure, f"{extent(evidence.window)}. {told}.", answer.rows)
+
+
+@chart("How retries add to the load")
+def retries(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """Attempts per call over time, of calls whose attempts can be told to be of one call."""
+    answer = ask(evidence, "retries")
+    if answer is None or answer.rows.empty:
+        return nothing("No retries to show", "a call", evidence, answer.says if answer else None)
+    assert evidence.calls is not None
+    table = amplification(evidence.calls, evidence.window)
+    if not table["calls"].sum():
+        return nothing("No retries to show", "which attempts are of one call", evidence, answer.says)
+    calls, attempts = int(table["calls"].sum()), int(table["attempts"].sum())
+    factor = attempts / calls
+    headline = f"{factor:.2f} attempts per call" if factor >= 1.005 else "Hardly any call is tried again"
+    sheet, axes = plot(headline, [], "attempts per call", verdict)
+    edges: Any = [*table["timestamp"], evidence.window.end]
+    line = table["amplification"].to_numpy()
+    axes.step(edges, np.append(line, line[-1]), where="post", color=LIGHT["series"], lw=1.6)
+    axes.axhline(1, color=LIGHT["ink"], lw=1)
+    axes.text(0, 1.0, " each call once", transform=axes.get_yaxis_transform(), size=TEXT, va="bottom",
+              color=LIGHT["ink"])  # fmt: skip
+    most = np.nanmax(line) if np.isfinite(line).any() else 1.0
+    axes.set_ylim(0, max(2.0, most * 1.1))
+    limits = " ".join(answer.covers)
+    alt = f"{extent(evidence.window)}. {answer.says} {limits} {incident(verdict)}"
+    return Drawn(sheet.figure, alt, table)
+
+
+@chart("What became of the calls")
+def ledger(evidence: Evidence, verdict: Verdict) -> Drawn:
+    """One bar: logical calls by what became of them."""
+    answer = ask(evidence, "ledger")
+    if answer is None or answer.rows.empty:
+        return nothing("No ledger of calls", "a call", evidence, answer.says if answer else None)
+    became = {row["outcome"]: (int(row["calls"]), int(row["at_least"])) for _, row in answer.rows.iterrows()}
+    shown = {name: became[name] for name in _BECAME if became.get(name, (0, 0))[0]}
+    key = [(_BECAME[name][0], f"{_BECAME[name][1]}: {_bounds(*both)}") for name, both in shown.items()]
+    total = sum(most for most, _ in shown.values())
+    lost = sum(most for name, (most, _) in shown.items() if name not in ("delivered", "accepted_late"))
+    exact = all(most == least for most, least in shown.values())
+    headline = (
+        f"{'' if exact else 'At most '}{lost:,} of {total:,} calls are not known to be delivered"
+        if lost
+        else f"All {total:,} calls were delivered"
+    )
+    sheet = Sheet(headline, 0.95, key)
+    axes = sheet.axes(sheet.top + 0.1, 0.34, left=0.12)
+    left = 0
+    for name, (count, _) in shown.items():
+        axes.barh(0, count, left=left, height=1, color=LIGHT[_BECAME[name][0]], lw=0)
+        left += count
+    axes.set_xlim(0, max(left, 1))
+    axes.set_ylim(-0.5, 0.5)
+    axes.set_yticks([])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.set_xlabel("calls", loc="right", size=TEXT, color=LIGHT["muted"], labelpad=3)
+    alt = f"{extent(evidence.window)}. {answer.says} {' '.join(answer.covers)}"
+    return Drawn(sheet.figure, alt, answer.rows)
+
+
+def _bounds(most: int, least: int) -> str:
+    return f"{most:,}" if most == least else f"{least:,} to {most:,}"
