@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.diagnosis import probed
 from klaviyo_nb.diagnosis.advisories import advisories
+from klaviyo_nb.diagnosis.differing import differs
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.observed import observe
 from klaviyo_nb.diagnosis.severity import respond_by, severity
@@ -30,6 +31,7 @@ def decide(evidence: Evidence) -> Verdict:
     rows = probed.rows_by_probe(evidence)
     missed = probed.asked_in_vain(evidence, rows, limits)
     facts = observe(evidence, rows, missed, limits)
+    facts = replace(facts, differs=differs(evidence, facts))
     found = walk(facts, unused=_unused(evidence, missed))
     said = advisories(evidence, rows, facts, limits)
     level, because = severity(found.cause, facts, len(said), limits)

@@ -76,6 +76,7 @@ class Facts:
         webhook_says: What it said instead.
         failed_earlier: Did calls fail earlier in the window, and none now, with traffic flowing?
         failing_hosts: Hosts or workers on which calls fail while they succeed on others.
+        differs: What else most failing calls have in common and others do not, in words.
         onset: When failures began.
         recovered: When they ended.
         retry_after_s: Longest Retry-After seen [s].
@@ -123,6 +124,7 @@ class Facts:
     webhook_says: str | None = None
     failed_earlier: bool | None = None
     failing_hosts: tuple[str, ...] | None = None
+    differs: str | None = None
     onset: Interval | None = None
     recovered: Interval | None = None
     retry_after_s: float | None = None

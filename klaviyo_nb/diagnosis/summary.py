@@ -77,6 +77,8 @@ def _more(cause: Cause, facts: Facts) -> str:
         parts.append(_wait(facts))
     if facts.failing_hosts:
         parts.append(f"only on {', '.join(facts.failing_hosts[:4])}")
+    if facts.differs:
+        parts.append(facts.differs)
     parts += [f"beside it {words}" for words in (facts.other_failures or {}).values()]
     return "".join(f"; {part}" for part in parts)
 

@@ -37,4 +37,19 @@ _BY_CAUSE: Mapping[Cause, Callable[[Case], Iterator[Action]]] = {
 
 def actions_for(verdict: Verdict, evidence: Evidence) -> tuple[Action, ...]:
     """The actions of a verdict, in the order in which to take them, filled with this incident's values."""
-    return tuple(_BY_CAUSE[verdict.cause](Case(verdict, evidence)))
+    case = Case(verdict, evidence)
+    return (*_BY_CAUSE[verdict.cause](case), *_where_it_differs(case))
+
+
+def _where_it_differs(case: Case) -> Iterator[Action]:
+    """Look at what only the failing calls have in common."""
+    differs = case.verdict.facts.get("differs")
+    if differs:
+        yield Action(
+            "Compare what fails with what works: what is special about it?",
+            f"{differs}. A deploy, a key, a setting or an address of its own may be why.",
+            f"{case.logs()} --ask contrast",
+            "the same value on top, with what else differs",
+            None,
+            case.check("calls"),
+        )

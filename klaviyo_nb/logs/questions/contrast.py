@@ -99,6 +99,11 @@ def contrast(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
     return _rows(part(Records(calls, pd.DataFrame()), window))
 
 
+def in_words(row: pd.Series[Any]) -> str:
+    """Of a row of `contrast`: `worker web-3`, or of a pair `method POST & caller export`."""
+    return AND.join(map(" ".join, zip(row["attribute"].split(AND), row["value"].split(AND), strict=False)))
+
+
 class _Found(NamedTuple):
     """A value or pair that was tested; the counts are of calls whose attributes are told."""
 
@@ -226,7 +231,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     more = f"; {len(rows) - 1} more differ" if len(rows) > 1 else ""
     return (
-        f"{first['attribute']} {first['value']}: {first['fails']:.0%} of its {first['calls']:,} calls "
+        f"{in_words(first)}: {first['fails']:.0%} of its {first['calls']:,} calls "
         f"failed, of the others {first['others_fail']:.1%}; it has {first['failing_share']:.0%} of the "
         f"failing calls and {first['other_share']:.0%} of the others{more}."
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.dates import date2num
 
+from klaviyo_nb.logs.questions.contrast import in_words
 from klaviyo_nb.logs.questions.retries import amplification
 from klaviyo_nb.report import series
 from klaviyo_nb.report.canvas import (
@@ -129,7 +130,7 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
     rows = answer.rows.head(MOST_ROWS).reset_index(drop=True)
     first = rows.iloc[0]
     sheet = Sheet(
-        f"{first['attribute']} {shortened(first['value'], 40)}: {first['fails']:.0%} of its calls fail,"
+        f"{shortened(in_words(first), 46)}: {first['fails']:.0%} of its calls fail,"
         f" of all others {first['others_fail']:.1%}",
         0.35 + _TALL * len(rows) + BOTTOM,
     )
@@ -139,7 +140,7 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.set_ylim(_TALL * len(rows), 0)
     axes.set_yticks([])
     for number, (_, row) in enumerate(rows.iterrows()):
-        label = shortened(f"{row['attribute']} {row['value']}", 40)
+        label = shortened(in_words(row), 40)
         sheet.write(0.12, top + _TALL * number, label, weight="bold" if number == 0 else "normal")
         words = f"{row['failed']:,} of its {row['calls']:,} failed"
         sheet.write(WIDTH - RIGHT, top + _TALL * number, words, ha="right", color=LIGHT["muted"])
@@ -150,7 +151,7 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.set_xlim(-0.25, 1.1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "+25%", "+50%", "+75%", "+100%"])
     told = "; ".join(
-        f"{row['attribute']} {row['value']}: {row['failing_share']:.0%} of the failing calls,"
+        f"{in_words(row)}: {row['failing_share']:.0%} of the failing calls,"
         f" {row['other_share']:.0%} of the others (95% interval of the difference {row['low']:.0%} to"
         f" {row['high']:.0%})"
         for _, row in rows.iterrows()

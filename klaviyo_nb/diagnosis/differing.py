@@ -1,0 +1,33 @@
+"""Who makes the calls that fail: what the failing ones have in common and the others do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from klaviyo_nb.logs.questions.contrast import contrast, in_words
+
+if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.facts import Facts
+    from klaviyo_nb.evidence import Evidence
+
+#: Only the latest calls are compared: a verdict is due within seconds.
+MOST_CALLS = 50_000
+#: It is named if this share of the failing calls has it, and its calls fail so many times as often as others.
+_MOST_OF, _TIMES = 0.5, 3.0
+#: Where calls fail is told by other facts.
+_TOLD = frozenset(("endpoint", "method"))
+
+
+def differs(evidence: Evidence, facts: Facts) -> str | None:
+    """A caller, revision or pair of values with most of the failing calls; None if none stands out."""
+    if not facts.failing or facts.one_endpoint or facts.failing_hosts or evidence.calls is None:
+        return None
+    for _, row in contrast(evidence.calls.tail(MOST_CALLS), evidence.window).iterrows():
+        names = set(row["attribute"].split(" & "))
+        telling = row["failing_share"] >= _MOST_OF and row["fails"] >= _TIMES * row["others_fail"]
+        if telling and not names <= _TOLD:
+            return (
+                f"{row['failing_share']:.0%} of the failing calls are of {in_words(row)},"
+                f" of which {row['fails']:.0%} fail; of all others {row['others_fail']:.1%}"
+            )
+    return None
