@@ -13,6 +13,7 @@ from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.report.manifest import incident_and_lead
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lint import lint
+from klaviyo_nb.response.lost import data
 from klaviyo_nb.response.messages import Channel, Phase, message
 
 
@@ -20,7 +21,7 @@ def draft(folder: Path, channel: Channel, phase: Phase, redactor: Redactor) -> s
     """The message of a phase, from an evidence folder or bundle."""
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
-    return redactor.text(message(document, channel, phase, *incident_and_lead(folder)))
+    return redactor.text(message(document, channel, phase, *incident_and_lead(folder), data(evidence)))
 
 
 def complaints(
@@ -43,10 +44,12 @@ def complaints(
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
     incident, lead = incident_and_lead(folder)
-    drafted = message(document, channel, phase, incident, lead)
+    told = data(evidence)
+    drafted = message(document, channel, phase, incident, lead, told)
     checked = lint(
-        text, document, channel, utc_now(), redactor.text, named=(incident or "",), lead=lead, draft=drafted
-    )
+        text, document, channel, utc_now(), redactor.text, named=(incident or "", *(told or ())), lead=lead,
+        draft=drafted,
+    )  # fmt: skip
     found = (f"{path}:{each.line}: {each.what}; write: {each.instead}" for each in checked.findings)
     said = (f"{path}:{line}: said by a person, not checked: {claim}\n" for line, claim in checked.said)
     return [redactor.text(harmless(each)) for each in found], [redactor.text(harmless(each)) for each in said]

@@ -19,7 +19,7 @@ from klaviyo_nb.report import words
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
-from klaviyo_nb.response.lost import lost
+from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import CHANNELS, PHASES, message
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
         "postmortem.md": postmortem(evidence, document, incident, lead),
         "limits.md": limits(evidence),
     }
+    told = data(evidence)
     drafts = {
-        f"messages/{channel}-{phase}.md": message(document, channel, phase, incident, lead)
+        f"messages/{channel}-{phase}.md": message(document, channel, phase, incident, lead, told)
         for channel in CHANNELS
         for phase in PHASES
     }

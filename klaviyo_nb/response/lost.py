@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.questions.question import Answer, Records
+from klaviyo_nb.response.messages import Data
 from klaviyo_nb.window import Window, parse_time
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
 
+#: What is not known to have arrived.
+_MISSING = ("refused", "unknown", "fix_first")
 #: A post with such a title tells that what was accepted is processed late.
 _DELAY = re.compile(r"\b(?:delay|lag|late\b|backlog)", re.IGNORECASE)
 
@@ -27,6 +30,23 @@ def lost(evidence: Evidence) -> Answer | None:
 
     records = Records(evidence.calls, WEBHOOKS.empty())
     return question([*delays(evidence)]).ask(records, evidence.window)
+
+
+def data(evidence: Evidence) -> Data | None:
+    """What became of the data, for messages; None if no log tells of a call."""
+    found = lost(evidence)
+    if found is None or found.rows.empty:
+        return None
+    calls = dict(zip(found.rows["outcome"], found.rows["calls"], strict=True))
+    sure = bool((found.rows["calls"] == found.rows["at_least"]).all())
+    missing = sum(int(calls.get(name, 0)) for name in _MISSING)
+    every, arrived = sum(map(int, calls.values())), int(calls.get("delivered", 0))
+    public = f"Of {every:,} updates in that time {arrived:,} went through"
+    if late := int(calls.get("accepted_late", 0)):
+        public += f", {late:,} were taken in and processed late"
+    if missing:
+        public += f", and {'' if sure else 'at most '}{missing:,} did not while it lasted"
+    return Data(found.says, f"{public}.")
 
 
 def delays(evidence: Evidence) -> Iterator[Window]:

@@ -1,10 +1,10 @@
-"""What to tell people, per phase: a Slack message, a text for our status page. From the document alone."""
+"""What to tell people, per phase: a Slack message, a text for our status page. Of the verdict and the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import parse_time
@@ -29,12 +29,20 @@ _FELT = {
 _FELT_ELSE = "E-mail and marketing updates are delayed."
 
 
+class Data(NamedTuple):
+    """What became of the data, as the logs tell: to colleagues, and to everybody."""
+
+    internal: str
+    public: str
+
+
 def message(
     document: Mapping[str, Any],
     channel: Channel,
     phase: Phase,
     incident: str | None = None,
     lead: str | None = None,
+    data: Data | None = None,
 ) -> str:
     """Draft one message; what only a person can know is a visible blank.
 
@@ -44,8 +52,12 @@ def message(
         phase: Which of the three.
         incident: Its id.
         lead: Who leads it.
+        data: What became of the data; None: the logs do not tell. Said once it is over.
     """
-    lines = _slack(document, phase, incident, lead) if channel == "slack" else _status_page(document, phase)
+    if channel == "slack":
+        lines = _slack(document, phase, incident, lead, data)
+    else:
+        lines = _status_page(document, phase, data)
     return "\n".join(lines) + "\n"
 
 
@@ -54,7 +66,9 @@ def blank(what: str) -> str:
     return f"‹fill in: {what}›"
 
 
-def _slack(document: Mapping[str, Any], phase: Phase, incident: str | None, lead: str | None) -> list[str]:
+def _slack(
+    document: Mapping[str, Any], phase: Phase, incident: str | None, lead: str | None, data: Data | None
+) -> list[str]:
     level = document["severity"] or "no severity"
     title = f"*{level} · Klaviyo integration*" + (f" · {_slack_text(incident)}" if incident else "")
     lines = [title, f"*Status:* {phase}", f"*Impact:* {_slack_text(_impact(document))}"]
@@ -62,7 +76,8 @@ def _slack(document: Mapping[str, Any], phase: Phase, incident: str | None, lead
     lines.append(f"*Current action:* {_slack_text(_action(document, phase))}")
     if phase == "resolved":
         lines.append(f"*Ended:* {_ended(document)}")
-        lines.append(f"*Data:* {blank('what was lost, what was replayed')}")
+        told = f"{_slack_text(data.internal)} " if data else ""
+        lines.append(f"*Data:* {told}{blank('what was lost, what was replayed')}")
     else:
         lines.append(f"*ETA:* {_eta(document)}")
     lines.append(f"*Lead:* {_slack_text(lead) if lead else blank('who leads')}")
@@ -71,7 +86,7 @@ def _slack(document: Mapping[str, Any], phase: Phase, incident: str | None, lead
     return lines
 
 
-def _status_page(document: Mapping[str, Any], phase: Phase) -> list[str]:
+def _status_page(document: Mapping[str, Any], phase: Phase, data: Data | None) -> list[str]:
     felt = _FELT.get(document["cause"], _FELT_ELSE)
     if document["cause"] in ("healthy", "inconclusive"):
         felt = blank("what users notice; nothing was found that would explain it")
@@ -82,7 +97,10 @@ def _status_page(document: Mapping[str, Any], phase: Phase) -> list[str]:
     elif phase == "mitigating":
         body = f"{felt}{since} We know where the trouble lies and are working on it."
     else:
-        body = f"This is over since {_ended(document)}. {blank('say plainly whether any data was lost')}"
+        told = f"{data.public} " if data else ""
+        body = (
+            f"This is over since {_ended(document)}. {told}{blank('say plainly whether any data was lost')}"
+        )
     queued = (
         ""
         if phase == "resolved"
