@@ -1,4 +1,4 @@
-"""What to tell people, per phase: a Slack message, a text for our status page. Of the verdict and the ledger."""
+"""What to tell people, per phase: a Slack message, a text for our status page. From verdict and ledger."""
 
 from __future__ import annotations
 
