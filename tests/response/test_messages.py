@@ -1,4 +1,4 @@
-"""Messages per phase: what is known, from the document alone; what only a person knows, as a blank."""
+"""Messages per phase: what is known, from the document and the ledger; what only a person knows, as a blank."""
 
 from __future__ import annotations
 
