@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.logs.questions.contrast import contrast, in_words
+from klaviyo_nb.logs.questions.counts import failure_kinds
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from klaviyo_nb.diagnosis.facts import Facts
     from klaviyo_nb.evidence import Evidence
 
@@ -14,15 +17,20 @@ if TYPE_CHECKING:
 MOST_CALLS = 50_000
 #: It is named if this share of the failing calls has it, and its calls fail so many times as often as others.
 _MOST_OF, _TIMES = 0.5, 3.0
-#: Where calls fail is told by other facts.
-_TOLD = frozenset(("endpoint", "method"))
+#: Where calls fail is told by other facts; who makes them may be new.
+_TOLD, _WHO = frozenset(("endpoint", "method")), ("caller", "worker", "host", "revision")
+#: Its share of the failing calls is at least so many times that of the others.
+_LESS = 1.5
 
 
 def differs(evidence: Evidence, facts: Facts) -> str | None:
     """A caller, revision or pair of values with most of the failing calls; None if none stands out."""
     if not facts.failing or facts.one_endpoint or facts.failing_hosts or evidence.calls is None:
         return None
-    for _, row in contrast(evidence.calls.tail(MOST_CALLS), evidence.window).iterrows():
+    calls = evidence.calls.tail(MOST_CALLS)
+    if not _stands_out(calls):
+        return None
+    for _, row in contrast(calls, evidence.window).iterrows():
         names = set(row["attribute"].split(" & "))
         telling = row["failing_share"] >= _MOST_OF and row["fails"] >= _TIMES * row["others_fail"]
         if telling and not names <= _TOLD:
@@ -31,3 +39,14 @@ def differs(evidence: Evidence, facts: Facts) -> str | None:
                 f" of which {row['fails']:.0%} fail; of all others {row['others_fail']:.1%}"
             )
     return None
+
+
+def _stands_out(calls: pd.DataFrame) -> bool:
+    """Has a value most of the failing calls, far less of the others? A contrast takes ten times as long."""
+    failed = failure_kinds(calls).notna()
+    for name in _WHO:
+        told = calls[name].notna()
+        bad, good = (calls.loc[told & each, name].value_counts(normalize=True) for each in (failed, ~failed))
+        if len(bad) and bad.iloc[0] >= _MOST_OF and bad.iloc[0] >= _LESS * good.get(bad.index[0], 0.0):
+            return True
+    return False
