@@ -13,7 +13,7 @@ from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.report.manifest import incident_and_lead
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lint import lint
-from klaviyo_nb.response.lost import data
+from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import Channel, Phase, message
 
 
@@ -21,7 +21,7 @@ def draft(folder: Path, channel: Channel, phase: Phase, redactor: Redactor) -> s
     """The message of a phase, from an evidence folder or bundle."""
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
-    return redactor.text(message(document, channel, phase, *incident_and_lead(folder), data(evidence)))
+    return redactor.text(message(document, channel, phase, *incident_and_lead(folder), data(lost(evidence))))
 
 
 def complaints(
@@ -44,7 +44,7 @@ def complaints(
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
     incident, lead = incident_and_lead(folder)
-    told = data(evidence)
+    told = data(lost(evidence))
     drafted = message(document, channel, phase, incident, lead, told)
     checked = lint(
         text, document, channel, utc_now(), redactor.text, named=(incident or "", *(told or ())), lead=lead,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klaviyo_nb.logs.questions.contrast import contrast, in_words
-from klaviyo_nb.logs.questions.counts import failure_kinds
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,6 +24,8 @@ def differs(evidence: Evidence, facts: Facts) -> str | None:
     """A caller, revision or pair of values with most of the failing calls; None if none stands out."""
     if not facts.failing or facts.one_endpoint or facts.failing_hosts or evidence.calls is None:
         return None
+    from klaviyo_nb.logs.questions.contrast import contrast, in_words  # brings pandas, which is here by now
+
     calls = evidence.calls.tail(MOST_CALLS)
     if not _stands_out(calls):
         return None
@@ -43,6 +42,8 @@ def differs(evidence: Evidence, facts: Facts) -> str | None:
 
 def _stands_out(calls: pd.DataFrame) -> bool:
     """Has a value most of the failing calls, far less of the others? A contrast takes ten times as long."""
+    from klaviyo_nb.logs.questions.counts import failure_kinds
+
     failed = failure_kinds(calls).notna()
     for name in _WHO:
         told = calls[name].notna()

@@ -24,6 +24,7 @@ from klaviyo_nb.response.messages import CHANNELS, PHASES, message
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.logs.questions.question import Answer
 
 _MARKDOWN = Environment(
     loader=PackageLoader("klaviyo_nb.report"),
@@ -47,12 +48,13 @@ _MARKDOWN.globals |= {
 def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]:
     """Path in the report → what stands there; the same arguments give the same bytes."""
     document = verdict_document(evidence, decide(evidence))
+    found = lost(evidence)
+    told = data(found)
     written = {
         "verdict.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
-        "postmortem.md": postmortem(evidence, document, incident, lead),
+        "postmortem.md": postmortem(evidence, document, incident, lead, found),
         "limits.md": limits(evidence),
     }
-    told = data(evidence)
     drafts = {
         f"messages/{channel}-{phase}.md": message(document, channel, phase, incident, lead, told)
         for channel in CHANNELS
@@ -61,7 +63,13 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
     return written | drafts
 
 
-def postmortem(evidence: Evidence, document: Mapping[str, Any], incident: str, lead: str | None) -> str:
+def postmortem(
+    evidence: Evidence,
+    document: Mapping[str, Any],
+    incident: str,
+    lead: str | None,
+    found: Answer | None = None,
+) -> str:
     """A draft with every number computed, and every blank for a person marked.
 
     Args:
@@ -69,6 +77,7 @@ def postmortem(evidence: Evidence, document: Mapping[str, Any], incident: str, l
         document: The verdict as in `verdict.json`.
         incident: Name of the incident.
         lead: Who leads; None is a blank.
+        found: What `lost` says of it, if that was asked already.
     """
     kinds, profiles = pd.Series(dtype="str"), pd.Series(dtype="str")
     if evidence.calls is not None:
@@ -86,7 +95,7 @@ def postmortem(evidence: Evidence, document: Mapping[str, Any], incident: str, l
         outcomes=[(count, words.OUTCOMES[str(kind)]) for kind, count in kinds.value_counts().items()],
         failed=len(kinds),
         profiles=profiles,
-        lost=lost(evidence) if len(kinds) else None,
+        lost=(found or lost(evidence)) if len(kinds) else None,
         items=words.ACTION_ITEMS.get(document["cause"], ()),
         asked_at=None if pd.isna(asked_at) else asked_at,
     )

@@ -35,6 +35,8 @@ NEWEST = 10
 _ANSWER = ["probe", "status_code", "error_type", "answered_by", "duration_s", "error_code", "detail",
            "request_id"]  # fmt: skip
 _LIMIT = ["probe", "status_code", "ratelimit", "ratelimit_remaining", "retry_after_s", "revision_effective"]
+#: The last answer to each question, and what was asked of.
+_ASKED: dict[str, tuple[Evidence, Answer]] = {}
 _CALL = ["timestamp", "method", "endpoint", "status_code", "error_type", "error_code", "source", "line_no",
          "message"]  # fmt: skip
 
@@ -100,8 +102,12 @@ def ask(evidence: Evidence, name: str) -> Answer | None:
     question = by_name(name)
     if evidence.calls is None:
         return None
-    webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
-    return question.ask(Records(evidence.calls, webhooks), evidence.window)
+    asked = _ASKED.get(name)
+    if asked is None or asked[0] is not evidence:  # a chart, a table and a page may ask the same
+        webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
+        answer = question.ask(Records(evidence.calls, webhooks), evidence.window)
+        asked = _ASKED[name] = evidence, answer
+    return asked[1]
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:

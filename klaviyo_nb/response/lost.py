@@ -32,9 +32,8 @@ def lost(evidence: Evidence) -> Answer | None:
     return question([*delays(evidence)]).ask(records, evidence.window)
 
 
-def data(evidence: Evidence) -> Data | None:
-    """What became of the data, for messages; None if no log tells of a call."""
-    found = lost(evidence)
+def data(found: Answer | None) -> Data | None:
+    """What became of the data, for messages, from what `lost` says; None if no log tells of a call."""
     if found is None or found.rows.empty:
         return None
     calls = dict(zip(found.rows["outcome"], found.rows["calls"], strict=True))

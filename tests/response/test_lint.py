@@ -18,7 +18,7 @@ from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lint import Checked, Finding, lint
-from klaviyo_nb.response.lost import data
+from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import CHANNELS, PHASES, Channel, Phase, message
 
 EVIDENCE = samples.rate_limited()
@@ -233,7 +233,7 @@ def test_no_finding_repeats_any_part_of_a_secret(secret: str, around: str) -> No
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_what_the_ledger_says_of_the_data_is_known_to_the_check(channel: Channel) -> None:
-    told = data(EVIDENCE)
+    told = data(lost(EVIDENCE))
     assert told is not None
     text = message(DOCUMENT, channel, "resolved", data=told)
     sentence = told.internal if channel == "slack" else told.public

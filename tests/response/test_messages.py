@@ -15,7 +15,7 @@ from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.response.document import verdict_document
-from klaviyo_nb.response.lost import data
+from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import CHANNELS, PHASES, Channel, Phase, message
 
 EVIDENCE = samples.rate_limited()
@@ -111,7 +111,7 @@ def test_doubt_is_told_with_the_rivals() -> None:
 
 
 def test_what_became_of_the_data_is_said_when_it_is_over_and_never_guessed() -> None:
-    told = data(EVIDENCE)
+    told = data(lost(EVIDENCE))
     assert told is not None
     assert re.match(
         r"Of 3,6\d\d updates in that time [\d,]+ went through, and (at most )?[\d,]+ did not", told.public
@@ -120,13 +120,13 @@ def test_what_became_of_the_data_is_said_when_it_is_over_and_never_guessed() -> 
         assert "went through" not in message(DOCUMENT, channel, "mitigating", data=told)
         over = message(DOCUMENT, channel, "resolved", data=told)
         assert "‹fill in: " in over.partition("went through" if channel == "status-page" else "delivered")[2]
-    assert data(Evidence(samples.WINDOW, samples.NOW)) is None
-    assert data(replace(EVIDENCE, calls=CALLS.empty())) is None
+    assert data(lost(Evidence(samples.WINDOW, samples.NOW))) is None
+    assert data(lost(replace(EVIDENCE, calls=CALLS.empty()))) is None
 
 
 def test_without_a_failure_everything_went_through() -> None:
     assert EVIDENCE.calls is not None
     calls = EVIDENCE.calls.assign(status_code=pd.array([202] * len(EVIDENCE.calls), dtype="Int64"))
-    told = data(replace(EVIDENCE, calls=calls))
+    told = data(lost(replace(EVIDENCE, calls=calls)))
     assert told is not None
     assert told.public == "Of 3,600 updates in that time 3,600 went through."
