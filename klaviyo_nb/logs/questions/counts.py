@@ -15,7 +15,6 @@ import pandas as pd
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.tallies import numbered
-from klaviyo_nb.window import Window
 
 #: What `by` can group by: columns of the frame, and two that are derived.
 GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code",
@@ -90,46 +89,6 @@ def _group(calls: pd.DataFrame, column: str, kinds: pd.Series[str]) -> Any:
     return calls[column]
 
 
-def overview(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """One row per endpoint, most failures first.
-
-    Args:
-        calls: CALLS frame.
-        window: Calls outside it are left out; those without a time are counted.
-
-    Returns:
-        `endpoint`, `calls`, `failed`, `share` (of calls that failed), `kind` (of most failures),
-        `first_failed`, `last_failed`, `p50_s`, `p95_s` [s, of calls with a duration].
-    """
-    inside = ~((calls["timestamp"] < window.start) | (calls["timestamp"] >= window.end))
-    calls = calls[inside]
-    kinds = failure_kinds(calls)
-    frame = calls[["endpoint", "duration_s"]].assign(
-        kind=kinds, failed=kinds.notna(), failed_at=calls["timestamp"].where(kinds.notna())
-    )
-    grouped = frame.groupby("endpoint", dropna=False, sort=False)
-    told = grouped.agg(
-        calls=("failed", "size"), failed=("failed", "sum"), kind=("kind", _commonest),
-        first_failed=("failed_at", "min"),
-        last_failed=("failed_at", "max"), p50_s=("duration_s", "median"),
-    )  # fmt: skip
-    told["p95_s"] = grouped["duration_s"].quantile(0.95)
-    told["share"] = told["failed"] / told["calls"]
-    told = (
-        told.reset_index()
-        .sort_values(["failed", "calls"], ascending=False, kind="stable")
-        .reset_index(drop=True)
-    )
-    return told[
-        ["endpoint", "calls", "failed", "share", "kind", "first_failed", "last_failed", "p50_s", "p95_s"]
-    ]
-
-
-def _commonest(kinds: pd.Series[str]) -> Any:
-    counts = kinds.value_counts()
-    return counts.index[0] if len(counts) else None
-
-
 def latency(calls: pd.DataFrame, freq: str) -> pd.DataFrame:
     """Quantiles of the durations per bin of time.
 
@@ -147,20 +106,3 @@ def latency(calls: pd.DataFrame, freq: str) -> pd.DataFrame:
         {"calls": grouped.size()} | {name: grouped.quantile(q) for name, q in _QUANTILES.items()}
     )
     return told.rename_axis("timestamp").reset_index()
-
-
-def bins(calls: pd.DataFrame, window: Window, freq: str = "1min") -> pd.DataFrame:
-    """Calls and failures per bin over the whole window, bins without a call included.
-
-    Returns:
-        `timestamp` (beginning of the bin), `calls`, `failed`.
-    """
-    times = pd.date_range(
-        pd.Timestamp(window.start).floor(freq), window.end, freq=freq, inclusive="left", unit="ns"
-    )
-    inside = calls[(calls["timestamp"] >= window.start) & (calls["timestamp"] < window.end)]
-    at = inside["timestamp"].dt.floor(freq)
-    failed = at[failure_kinds(inside).notna()]
-    counts = {"calls": at.value_counts(), "failed": failed.value_counts()}
-    table = {name: count.reindex(times, fill_value=0).to_numpy() for name, count in counts.items()}
-    return pd.DataFrame({"timestamp": times} | table)

@@ -7,7 +7,8 @@ import pytest
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS
-from klaviyo_nb.logs.questions.counts import GROUPS, bins, by, failure_kinds, latency, overview
+from klaviyo_nb.logs.questions.counts import GROUPS, by, failure_kinds, latency
+from klaviyo_nb.logs.questions.overview import overview
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,21 +102,12 @@ def test_quantiles_are_of_calls_with_a_duration() -> None:
     assert (told["calls"].tolist(), told["p50_s"].tolist()) == ([2], [2.0])
 
 
-def test_bins_cover_the_window_and_silence_is_zero_calls(calls: pd.DataFrame) -> None:
-    told = bins(calls[calls["endpoint"] == "/api/profiles"], WINDOW)
-    assert len(told) == 120
-    assert told["timestamp"].iloc[0] == WINDOW.start
-    quiet = bins(frame({"status_code": 503}), WINDOW)
-    assert (quiet["calls"].sum(), quiet["failed"].sum(), (quiet["calls"] == 0).sum()) == (1, 1, 119)
-
-
 def test_no_calls_give_empty_answers_and_no_error() -> None:
     empty = CALLS.empty()
     assert by(empty, ["endpoint", "status", "minute"]).empty
     assert overview(empty, WINDOW).empty
     assert latency(empty, "1min").empty
     assert failure_kinds(empty).empty
-    assert bins(empty, WINDOW)["calls"].sum() == 0
 
 
 def test_a_call_whose_outcome_is_unknown_is_no_failure() -> None:
