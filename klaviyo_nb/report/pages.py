@@ -20,7 +20,7 @@ from klaviyo_nb.report.look import CSP, css
 _TEMPLATE = "notebook.html.j2"
 #: Cells that say nothing to a reader: parameters, and papermill's notes on a failure, which the page has.
 _HIDDEN = ("parameters", "injected-parameters", "papermill-error-cell-tag")
-_TAGS = "div|span|p|em|strong|br|pre|code|table|caption|thead|tbody|tr|th|td|ol|li|h3|dl|dt|dd"
+_TAGS = "div|span|p|em|strong|br|pre|code|table|caption|thead|tbody|tr|th|td|ol|ul|li|h3|dl|dt|dd"
 _HARMLESS = re.compile(rf'(?:[^<]|</?(?:{_TAGS})(?: (?:class|scope|tabindex|data-label)="[^"<>]*")*>)*+')
 
 

@@ -137,7 +137,8 @@ def answer(found: Answer | None) -> Shown:
     """A question's answer: its sentence, what stands behind it, what it does not cover."""
     if found is None:
         return table(None, unseen="no log was read")
-    rows = table(found.rows, "no row stands behind it")
+    told = found.rows.loc[:, found.rows.notna().any()]  # what the log never tells is no column
+    rows = table(told, "no row stands behind it")
     limits = [harmless(each) for each in found.covers]
     listed = "".join(f"<li>{escape(each)}</li>" for each in limits)
     html = f"<p><strong>{escape(harmless(found.says))}</strong></p>{rows.html}"

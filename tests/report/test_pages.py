@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from klaviyo_nb.report import show
+import samples
+from klaviyo_nb.logs.questions import QUESTIONS
+from klaviyo_nb.report import show, views
 from klaviyo_nb.report.pages import harmless_html, notebook_html
 
 HOSTILE = [
@@ -103,7 +105,9 @@ def test_html_that_passes_has_no_tag_but_those_that_arrange_text(html: str) -> N
 
 
 def test_what_our_own_helpers_show_passes() -> None:
-    for shown in (show.table(None), show.text("<a> draft"), show.steps([])):
+    answers = [show.answer(views.ask(samples.rate_limited(), name)) for name in QUESTIONS]
+    assert any("What this does not cover" in each.html for each in answers)
+    for shown in (show.table(None), show.text("<a> draft"), show.steps([]), *answers):
         assert harmless_html({"text/html": shown.html, "text/plain": shown.plain}) == shown.html
 
 
