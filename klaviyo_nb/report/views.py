@@ -14,13 +14,14 @@ import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import BIN_S, MAX_BINS
 from klaviyo_nb.frames import WEBHOOKS
-from klaviyo_nb.logs.questions import by_name
+from klaviyo_nb.logs.questions import by_name, ledger
 from klaviyo_nb.logs.questions.counts import by, failure_kinds
 from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.onset import episodes as stretches
 from klaviyo_nb.metrics.rates import bins, increases
 from klaviyo_nb.report import timeline
+from klaviyo_nb.response.lost import delays
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -96,18 +97,21 @@ def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
 def ask(evidence: Evidence, name: str) -> Answer | None:
     """What `klaviyo-nb logs --ask NAME` says of the calls in the logs; `rows` of it is a frame.
 
+    The ledger knows of delays that the status page tells of.
+
     Raises:
         UsageError: There is no such question.
     """
-    question = by_name(name)
+    asked = by_name(name)
     if evidence.calls is None:
         return None
-    asked = _ASKED.get(name)
-    if asked is None or asked[0] is not evidence:  # a chart, a table and a page may ask the same
+    known = _ASKED.get(name)
+    if known is None or known[0] is not evidence:  # a chart, a table and a page may ask the same
+        if name == "ledger":
+            asked = ledger.question([*delays(evidence)])
         webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
-        answer = question.ask(Records(evidence.calls, webhooks), evidence.window)
-        asked = _ASKED[name] = evidence, answer
-    return asked[1]
+        known = _ASKED[name] = evidence, asked.ask(Records(evidence.calls, webhooks), evidence.window)
+    return known[1]
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pandas as pd
 
 import samples
 from klaviyo_nb.collect import load
@@ -8,6 +11,8 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import Drawn
+from klaviyo_nb.response.lost import lost
+from klaviyo_nb.window import iso
 from report_samples import healthy, nothing
 
 GOLDEN = Path(__file__).parents[1] / "cases"
@@ -76,3 +81,12 @@ def test_a_throttled_hour_is_a_ledger_of_refused_calls() -> None:
     assert evidence.calls is not None
     refused = drawn("ledger", evidence).table.set_index("outcome")
     assert 0 < refused.loc["refused", "calls"] <= (evidence.calls["status_code"] == 429).sum()
+
+
+def test_the_chart_of_the_ledger_knows_of_a_delay_as_the_postmortem_does() -> None:
+    post = {"name": "Data processing delays", "created_at": iso(samples.WINDOW.start), "resolved_at": None}
+    evidence = replace(samples.rate_limited(), status_page={"incidents": [post]})
+    shown, said = drawn("ledger", evidence), lost(evidence)
+    assert said is not None
+    assert "accepted_late" in set(shown.table["outcome"])
+    pd.testing.assert_frame_equal(shown.table, said.rows)
