@@ -19,7 +19,6 @@ from klaviyo_nb.report.canvas import (
     WIDTH,
     Drawn,
     Sheet,
-    shade,
     time_axis,
     when,
 )
@@ -73,7 +72,6 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.set_ylim(_TALL * len(shown), 0)
     axes.set_yticks([])
     time_axis(axes, evidence.window)
-    shade(axes, verdict, label=False)
     for number, total in enumerate(shown):
         sheet.write(0.12, top + _TALL * number, shortened(total.endpoint, 40))
         failed = "none failed" if not total.failed else f"{share(total.failed, total.calls)} failed"
