@@ -19,6 +19,8 @@ Outcome = Literal["refused", "unknown", "fix_first"]
 #: decide. `no`: never as it is.
 Advice = Literal["yes", "with_care", "person", "no"]
 
+#: Taken in, which does not say that it is processed.
+ACCEPTED = 202
 #: Kinds of failure in which the call never reached Klaviyo's application, or was turned away at its door.
 _NEVER_IN = ("throttled", "unreachable")
 

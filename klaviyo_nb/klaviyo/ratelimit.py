@@ -26,6 +26,9 @@ _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _ITEM = re.compile(r"(\d{1,9})\s*((?:;[^,;]*)*)", re.ASCII)
 _WINDOW = re.compile(r";\s*w\s*=\s*(\d{1,9})\s*(?=;|$)", re.ASCII)
 
+#: The header as loggers of all kinds write it.
+_QUOTED = re.compile(r"ratelimit-limit['\"]?\s*[:=,]\s*['\"]?([0-9][0-9;w=, ]*)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -84,6 +87,16 @@ def parse_limit(header: str | None) -> RateLimit | None:
         if item and window and int(window[1]):
             windows.setdefault(int(window[1]), int(item[1]))
     return RateLimit(int(items[0][1]), windows)
+
+
+def limit_in(text: str) -> str | None:
+    """The `RateLimit-Limit` header that a line of a log quotes.
+
+    >>> limit_in("headers: {'RateLimit-Limit': '75, 75;w=1, 750;w=60'}")
+    '75, 75;w=1, 750;w=60'
+    """
+    found = _QUOTED.search(text)
+    return found[1].strip(" ,") if found else None
 
 
 def seconds(retry_after: str | None, now: datetime | None) -> float | None:

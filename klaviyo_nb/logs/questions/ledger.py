@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from klaviyo_nb.frames import UTC_NS, WEBHOOKS
-from klaviyo_nb.klaviyo.outcomes import Outcome, Replay, replay
+from klaviyo_nb.klaviyo.outcomes import ACCEPTED, Outcome, Replay, replay
 from klaviyo_nb.logs.questions.attempts import (
     BECAME,
     DELIVERED,
@@ -46,7 +46,6 @@ _LATE = len(BECAME)
 _COLUMNS = ("outcome", "calls", "at_least", "reasons", "replay", "with_unique_id", "first", "last")
 _ENTRY = ("outcome", "reason", "key", "method", "endpoint", "event_key", "profile_key", "at", "attempts",
           "replay", "why", "source", "line_no")  # fmt: skip
-_ACCEPTED = 202
 _WORDS = {"delivered": "delivered", "refused": "refused", "unknown": "unknown (may have been accepted)",
           "fix_first": "to be fixed first", "accepted_late": "accepted during a delay"}  # fmt: skip
 
@@ -149,7 +148,7 @@ def _with_delays(rows: Any, calls: Calls, delays: Sequence[Window]) -> Any:
     moment = rows["moment"][calls.row]
     for each in delays:
         late |= (moment >= pd.Timestamp(each.start).value) & (moment < pd.Timestamp(each.end).value)
-    accepted = (calls.became == DELIVERED) & (rows["answer"][calls.row] == _ACCEPTED)
+    accepted = (calls.became == DELIVERED) & (rows["answer"][calls.row] == ACCEPTED)
     return np.where(late & accepted, _LATE, calls.became)
 
 
@@ -160,7 +159,7 @@ def _late(bare: pd.DataFrame, window: Window, delays: Sequence[Window]) -> pd.Da
     late = np.zeros(len(bare), dtype=bool)
     for each in delays:
         late |= ((middle >= each.start) & (middle < each.end)).to_numpy()
-    late &= ((bare["became"] == DELIVERED) & (bare["answer"] == _ACCEPTED) & (bare["bin"] >= 0)).to_numpy()
+    late &= ((bare["became"] == DELIVERED) & (bare["answer"] == ACCEPTED) & (bare["bin"] >= 0)).to_numpy()
     return bare.assign(became=bare["became"].mask(late, _LATE))
 
 

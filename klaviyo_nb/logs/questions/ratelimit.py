@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 
 from klaviyo_nb.frames import UTC_NS
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND
-from klaviyo_nb.klaviyo.ratelimit import WINDOWS, pace, parse_limit
+from klaviyo_nb.klaviyo.ratelimit import WINDOWS, limit_in, pace, parse_limit
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
@@ -32,7 +31,6 @@ SPENDERS = ("caller", "worker", "host")
 MOST_SECONDS = 1_000_000
 #: Durations are counted in bins, each so many times as long as the one before: medians are 2.5 % off at most.
 _BIN = 1.05
-_HEADER = re.compile(r"ratelimit-limit['\"]?\s*[:=,]\s*['\"]?([0-9][0-9;w=, ]*)", re.IGNORECASE)
 _COLUMNS = {
     "endpoint": "str", "method": "str", "window_s": "int64", "limit": "Int64", "observed": "bool",
     "peak": "int64", "refused": "int64", "first_exceeded": UTC_NS, "caller": "str", "share": "float64",
@@ -84,11 +82,8 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Count calls by operation and second."""
-    times = records.calls["timestamp"]
-    inside = ((times >= window.start) & (times < window.end)).to_numpy()
-    calls = records.calls[inside]
-    since = (calls["timestamp"] - pd.Timestamp(window.start)).to_numpy().astype("timedelta64[ns]")
-    at = since.astype(np.int64) / 1e9
+    calls, since = strata.timed(records.calls, window)
+    at = since / 1e9
     operation = _operations(calls)
     seconds, ones = at.astype(np.int64), np.ones(len(calls))
     refused = calls["status_code"].eq(429).fillna(False).to_numpy(dtype=bool)
@@ -101,7 +96,7 @@ def part(records: Records, window: Window) -> Part:
         )
         for name in SPENDERS
     }
-    known, untimed = int((operation.codes >= 0).sum()), int(times.isna().sum())
+    known, untimed = int((operation.codes >= 0).sum()), int(records.calls["timestamp"].isna().sum())
     return Part(
         strata.counted({"operation": operation}, seconds, ones, refused, most=MOST_SECONDS),
         spenders,
@@ -157,11 +152,11 @@ def _told(operation: Coded, at: Any, messages: pd.Series[str]) -> dict[str, tupl
     speaks = pc.match_substring(pa.array(messages), "ratelimit-limit", ignore_case=True).fill_null(False)
     found: dict[str, tuple[float, str]] = {}
     for place in np.flatnonzero(speaks.to_numpy(zero_copy_only=False)):
-        header = _HEADER.search(str(messages.iloc[place]))
-        limit = parse_limit(header[1].strip(" ,")) if header else None
+        header = limit_in(str(messages.iloc[place]))
+        limit = parse_limit(header)
         if header and limit and limit.windows and operation.codes[place] >= 0:
             name = str(operation.values[operation.codes[place]])
-            found[name] = max(found.get(name, (-1.0, "")), (float(at[place]), header[1].strip(" ,")))
+            found[name] = max(found.get(name, (-1.0, "")), (float(at[place]), header))
     return found
 
 

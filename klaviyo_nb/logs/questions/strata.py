@@ -53,6 +53,14 @@ def stretch_s(window: Window) -> int:
     return int(min(max(window.seconds / 120, SHORTEST_S), LONGEST_S))
 
 
+def timed(calls: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, Any]:
+    """Calls with a time in the window, and nanoseconds since its start."""
+    times = calls["timestamp"]
+    inside = ((times >= window.start) & (times < window.end)).to_numpy()
+    since = (times[inside] - pd.Timestamp(window.start)).to_numpy().astype("timedelta64[ns]")
+    return calls[inside], since.astype(np.int64)
+
+
 def coded(values: pd.Series[str]) -> Coded | None:
     """Values as numbers; None: there are too many different ones."""
     codes, found = pd.factorize(values)
