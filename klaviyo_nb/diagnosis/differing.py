@@ -24,17 +24,22 @@ def differs(evidence: Evidence, facts: Facts) -> str | None:
     """A caller, revision or pair of values with most of the failing calls; None if none stands out."""
     if not facts.failing or facts.one_endpoint or facts.failing_hosts or evidence.calls is None:
         return None
-    from klaviyo_nb.logs.questions.contrast import contrast, in_words  # brings pandas, which is here by now
+    from klaviyo_nb.logs.questions.contrast import (  # brings pandas, which is here by now
+        AND,
+        contrast,
+        in_words,
+    )
 
     calls = evidence.calls.tail(MOST_CALLS)
     if not _stands_out(calls):
         return None
     for _, row in contrast(calls, evidence.window).iterrows():
-        names = set(row["attribute"].split(" & "))
+        names = set(row["attribute"].split(AND))
         telling = row["failing_share"] >= _MOST_OF and row["fails"] >= _TIMES * row["others_fail"]
         if telling and not names <= _TOLD:
+            latest = f" among the latest {MOST_CALLS:,}" if len(evidence.calls) > MOST_CALLS else ""
             return (
-                f"{row['failing_share']:.0%} of the failing calls are of {in_words(row)},"
+                f"{row['failing_share']:.0%} of the failing calls{latest} are of {in_words(row)},"
                 f" of which {row['fails']:.0%} fail; of all others {row['others_fail']:.1%}"
             )
     return None

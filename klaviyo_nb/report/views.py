@@ -14,14 +14,14 @@ import pandas as pd
 
 from klaviyo_nb.diagnosis.counted import BIN_S, MAX_BINS
 from klaviyo_nb.frames import WEBHOOKS
-from klaviyo_nb.logs.questions import by_name, ledger
+from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.questions.counts import by, failure_kinds
 from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.onset import episodes as stretches
 from klaviyo_nb.metrics.rates import bins, increases
 from klaviyo_nb.report import timeline
-from klaviyo_nb.response.lost import delays
+from klaviyo_nb.response.lost import lost
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ANSWER = ["probe", "status_code", "error_type", "answered_by", "duration_s", "e
            "request_id"]  # fmt: skip
 _LIMIT = ["probe", "status_code", "ratelimit", "ratelimit_remaining", "retry_after_s", "revision_effective"]
 #: The last answer to each question, and what was asked of.
-_ASKED: dict[str, tuple[Evidence, Answer]] = {}
+_ASKED: dict[str, tuple[Evidence, Answer | None]] = {}
 _CALL = ["timestamp", "method", "endpoint", "status_code", "error_type", "error_code", "source", "line_no",
          "message"]  # fmt: skip
 
@@ -107,10 +107,10 @@ def ask(evidence: Evidence, name: str) -> Answer | None:
         return None
     known = _ASKED.get(name)
     if known is None or known[0] is not evidence:  # a chart, a table and a page may ask the same
-        if name == "ledger":
-            asked = ledger.question([*delays(evidence)])
         webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
-        known = _ASKED[name] = evidence, asked.ask(Records(evidence.calls, webhooks), evidence.window)
+        records = Records(evidence.calls, webhooks)
+        answer = lost(evidence) if name == "ledger" else asked.ask(records, evidence.window)
+        known = _ASKED[name] = evidence, answer
     return known[1]
 
 

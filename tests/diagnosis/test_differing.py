@@ -8,6 +8,7 @@ import pandas as pd
 import samples
 from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.differing import MOST_CALLS
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.response.actions import actions_for
 
@@ -60,3 +61,12 @@ def test_where_nothing_fails_nothing_is_compared() -> None:
 
 def test_one_endpoint_that_fails_is_told_by_itself() -> None:
     assert decide(load(GOLDEN / "one-endpoint-fails")).facts["differs"] is None
+
+
+def test_of_very_many_calls_the_latest_are_compared_and_that_is_said() -> None:
+    evidence = refused_to(every_third(samples.rate_limited()))
+    assert evidence.calls is not None
+    many = pd.concat([evidence.calls] * (MOST_CALLS // len(evidence.calls) + 1), ignore_index=True)
+    many = many.sort_values("timestamp", kind="stable", ignore_index=True)
+    told = decide(replace(evidence, calls=many)).facts["differs"]
+    assert told.startswith(f"100% of the failing calls among the latest {MOST_CALLS:,} are of caller export")
