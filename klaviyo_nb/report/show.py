@@ -138,7 +138,8 @@ def answer(found: Answer | None) -> Shown:
     if found is None:
         return table(None, unseen="no log was read")
     told = found.rows.loc[:, found.rows.notna().any()]  # what the log never tells is no column
-    rows = table(told, "no row stands behind it")
+    times = {str(name): each.dt.floor("s") for name, each in told.select_dtypes("datetimetz").items()}
+    rows = table(told.assign(**times), "no row stands behind it")
     limits = [harmless(each) for each in found.covers]
     listed = "".join(f"<li>{escape(each)}</li>" for each in limits)
     html = f"<p><strong>{escape(harmless(found.says))}</strong></p>{rows.html}"
