@@ -69,6 +69,20 @@ def exact(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def stamp(moment: datetime | str | None) -> str:
+    """`2026-11-23 06:19:00`, in UTC; a dash if there is none."""
+    if moment is None:
+        return "–"
+    at = parse_time(moment) if isinstance(moment, str) else moment
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def same_day(first: datetime, moment: datetime) -> str:
+    """`moment` in UTC, without its date if that is the date of `first`."""
+    text = stamp(moment)
+    return text[11:] if text[:10] == stamp(first)[:10] else text
+
+
 def parse_duration(text: str, where: str = "--since") -> timedelta:
     """Read `90s`, `15m`, `2h`, `1h30m`, `7d`.
 

@@ -17,8 +17,8 @@ from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, same_day, share, stamp
-from klaviyo_nb.window import iso, parse_time
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, share
+from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence

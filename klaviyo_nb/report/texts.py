@@ -21,6 +21,7 @@ from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import CHANNELS, PHASES, message
+from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
@@ -41,7 +42,7 @@ _MARKDOWN.globals |= {
     "duration": words.duration,
     "number": words.number,
     "share": words.share,
-    "stamp": words.stamp,
+    "stamp": stamp,
 }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from klaviyo_nb.redact import harmless
-from klaviyo_nb.window import parse_time
+from klaviyo_nb.window import parse_time, same_day, stamp
 
 #: What a person calls each cause.
 TITLES: Mapping[str, str] = {
@@ -108,20 +108,6 @@ def shortened(text: str, most: int = 34) -> str:
     """One line of `most` characters at most; the middle is what goes."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most // 2]}…{line[-(most - most // 2 - 1) :]}"
-
-
-def stamp(moment: datetime | str | None) -> str:
-    """`2026-11-23 06:19:00`, in UTC; a dash if there is none."""
-    if moment is None:
-        return "–"
-    at = parse_time(moment) if isinstance(moment, str) else moment
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def same_day(first: datetime, moment: datetime) -> str:
-    """`moment` in UTC, without its date if that is the date of `first`."""
-    text = stamp(moment)
-    return text[11:] if text[:10] == stamp(first)[:10] else text
 
 
 def between(interval: Mapping[str, str]) -> str:

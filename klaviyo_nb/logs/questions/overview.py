@@ -25,7 +25,7 @@ from klaviyo_nb.logs.questions.tallies import (
     stamps,
     width,
 )
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import same_day, stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -250,16 +250,13 @@ def _says(told: Part, rows: pd.DataFrame, window: Window) -> str:
     bounds = f"{failed / calls:.1%}, between {low:.1%} and {high:.1%}"
     said = [f"{failed:,} of {calls:,} calls failed ({bounds})"]
     for row in _causes(told).head(2).to_dict("records"):
-        times = "" if pd.isna(row["first"]) else f" from {_iso(row['first'])} to {_iso(row['last'])}"
-        said.append(f"{row['failed']:,} {row['kind']}{times}")
+        first, last = row["first"], row["last"]
+        times = "" if pd.isna(first) else f" from {stamp(first)} to {same_day(first, last)} UTC"
+        said.append(f"{row['failed']:,} × {row['kind']}{times}")
     quiet = _silence(told, window)
     if quiet and quiet.unusual:
         said.append(f"the log was {quiet.words}: of that time nothing is known")
     return f"{'; '.join(said)}."
-
-
-def _iso(moment: Any) -> str:
-    return iso(moment.to_pydatetime())
 
 
 QUESTION = Question("overview", part, merge, answer)

@@ -20,7 +20,7 @@ from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.spent import Spent, spent
 from klaviyo_nb.logs.questions.strata import Coded, Strata
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -263,9 +263,9 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
             f"{first['caller']} makes {first['share']:.0%} of the calls{_KINDS.get(first['kind'], '')}"
         )
     if pd.notna(first["frees_at"]):
-        said.append(f"it frees at {iso(first['frees_at'].floor('us').to_pydatetime())}")
+        said.append(f"it frees at {stamp(first['frees_at'].ceil('s'))} UTC")
     if pd.notna(first["clears_at"]):
-        said.append(f"what waits is served at about {iso(first['clears_at'].floor('s').to_pydatetime())}")
+        said.append(f"what waits is served at about {stamp(first['clears_at'])} UTC")
     return "; ".join(said) + "."
 
 
@@ -275,7 +275,7 @@ _KINDS = {"loop": " (a loop: it alone grew)", "retries": " (a storm of retries)"
 def _broke(row: pd.Series[Any]) -> str:
     name = WINDOWS.get(int(row["window_s"]), f"{row['window_s']} s")
     limit = "a limit that nobody knows" if pd.isna(row["limit"]) else f"{row['limit']} allowed"
-    since = iso(row["first_exceeded"].floor("us").to_pydatetime())
+    since = f"{stamp(row['first_exceeded'])} UTC"
     return f"up to {row['peak']} calls in one {name}, {limit}, {row['refused']} refused, since {since}"
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from klaviyo_nb.frames import UTC_NS
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -182,9 +182,9 @@ class Silence(NamedTuple):
     @property
     def words(self) -> str:
         """As people say it."""
-        since = iso(pd.Timestamp(self.since, tz="UTC").to_pydatetime())
+        since = stamp(pd.Timestamp(self.since, tz="UTC"))
         usual = f"{self.usual_s / 60:.0f} min at most"
-        return f"silent for {self.longest_s / 60:.0f} min since {since} (else {usual})"
+        return f"silent for {self.longest_s / 60:.0f} min since {since} UTC (else {usual})"
 
 
 def silence(first: Any, last: Any, window: Window) -> Silence:

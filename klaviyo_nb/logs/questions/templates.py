@@ -17,7 +17,7 @@ from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.masks import alike, masked, shortened
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.tallies import NEVER, moments_of, stamps
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -221,11 +221,9 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     text = textwrap.shorten(first["template"], LONGEST, placeholder=" …") or "(no text)"
     new = int(rows["new"].sum()) if rows["new"].notna().any() else None
     more = "" if new is None else f", {new:,} of them new since calls began to fail"
-    since = (
-        f", first at {iso(first['first'].floor('us').to_pydatetime())}" if pd.notna(first["first"]) else ""
-    )
+    since = f", first at {stamp(first['first'])} UTC" if pd.notna(first["first"]) else ""
     return (
-        f"{rows['count'].sum():,} error messages are of {len(rows):,} kinds{more}; {first['share']:.0%} are "
+        f"Error messages: {rows['count'].sum():,}; kinds: {len(rows):,}{more}; {first['share']:.0%} are "
         f"“{text}”{since}."
     )
 
@@ -240,7 +238,7 @@ def _covers(told: Part, rows: pd.DataFrame, window: Window) -> Iterator[str]:
     if len(rows) and quiet is None:
         yield "There is no quiet part of the window to compare with: nobody knows what is new."
     elif quiet is not None:
-        yield f"New is what was not seen before {iso(quiet.floor('us').to_pydatetime())}."
+        yield f"New is what was not seen before {stamp(quiet)} UTC."
 
 
 QUESTION = Question("templates", part, merge, answer, placed)

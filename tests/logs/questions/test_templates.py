@@ -172,7 +172,7 @@ def test_messages_without_a_time_are_counted_and_not_new() -> None:
         (frame(["ok"] * 3, status_code=200), "No error message: none of 3 calls failed."),
         (
             frame([None]),
-            "1 error messages are of 1 kinds; 100% are “(no text)”, first at 2026-11-23T05:00:00Z.",
+            "Error messages: 1; kinds: 1; 100% are “(no text)”, first at 2026-11-23 05:00:00 UTC.",
         ),
     ],
     ids=["no call", "none failed", "no text"],
