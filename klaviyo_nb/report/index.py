@@ -109,7 +109,10 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     """What a lead wants to know first: label, value, and a line below it."""
     facts = document["facts"]
     calls, failed, source = facts.get("calls"), facts.get("failed_calls"), facts.get("counted_from")
-    if facts.get("last_calls") and source != "probes":
+    if facts.get("since_calls") and source != "probes":  # what the summary tells of
+        since = f"{facts['since_failed']:,} of {facts['since_calls']:,} calls"
+        yield "Failing since it began", share(facts["since_failed"], facts["since_calls"]) or "unknown", since
+    elif facts.get("last_calls") and source != "probes":
         lately = f"{facts['last_failed']:,} of {facts['last_calls']:,} at the end of the window"
         yield "Calls failing lately", share(facts["last_failed"], facts["last_calls"]) or "unknown", lately
     told = f"{failed:,} of {calls:,}, counted from {source}" if calls else "no call was counted"

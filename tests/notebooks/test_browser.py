@@ -105,6 +105,26 @@ def test_a_page_opens_without_a_request_or_a_complaint(
     page.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [(PAGES[0], 390, "dark"), (PAGES[0], 1280, "light"), *((name, 820, "dark") for name in PAGES[1:])],
+)
+def test_axe_finds_nothing_to_complain_of(
+    browser: Browser, report: Path, name: str, width: int, scheme: Any
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, _, _ = watched(
+        browser, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )  # the page's policy stops axe's script too
+    page.goto((report / name).as_uri())
+    found = Axe().run(page).response
+    told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]]
+    assert told == []
+    assert len(found["passes"]) > 15, "axe looked at next to nothing"
+    page.close()
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_link_of_a_page_leads_somewhere(browser: Browser, report: Path, name: str) -> None:
     page, _, _ = watched(browser)
