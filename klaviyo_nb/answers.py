@@ -19,7 +19,7 @@ from klaviyo_nb import logs, terminal
 from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, without_formulas
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.counts import by as grouped
 from klaviyo_nb.logs.questions.question import Answer, Question
@@ -285,7 +285,7 @@ def _value(value: Any) -> Any:
 
 
 def _csv(frame: pd.DataFrame, is_grouped: bool) -> bytes:
-    return (frame.to_csv(index=False) if is_grouped else CALLS.to_csv(frame)).encode()
+    return (without_formulas(frame).to_csv(index=False) if is_grouped else CALLS.to_csv(frame)).encode()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -6,6 +6,7 @@ Units are in the names: `_s` is seconds. Missing means "not observed", never zer
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd  # imported where a frame is made: half a second that probes alone do not need
 
 UTC_NS = "datetime64[ns, UTC]"
+#: What a spreadsheet takes for a formula, and what already stands behind quotes of ours.
+_FORMULA = r"'*[=+\-@\t\r]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Schema:
 
     def to_csv(self, frame: pd.DataFrame) -> str:
         """CSV text that `from_csv` reads back, times to the microsecond; missing and empty texts are one."""
-        return str(self.check(frame).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ"))
+        harmless = without_formulas(self.check(frame))
+        return str(harmless.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ"))
 
     def from_csv(self, text: str) -> pd.DataFrame:
         """Read back what `to_csv` wrote.
@@ -101,7 +105,31 @@ class Schema:
             na_values=[""],
             lineterminator="\n",
         )
-        return self.frame(found)
+        return self.frame(_with_formulas(found))
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a quote before each text that a spreadsheet would run; `from_csv` takes it off again."""
+    found = {
+        name: frame[name].map(_no_formula)
+        for name in frame.columns
+        if frame[name].dtype == object or (frame[name].dtype == "str" and _formulas(frame[name]).any())
+    }
+    return frame.assign(**found) if found else frame
+
+
+def _with_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    quoted = {str(name): frame[name].str.startswith("'", na=False) & _formulas(frame[name]) for name in frame}
+    found = {name: frame[name].mask(bad, frame[name].str[1:]) for name, bad in quoted.items() if bad.any()}
+    return frame.assign(**found) if found else frame
+
+
+def _formulas(texts: pd.Series[str]) -> pd.Series[bool]:
+    return texts.str.match(_FORMULA, na=False)
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and re.match(_FORMULA, value) else value
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

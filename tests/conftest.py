@@ -17,6 +17,8 @@ from klaviyo_nb.window import Window
 #: A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+#: For the wheel, of whose parts only the presence is in question: `--hypothesis-profile=few`.
+hypothesis.settings.register_profile("few", deadline=None, max_examples=3)
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 

@@ -63,6 +63,22 @@ def test_rows_survive_csv_whatever_a_log_put_into_them(schema: Schema, data: st.
     pd.testing.assert_frame_equal(again, frame)
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''=1"])
+def test_no_cell_is_a_formula_to_a_spreadsheet_and_reading_it_back_gives_the_text(text: str) -> None:
+    frame = CALLS.frame([{"message": text, "line_no": -1}])
+    written = CALLS.to_csv(frame)
+    assert f"'{text}" in written
+    assert "'-1" not in written or text == "-1"  # a number is none
+    assert list(CALLS.from_csv(written)["message"]) == [text]
+
+
+@pytest.mark.parametrize("text", ["'quoted' text", "it's =1", "ok", "'"])
+def test_other_texts_are_written_as_they_are(text: str) -> None:
+    frame = CALLS.frame([{"message": text}])
+    assert f",{text}," in CALLS.to_csv(frame)
+    assert list(CALLS.from_csv(CALLS.to_csv(frame))["message"]) == [text]
+
+
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.name)
 def test_an_empty_frame_has_all_columns_and_survives_csv(schema: Schema) -> None:
     empty = schema.check(schema.empty())

@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from klaviyo_nb.frames import without_formulas
 from klaviyo_nb.report.canvas import Drawn, save_png, save_svg
 from klaviyo_nb.report.made import SavedChart
 
@@ -58,15 +59,4 @@ def _save(name: str, evidence: Evidence, verdict: Verdict, folder: Path) -> Save
 
 def _csv(table: pd.DataFrame) -> str:
     """CSV in which no cell is a formula to a spreadsheet."""
-    texts = {
-        name: table[name].map(_no_formula) for name in table.columns if table[name].dtype in ("str", object)
-    }
-    return str(table.assign(**texts).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
-
-
-def _no_formula(value: object) -> object:
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+    return str(without_formulas(table).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
