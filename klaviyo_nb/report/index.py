@@ -115,8 +115,9 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     elif facts.get("last_calls") and source != "probes":
         lately = f"{facts['last_failed']:,} of {facts['last_calls']:,} at the end of the window"
         yield "Calls failing lately", share(facts["last_failed"], facts["last_calls"]) or "unknown", lately
-    told = f"{failed:,} of {calls:,}, counted from {source}" if calls else "no call was counted"
-    yield "In the whole window", share(failed, calls) or "unknown", told
+    counts = series.counted(evidence)
+    known = f"{failed:,} of {calls:,}, counted from {counts.source}" if calls and counts else None
+    yield "In the whole window", share(failed, calls) or "unknown", known or "no call was counted"
     onset, recovered = document["onset"], document["recovered"]
     if onset:
         yield "Began", _moments(onset, evidence), ""
