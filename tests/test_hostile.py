@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,18 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield found
 
 
+def written(folder: Path) -> str:
+    """A log of hostile calls, the last of ten megabytes."""
+    now = datetime.now(UTC)
+    times = [now - timedelta(seconds=second) for second in range(201)]
+    call = {"msg": EVIL, "host": "=1+1", "worker": "@SUM(A1)", "error_code": "-2+3",
+            "method": "POST", "url": "https://a.klaviyo.com/api/events", "status": 503}  # fmt: skip
+    lines = [json.dumps({"time": time.isoformat(), **call}) for time in reversed(times)]
+    lines[-1] = json.dumps({"time": now.isoformat(), **call, "msg": "A" * 10_000_000})
+    (folder / "app.log").write_text("\n".join(lines) + "\n")
+    return "app.log"
+
+
 def test_the_terminal_gets_words_and_no_commands(world: World, tmp_path: Path) -> None:
     done = run("triage", "--full", cwd=tmp_path, **environ(world))
     assert done.returncode == 10, done.stderr
@@ -65,16 +79,29 @@ def test_json_stays_one_document_of_harmless_words(world: World, tmp_path: Path)
 
 
 def test_messages_and_the_sealed_page_hold_no_markup_of_others(world: World, tmp_path: Path) -> None:
-    done = run("bundle", "--incident", "INC-7", cwd=tmp_path, **environ(world))
+    done = run("bundle", "--incident", "INC-7", "--logs", written(tmp_path), cwd=tmp_path, **environ(world))
     assert done.returncode == 0, done.stderr
+    assert "201 calls in 201 lines" in done.stderr
     report = tmp_path / "reports" / "INC-7"
     html = (report / "index.html").read_text()
     assert "alert(1)" in html
     assert "<script>alert" not in html
     assert "<img src=x" not in html
     assert 'src="http://evil' not in html
-    for path in [report / "index.html", report / "postmortem.md", *sorted((report / "messages").iterdir())]:
+    texts = [path for path in report.rglob("*") if path.is_file() and path.suffix != ".png"]
+    assert len(texts) > 30
+    for path in texts:
         assert not CONTROLS.search(path.read_text()), path.name
+    pages = [path for path in texts if path.suffix in (".html", ".svg")]
+    assert [path for path in pages if re.search(r"<(script|img src=x)", path.read_text())] == []
+    cells = [
+        cell
+        for path in report.rglob("*.csv")
+        for row in csv.reader(path.read_text().splitlines(True))
+        for cell in row
+    ]
+    assert "'=1+1" in cells
+    assert [cell for cell in cells if re.match(r"[=+@]|-[^0-9]", cell)] == []
     for path in (report / "messages").glob("slack-*.md"):
         assert "<script" not in path.read_text()
     assert not re.search(r"^# heading", (report / "postmortem.md").read_text(), re.MULTILINE)
