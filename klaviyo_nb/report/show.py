@@ -11,11 +11,13 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from klaviyo_nb import collect, settings
@@ -24,7 +26,7 @@ from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import save_png
 from klaviyo_nb.report.look import PAGES
 from klaviyo_nb.report.words import badge_and_tone
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,13 +37,16 @@ if TYPE_CHECKING:
 
 #: Rows of a table that are shown, and characters of a cell.
 MOST_ROWS, MOST_TEXT = 30, 160
+#: From here on a cell's text needs room, or its row grows tall [characters].
+LONG_TEXT = 60
 #: Width at which JupyterLab shows a picture, which has more pixels than that.
 SHOWN_PX = 680
 #: Numbers that are looked up rather than read.
 _PLACES = ("line_no", "offset")
 #: Evidence that was read before a notebook asks for it, by its folder.
 _AHEAD: dict[Path, Evidence] = {}
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|–")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+_SPAN = re.compile(rf"{_MOMENT.pattern}(?: to {_MOMENT.pattern})?")
 
 
 async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", since: str = "2h") -> Evidence:
@@ -119,15 +124,10 @@ def table(frame: pd.DataFrame | None, none: str = "nothing", unseen: str = "it w
     if frame is None or frame.empty:
         said = unseen if frame is None else none
         return Shown(said, f"<p><em>{escape(said)}</em></p>")
-    cells = [
-        [_text(value, plain=name in _PLACES) for name, value in zip(frame.columns, row, strict=True)]
-        for row in frame.head(MOST_ROWS).itertuples(index=False)
-    ]
-    names = [str(name).replace("_", " ") for name in frame.columns]
-    head = [
-        (name, "num" if _is_number(dtype) else "nowrap" if all(map(_MOMENT.fullmatch, column)) else "")
-        for name, dtype, column in zip(names, frame.dtypes, zip(*cells, strict=True), strict=True)
-    ]
+    columns = [_column(str(name), values) for name, values in frame.head(MOST_ROWS).items()]
+    head = [(name, kind) for name, kind, _ in columns]
+    names = [name for name, _ in head]
+    cells = [list(row) for row in zip(*(texts for _, _, texts in columns), strict=True)]
     more = f"and {len(frame) - MOST_ROWS:,} more rows" if len(frame) > MOST_ROWS else ""
     html = _parts().grid(more, head, [(False, row) for row in cells])
     return Shown("\n".join(["  ".join(row) for row in [names, *cells]] + [more]).strip(), html)
@@ -138,8 +138,7 @@ def answer(found: Answer | None) -> Shown:
     if found is None:
         return table(None, unseen="no log was read")
     told = found.rows.loc[:, found.rows.notna().any()]  # what the log never tells is no column
-    times = {str(name): each.dt.floor("s") for name, each in told.select_dtypes("datetimetz").items()}
-    rows = table(told.assign(**times), "no row stands behind it")
+    rows = table(told, "no row stands behind it")
     limits = [harmless(each) for each in found.covers]
     listed = "".join(f"<li>{escape(each)}</li>" for each in limits)
     html = f"<p><strong>{escape(harmless(found.says))}</strong></p>{rows.html}"
@@ -174,8 +173,9 @@ def steps(actions: Iterable[Action]) -> Shown:
 def verdict(found: Verdict) -> Shown:
     """Cause, severity and respond-by time, and the sentence that a manager can read."""
     level, tone = badge_and_tone(found.cause, found.severity)
-    deadline = f"respond by {iso(found.respond_by)}" if found.respond_by else ""
+    deadline = f"respond by {stamp(found.respond_by)} UTC" if found.respond_by else ""
     summary, because = harmless(found.summary), harmless(found.severity_because or "")
+    because = "" if because in summary else because  # said already
     html = (
         f'<div class="verdict t-{tone}"><p class="line"><span class="badge">{level}</span>'
         f' <strong>{found.cause}</strong> <span class="respond">{deadline}</span></p>'
@@ -188,18 +188,34 @@ def _parts() -> Any:
     return PAGES.get_template("parts.html.j2").module
 
 
-def _is_number(dtype: Any) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(dtype) and dtype != "boolean" and dtype != "bool")
+def _column(name: str, values: pd.Series[Any]) -> tuple[str, str, list[str]]:
+    """What stands over a column, its CSS class, its cells."""
+    title = name.replace("_", " ")
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        days = set(values.dropna().dt.tz_convert("UTC").dt.date)
+        day = f"{days.pop():%d %b} " if len(days) == 1 else ""
+        return f"{title} ({day}UTC)", "nowrap", [_moment(each, bool(day)) for each in values]
+    number = pd.api.types.is_numeric_dtype(values.dtype) and values.dtype not in ("boolean", "bool")
+    form = str if name in _PLACES else "{:.1%}".format if number and name.endswith("share") else _text
+    texts = ["–" if each is None or pd.isna(each) else form(each) for each in values]
+    long = any(len(each) > LONG_TEXT for each in texts)
+    return title, "num" if number else "long" if long else "", texts
 
 
-def _text(value: Any, plain: bool = False) -> str:
-    if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN differs from itself
-        return "–"
-    if isinstance(value, pd.Timestamp):
-        return iso(value.to_pydatetime(warn=False))
-    if isinstance(value, Integral) and value is not True and value is not False and not plain:
+def _moment(value: Any, short: bool) -> str:
+    return "–" if pd.isna(value) else stamp(value)[11 if short else 0 :]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, pd.Timestamp | datetime):
+        return f"{stamp(value)} UTC"
+    if isinstance(value, Integral):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.3f}".rstrip("0").rstrip(".")
     said = " ".join(harmless(str(value)).split(" "))
+    if _SPAN.fullmatch(said):
+        return _MOMENT.sub(lambda found: f"{found[1]} {found[2]}", said) + " UTC"
     return said if len(said) <= MOST_TEXT else f"{said[: MOST_TEXT - 1]}…"

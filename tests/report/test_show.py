@@ -35,7 +35,19 @@ def test_a_table_has_a_header_no_index_and_escaped_cells() -> None:
 
 def test_missing_values_are_dashes_and_times_are_utc() -> None:
     frame = pd.DataFrame({"at": pd.to_datetime(["2026-11-23T05:00:00Z", None]), "seconds": [0.123456, None]})
-    assert show.table(frame).plain.splitlines()[1:] == ["2026-11-23T05:00:00Z  0.123", "–  –"]
+    assert show.table(frame).plain.splitlines() == ["at (23 Nov UTC)  seconds", "05:00:00  0.123", "–  –"]
+
+
+def test_times_of_several_days_carry_their_date() -> None:
+    frame = pd.DataFrame({"at": pd.to_datetime(["2026-11-23T05:00:00Z", "2026-11-24T05:00:00Z"])})
+    lines = show.table(frame).plain.splitlines()
+    assert lines == ["at (UTC)", "2026-11-23 05:00:00", "2026-11-24 05:00:00"]
+
+
+def test_a_share_is_a_percentage_and_a_span_is_told_in_words_of_people() -> None:
+    span = "2026-11-23T05:00:00.123Z to 2026-11-23T06:00:00Z"
+    shown = show.table(pd.DataFrame({"peak_share": [0.2904], "got": [span]}))
+    assert shown.plain.splitlines()[1] == "29.0%  2026-11-23 05:00:00 to 2026-11-23 06:00:00 UTC"
 
 
 def test_a_long_table_says_how_much_is_left_out() -> None:
@@ -79,7 +91,7 @@ def test_no_step_is_said() -> None:
 def test_a_verdict_names_cause_severity_and_the_time_to_respond_by() -> None:
     shown = show.verdict(decide(samples.rate_limited()))
     assert shown.plain.startswith("P3 rate_limited")
-    assert "respond by 2026-11-23T" in shown.plain
+    assert "respond by 2026-11-23 " in shown.plain
 
 
 def test_evidence_is_opened_from_a_folder(tmp_path: Path) -> None:
@@ -145,8 +157,17 @@ def test_views_of_an_incident_tell_it() -> None:
 
 
 def test_counts_are_grouped_and_places_are_not() -> None:
-    shown = show.table(pd.DataFrame({"calls": [46108], "line_no": [46108], "truncated": [True]}))
-    assert shown.plain.splitlines()[1] == "46,108  46108  True"
+    shown = show.table(
+        pd.DataFrame(
+            {
+                "calls": [46108],
+                "line_no": [46108],
+                "truncated": [True],
+                "new": pd.Series([False], dtype=object),
+            }
+        )
+    )
+    assert shown.plain.splitlines()[1] == "46,108  46108  yes  no"
 
 
 def test_stretches_from_metrics_agree_with_the_verdict() -> None:
