@@ -238,7 +238,7 @@ METRICS = Schema(
     {
         "timestamp": Column(UTC_NS, "time of the sample"),
         "role": Column(
-            "str", "requests, errors, duration_bucket, ratelimit_remaining, webhooks: what the series is"
+            "str", "requests, errors, duration_bucket, ratelimit_remaining, webhooks, alerts: what it is"
         ),
         "name": Column("str", "metric name on the server"),
         "series": Column("str", "all labels as JSON, keys sorted: which series"),
@@ -247,7 +247,7 @@ METRICS = Schema(
         "status": Column("str", "status or status_code label as it stands: 'success', '429', 'unknown'"),
         "error_code": Column("str", "error_code label"),
         "le": Column("float64", "upper bound of a histogram bucket [s]"),
-        "value": Column("float64", "sample; counters cumulative, gauges as they are"),
+        "value": Column("float64", "sample; counters cumulative, gauges as they are, 1 for a firing alert"),
     },
 )
 

@@ -345,14 +345,16 @@ def _nothing(answers: Sequence[_Answer], server: _Server, names: MetricNames) ->
 
 
 def _absent(role: str, names: MetricNames) -> str:
+    if role == "alerts":
+        return f"no alert with {names.alerts} fired in the window, or none is defined"
     return f"no series of {' or '.join(names.expressions()[role])} in the window"
 
 
 def _reach(frame: pd.DataFrame | None, grid: _Grid) -> tuple[Gap, ...]:
     """Say so if the samples begin late or end early: retention, an outage of the server, a window ahead."""
-    if frame is None:
+    if frame is None or (sampled := frame[frame["role"] != "alerts"]).empty:
         return ()
-    first, last = frame["timestamp"].min(), frame["timestamp"].max()
+    first, last = sampled["timestamp"].min(), sampled["timestamp"].max()
     slack = max(300, 5 * grid.step)
     if first.timestamp() - grid.first <= slack and grid.last - last.timestamp() <= slack:
         return ()

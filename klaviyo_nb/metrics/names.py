@@ -25,6 +25,8 @@ LABELS = MappingProxyType(
 )
 #: Values of a status label that mean the call did not fail; every other value means that it did.
 SUCCEEDED = r"success|succeeded|ok|[123][0-9x][0-9x]"
+#: Which alerts are ours, as label matchers: those of the whole company may be on the same server.
+ALERTS = 'alertname=~"(?i).*klaviyo.*"'
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -42,7 +44,8 @@ class MetricNames:
         webhooks: Counters of webhooks received.
         labels: As `LABELS`.
         succeeded: Regular expression for the status labels of calls that did not fail.
-        selector: Label matchers added to every query, such as `namespace="shop"`.
+        selector: Label matchers added to every query but that for alerts, such as `namespace="shop"`.
+        alerts: Label matchers of the alerts that concern Klaviyo; empty: they are not asked for.
         scrape_interval_s: How often the server reads the application, whole seconds.
     """
 
@@ -54,6 +57,7 @@ class MetricNames:
     labels: Mapping[str, str] = field(default_factory=lambda: LABELS)
     succeeded: str = SUCCEEDED
     selector: str = ""
+    alerts: str = ALERTS
     scrape_interval_s: int = 15
 
     def expressions(self) -> dict[str, tuple[str, ...]]:
@@ -69,6 +73,8 @@ class MetricNames:
                 )
             if names:
                 found[role] = tuple(name + braces for name in names)
+        if self.alerts:
+            found["alerts"] = (f'ALERTS{{alertstate="firing",{self.alerts}}}',)
         return found
 
     def status(self, labels: Mapping[str, str], role: str) -> str | None:
@@ -134,7 +140,7 @@ def _pattern(key: str, value: Any) -> str:
 
 def _selector(key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _wrong(key, f"{value!r} is not a text", f"{key} = 'namespace=\"shop\"'")
+        raise _wrong(key, f"{value!r} is not a text", f"{key} = 'service=\"shop\"'")
     return value.strip().removeprefix("{").removesuffix("}").strip()
 
 
@@ -145,7 +151,7 @@ def _interval(key: str, value: Any) -> int:
     return int(seconds)
 
 
-_READERS = {"labels": _labels, "succeeded": _pattern, "selector": _selector}
+_READERS = {"labels": _labels, "succeeded": _pattern, "selector": _selector, "alerts": _selector}
 
 
 def _wrong(key: str, what: str, hint: str) -> UsageError:

@@ -77,7 +77,8 @@ def _summed(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 def _appeared(firsts: pd.DataFrame, metrics: pd.DataFrame) -> NDArray[np.bool_]:
     """Was the process of these series, given by their first rows, sampled before they appeared?"""
-    seen = metrics.groupby("series", sort=False)["timestamp"].min()
+    scraped = metrics[metrics["role"] != "alerts"]  # those the server makes itself
+    seen = scraped.groupby("series", sort=False)["timestamp"].min()
     targets = pd.Series([_target(series) for series in seen.index], index=seen.index, dtype=object)
     since = seen.groupby(targets).min()
     return (firsts["timestamp"] > firsts["series"].map(targets).map(since)).to_numpy()

@@ -280,6 +280,7 @@ class TestWhatIsMissing:
             "metrics:duration_bucket": False,
             "metrics:ratelimit_remaining": False,
             "metrics:webhooks": False,
+            "metrics:alerts": False,
         }
 
     def test_one_role_that_fails_does_not_take_the_others_with_it(self, window: Window):
@@ -323,7 +324,7 @@ class TestWhatIsMissing:
         assert reasons == ["/api/events: 21600 failures by the requests counter, 7200 by the other"]
 
     def test_nothing_to_ask_is_a_gap_that_nobody_configured(self, window: Window):
-        names = MetricNames((), (), (), (), ())
+        names = MetricNames((), (), (), (), (), alerts="")
         assert not the_gap(ask(counting(), window, names=names)).configured
 
 

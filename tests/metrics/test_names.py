@@ -15,6 +15,7 @@ def test_an_empty_table_gives_the_published_names():
         "duration_bucket": ("klaviyo_api_duration_seconds_bucket",),
         "ratelimit_remaining": ("klaviyo_rate_limit_remaining",),
         "webhooks": ("klaviyo_webhook_received_total",),
+        "alerts": ('ALERTS{alertstate="firing",alertname=~"(?i).*klaviyo.*"}',),
     }
 
 
@@ -26,6 +27,7 @@ def test_every_name_label_and_meaning_can_be_chosen():
             "webhooks": "",
             "labels": {"endpoint": "route"},
             "succeeded": "fine",
+            "alerts": 'service="shop"',
             "selector": '{host="a.klaviyo.com"}',
             "scrape_interval": "1m",
             "headers": {"X-Scope-OrgID": "shop"},
@@ -37,6 +39,7 @@ def test_every_name_label_and_meaning_can_be_chosen():
         'b_seconds_bucket{host="a.klaviyo.com"}',
     )
     assert "webhooks" not in names.expressions()
+    assert names.expressions()["alerts"] == ('ALERTS{alertstate="firing",service="shop"}',)
     assert names.labels["endpoint"] == "route"
     assert names.labels["method"] == "method"
     assert names.scrape_interval_s == 60
@@ -56,6 +59,7 @@ def test_every_name_label_and_meaning_can_be_chosen():
         ({"succeeded": "("}, "metrics.succeeded"),
         ({"succeeded": 200}, "metrics.succeeded"),
         ({"selector": 1}, "metrics.selector"),
+        ({"alerts": ["KlaviyoDown"]}, "metrics.alerts"),
         ({"scrape_interval": "soon"}, "metrics.scrape_interval"),
         ({"scrape_interval": "500ms"}, "metrics.scrape_interval"),
     ],

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.impact import impact
 from klaviyo_nb.metrics.names import from_table
@@ -34,11 +35,16 @@ WINDOW = Window(START, START + timedelta(hours=2))
 ONSET, RECOVERED = START + timedelta(minutes=70, seconds=7), START + timedelta(minutes=95, seconds=4)
 #: A process that begins anew at this moment; its counters with it.
 RESTART = START + timedelta(minutes=30)
+#: When the alert fired; the server that evaluated it wrote no word about its end.
+ALERTED = ONSET + timedelta(minutes=5), RECOVERED + timedelta(minutes=1)
+FIRING = 'ALERTS{alertname="KlaviyoHighErrorRate",alertstate="firing",severity="critical"}'
+OTHERS = FIRING.replace("KlaviyoHighErrorRate", "DiskFull")
 HELP = {
     "klaviyo_api_requests_total": "counter",
     "klaviyo_api_errors_total": "counter",
     "klaviyo_api_duration_seconds": "histogram",
     "klaviyo_rate_limit_remaining": "gauge",
+    "ALERTS": "gauge",
 }
 BOUNDS = ("0.1", "0.5", "2.5", "+Inf")
 
@@ -87,6 +93,11 @@ def incident() -> Truth:
             truth.samples["klaviyo_rate_limit_remaining"].setdefault(gauge, []).append(
                 (until.timestamp(), 9.0)
             )
+    length = ALERTED[1] - ALERTED[0]
+    firing = [
+        ((ALERTED[0] + timedelta(seconds=at)).timestamp(), 1.0) for at in range(0, length.seconds, SCRAPE)
+    ]
+    truth.samples["ALERTS"] |= {FIRING: firing, OTHERS: firing}
     return truth
 
 
@@ -220,6 +231,9 @@ def test_what_was_put_in_comes_out(
     found = fetched(server, need)
     assert found.frame is not None
     assert {gap.signal for gap in found.gaps} == {"metrics:webhooks"}
+    (alert,) = alerts(found.frame).itertuples(index=False)
+    assert (alert.alert, alert.severity) == ("KlaviyoHighErrorRate", "critical")
+    assert timedelta(0) <= alert.began - ALERTED[0] <= timedelta(seconds=SCRAPE)
     steps = increases(found.frame)
     assert abs(steps["calls"].sum() - truth.calls) <= 0.01 * truth.calls
     total = impact(bins(found.frame), WINDOW)
@@ -259,7 +273,7 @@ def test_both_servers_give_the_same_counts(need: Need, fetched: Callable[[str, N
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_a_server_refuses_is_a_gap(server: str, need: Need, truth: Truth, tmp_path: Path):
     with SERVERS[server](need, tmp_path, truth) as url:
-        wrong = ask(url, selector='endpoint=="x"')
+        wrong = ask(url, selector='endpoint=="x"', alerts="")
         ahead = ask(url, Window(WINDOW.end + timedelta(days=1), WINDOW.end + timedelta(days=2)))
         before = ask(url, Window(WINDOW.start - timedelta(hours=1), WINDOW.end))
         lost = ask(f"{url}/elsewhere")
