@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 #: Stands for what differs.
 ANY = "<*>"
-#: Words with a digit in them and what hangs on them: numbers, ids, addresses, times; and pseudonyms.
+#: Words with a digit in them and what hangs on them: numbers, ids, addresses, times, hosts; and pseudonyms.
 _WORD = r"[\w-]*[0-9][\w-]*"
-_VARYING = rf"{_WORD}(?:[.:,+]{_WORD})*|\b[0-9a-f]{{16,}}\b|\b[a-z]+-[0-9a-f]{{8}}\b"
+_HOST = r"(?:(?:\.[a-z][a-z-]*){2,})?"
+_VARYING = rf"{_WORD}(?:[.:,+]{_WORD})*{_HOST}|\b[0-9a-f]{{16,}}\b|\b[a-z]+-[0-9a-f]{{8}}\b"
 #: A place with fewer different words tells sorts of messages apart.
 LEAST_WORDS = 4
 #: Words at a place vary if more than such a share of the messages have one of their own there.
@@ -70,9 +71,11 @@ def _split(group: list[tuple[str, ...]]) -> Iterator[tuple[list[tuple[str, ...]]
         part = waiting.pop()
         words = [Counter(column) for column in zip(*part, strict=True)]
         open_places = [place for place, counts in enumerate(words) if len(counts) > 1]
-        fewest = min(open_places, key=lambda place: len(words[place]), default=None)
+        # Where some texts have a number or an id, the words of the others are names.
+        telling = [place for place in open_places if not any(ANY in word for word in words[place])]
+        fewest = min(telling or open_places, key=lambda place: len(words[place]), default=None)
         few = len(open_places) * 2 <= len(words)  # a template says something
-        if fewest is None or (few and _vary(len(words[fewest]), len(part))):
+        if fewest is None or (few and (not telling or _vary(len(words[fewest]), len(part)))):
             first = part[0]
             yield part, " ".join(ANY if place in open_places else word for place, word in enumerate(first))
             continue

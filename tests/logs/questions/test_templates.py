@@ -47,6 +47,8 @@ def mask(text: str) -> str:
         ("profile 01GDDKASAP8TKDDA2GRZDSVP4H not found", "profile <*> not found"),
         ("took 412ms, 2.5 s left", "took <*>, <*> s left"),
         ("refused by 10.0.0.1:8080", "refused by <*>"),
+        ("refused by ip-10-0-0-1.eu.example.net", "refused by <*>"),
+        ("wrote 12.json", "wrote <*>.json"),
         ("no such address: email-3f2a9c1b, email-abcdefab", "no such address: <*>, <*>"),
         ("token deadbeefdeadbeefdeadbeef", "token <*>"),
         ("two\n  lines\tand a tab", "two lines and a tab"),
@@ -63,6 +65,17 @@ def test_words_that_nearly_always_differ_are_one_template() -> None:
     names = ("ada", "bob", "cyd", "dan", "eve")
     texts = [f"Could not load {name} from the shop" for name in names] + ["Could not load anything"]
     assert set(alike(texts).values()) == {"Could not load <*> from the shop", "Could not load anything"}
+
+
+def test_where_some_have_a_number_the_words_of_the_others_are_names() -> None:
+    texts = ["could not reach host <*> in time", "could not reach host cache in time",
+             "could not reach host db:<*> in time"]  # fmt: skip
+    assert set(alike(texts).values()) == {"could not reach host <*> in time"}
+
+
+def test_two_words_of_which_none_is_a_number_stay_apart() -> None:
+    texts = ["the email of the profile is invalid", "the phone of the profile is invalid"]
+    assert alike(texts) == {text: text for text in texts}
 
 
 def test_messages_that_have_no_word_in_common_stay_apart() -> None:
