@@ -100,16 +100,16 @@ def amplification(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def _rows(told: Attempts, found: Joined) -> pd.DataFrame:
-    rows = told.rows[found.order]
-    call = np.zeros(len(rows), dtype=np.int64)
+    became, where = (told.rows[name].copy()[found.order] for name in ("became", "place"))
+    call = np.zeros(len(found.order), dtype=np.int64)
     call[found.starts[1:]] = 1
     call = np.cumsum(call)
-    futile = np.append(False, (rows["became"][:-1] == FIX_FIRST) & (call[1:] == call[:-1]))
-    size, place = len(places()), rows["place"].astype(np.int64)
+    futile = np.append(False, (became[:-1] == FIX_FIRST) & (call[1:] == call[:-1]))
+    size, place = len(places()), where.astype(np.int64)
     attempts = np.bincount(place, minlength=size)
     calls = np.bincount(place[found.starts], minlength=size)
     most = np.zeros(size, dtype=np.int64)
-    np.maximum.at(most, place[found.starts], np.diff(np.append(found.starts, len(rows))))
+    np.maximum.at(most, place[found.starts], np.diff(np.append(found.starts, len(place))))
     in_vain = np.bincount(place[futile[: len(place)]], minlength=size)
     _add_bare(told.bare, attempts, calls, most)
     return _frame(

@@ -206,11 +206,17 @@ def silence(first: Any, last: Any, window: Window) -> Silence:
     return Silence(float(gaps[longest]) / 1e9, int(begins[longest]), usual)
 
 
+#: Texts that are hashed at a time: each is a Python object meanwhile, and these fit into the processor's cache.
+HASHED = 1 << 16
+
+
 def hashed(values: pd.Series[str]) -> Any:
     """64-bit hashes, the same in every process; 0 for what is missing."""
-    hashes = pd.util.hash_pandas_object(values, index=False, categorize=False)
-    found: Any = hashes.to_numpy(np.uint64).copy()
-    found[values.isna().to_numpy()] = 0
+    found = np.empty(len(values), dtype=np.uint64)
+    for start in range(0, len(values), HASHED):
+        some = values.iloc[start : start + HASHED]
+        hashes = pd.util.hash_pandas_object(some, index=False, categorize=False)
+        found[start : start + HASHED] = np.where(some.isna(), np.uint64(0), hashes.to_numpy(np.uint64))
     return found
 
 
