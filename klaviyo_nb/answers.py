@@ -193,6 +193,7 @@ def read_metrics(settings: Settings) -> MetricAnswer:
             names=from_table(settings.metrics),
             token=settings.metrics_token,
             headers=settings.metrics.get("headers"),
+            tls=settings.metrics.get("tls"),
             timeout_s=METRICS_TIMEOUT_S,
         )
     )

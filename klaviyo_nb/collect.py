@@ -292,6 +292,7 @@ async def _metrics(
         names=names,
         token=settings.metrics_token,
         headers=settings.metrics.get("headers"),
+        tls=settings.metrics.get("tls"),
         timeout_s=METRICS_S if left is None else left,
     )
     samples = 0 if fetched.frame is None else len(fetched.frame)

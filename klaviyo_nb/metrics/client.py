@@ -13,37 +13,30 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import re
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-import httpx
-import orjson
 import pandas as pd
 
-from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
+from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
 from klaviyo_nb.frames import METRICS
+from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
 from klaviyo_nb.metrics.matrix import Series, read, to_frame
-from klaviyo_nb.metrics.names import MetricNames
+from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
 from klaviyo_nb.metrics.rates import disagreements
-from klaviyo_nb.redact import harmless
+from klaviyo_nb.metrics.server import Question, Server, connect
 from klaviyo_nb.window import Window, iso
+
+if TYPE_CHECKING:
+    import httpx
 
 #: Points per series that a server gives at most in one answer (Prometheus refuses more).
 MOST_POINTS = 11_000
 #: Points per series over the whole window; a longer window gets a longer step.
 FINEST = 12_000
-#: Longest expression sent in a URL; longer ones are posted [characters].
-LONGEST_URL = 2_000
-#: Largest answer that is read [bytes].
-LARGEST = 256 * 2**20
-#: Longest answer in which an error is looked for [bytes].
-LONGEST_ERROR = 2**16
-
-_API = re.compile(r"(?:/api/v1(?:/query(?:_range)?)?|/graph)?/*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +56,6 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
-    """A server, with what is secret about it kept from `where`, the address for people."""
-
-    client: httpx.AsyncClient = field(repr=False)
-    address: httpx.URL = field(repr=False)
-    where: str
-    secrets: tuple[str, ...] = field(repr=False)
-
-    def quote(self, text: str) -> str:
-        """Words of the other side, harmless, on one line, without our secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[redacted]")
-        line = " ".join(harmless(text).split())
-        return line if len(line) <= 300 else line[:299] + "…"
-
-
-@dataclass(frozen=True, slots=True)
 class _Answer:
     """One role's series, or why there are none."""
 
@@ -96,11 +72,14 @@ async def fetch(
     names: MetricNames,
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
+    tls: Mapping[str, Any] | None = None,
     timeout_s: float,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Fetched:
     """Ask for every role of `names` over `window`, all at once.
 
+    Where the calls have no series of the configured name, one that is understood beyond doubt is taken
+    instead, which a gap tells. The step is the interval at which samples were taken, or a multiple of it.
     Samples are taken at multiples of the step, from the last one at or before the window's start (what later
     ones are counted from) to the last one at or before its end.
 
@@ -110,79 +89,52 @@ async def fetch(
         names: Metric and label names.
         token: Bearer token.
         headers: Extra headers, such as a tenant's id.
+        tls: `ca_file`, `client_cert`, `client_key` (paths of PEM files), `verify` (False: any certificate
+            will do, which becomes a gap).
         timeout_s: Limit for all of it [s].
         transport: In place of the network.
 
     Raises:
-        UsageError: The URL, the token or a header is malformed.
+        UsageError: The URL, the token, a header or a certificate is malformed.
     """
-    async with httpx.AsyncClient(
-        headers=_headers(token, headers), timeout=timeout_s, transport=transport, auth=_auth(url, token)
-    ) as client:
-        server = _server(client, url, token, headers)
-        grid = _grid(window, names.scrape_interval_s)
+    server = connect(url, token, headers, tls, timeout_s, transport)
+    async with server.client:
+        until = asyncio.get_running_loop().time() + timeout_s
+        names, interval, gaps = await _prepared(server, names, window, timeout_s / 4)
+        grid = _grid(window, interval)
         answers = await asyncio.gather(
-            *(
-                _role(server, role, tries, grid, names, timeout_s)
-                for role, tries in names.expressions().items()
-            )
+            *(_role(server, role, tries, grid, names, until) for role, tries in names.expressions().items())
         )
     frames = [answer.frame for answer in answers if answer.frame is not None]
     frame = METRICS.frame(pd.concat(frames, ignore_index=True)) if frames else None
     queries = tuple(query for answer in answers for query in answer.queries)
-    gaps = _gaps(answers, names) if frame is not None else (_nothing(answers, server, names),)
+    gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names),)
+    if not (tls or {}).get("verify", True):
+        gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
     return Fetched(frame, queries, gaps + _reach(frame, grid) + _sums(frame))
 
 
-def _headers(token: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
-    found = {"Accept": "application/json"}
-    if token and token.strip():
-        found["Authorization"] = f"Bearer {token.strip()}"
-    if not isinstance(headers or {}, Mapping):
-        raise UsageError("metrics.headers", "must be a table", 'headers = { "X-Scope-OrgID" = "shop" }')
-    found |= headers or {}
-    for name, value in found.items():
-        if not isinstance(value, str) or not (name + value).isascii() or not (name + value).isprintable():
-            where = "KLAVIYO_NB_METRICS_TOKEN" if name == "Authorization" else f"metrics.headers.{name}"
-            raise UsageError(where, "is not one line of printable ASCII", "type it again")
-    return found
-
-
-def _auth(url: str, token: str | None) -> tuple[str, str] | None:
-    parts = _parse(url)
-    return (parts.username, parts.password) if parts.username and not token else None
-
-
-def _server(
-    client: httpx.AsyncClient, url: str, token: str | None, headers: Mapping[str, str] | None
-) -> _Server:
-    parts = _parse(url)
-    bare = parts.copy_with(username=None, password=None)
-    path = _API.sub("", bare.path)
-    basic = b64encode(f"{parts.username}:{parts.password}".encode()).decode()
-    secrets = {
-        (token or "").strip(),
-        parts.password,
-        basic,
-        *(headers or {}).values(),
-        *parts.params.values(),
-    }
-    return _Server(
-        client,
-        bare.copy_with(path=f"{path}/api/v1/query_range"),
-        str(bare.copy_with(path=path or "/", query=None, fragment=None)).rstrip("/"),
-        tuple(sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True)),
-    )
-
-
-def _parse(url: str) -> httpx.URL:
+async def _prepared(
+    server: Server, names: MetricNames, window: Window, limit_s: float
+) -> tuple[MetricNames, int, tuple[Gap, ...]]:
+    """The names to ask for, the seconds between samples, and what is to be told of both."""
+    said, found = names.scrape_interval_s, None
+    gaps: tuple[Gap, ...] = ()
     try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL:
-        parts = httpx.URL()
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise UsageError("--metrics", "not an http(s) URL", "--metrics http://localhost:9090")
-    return parts
+        async with asyncio.timeout(limit_s):
+            if "requests" in names.expressions():
+                found = await interval_s(server, names.expressions()["requests"], window.end.timestamp())
+                if found is None:
+                    names, gaps = await look(server, names, window)
+                    early = min(window.end.timestamp(), window.start.timestamp() + RAW_S)
+                    for at in (window.end.timestamp(), early):
+                        found = found or await interval_s(server, names.expressions()["requests"], at)
+    except (TimeoutError, SourceError):
+        pass  # what is asked next meets the same trouble, and tells it
+    if said and found and said != found:
+        text = f"klaviyo-nb.toml says {said} s, samples lie {found} s apart: that was believed"
+        gaps += (Gap("metrics:scrape_interval", text),)
+    return names, found or said or SCRAPED_S, gaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,31 +159,36 @@ def _grid(window: Window, scrape_interval_s: int) -> _Grid:
 
 
 async def _role(
-    server: _Server, role: str, tries: Sequence[str], grid: _Grid, names: MetricNames, timeout_s: float
+    server: Server, role: str, tries: Sequence[str], grid: _Grid, names: MetricNames, until: float
 ) -> _Answer:
     queries: list[Query] = []
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout_at(until):
             for expr in tries:
                 series, query = await _query(server, role, expr, grid)
                 queries.append(query)
                 if series:
                     return _Answer(role, tuple(queries), to_frame(series, role, names))
     except TimeoutError:
-        return _Answer(role, tuple(queries), trouble=f"{server.where}: no answer within {timeout_s:g} s")
+        return _Answer(role, tuple(queries), trouble=f"{server.where}: no answer in time")
     except SourceError as error:
         return _Answer(role, tuple(queries), trouble=str(error))
     return _Answer(role, tuple(queries))
 
 
-async def _query(server: _Server, role: str, expr: str, grid: _Grid) -> tuple[list[Series], Query]:
+async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[list[Series], Query]:
     series: list[Series] = []
     warnings: dict[str, None] = {}
     digest, requests = hashlib.sha256(), 0
     for start, end in grid.chunks():
-        body = await _ask(
-            server, {"query": expr, "start": start, "end": end, "step": grid.step, "nocache": 1}
-        )
+        question: Question = [
+            ("query", expr),
+            ("start", start),
+            ("end", end),
+            ("step", grid.step),
+            ("nocache", 1),
+        ]
+        body = await server.ask("/api/v1/query_range", question)
         digest.update(body)
         requests += 1
         try:
@@ -243,79 +200,6 @@ async def _query(server: _Server, role: str, expr: str, grid: _Grid) -> tuple[li
     samples = sum(len(each.values) for each in series)
     asked = (_iso(grid.first), _iso(grid.last), grid.step, requests)
     return series, Query(role, expr, *asked, samples, digest.hexdigest(), tuple(warnings))
-
-
-async def _ask(server: _Server, question: Mapping[str, str | int]) -> bytes:
-    """The body of one answer.
-
-    Raises:
-        SourceError: None came, or it is a refusal.
-    """
-    if len(str(question["query"])) > LONGEST_URL:
-        request = server.client.build_request("POST", server.address, data=dict(question))
-    else:
-        address = server.address.copy_merge_params(dict(question))
-        request = server.client.build_request("GET", address)
-    try:
-        response = await server.client.send(request, stream=True)
-        try:
-            body = await _body(server, response)
-        finally:
-            await response.aclose()
-    except httpx.TimeoutException:
-        raise SourceMissing(server.where, "no answer in time") from None
-    except (httpx.HTTPError, httpx.StreamError) as exc:
-        raise SourceMissing(
-            server.where, server.quote(f"no answer: {str(exc) or type(exc).__name__}")
-        ) from None
-    _refusal(server, response, body)
-    return body
-
-
-async def _body(server: _Server, response: httpx.Response) -> bytes:
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        parts.append(part)
-        if not size and part.lstrip()[:1] not in (b"", b"{"):
-            break  # no Prometheus API answers so, and the rest may be endless
-        size += len(part)
-        if size > LARGEST:
-            raise SourceError(
-                server.where, f"its answer is larger than {LARGEST >> 20} MiB; ask a shorter window"
-            )
-    return b"".join(parts)
-
-
-def _refusal(server: _Server, response: httpx.Response, body: bytes) -> None:
-    status = response.status_code
-    said = _error(body)
-    words = f"HTTP {status}" + (f", {said}" if said else "")
-    if response.is_success and said is None:
-        return
-    if response.is_redirect:
-        target = response.headers.get("location", "").partition("?")[0]
-        raise SourceError(server.where, server.quote(f"it redirects to {target}: is that the address?"))
-    if status in (401, 403):
-        raise SourceDenied(
-            server.where, server.quote(f"it refused us ({words}): set KLAVIYO_NB_METRICS_TOKEN")
-        )
-    if said is None:
-        kind = response.headers.get("content-type", "no type").partition(";")[0]
-        words = f"HTTP {status} with {kind}: is it the address of a Prometheus API?"
-    raise SourceError(server.where, server.quote(words))
-
-
-def _error(body: bytes) -> str | None:
-    """What a Prometheus API says is wrong, which is always short; None if it says nothing of the kind."""
-    if len(body) > LONGEST_ERROR:
-        return None
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(said, dict) or said.get("status") != "error":
-        return None
-    return f"{said.get('errorType')}: {said.get('error')}"
 
 
 def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
@@ -331,7 +215,7 @@ def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
     )
 
 
-def _nothing(answers: Sequence[_Answer], server: _Server, names: MetricNames) -> Gap:
+def _nothing(answers: Sequence[_Answer], server: Server, names: MetricNames) -> Gap:
     troubles = list(dict.fromkeys(answer.trouble for answer in answers if answer.trouble))
     if troubles:
         more = f" (and {len(troubles) - 1} more like it)" if len(troubles) > 1 else ""

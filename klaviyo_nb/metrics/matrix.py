@@ -17,7 +17,7 @@ import pandas as pd
 
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.klaviyo.endpoints import catalogue
-from klaviyo_nb.metrics.names import MetricNames
+from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[st
         "method": method.upper() if method else None,
         "status": names.status(own, role),
         "error_code": own.get(names.labels["error_code"]) or None,
-        "le": _bound(own["le"]) if role == "duration_bucket" and "le" in own else None,
+        "le": _bound(own, labels.get("__name__", "")) if role == "duration_bucket" else None,
     }
 
 
@@ -103,8 +103,11 @@ def _template(label: str | None, method: str | None) -> str | None:
     return known.template(method, inside if known.operations(inside) else label)
 
 
-def _bound(text: str) -> float | None:
+def _bound(labels: Mapping[str, str], name: str) -> float | None:
+    """Upper bound of a bucket [s]."""
     try:
-        return float(text)
-    except ValueError:
+        bound = float(labels["le"])
+    except (KeyError, ValueError):
         return None
+    unit = DURATIONS.search(name.removesuffix("_bucket"))
+    return bound / 1000 if unit and unit[1] else bound

@@ -21,6 +21,7 @@ LABELS = MappingProxyType(
         "status": "status",
         "status_code": "status_code",
         "error_code": "error_code",
+        "error_type": "error_type",
     }
 )
 #: Values of a status label that mean the call did not fail; every other value means that it did.
@@ -28,25 +29,32 @@ SUCCEEDED = r"success|succeeded|ok|[123][0-9x][0-9x]"
 #: Which alerts are ours, as label matchers: those of the whole company may be on the same server.
 ALERTS = 'alertname=~"(?i).*klaviyo.*"'
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+#: Ends of the names of histograms of durations; their bounds are in milliseconds if that group matches.
+DURATIONS = re.compile(r"_(?:seconds|(milliseconds|ms))$")
+#: Seconds between samples, if neither the samples nor the table tell.
+SCRAPED_S = 15
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})?")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricNames:
-    """Names on the server. Where there are several for one role, the first that has series is used.
+    """Names on the server, each with label matchers in braces where it needs them.
+
+    Where there are several for one role, the first that has series is used.
 
     Attributes:
         requests: Counters of all calls, by method, endpoint and status.
         errors: Counters of failed calls, by endpoint, status code and error code.
-        duration: Histograms of call durations [s]; `_bucket` is added.
+        duration: Histograms of call durations [s, or ms if the name ends so]; `_bucket` is added.
         ratelimit_remaining: Gauges of calls left in Klaviyo's window.
         webhooks: Counters of webhooks received.
         labels: As `LABELS`.
         succeeded: Regular expression for the status labels of calls that did not fail.
         selector: Label matchers added to every query but that for alerts, such as `namespace="shop"`.
         alerts: Label matchers of the alerts that concern Klaviyo; empty: they are not asked for.
-        scrape_interval_s: How often the server reads the application, whole seconds.
+        scrape_interval_s: How often the server reads the application, whole seconds; None: as samples tell.
     """
 
     requests: tuple[str, ...] = ("klaviyo_api_requests_total",)
@@ -58,29 +66,30 @@ class MetricNames:
     succeeded: str = SUCCEEDED
     selector: str = ""
     alerts: str = ALERTS
-    scrape_interval_s: int = 15
+    scrape_interval_s: int | None = None
 
     def expressions(self) -> dict[str, tuple[str, ...]]:
         """Role in the METRICS frame → selectors to try, in order; no role whose name was emptied."""
-        braces = f"{{{self.selector}}}" if self.selector else ""
         found = {}
         for role in ROLES:
-            names = getattr(self, role)
-            if role == "duration":
-                role, names = (
-                    "duration_bucket",
-                    tuple(f"{name.removesuffix('_bucket')}_bucket" for name in names),
-                )
-            if names:
-                found[role] = tuple(name + braces for name in names)
+            if names := getattr(self, role):
+                key, end = ("duration_bucket", "_bucket") if role == "duration" else (role, "")
+                found[key] = tuple(self._selector(name, end) for name in names)
         if self.alerts:
             found["alerts"] = (f'ALERTS{{alertstate="firing",{self.alerts}}}',)
         return found
+
+    def _selector(self, name: str, end: str) -> str:
+        metric, _, own = name.removesuffix("}").partition("{")
+        inside = ",".join(filter(None, (own, self.selector)))
+        return metric.removesuffix(end) + end + (f"{{{inside}}}" if inside else "")
 
     def status(self, labels: Mapping[str, str], role: str) -> str | None:
         """The status of a series; `success` and `error` where this table redefines what they are."""
         first, second = ("status_code", "status") if role == "errors" else ("status", "status_code")
         found = labels.get(self.labels[first]) or labels.get(self.labels[second])
+        if not found and labels.get(self.labels["error_type"]):
+            return "unknown"  # no answer came, as OpenTelemetry says it
         if not found or self.succeeded == SUCCEEDED:
             return found or None
         if re.fullmatch(self.succeeded, found):
@@ -92,7 +101,7 @@ def from_table(table: Mapping[str, Any]) -> MetricNames:
     """Read the `[metrics]` table.
 
     A metric name is a text or a list of texts; an empty text means: do not ask for it. `labels` is a table,
-    `scrape_interval` a duration such as `30s`. `headers` belongs to `client.fetch` and is passed over.
+    `scrape_interval` a duration such as `30s`. `headers` and `tls` are `client.fetch`'s, and passed over.
 
     Raises:
         UsageError: A key is unknown, or a value is malformed. Names the key.
@@ -100,10 +109,12 @@ def from_table(table: Mapping[str, Any]) -> MetricNames:
     known = {each.name for each in fields(MetricNames)} - {"scrape_interval_s"} | {"scrape_interval"}
     values: dict[str, Any] = {}
     for key, value in table.items():
-        if key == "headers":
+        if key in ("headers", "tls"):
             continue
         if key not in known:
-            raise _wrong(key, "no such setting", f"use one of: {', '.join(sorted(known | {'headers'}))}")
+            raise _wrong(
+                key, "no such setting", f"use one of: {', '.join(sorted(known | {'headers', 'tls'}))}"
+            )
         name, read = (
             ("scrape_interval_s", _interval) if key == "scrape_interval" else (key, _READERS.get(key, _names))
         )

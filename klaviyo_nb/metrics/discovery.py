@@ -1,0 +1,195 @@
+"""Finding the metrics of an application that names them in its own way, and how often they are sampled.
+
+A counter is used in place of the configured one only if every label of it is understood and no other could be
+meant as well: half of the calls, or those of somebody else, would be a wrong number. Whatever else looks like
+Klaviyo is named, with the line of `klaviyo-nb.toml` that would make it the one.
+
+Source:
+    https://prometheus.io/docs/prometheus/latest/querying/api/#finding-series-by-label-matchers
+    https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#http-client
+    https://docs.micrometer.io/micrometer/reference/reference/httpcomponents.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import orjson
+
+from klaviyo_nb.errors import SourceError
+from klaviyo_nb.evidence import Gap
+from klaviyo_nb.metrics.matrix import read
+from klaviyo_nb.metrics.names import DURATIONS, SUCCEEDED, MetricNames
+from klaviyo_nb.metrics.server import Server
+from klaviyo_nb.window import Window
+
+#: Span of raw samples from which the scrape interval is read [s]: three samples at five minutes apart.
+RAW_S = 900
+#: Longest answer that is read [bytes].
+LARGEST = 8 * 2**20
+#: Candidates that are named at most.
+MOST = 5
+#: Labels in which client libraries and meshes put the host that was called.
+HOSTS = (
+    "server_address", "net_peer_name", "http_host", "host", "hostname", "client_name", "clientName", "peer",
+    "target", "remote_host", "url_host", "destination", "destination_service", "domain",
+)  # fmt: skip
+#: Label of ours → labels that mean it, the surest first.
+MEANT = {
+    "status": ("http_response_status_code", "http_status_code", "status_code", "response_code", "http_status",
+               "code", "status", "outcome", "result"),
+    "method": ("http_request_method", "http_method", "request_method", "method", "verb"),
+    "endpoint": ("endpoint", "url_template", "http_route", "uri", "path", "route", "url_path", "operation"),
+}  # fmt: skip
+
+_HOST = r"(https?://)?a[.]klaviyo[.]com(:[0-9]+)?/?"
+_FAILED = "(?i:error|failed|failure|timeout|unknown|(io|client|server)_error)"
+_STATUS = re.compile(rf"{SUCCEEDED}|[45][0-9x][0-9x]|{_FAILED}")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # one with a colon is computed from others
+_CALLS = re.compile(r"request|call|http_?client")
+_OTHER = re.compile(r"webhook|retr|queue|size|bytes|server|error|fail|limit|job|connect|dns|created")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A metric that may count calls to Klaviyo; `why` it cannot be used, or None."""
+
+    name: str
+    matcher: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    why: str | None = None
+
+    @property
+    def selector(self) -> str:
+        return f"{self.name}{{{self.matcher}}}" if self.matcher else self.name
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Its own metric before a library's, a counter before a histogram that is kept beside it."""
+        return "klaviyo" not in self.name.lower(), not self.name.endswith("_total")
+
+
+async def interval_s(server: Server, expressions: Sequence[str], at: float) -> int | None:
+    """Seconds between the samples of the first of these that has any shortly before `at`.
+
+    Raises:
+        SourceError: The server refuses.
+    """
+    for expr in expressions:
+        body = await server.ask("/api/v1/query", [("query", f"{expr}[{RAW_S}s]"), ("time", int(at))], LARGEST)
+        try:
+            series, _ = read(body, int(at) - RAW_S, int(at))
+        except ValueError:
+            return None
+        apart = [np.diff(each.times) for each in series]
+        if sum(map(len, apart)):
+            return max(1, round(float(np.median(np.concatenate(apart))) / 1000))
+    return None
+
+
+async def look(server: Server, names: MetricNames, window: Window) -> tuple[MetricNames, tuple[Gap, ...]]:
+    """The names to ask for: the configured ones, or, where calls have no series of that name, those found.
+
+    Raises:
+        SourceError: The server refuses.
+    """
+    wanted = names.expressions()["requests"]
+    if await _series(server, wanted, window):
+        return names, ()
+    mine = f",{names.selector}" if names.selector else ""
+    kinds = f'{{__name__=~"(?i).*klaviyo.*",__name__!~".*_bucket"{mine}}}'
+    hosts = [f'{{{label}=~"{_HOST}",__name__!~".*_bucket"{mine}}}' for label in HOSTS]
+    found = [
+        _read(name, rows) for name, rows in _named(await _series(server, [kinds, *hosts], window)).items()
+    ]
+    usable = sorted((each for each in found if each.why is None), key=lambda each: each.rank)
+    best = [each for each in usable if each.rank == usable[0].rank]
+    if len(best) != 1:
+        return names, _hints(wanted, [replace(each, why="there are several like it") for each in best] + [
+            each for each in found if each.why])  # fmt: skip
+    used = _using(best[0], found, names)
+    text = f"no series of {' or '.join(wanted)}: used {best[0].selector} instead. To keep it: {_toml(used)}"
+    return used, (Gap("metrics:names", text),)
+
+
+async def _series(server: Server, matchers: Sequence[str], window: Window) -> list[dict[str, str]]:
+    """Label sets that had a sample in the window."""
+    question: list[tuple[str, str | int]] = [("match[]", each) for each in matchers]
+    question += [("start", int(window.start.timestamp())), ("end", int(window.end.timestamp()))]
+    try:
+        rows = orjson.loads(await server.ask("/api/v1/series", question, LARGEST))["data"]
+        return [{str(key): str(value) for key, value in row.items()} for row in rows]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise SourceError(server.where, "its list of series is not that of a Prometheus API") from None
+
+
+def _named(rows: Sequence[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        if _NAME.fullmatch(name := row.get("__name__", "")) and len(name) <= 120:
+            found.setdefault(name, []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _read(name: str, rows: Sequence[Mapping[str, str]]) -> _Candidate:
+    """What a metric means, from the labels of its series."""
+    if not name.endswith(("_total", "_count")) or not _CALLS.search(name) or _OTHER.search(name):
+        return _Candidate(name, why="it may count something else")
+    matcher = "" if "klaviyo" in name.lower() else _matcher(rows)
+    present = {label for row in rows for label in row}
+    means = {ours: next(filter(present.__contains__, each), None) for ours, each in MEANT.items()}
+    labels = {ours: label for ours, label in means.items() if label}
+    return _Candidate(name, matcher, labels, _unclear(rows, labels.get("status")))
+
+
+def _matcher(rows: Sequence[Mapping[str, str]]) -> str:
+    label = next(each for each in HOSTS if any(re.fullmatch(_HOST, row.get(each, "")) for row in rows))
+    hosts = sorted({row[label] for row in rows if label in row})
+    return f'{label}="{hosts[0]}"' if len(hosts) == 1 else f'{label}=~"{_HOST}"'
+
+
+def _unclear(rows: Sequence[Mapping[str, str]], status: str | None) -> str | None:
+    if status is None:
+        return "no label of it tells how calls ended"
+    strange = sorted({row[status] for row in rows if row.get(status) and not _STATUS.fullmatch(row[status])})
+    if strange:
+        return f"what {status}={strange[0][:40]!r} of it means, only you know: succeeded = '…'"
+    silent = any(not row.get(status) and not row.get("error_type") for row in rows)
+    return f"some series of it have neither {status} nor error_type" if silent else None
+
+
+def _using(chosen: _Candidate, found: Sequence[_Candidate], names: MetricNames) -> MetricNames:
+    """`names` with the chosen counter of calls, and the histogram that is kept with it."""
+    kin = [each for each in found if each.rank[0] == chosen.rank[0]]
+    timed = [base for each in [chosen, *kin] if (base := each.name.removesuffix("_count")) != each.name]
+    timed = [base for base in dict.fromkeys(timed) if DURATIONS.search(base)]
+    duration = names.duration
+    if len(timed) == 1 or chosen.name.removesuffix("_count") in timed:
+        duration = (replace(chosen, name=f"{timed[0]}_bucket").selector,)
+    return replace(
+        names, requests=(chosen.selector,), duration=duration, labels={**names.labels, **chosen.labels}
+    )
+
+
+def _toml(names: MetricNames) -> str:
+    labels = ", ".join(f'{ours} = "{names.labels[ours]}"' for ours in MEANT)
+    return (
+        f"klaviyo-nb.toml [metrics] requests = '{names.requests[0]}', duration = '{names.duration[0]}',"
+        f" labels = {{ {labels} }}"
+    )
+
+
+def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...]:
+    """What was found and not used, with what to type for it."""
+    if not found:
+        return ()
+    named = "; ".join(f"{each.selector} ({each.why})" for each in found[:MOST])
+    more = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
+    text = (
+        f"no series of {' or '.join(wanted)}, and none was used instead of it. Candidates: {named}{more}."
+        f" If one counts calls: klaviyo-nb.toml [metrics] requests = '{found[0].selector}'"
+    )
+    return (Gap("metrics:names", text),)

@@ -1,0 +1,234 @@
+"""Applications that name their metrics in their own way, and servers that scrape at their own pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from klaviyo_nb.drills.prometheus import selector
+from klaviyo_nb.metrics.client import Fetched, fetch
+from klaviyo_nb.metrics.names import from_table
+from klaviyo_nb.metrics.onset import episodes
+from klaviyo_nb.metrics.rates import bins, increases
+from klaviyo_nb.window import Window
+
+Labels = dict[str, str]
+
+
+@dataclass
+class Pretend:
+    """A server whose counters rise by one a second from the epoch; those that failed, only for ten minutes."""
+
+    series: Sequence[Labels]
+    window: Window
+    scrape_s: int = 15
+    silent_s: int = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        form = parse_qs(request.content.decode() or request.url.query.decode())
+        first, last = self.window.start.timestamp() - 3600, self.window.end.timestamp() - self.silent_s
+        end = request.url.path.rpartition("/")[2]
+        if end == "series":
+            found = [each for each in self.series if any(selector(one)(each) for one in form["match[]"])]
+            return httpx.Response(200, json={"status": "success", "data": found})
+        if end == "query":
+            at, expr = float(form["time"][0]), form["query"][0].removesuffix("[900s]")
+            times = [t for t in self.scrapes(at - 900, at) if first <= t <= last]
+            return self.matrix(expr, [(t, t) for t in times])
+        grid = range(int(form["start"][0]), int(form["end"][0]) + 1, int(form["step"][0]))
+        last_scrape = [(t, self.scrapes(t - self.scrape_s, t)[-1]) for t in grid]
+        return self.matrix(form["query"][0], [(t, at) for t, at in last_scrape if first <= at <= last])
+
+    def scrapes(self, after: float, until: float) -> list[float]:
+        first = int(after // self.scrape_s + 1) * self.scrape_s
+        return [float(at) for at in range(first, int(until) + 1, self.scrape_s)]
+
+    def matrix(self, expr: str, times: list[tuple[float, float]]) -> httpx.Response:
+        keep = selector(expr)
+        result = [
+            {"metric": each, "values": [[at, f"{self.value(each, scraped):.1f}"] for at, scraped in times]}
+            for each in self.series
+            if keep(each) and times
+        ]
+        return httpx.Response(
+            200, json={"status": "success", "data": {"resultType": "matrix", "result": result}}
+        )
+
+    def value(self, labels: Labels, at: float) -> float:
+        fails = self.window.start.timestamp() + 3600
+        bad = "error_type" in labels or any(value in ("503", "error") for value in labels.values())
+        return min(max(at - fails, 0.0), 600.0) if bad else at - self.window.start.timestamp() + 7200
+
+
+def ask(server: Pretend, **table: Any) -> Fetched:
+    options: dict[str, Any] = {"timeout_s": 5.0, "transport": httpx.MockTransport(server)}
+    return asyncio.run(fetch("http://prometheus:9090", server.window, names=from_table(table), **options))
+
+
+def named(name: str, *labels: Labels, **common: str) -> list[Labels]:
+    return [{"__name__": name} | common | each for each in labels]
+
+
+def hint(fetched: Fetched) -> str:
+    return next((gap.reason for gap in fetched.gaps if gap.signal == "metrics:names"), "")
+
+
+OTEL = named(
+    "http_client_request_duration_seconds_count",
+    {"http_response_status_code": "202"},
+    {"http_response_status_code": "503", "error_type": "503"},
+    {"error_type": "timeout"},
+    server_address="a.klaviyo.com",
+    http_request_method="POST",
+)
+ELSEWHERE = named(
+    "http_client_request_duration_seconds_count",
+    {"http_response_status_code": "200"},
+    server_address="api.stripe.com",
+)
+MICROMETER = named(
+    "http_client_requests_seconds_count",
+    {"status": "200", "outcome": "SUCCESS"},
+    {"status": "503", "outcome": "SERVER_ERROR"},
+    clientName="a.klaviyo.com",
+    method="GET",
+    uri="/api/profiles/{id}",
+)
+OWN = named(
+    "shop_klaviyo_http_requests_total", {"code": "200"}, {"code": "503"}, route="/api/profiles", method="get"
+)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("series", "used", "sums"),
+        [
+            (OTEL + ELSEWHERE, 'http_client_request_duration_seconds_count{server_address="a.klaviyo.com"}', {"success": 7200, "503": 600, "unknown": 600}),
+            (MICROMETER, 'http_client_requests_seconds_count{clientName="a.klaviyo.com"}', {"success": 7200, "503": 600}),
+            (OWN, "shop_klaviyo_http_requests_total", {"success": 7200, "503": 600}),
+            (OWN + OTEL, "shop_klaviyo_http_requests_total", {"success": 7200, "503": 600}),
+            (OWN + named("shop_klaviyo_request_duration_seconds_count", {"code": "200"}), "shop_klaviyo_http_requests_total", {"success": 7200, "503": 600}),
+            (named("klaviyo_calls_total", {"result": "success"}, {"result": "error"}), "klaviyo_calls_total", {"success": 7200, "error": 600}),
+        ],
+        ids=["opentelemetry", "micrometer", "own", "own before a library's", "counter before histogram", "success or error"],
+    )  # fmt: skip
+    def test_what_is_understood_is_used_and_told_with_what_to_type(
+        self, window: Window, series: list[Labels], used: str, sums: dict[str, float]
+    ):
+        fetched = ask(Pretend(series, window))
+        assert fetched.frame is not None
+        assert increases(fetched.frame).groupby("status")["calls"].sum().to_dict() == sums
+        assert f"used {used} instead" in hint(fetched)
+        assert f"[metrics] requests = '{used}'" in hint(fetched)
+        assert fetched.queries[0].expr == used
+
+    def test_what_it_says_to_type_gives_the_same(self, window: Window):
+        table = {
+            "requests": 'http_client_request_duration_seconds_count{server_address="a.klaviyo.com"}',
+            "labels": {"status": "http_response_status_code", "method": "http_request_method"},
+        }
+        typed, found = ask(Pretend(OTEL, window), **table), ask(Pretend(OTEL, window))
+        assert not hint(typed)
+        assert 'status = "http_response_status_code", method = "http_request_method"' in hint(found)
+        assert typed.frame is not None
+        assert found.frame is not None
+        assert typed.frame.equals(found.frame)
+
+    def test_the_histogram_beside_the_counter_gives_durations_in_seconds(self, window: Window):
+        count = named(
+            "http_client_duration_milliseconds_count",
+            {"http_status_code": "200"},
+            net_peer_name="a.klaviyo.com",
+        )
+        bucket = named(
+            "http_client_duration_milliseconds_bucket",
+            {"le": "250"},
+            {"le": "+Inf"},
+            net_peer_name="a.klaviyo.com",
+        )
+        fetched = ask(Pretend(count + bucket, window))
+        assert fetched.frame is not None
+        assert sorted(fetched.frame["le"].dropna().unique()) == [0.25, float("inf")]
+
+    def test_configured_names_that_are_there_are_asked_for_alone(self, window: Window):
+        configured = named("klaviyo_api_requests_total", {"status": "success"})
+        fetched = ask(Pretend(configured + OTEL, window))
+        assert not hint(fetched)
+        assert fetched.frame is not None
+        assert set(fetched.frame["name"]) == {"klaviyo_api_requests_total"}
+
+    def test_configured_names_that_fell_silent_in_the_window_are_not_replaced(self, window: Window):
+        configured = named("klaviyo_api_requests_total", {"status": "success"})
+        fetched = ask(Pretend(configured + OTEL, window, scrape_s=30, silent_s=1800))
+        assert not hint(fetched)
+        assert fetched.queries[0].step_s == 30
+
+    @pytest.mark.parametrize(
+        ("series", "why"),
+        [
+            (named("klaviyo_requests_total", {"status": "done"}), "what status='done' of it means, only you know"),
+            (named("klaviyo_requests_total", {}), "no label of it tells how calls ended"),
+            (named("klaviyo_requests_total", {"code": "200"}, {"path": "/x"}), "have neither code nor error_type"),
+            (named("klaviyo_events_tracked_total", {"status": "success"}), "may count something else"),
+            (named("klaviyo_webhook_requests_total", {"status": "success"}), "may count something else"),
+            (named("http_client_request_body_size_bytes_count", {"code": "200"}, host="a.klaviyo.com"), "may count something else"),
+            (named("crm_klaviyo_requests_total", {"code": "200"}) + OWN, "there are several like it"),
+        ],
+        ids=["status of its own", "no status", "status in part", "no calls", "webhooks", "sizes", "two series where one was expected"],
+    )  # fmt: skip
+    def test_what_is_not_understood_is_named_and_never_counted(
+        self, window: Window, series: list[Labels], why: str
+    ):
+        fetched = ask(Pretend(series, window))
+        assert fetched.frame is None
+        assert why in hint(fetched)
+        assert f"klaviyo-nb.toml [metrics] requests = '{series[0]['__name__']}" in hint(fetched)
+
+    @pytest.mark.parametrize(
+        "series",
+        [[], ELSEWHERE, named("klaviyo:requests:rate5m", {"code": "200"})],
+        ids=["nothing", "of others", "computed"],
+    )
+    def test_a_server_that_knows_nothing_of_klaviyo_gives_no_hint(self, window: Window, series: list[Labels]):
+        fetched = ask(Pretend(series, window))
+        assert fetched.frame is None
+        assert not hint(fetched)
+
+    def test_the_users_selector_holds_for_what_is_found_too(self, window: Window):
+        both = [each | {"namespace": namespace} for each in OWN for namespace in ("shop", "staging")]
+        fetched = ask(Pretend(both, window), selector='namespace="shop"')
+        assert fetched.queries[0].expr == 'shop_klaviyo_http_requests_total{namespace="shop"}'
+        assert fetched.frame is not None
+        assert increases(fetched.frame)["calls"].sum() == 7800
+
+
+class TestInterval:
+    def counters(self) -> list[Labels]:
+        return named("klaviyo_api_requests_total", {"status": "success"}, {"status": "error"})
+
+    @pytest.mark.parametrize("scrape_s", [5, 15, 30, 60, 300])
+    def test_the_step_is_how_often_samples_were_taken(self, window: Window, scrape_s: int):
+        fetched = ask(Pretend(self.counters(), window, scrape_s))
+        assert fetched.queries[0].step_s == scrape_s
+        assert fetched.frame is not None
+        assert {gap.signal for gap in fetched.gaps if gap.configured} == set()
+        (episode,) = episodes(bins(fetched.frame), lag_s=scrape_s)
+        assert episode.onset is not None
+        assert episode.onset[0] <= window.start + timedelta(hours=1) <= episode.onset[1]
+
+    def test_an_interval_that_was_mistyped_is_told_and_not_believed(self, window: Window):
+        fetched = ask(Pretend(self.counters(), window, 60), scrape_interval="15s")
+        reasons = [gap.reason for gap in fetched.gaps if gap.signal == "metrics:scrape_interval"]
+        assert fetched.queries[0].step_s == 60
+        assert reasons == ["klaviyo-nb.toml says 15 s, samples lie 60 s apart: that was believed"]
+
+    def test_where_no_sample_tells_the_table_is_believed(self, window: Window):
+        fetched = ask(Pretend(self.counters(), window, 15, silent_s=3 * 3600), scrape_interval="20s")
+        assert fetched.frame is None
