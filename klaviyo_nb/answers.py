@@ -24,6 +24,7 @@ from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.counts import by as grouped
 from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
+from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import SLO, impact
 from klaviyo_nb.metrics.names import from_table
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.settings import Settings
 
 METRICS_TIMEOUT_S = 60.0
+#: Span that thresholds of alerts are taken from, if none is given: a week holds what a day and a weekend do.
+BASELINE = "7d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,13 @@ def read_metrics(settings: Settings) -> MetricAnswer:
         )
     )
     return MetricAnswer(window, fetched.frame, fetched.gaps)
+
+
+def alert_rules(found: MetricAnswer | None) -> str:
+    """The alert rules, with thresholds from what was found, if anything was."""
+    if found is None or found.frame is None:
+        return rules.shipped()
+    return rules.tuned(rules.limits(found.frame), found.window)
 
 
 def render_metrics(found: MetricAnswer, form: str) -> bytes:

@@ -254,16 +254,22 @@ def logs(
 @commands.command()
 @click.argument("url", required=False)
 @_window_options
+@click.option("--rules", is_flag=True, help="Print alert rules; with URL, thresholds from its last 7 days.")
 @_format("text", "json")
-def metrics(url: str | None, form: str, **flags: Any) -> None:
+def metrics(url: str | None, rules: bool, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import answers
 
+    if rules and url is None:
+        click.echo(answers.alert_rules(None), nl=False)
+        return
+    if rules and not flags["start"]:
+        flags["since"] = flags["since"] or answers.BASELINE
     settings = steps.settings_of(flags | {"metrics_url": url})
     answers.need_metrics(settings)
     found = answers.read_metrics(settings)
     steps.report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
-    steps.print_bytes(answers.render_metrics(found, form))
+    steps.print_bytes(answers.alert_rules(found).encode() if rules else answers.render_metrics(found, form))
 
 
 @commands.command()

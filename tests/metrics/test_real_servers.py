@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,9 +20,9 @@ from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import bins, increases, latency
 from klaviyo_nb.window import Window
+from metric_servers import SERVERS, Need, Samples
 
 pytestmark = pytest.mark.real
-Need = Callable[[str], str]
 
 SCRAPE = 15
 START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
@@ -39,45 +34,21 @@ RESTART = START + timedelta(minutes=30)
 ALERTED = ONSET + timedelta(minutes=5), RECOVERED + timedelta(minutes=1)
 FIRING = 'ALERTS{alertname="KlaviyoHighErrorRate",alertstate="firing",severity="critical"}'
 OTHERS = FIRING.replace("KlaviyoHighErrorRate", "DiskFull")
-HELP = {
-    "klaviyo_api_requests_total": "counter",
-    "klaviyo_api_errors_total": "counter",
-    "klaviyo_api_duration_seconds": "histogram",
-    "klaviyo_rate_limit_remaining": "gauge",
-    "ALERTS": "gauge",
-}
 BOUNDS = ("0.1", "0.5", "2.5", "+Inf")
 
 
 @dataclass
-class Truth:
-    """What was generated: family → series → samples at scrape times, and what they add up to."""
+class Truth(Samples):
+    """What was generated, and what it adds up to."""
 
-    samples: dict[str, dict[str, list[tuple[float, float]]]]
     calls: int = 0
     failed: int = 0
-
-    def openmetrics(self) -> str:
-        lines = []
-        for family, series in self.samples.items():
-            lines.append(f"# TYPE {family.removesuffix('_total')} {HELP[family]}")
-            lines += [f"{name} {value:g} {at:.3f}" for name, rows in series.items() for at, value in rows]
-        return "\n".join([*lines, "# EOF", ""])
-
-    def exposition(self) -> str:
-        """Prometheus text; times in milliseconds."""
-        return "".join(
-            f"{name} {value:g} {at * 1000:.0f}\n"
-            for series in self.samples.values()
-            for name, rows in series.items()
-            for at, value in rows
-        )
 
 
 def incident() -> Truth:
     """Two processes, 2 calls a second each; 429s on /api/profiles from `ONSET` to `RECOVERED`."""
     rng = np.random.default_rng(7)
-    truth = Truth({family: {} for family in HELP})
+    truth = Truth()
     for process, offset in (("web-1:8080", 3.0), ("web-2:8080", 8.0)):
         totals: dict[tuple[str, str], float] = {}
         for scrape in range(-20, 2 * 3600 // SCRAPE + 1):
@@ -140,71 +111,6 @@ def _count(
 @pytest.fixture(scope="module")
 def truth() -> Truth:
     return incident()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(command: list[str], ready: str, log: Path) -> Iterator[None]:
-    """A server, from the moment it answers `ready`."""
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
-        try:
-            deadline = time.monotonic() + 20
-            while not _answers(ready):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-            yield
-        finally:
-            process.terminate()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=1, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
-@contextmanager
-def prometheus(need: Need, folder: Path, truth: Truth) -> Iterator[str]:
-    samples, data, config = folder / "samples.txt", folder / "data", folder / "prometheus.yml"
-    samples.write_text(truth.openmetrics())
-    config.write_text("global: {scrape_interval: 15s}\n")
-    backfill = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(samples), str(data)]
-    subprocess.run(backfill, check=True, capture_output=True, timeout=60)
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [
-        need("prometheus"),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={data}",
-        "--storage.tsdb.retention.time=10y",
-        f"--web.listen-address={url.removeprefix('http://')}",
-    ]
-    with running(command, f"{url}/-/ready", folder / "prometheus.log"):
-        yield url
-
-
-@contextmanager
-def victoria(need: Need, folder: Path, truth: Truth) -> Iterator[str]:
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [
-        need("victoria-metrics"),
-        f"-storageDataPath={folder / 'vm'}",
-        f"-httpListenAddr={url.removeprefix('http://')}",
-        "-retentionPeriod=10y",
-    ]
-    with running(command, f"{url}/health", folder / "vm.log"):
-        answer = httpx.post(f"{url}/api/v1/import/prometheus", content=truth.exposition(), trust_env=False)
-        assert answer.is_success, answer.text
-        assert httpx.get(f"{url}/internal/force_flush", trust_env=False).is_success
-        yield url
-
-
-SERVERS = {"prometheus": prometheus, "victoria-metrics": victoria}
 
 
 def ask(url: str, window: Window = WINDOW, **table: object) -> Fetched:
