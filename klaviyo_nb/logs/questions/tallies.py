@@ -206,7 +206,7 @@ def silence(first: Any, last: Any, window: Window) -> Silence:
     return Silence(float(gaps[longest]) / 1e9, int(begins[longest]), usual)
 
 
-#: Texts that are hashed at a time: each is a Python object meanwhile, and these fit into the processor's cache.
+#: Texts that are hashed at a time: each is a Python object meanwhile, so many fit into a processor's cache.
 HASHED = 1 << 16
 
 
