@@ -15,7 +15,7 @@ MOST_CALLS = 50_000
 #: It is named if this share of the failing calls has it, and its calls fail so many times as often as others.
 _MOST_OF, _TIMES = 0.5, 3.0
 #: Where calls fail is told by other facts; who makes them may be new.
-_TOLD, _WHO = frozenset(("endpoint", "method")), ("caller", "worker", "host", "revision")
+_TOLD, _WHO = frozenset(("endpoint", "method")), ("caller", "worker", "host", "revision", "sdk")
 #: Its share of the failing calls is at least so many times that of the others.
 _LESS = 1.5
 

@@ -79,6 +79,8 @@ class Rows:
 
     def _pack(self) -> None:
         texts = {name: values for name, values in self._columns.items() if name not in _TYPES}
+        if "profile_key" in texts:  # an address is a pseudonym from here on
+            texts["profile_domain"] = list(map(_domain, texts["profile_key"]))
         changed = _changed(self._redact, texts.values())
         for name, values in texts.items():
             if changed:
@@ -114,6 +116,13 @@ def _texts(values: Sequence[str], valid: pa.Buffer | None) -> pa.Array:
     np.cumsum(np.fromiter(map(len, parts), np.int64, len(values)), out=offsets[1:])
     buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_string(), len(values), buffers)
+
+
+def _domain(profile: str | None) -> str | None:
+    """Domain of an address that may be URL-encoded; None of an id."""
+    if profile is None or ("@" not in profile and "%40" not in profile):
+        return None
+    return profile.replace("%40", "@").rpartition("@")[2].lower() or None
 
 
 def _changed(redact: Redact, columns: Iterable[Sequence[Any]]) -> dict[str | None, str]:

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from klaviyo_nb import logs
@@ -162,7 +164,25 @@ def test_secrets_and_addresses_do_not_leave(tmp_path: Path) -> None:
     assert KEY not in text
     assert "ann@" not in text
     assert str(found.calls["profile_key"].iloc[0]).startswith("email-")
+    assert found.calls["profile_domain"].iloc[0] == "example.com"
     assert "\n" in found.calls["message"].iloc[1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sdk", "domain"),
+    [
+        ({"user_agent": "klaviyo-api-node/9.1 (linux)", "email": "Ann@Shop.EXAMPLE"}, "klaviyo-api-node/9.1", "shop.example"),
+        ({"headers": {"User-Agent": "@klaviyo/x"}, "profile_id": "01GDDKASAP8TKDDA2GRZDSVP4H"}, None, None),
+        ({"user_agent": "", "email": "nobody"}, None, None),
+        ({}, None, None),
+    ],
+)  # fmt: skip
+def test_the_library_and_the_domain_of_an_address_are_told(
+    tmp_path: Path, keys: dict[str, Any], sdk: str | None, domain: str | None
+) -> None:
+    calls = read(tmp_path, call("2026-11-23T05:00:00Z", 429, **keys), redact=Redactor(b"test").text).calls
+    told = calls[["sdk", "profile_domain"]].iloc[0]
+    assert [None if pd.isna(each) else each for each in told] == [sdk, domain]
 
 
 def test_hostile_marks_do_not_leave(tmp_path: Path) -> None:

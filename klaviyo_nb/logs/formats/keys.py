@@ -32,6 +32,7 @@ FIELDS: Mapping[str, str] = {
     "logger.name "
     "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller "
     "ctx.class context facility",
+    "sdk": "useragent useragent.original http.useragent headers.useragent sdk sdk.name sdkversion clientlibrary",
     "method": "method request.method httpmethod requestmethod clientrequestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
@@ -239,6 +240,6 @@ _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "base": is_ours,
     "caller": _is_caller,
 } | dict.fromkeys(
-    ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer"),
+    ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "sdk"),
     _is_text,
 )

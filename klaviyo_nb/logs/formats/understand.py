@@ -335,6 +335,7 @@ CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "attempt": ("attempt", lambda value, key: values.count(value)),
     "retries": ("attempt", _again),
     "revision": ("revision", lambda value, key: values.revision(value)),
+    "sdk": ("sdk", lambda value, key: values.product(value)),
     **{
         name: (name, _word)
         for name in ("worker", "caller", "error_code", "error_pointer", "profile_key", "event_key")

@@ -16,6 +16,7 @@ _CLOCK = re.compile(
 )
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+_PRODUCT = re.compile(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
 #: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl).
 _IN_SECONDS = frozenset(
@@ -122,6 +123,12 @@ def uuid(value: Any) -> str | None:
 def revision(value: Any) -> str | None:
     """`value` if it is an API revision."""
     return value if isinstance(value, str) and _REVISION.fullmatch(value) else None
+
+
+def product(value: Any) -> str | None:
+    """First product of a User-Agent with its version: `klaviyo-api/25.0.0`."""
+    head = _PRODUCT.match(value) if isinstance(value, str) else None
+    return head[0] if head else None
 
 
 def count(value: Any) -> int | None:

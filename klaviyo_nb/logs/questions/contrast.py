@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.window import Window
 
 #: What failing and other calls both have. An error code, or the field that was refused, is the failure.
-ATTRIBUTES = ("endpoint", "method", "host", "worker", "caller", "revision")
+ATTRIBUTES = ("endpoint", "method", "host", "worker", "caller", "revision", "sdk", "profile_domain")
 SINGLES = tuple((attribute,) for attribute in ATTRIBUTES)
 PAIRS = tuple(combinations(ATTRIBUTES, 2))
 TABLES = (*SINGLES, *PAIRS)
@@ -263,7 +263,7 @@ def _covers(told: Part) -> Iterator[str]:
     lost = [name for name, table in tables.items() if table is None]
     if lost:
         yield f"Too many different values to compare: {', '.join(AND.join(name) for name in lost)}."
-    yield "The SDK and the domain of an address are no columns of the calls (addresses are pseudonyms)."
+    yield "A field of the payload is told by its refusal only: `logs --by error_pointer` counts those."
 
 
 QUESTION = Question("contrast", part, merge, answer)

@@ -19,7 +19,7 @@ from klaviyo_nb.logs.questions.tallies import numbered
 #: What `by` can group by: columns of the frame, and two that are derived.
 GROUPS = ("endpoint", "status", "caller", "minute", "host", "worker", "method", "level", "error_code",
           "error_type", "error_pointer", "answered_by", "request_id", "revision", "source",
-          "kind")  # fmt: skip
+          "sdk", "profile_domain", "kind")  # fmt: skip
 #: The columns that say what became of a call.
 ANSWER = ("status_code", "error_type", "answered_by")
 _QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
