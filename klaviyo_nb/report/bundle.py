@@ -115,6 +115,8 @@ class _Maker:
     progress: Callable[[str], None]
     clock: Callable[[], datetime]
     problems: list[str] = field(default_factory=list)
+    _acquired: dict[str, str] = field(default_factory=dict)
+    _found: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def fill(
@@ -137,8 +139,12 @@ class _Maker:
         seen = await asyncio.to_thread(collect.load, self.folder / "evidence")
         await asyncio.to_thread(_get_ready)
         runs, made = await asyncio.gather(running, drawing)
-        self._write(seen, runs, made)
+        self._write(made)
         self._sweep()
+        hashes = await asyncio.to_thread(self._unchanged)
+        self._write_page(seen, runs, made)
+        self._sweep(["index.html"])
+        self._tell_redaction()
         about = {
             "incident": self.incident,
             "lead": self.lead,
@@ -148,17 +154,31 @@ class _Maker:
             "problems": self.problems,
             "notebooks": [asdict(each) for each in runs],
             "python": platform.python_version(),
+            "drawn_with": manifest.drawn_with(),
         }
-        return manifest.seal(self.folder, about, seen, iso(self.clock()))
+        return manifest.seal(self.folder, about, seen, iso(self.clock()), self._acquired, hashes)
 
     def _keep(self, evidence: Evidence) -> None:
         """Write the evidence, and remember what is missing of it."""
         collect.save(evidence, self.folder / "evidence", self.redactor.text)
+        self._acquired = self._hashed()
         self.progress("evidence is written")
         failed = [each.source for each in evidence.coverage if each.gap]
         failed += [gap.signal for gap in evidence.gaps if gap.signal == "metrics" and gap.configured]
         reasons = {gap.signal: gap.reason for gap in evidence.gaps}
         self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
+
+    def _hashed(self) -> dict[str, str]:
+        names = (name for name in manifest.files(self.folder) if name.startswith("evidence/"))
+        return manifest.hashed(self.folder, names)
+
+    def _unchanged(self) -> dict[str, str]:
+        """The evidence's hashes once more; tell what is not as it was when it was acquired."""
+        now = self._hashed()
+        for name in sorted(now.keys() | self._acquired.keys()):
+            if now.get(name) != self._acquired.get(name):
+                self._trouble([f"{name}: it changed between acquisition and sealing"])
+        return now
 
     async def _draw(self, server: ForkServer | None) -> Made:
         """Charts and texts: what needs no notebook."""
@@ -180,31 +200,22 @@ class _Maker:
             self._trouble([f"notebooks/{result.name}.ipynb: {result.error}"])
         self.progress(f"notebook {result.name}: {result.status} in {result.seconds:.1f} s")
 
-    def _write(self, seen: Evidence, runs: list[NotebookRun], made: Made) -> None:
-        from klaviyo_nb.report import index
-
-        page = index.render(
-            seen,
-            json.loads(made.texts["verdict.json"]),
-            incident=self.incident,
-            lead=self.lead,
-            charts=made.charts,
-            answers=made.answers,
-            notebooks=runs,
-            messages={
-                Path(name).stem: text for name, text in made.texts.items() if name.startswith("messages/")
-            },
-            problems=self.problems,
-        )
-        for name, text in {**made.texts, "index.html": page}.items():
+    def _write(self, made: Made) -> None:
+        for name, text in made.texts.items():
             path = self.folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")
 
-    def _sweep(self) -> None:
-        """Redact every text once more, and say what was found where. What cannot be redacted is withheld."""
-        found: dict[str, list[dict[str, object]]] = {}
-        for name in manifest.files(self.folder):
+    def _write_page(self, seen: Evidence, runs: list[NotebookRun], made: Made) -> None:
+        """Written last: it tells what went wrong with all the others."""
+        from klaviyo_nb.report import index
+
+        page = index.page(seen, made, runs, incident=self.incident, lead=self.lead, problems=self.problems)
+        (self.folder / "index.html").write_text(page, "utf-8")
+
+    def _sweep(self, names: Sequence[str] | None = None) -> None:
+        """Redact texts once more, and note what was found where. What cannot be redacted is withheld."""
+        for name in names or manifest.files(self.folder):
             if name.startswith("evidence/") or name.endswith(manifest.PICTURES):
                 continue  # evidence passed through the redactor as it was written
             before = Counter(self.redactor.counts)
@@ -218,11 +229,13 @@ class _Maker:
             if clean != text:
                 (self.folder / name).write_text(clean, "utf-8")
             if counts := Counter(self.redactor.counts) - before:
-                found[name] = _counted(counts)
+                self._found[name] = _counted(counts)
+
+    def _tell_redaction(self) -> None:
         report = {
             "schema": manifest.REDACTION_SCHEMA,
             "found": _counted(self.redactor.counts),
-            "files": found,
+            "files": self._found,
         }
         (self.folder / "redaction.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
         self.progress(f"{sum(self.redactor.counts.values()):,} secrets and personal data were taken out")

@@ -12,13 +12,14 @@ from klaviyo_nb.report.texts import texts
 from klaviyo_nb.report.views import ask
 
 
-def draw(folder: Path, incident: str, lead: str | None) -> Made:
-    """Charts into `folder/charts`; texts, and what the logs answer.
+def draw(folder: Path, incident: str, lead: str | None, into: Path | None = None) -> Made:
+    """Charts into a folder; texts, and what the logs answer.
 
     Args:
         folder: The report; `evidence/` in it is what a reader has, so that is decided from.
         incident: Its name.
         lead: Who leads it, or None.
+        into: Where charts go; None: `folder/charts`.
 
     Raises:
         EvidenceError: The evidence cannot be read.
@@ -27,7 +28,7 @@ def draw(folder: Path, incident: str, lead: str | None) -> Made:
     seen = show.opened(folder / "evidence")
     answers = [(title, ask(seen, name)) for name, title in QUESTIONS.items()]
     return Made(
-        charts.save_all(seen, decide(seen), folder / "charts"),
+        charts.save_all(seen, decide(seen), into or folder / "charts"),
         texts(seen, incident, lead),
         [Said(title, answer.says, answer.covers) for title, answer in answers if answer],
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,7 +24,7 @@ from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
-    from klaviyo_nb.report.made import Said, SavedChart
+    from klaviyo_nb.report.made import Made, Said, SavedChart
     from klaviyo_nb.report.run import NotebookRun
     from klaviyo_nb.window import Window
 
@@ -87,6 +89,23 @@ def render(
         version=evidence.context.get("tool_version") or "(version unknown)",
         budget=f"{evidence.budget.api_calls} of {evidence.budget.allowed} allowed requests to Klaviyo's API.",
     )
+
+
+def page(
+    evidence: Evidence,
+    made: Made,
+    runs: Sequence[NotebookRun],
+    *,
+    incident: str,
+    lead: str | None,
+    problems: Sequence[str],
+) -> str:
+    """`render` of what was made: the same arguments give the same page."""
+    drafts = {Path(name).stem: text for name, text in made.texts.items() if name.startswith("messages/")}
+    return render(
+        evidence, json.loads(made.texts["verdict.json"]), incident=incident, lead=lead, charts=made.charts,
+        answers=made.answers, notebooks=runs, messages=drafts, problems=problems,
+    )  # fmt: skip
 
 
 def _respond(document: Mapping[str, Any], evidence: Evidence) -> str | None:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import __version__
@@ -52,7 +56,27 @@ def swept(text: str, redact: Callable[[str], str]) -> str:
     return "".join(part if index % 2 else redact(part) for index, part in enumerate(_PICTURE.split(text)))
 
 
-def seal(folder: Path, about: Mapping[str, Any], evidence: Evidence, created_at: str) -> str:
+def hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Path → SHA-256, in the order of `names`; hashing does not hold the interpreter, so side by side."""
+    listed = list(names)
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(listed, threads.map(lambda name: sha256(folder / name), listed), strict=True))
+
+
+def drawn_with() -> str:
+    """What the bytes of a drawing depend on, beside what it shows."""
+    versions = [f"{name} {version(name)}" for name in ("matplotlib", "numpy", "pillow")]
+    return ", ".join([*versions, platform.machine()])
+
+
+def seal(
+    folder: Path,
+    about: Mapping[str, Any],
+    evidence: Evidence,
+    created_at: str,
+    acquired: Mapping[str, str] = MappingProxyType({}),
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Write manifest and sums of all that is in `folder`; returns the bundle's digest.
 
     Args:
@@ -60,30 +84,38 @@ def seal(folder: Path, about: Mapping[str, Any], evidence: Evidence, created_at:
         about: What the manifest says of the report as a whole.
         evidence: Where its numbers come from.
         created_at: ISO 8601.
+        acquired: Path → SHA-256 at acquisition.
+        known: Path → SHA-256 now, of what was hashed already.
     """
-    hashes = {name: sha256(folder / name) for name in files(folder)}
-    failed = {f"notebooks/{run['name']}" for run in about["notebooks"] if run["status"] != "completed"}
-    entries = [
-        {
-            "path": name,
-            "bytes": (folder / name).stat().st_size,
-            "sha256": hashes[name],
-            **_origin(name, evidence, created_at, name.rpartition(".")[0] in failed),
-            "tool_version": __version__,
-        }
-        for name in hashes
-    ]
-    manifest = {
-        "schema": SCHEMA,
-        **about,
-        "created_at": created_at,
-        "tool_version": __version__,
-        "files": entries,
-    }
+    hashes = hashed(folder, (name for name in files(folder) if name not in known)) | dict(known)
+    head = {"schema": SCHEMA, **about, "created_at": created_at, "tool_version": __version__}
+    manifest = head | {"files": entries(folder, head, evidence, hashes, acquired)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
     text = sums(hashes | {MANIFEST: sha256(folder / MANIFEST)})
     (folder / SUMS).write_text(text, "utf-8")
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def entries(
+    folder: Path,
+    head: Mapping[str, Any],
+    evidence: Evidence,
+    hashes: Mapping[str, str],
+    acquired: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """What a manifest with this `head` says of each file in `hashes`; `seal` tells of the arguments."""
+    failed = {f"notebooks/{run['name']}" for run in head["notebooks"] if run["status"] != "completed"}
+    return [
+        {
+            "path": name,
+            "bytes": (folder / name).stat().st_size,
+            "sha256": hashes[name],
+            "acquired_sha256": acquired.get(name),
+            **_origin(name, evidence, head["created_at"], name.rpartition(".")[0] in failed),
+            "tool_version": head["tool_version"],
+        }
+        for name in sorted(hashes)
+    ]
 
 
 def sums(hashes: Mapping[str, str]) -> str:

@@ -11,18 +11,19 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from klaviyo_nb import collect
+from klaviyo_nb import __version__, collect
 from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
 from klaviyo_nb.errors import EvidenceError, UsageError
+from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report import manifest
+from klaviyo_nb.report.again import Again, made_again, origins_again
 from klaviyo_nb.report.manifest import MANIFEST, PICTURES, REDACTION_SCHEMA, SUMS, swept
-from klaviyo_nb.report.texts import texts
 
 _SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, "redaction.json": REDACTION_SCHEMA}
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -38,6 +39,8 @@ _DAMAGED = (
     OSError,
 )
 _PNG_TEXT = re.compile(rb"(?:tEXt|zTXt|iTXt|eXIf)")
+#: As `made_again`.
+MakeAgain = Callable[[Path, Evidence, Any], Again]
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
@@ -73,11 +76,24 @@ def verify(path: Path) -> Verification:
     Raises:
         UsageError: It is neither a folder nor a ZIP file.
     """
-    found = list(_in_folder(path) if path.is_dir() else _in_archive(path))
-    return Verification(not found, tuple(found))
+    found = tuple(problems(path))
+    return Verification(not found, found)
 
 
-def _in_folder(folder: Path) -> Iterator[Problem]:
+def problems(path: Path, again: MakeAgain = made_again) -> Iterator[Problem]:
+    """What is not as it was sealed, the cheapest to find first.
+
+    Args:
+        path: Folder or ZIP file.
+        again: What makes again what follows from the evidence.
+
+    Raises:
+        UsageError: It is neither a folder nor a ZIP file.
+    """
+    return _in_folder(path, again) if path.is_dir() else _in_archive(path, again)
+
+
+def _in_folder(folder: Path, again: MakeAgain) -> Iterator[Problem]:
     odd = [Problem(name, "it is a symbolic link or no plain file") for name in _odd(folder)]
     if odd:
         yield from odd  # reading on could lead out of the bundle
@@ -86,12 +102,11 @@ def _in_folder(folder: Path) -> Iterator[Problem]:
     if not sealed:
         yield Problem(SUMS, "it is missing or cannot be read: this is no sealed bundle")
         return
-    altered = list(_altered(folder, sealed))
-    yield from altered
+    yield from _altered(folder, sealed)
     yield from _schemas(folder)
     yield from _manifest(folder, sealed)
     yield from _secrets(folder)
-    yield from _recomputed(folder)
+    yield from _recomputed(folder, again)
 
 
 def _odd(folder: Path) -> list[str]:
@@ -169,18 +184,28 @@ def _has_text(png: bytes) -> bool:
     return False
 
 
-def _recomputed(folder: Path) -> Iterator[Problem]:
-    """Decide again from the evidence: the texts that follow from it must be those that were sealed."""
+def _recomputed(folder: Path, again: MakeAgain) -> Iterator[Problem]:
+    """Decide, write and draw again from the evidence: it must come to what was sealed."""
+    about = _json(folder / MANIFEST)
     try:
         evidence = collect.load(folder / "evidence")
+        origins = origins_again(folder, evidence, about)
+        expected = again(folder, evidence, about)
     except EvidenceError as exc:
         yield Problem("evidence", exc.what)
         return
-    incident, lead = manifest.incident_and_lead(folder)
-    for name, text in texts(evidence, str(incident), lead).items():
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        yield Problem(MANIFEST, f"it is not that of a report: {exc!r}")
+        return
+    what = "it does not follow from evidence/ (decided and written again, it differs)"
+    if about["tool_version"] != __version__:
+        what += f"; version {about['tool_version']} sealed it, verify it with that: this is {__version__}"
+    if origins != about["files"]:
+        yield Problem(MANIFEST, what)
+    for name, data in expected.items():
         path = folder / name
-        if path.is_file() and path.read_bytes() != text.encode():
-            yield Problem(name, "it does not follow from evidence/ (decided and written again, it differs)")
+        if path.is_file() and path.read_bytes() != data:
+            yield Problem(name, what)
 
 
 def _json(path: Path) -> Any:
@@ -190,14 +215,14 @@ def _json(path: Path) -> Any:
         return None
 
 
-def _in_archive(path: Path) -> Iterator[Problem]:
+def _in_archive(path: Path, again: MakeAgain) -> Iterator[Problem]:
     try:
         with zipfile.ZipFile(path) as packed:
             odd = list(_odd_entries(packed))
             if odd:
                 yield from odd  # unpacking could write outside
                 return
-            yield from _unpacked(path, packed)
+            yield from _unpacked(path, packed, again)
     except _DAMAGED as exc:
         if path.suffix != ".zip" and not zipfile.is_zipfile(path):
             raise UsageError(
@@ -222,12 +247,13 @@ def _odd_entries(packed: zipfile.ZipFile) -> Iterator[Problem]:
             yield Problem(entry.filename, "it is compressed, which a sealed archive is not")
 
 
-def _unpacked(path: Path, packed: zipfile.ZipFile) -> Iterator[Problem]:
+def _unpacked(path: Path, packed: zipfile.ZipFile, again: MakeAgain) -> Iterator[Problem]:
     with tempfile.TemporaryDirectory(prefix="klaviyo-nb-verify-") as scratch:
         packed.extractall(scratch)
         root = packed.namelist()[0].partition("/")[0]
-        yield from _in_folder(Path(scratch, root))
-        again = Path(scratch, "again.zip")
-        manifest.archive(Path(scratch, root), again, root)
-        if not filecmp.cmp(path, again, shallow=False):
+        packed_again = Path(scratch, "again.zip")
+        manifest.archive(Path(scratch, root), packed_again, root)
+        if not filecmp.cmp(path, packed_again, shallow=False):
             yield Problem(path.name, "the archive was altered: packed again, it differs")
+        packed_again.unlink()
+        yield from _in_folder(Path(scratch, root), again)

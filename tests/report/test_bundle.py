@@ -22,7 +22,7 @@ from klaviyo_nb.report import manifest
 from klaviyo_nb.report.bundle import Bundle, make
 from klaviyo_nb.report.manifest import swept
 from klaviyo_nb.report.notebooks import NAMES
-from klaviyo_nb.report.verify import verify
+from klaviyo_nb.report.verify import problems, verify
 
 KEY = "pk_0123456789abcdef0123456789abcdef01"
 
@@ -100,6 +100,7 @@ def test_the_manifest_says_where_each_file_comes_from(made) -> None:  # type: ig
         "path",
         "bytes",
         "sha256",
+        "acquired_sha256",
         "acquired_at",
         "source",
         "exit_status",
@@ -113,6 +114,7 @@ def test_the_manifest_says_where_each_file_comes_from(made) -> None:  # type: ig
     assert calls["source"] == ["/var/log/app.log"]
     assert calls["asked"] == calls["got"] == samples.WINDOW.as_json()
     assert calls["exit_status"] == 0
+    assert calls["acquired_sha256"] == calls["sha256"]
 
 
 def test_what_is_personal_is_redacted_everywhere(made) -> None:  # type: ignore[no-untyped-def]
@@ -187,7 +189,7 @@ def test_a_secret_that_a_notebook_prints_is_not_sealed(tmp_path: Path) -> None:
     assert KEY not in text
     assert "jo@example.com" not in text
     assert json.loads((sealed.path / "redaction.json").read_text())["files"]["notebooks/triage.ipynb"]
-    assert verify(sealed.path).intact
+    assert list(problems(sealed.path, lambda *_: {})) == []
 
 
 def test_a_collector_that_failed_makes_it_partial(tmp_path: Path) -> None:
@@ -206,6 +208,15 @@ def test_what_nobody_asked_for_does_not(tmp_path: Path) -> None:
         gaps=(Gap("metrics", "not given", configured=False),),
     )
     assert not quick(tmp_path, evidence=evidence).partial
+
+
+def test_evidence_that_changed_between_acquisition_and_sealing_is_told(tmp_path: Path) -> None:
+    sealed = quick(tmp_path, "with open('../evidence/probes.csv', 'a') as file: file.write('\\n')")
+    assert sealed.problems == ("evidence/probes.csv: it changed between acquisition and sealing",)
+    assert sealed.problems[0] in (sealed.path / "index.html").read_text()
+    entries = json.loads((sealed.path / "manifest.json").read_text())["files"]
+    changed = [entry["path"] for entry in entries if entry["acquired_sha256"] not in (None, entry["sha256"])]
+    assert changed == ["evidence/probes.csv"]
 
 
 class _Failing(Redactor):
