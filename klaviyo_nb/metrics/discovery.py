@@ -176,10 +176,9 @@ def _using(chosen: _Candidate, found: Sequence[_Candidate], names: MetricNames) 
 
 def _toml(names: MetricNames) -> str:
     labels = ", ".join(f'{ours} = "{names.labels[ours]}"' for ours in MEANT)
-    return (
-        f"klaviyo-nb.toml [metrics] requests = '{names.requests[0]}', duration = '{names.duration[0]}',"
-        f" labels = {{ {labels} }}"
-    )
+    roles = {"requests": names.requests, "duration": names.duration}
+    told = "".join(f"{role} = '{each[0]}', " for role, each in roles.items() if each)
+    return f"klaviyo-nb.toml [metrics] {told}labels = {{ {labels} }}"
 
 
 def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...]:

@@ -76,12 +76,12 @@ def _summed(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _appeared(firsts: pd.DataFrame, metrics: pd.DataFrame) -> NDArray[np.bool_]:
-    """Was the process of these series, given by their first rows, sampled before they appeared?"""
+    """Was the process of these series, given by their first numbers, sampled before they appeared?"""
     scraped = metrics[metrics["role"] != "alerts"]  # those the server makes itself
-    seen = scraped.groupby("series", sort=False)["timestamp"].min()
-    targets = pd.Series([_target(series) for series in seen.index], index=seen.index, dtype=object)
-    since = seen.groupby(targets).min()
-    return (firsts["timestamp"] > firsts["series"].map(targets).map(since)).to_numpy()
+    seen = scraped.groupby([scraped["name"].fillna(""), "series"], sort=False)["timestamp"].min()
+    targets = pd.Series([_target(series) for _, series in seen.index], index=seen.index, dtype=object)
+    appeared = seen > seen.groupby(targets).transform("min")
+    return appeared.loc[pd.MultiIndex.from_arrays([firsts["name"].fillna(""), firsts["series"]])].to_numpy()
 
 
 def _target(series: str) -> tuple[str | None, ...]:

@@ -84,6 +84,10 @@ class TestCounters:
         metrics = frame(counter("requests", [10, None, None, 19]), counter("webhooks", [1, 1, 1, 1]))
         assert rises(metrics) == {2: 9}
 
+    def test_a_counter_whose_first_sample_is_no_number_was_not_born_after_it(self):
+        metrics = frame(counter("requests", [math.nan, 5000, 5002]), counter("webhooks", [1, 1, 1]))
+        assert rises(metrics) == {1: 2}
+
     def test_a_sample_that_is_not_a_number_is_a_hole(self):
         metrics = frame(counter("requests", [10, math.nan, 19, 20]), counter("webhooks", [1, 1, 1, 1]))
         assert rises(metrics) == {1: 9, 2: 1}
