@@ -177,8 +177,17 @@ def diagnose(folder: Path, form: str, full: bool) -> int:
 @click.option("--incident", metavar="ID", help="Name of the report; default from the clock.")
 @click.option("--lead", metavar="NAME", help="Who leads the incident.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
-def bundle(folder: Path | None, incident: str | None, lead: str | None, out: Path, **flags: Any) -> int:
+@click.option(
+    "--sign", "key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Sign it with this SSH key."
+)
+def bundle(
+    folder: Path | None, incident: str | None, lead: str | None, out: Path, key: Path | None, **flags: Any
+) -> int:
     """Collect, run the four notebooks, draft postmortem and messages, seal."""
+    if key is not None:
+        from klaviyo_nb.report.signing import must_sign
+
+        must_sign(key)
     name = incident_name(incident, datetime.now(UTC))
     must_be_free(out / name, "choose another --incident or --out")
     must_be_writable(out)
@@ -189,22 +198,37 @@ def bundle(folder: Path | None, incident: str | None, lead: str | None, out: Pat
             from klaviyo_nb.collect import load, redactor_for
 
             evidence, redactor = load(must_exist(folder)), redactor_for(steps.settings_of(flags))
-        return steps.seal(evidence, redactor, out, name, lead, server)
+        return steps.seal(evidence, redactor, out, name, lead, server, key)
 
 
 @commands.command()
 @click.argument("path", metavar="DIR|ZIP", type=click.Path(path_type=Path))
+@click.option(
+    "--signers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="One of these must have signed it (ssh-keygen).",
+)
 @_format("text", "json")
-def verify(path: Path, form: str) -> int:
+def verify(path: Path, signers: Path | None, form: str) -> int:
     """Check a bundle: hashes, completeness, recomputed numbers, no secrets."""
+    from klaviyo_nb.redact import harmless
     from klaviyo_nb.report.verify import verify as check
 
-    found = check(must_exist(path))
+    found = check(must_exist(path), must_exist(signers) if signers else None)
     if form == "json":
         problems = [{"path": problem.path, "what": problem.what} for problem in found.problems]
-        steps.print_json({"schema": "klaviyo-nb/verify/1", "intact": found.intact, "problems": problems})
+        steps.print_json(
+            {
+                "schema": "klaviyo-nb/verify/1",
+                "intact": found.intact,
+                "problems": problems,
+                "signer": found.signer,
+            }
+        )
     else:
-        click.echo(f"{path}: {'intact' if found.intact else 'NOT intact'}")
+        by = f", signed by {harmless(found.signer)}" if found.signer else ""
+        click.echo(f"{path}: {'intact' if found.intact else 'NOT intact'}{by}")
         for problem in found.problems:
             click.echo(f"  {problem.path}: {problem.what}")
     return 0 if found.intact else FAILED

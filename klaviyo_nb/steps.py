@@ -128,12 +128,20 @@ def seal(
     incident: str,
     lead: str | None,
     server: ForkServer | None,
+    key: Path | None = None,
 ) -> int:
     """Make the report and say where it is; the status is 1 if something in it went wrong."""
     from klaviyo_nb.report.bundle import make
 
     sealed = make(
-        evidence, out=out, incident=incident, lead=lead, redactor=redactor, progress=progress, server=server
+        evidence,
+        out=out,
+        incident=incident,
+        lead=lead,
+        redactor=redactor,
+        progress=progress,
+        server=server,
+        key=key,
     )
     click.echo(f"report:  {sealed.path / 'index.html'}")
     click.echo(f"archive: {sealed.zip}")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from klaviyo_nb import collect
 from klaviyo_nb.errors import RedactionError, ReportError, Stopped
-from klaviyo_nb.report import manifest
+from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.forks import ForkFailed, fork_server, kernel_environment
 from klaviyo_nb.window import iso
 
@@ -71,6 +71,7 @@ def make(
     source: Path | None = None,
     limit_s: float | None = None,
     server: ForkServer | None = None,
+    key: Path | None = None,
 ) -> Bundle:
     """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
 
@@ -85,6 +86,7 @@ def make(
         source: Folder of the notebooks; None: the shipped ones.
         limit_s: Wall clock for one notebook [s]; None: `run.LIMIT_S`.
         server: Where kernels are forked from, started while there was time; None: one is started now.
+        key: SSH key to sign it with.
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
@@ -96,6 +98,8 @@ def make(
         told = redactor.text(incident), redactor.text(lead) if lead else None
         maker = _Maker(folder, *told, redactor, progress, clock)
         digest = asyncio.run(maker.fill(evidence, source, limit_s, server))
+        if key and (trouble := signing.sign(folder, key)):
+            maker.problems.append(trouble)
         packed = folder.with_name(f"{folder.name}.zip")
         manifest.archive(folder, packed, incident)
         sealed, archived = out / incident, out / f"{incident}.zip"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
 
 SCHEMA = "klaviyo-nb/manifest/1"
-MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
+MANIFEST, SUMS, SIGNATURE = "manifest.json", "SHA256SUMS", "SHA256SUMS.sig"
 REDACTION_SCHEMA = "klaviyo-nb/redaction/1"
 PICTURES = (".png",)
 # A picture inside a page or notebook: random letters in which a rule may find what is not there.

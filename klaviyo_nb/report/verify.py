@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
 from klaviyo_nb.errors import EvidenceError, UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.report import manifest
+from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.again import Again, made_again, origins_again
-from klaviyo_nb.report.manifest import MANIFEST, PICTURES, REDACTION_SCHEMA, SUMS, swept
+from klaviyo_nb.report.manifest import MANIFEST, PICTURES, REDACTION_SCHEMA, SIGNATURE, SUMS, swept
 
 _SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, "redaction.json": REDACTION_SCHEMA}
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -41,6 +42,10 @@ _DAMAGED = (
 _PNG_TEXT = re.compile(rb"(?:tEXt|zTXt|iTXt|eXIf)")
 #: As `made_again`.
 MakeAgain = Callable[[Path, Evidence, Any], Again]
+#: Problems of a folder.
+Check = Callable[[Path], Iterator["Problem"]]
+#: What the sums cannot tell of.
+BESIDE = (SUMS, SIGNATURE)
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
@@ -64,36 +69,53 @@ class Verification:
     Attributes:
         intact: True if nothing was.
         problems: One per file and fault.
+        signer: Who signed it, of those who may; None if that was not asked, or nobody of them did.
     """
 
     intact: bool
     problems: tuple[Problem, ...]
+    signer: str | None = None
 
 
-def verify(path: Path) -> Verification:
+@dataclass(slots=True)
+class Signed:
+    """Who may have signed, a file in the form of `ssh-keygen`'s ALLOWED SIGNERS; and who did."""
+
+    allowed: Path | None = None
+    by: str | None = None
+
+
+def verify(path: Path, signers: Path | None = None) -> Verification:
     """Check the bundle in folder or ZIP file `path`.
 
+    Args:
+        path: Folder or ZIP file.
+        signers: One of those in this file must have signed it; None: nobody need have.
+
     Raises:
-        UsageError: It is neither a folder nor a ZIP file.
+        UsageError: It is neither a folder nor a ZIP file; or there is no `ssh-keygen` to check who signed.
     """
-    found = tuple(problems(path))
-    return Verification(not found, found)
+    signed = Signed(signers)
+    found = tuple(problems(path, signed=signed))
+    return Verification(not found, found, signed.by)
 
 
-def problems(path: Path, again: MakeAgain = made_again) -> Iterator[Problem]:
+def problems(path: Path, again: MakeAgain = made_again, signed: Signed | None = None) -> Iterator[Problem]:
     """What is not as it was sealed, the cheapest to find first.
 
     Args:
         path: Folder or ZIP file.
         again: What makes again what follows from the evidence.
+        signed: Who may have signed; told who did.
 
     Raises:
         UsageError: It is neither a folder nor a ZIP file.
     """
-    return _in_folder(path, again) if path.is_dir() else _in_archive(path, again)
+    check = partial(_in_folder, again=again, signed=signed or Signed())
+    return check(path) if path.is_dir() else _in_archive(path, check)
 
 
-def _in_folder(folder: Path, again: MakeAgain) -> Iterator[Problem]:
+def _in_folder(folder: Path, again: MakeAgain, signed: Signed) -> Iterator[Problem]:
     odd = [Problem(name, "it is a symbolic link or no plain file") for name in _odd(folder)]
     if odd:
         yield from odd  # reading on could lead out of the bundle
@@ -103,6 +125,7 @@ def _in_folder(folder: Path, again: MakeAgain) -> Iterator[Problem]:
         yield Problem(SUMS, "it is missing or cannot be read: this is no sealed bundle")
         return
     yield from _altered(folder, sealed)
+    yield from _signature(folder, signed)
     yield from _schemas(folder)
     yield from _manifest(folder, sealed)
     yield from _secrets(folder)
@@ -125,7 +148,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _altered(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
-    there = {name: manifest.sha256(folder / name) for name in manifest.files(folder) if name != SUMS}
+    there = {name: manifest.sha256(folder / name) for name in manifest.files(folder) if name not in BESIDE}
     for name in sorted(sealed.keys() - there.keys()):
         yield Problem(name, "it is missing")
     for name in sorted(there.keys() - sealed.keys()):
@@ -135,6 +158,19 @@ def _altered(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
             yield Problem(name, "it was altered: its SHA-256 is another")
     if (folder / SUMS).read_bytes() != manifest.sums(sealed).encode():
         yield Problem(SUMS, "it was altered")
+
+
+def _signature(folder: Path, signed: Signed) -> Iterator[Problem]:
+    """One that is there fits; where somebody must have signed, it is theirs."""
+    there = (folder / SIGNATURE).is_file()
+    if signed.allowed is None:
+        trouble = signing.fits(folder) if there and signing.program() else None
+    elif there:
+        signed.by, trouble = signing.signer(folder, signed.allowed)
+    else:
+        trouble = "it is missing: nobody signed this"
+    if trouble:
+        yield Problem(SIGNATURE, trouble)
 
 
 def _schemas(folder: Path) -> Iterator[Problem]:
@@ -215,14 +251,14 @@ def _json(path: Path) -> Any:
         return None
 
 
-def _in_archive(path: Path, again: MakeAgain) -> Iterator[Problem]:
+def _in_archive(path: Path, check: Check) -> Iterator[Problem]:
     try:
         with zipfile.ZipFile(path) as packed:
             odd = list(_odd_entries(packed))
             if odd:
                 yield from odd  # unpacking could write outside
                 return
-            yield from _unpacked(path, packed, again)
+            yield from _unpacked(path, packed, check)
     except _DAMAGED as exc:
         if path.suffix != ".zip" and not zipfile.is_zipfile(path):
             raise UsageError(
@@ -247,7 +283,7 @@ def _odd_entries(packed: zipfile.ZipFile) -> Iterator[Problem]:
             yield Problem(entry.filename, "it is compressed, which a sealed archive is not")
 
 
-def _unpacked(path: Path, packed: zipfile.ZipFile, again: MakeAgain) -> Iterator[Problem]:
+def _unpacked(path: Path, packed: zipfile.ZipFile, check: Check) -> Iterator[Problem]:
     with tempfile.TemporaryDirectory(prefix="klaviyo-nb-verify-") as scratch:
         packed.extractall(scratch)
         root = packed.namelist()[0].partition("/")[0]
@@ -256,4 +292,4 @@ def _unpacked(path: Path, packed: zipfile.ZipFile, again: MakeAgain) -> Iterator
         if not filecmp.cmp(path, packed_again, shallow=False):
             yield Problem(path.name, "the archive was altered: packed again, it differs")
         packed_again.unlink()
-        yield from _in_folder(Path(scratch, root), again)
+        yield from check(Path(scratch, root))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +65,17 @@ def problems(made_once: MadeOnce) -> Callable[[Path], dict[str, str]]:
         return {name: "; ".join(whats) for name, whats in told.items()}
 
     return found
+
+
+@pytest.fixture
+def signers(tmp_path: Path, need: Callable[[str], str]) -> Callable[[str], tuple[Path, Path]]:
+    """`signers(name)` makes an SSH key; gives its file, and a file that allows `name` to sign with it."""
+
+    def new(name: str) -> tuple[Path, Path]:
+        key, allowed = tmp_path / name, tmp_path / f"{name}.allowed"
+        command = [need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)]
+        subprocess.run(command, check=True)
+        allowed.write_text(f"{name} {key.with_name(f'{name}.pub').read_text()}")
+        return key, allowed
+
+    return new

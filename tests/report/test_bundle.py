@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from klaviyo_nb.report import manifest
 from klaviyo_nb.report.bundle import Bundle, make
 from klaviyo_nb.report.manifest import swept
 from klaviyo_nb.report.notebooks import NAMES
-from klaviyo_nb.report.verify import problems, verify
+from klaviyo_nb.report.verify import Signed, problems, verify
 
 KEY = "pk_0123456789abcdef0123456789abcdef01"
 
@@ -217,6 +218,18 @@ def test_evidence_that_changed_between_acquisition_and_sealing_is_told(tmp_path:
     entries = json.loads((sealed.path / "manifest.json").read_text())["files"]
     changed = [entry["path"] for entry in entries if entry["acquired_sha256"] not in (None, entry["sha256"])]
     assert changed == ["evidence/probes.csv"]
+
+
+def test_a_report_is_signed_when_it_is_sealed_and_its_archive_too(
+    tmp_path: Path, signers: Callable[[str], tuple[Path, Path]]
+) -> None:
+    key, allowed = signers("jo@example.com")
+    sealed = quick(tmp_path, key=key)
+    assert not sealed.partial
+    for path in (sealed.path, sealed.zip):
+        signed = Signed(allowed)
+        assert list(problems(path, lambda *_: {}, signed)) == []
+        assert signed.by == "jo@example.com"
 
 
 class _Failing(Redactor):
