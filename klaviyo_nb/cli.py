@@ -15,6 +15,7 @@ import click
 
 from klaviyo_nb import __version__, steps
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
+from klaviyo_nb.frames import NOTE_KINDS
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
 from klaviyo_nb.steps import FAILED, STOPPED, USAGE
@@ -198,7 +199,38 @@ def bundle(
             from klaviyo_nb.collect import load, redactor_for
 
             evidence, redactor = load(must_exist(folder)), redactor_for(steps.settings_of(flags))
-        return steps.seal(evidence, redactor, out, name, lead, server, key)
+        from klaviyo_nb.notes import read, with_notes
+
+        return steps.seal(with_notes(evidence, read(out, name)), redactor, out, name, lead, server, key)
+
+
+@commands.command()
+@click.argument("text", required=False)
+@click.option("--incident", required=True, metavar="ID", help="Name of the incident, as bundle has it.")
+@click.option("--kind", type=click.Choice(NOTE_KINDS), default="note", show_default=True, help="What it is.")
+@click.option("--at", metavar="T", help="When that was, ISO 8601, else UTC.  [default: now]")
+@click.option("--by", envvar="USER", metavar="NAME", help="Who says so.  [default: $USER]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
+def note(text: str | None, incident: str, kind: str, at: str | None, by: str | None, out: Path) -> None:
+    """Note what was seen or done, with its time, for the postmortem; without TEXT, list the notes."""
+    from klaviyo_nb import notes
+    from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.window import parse_time
+
+    now = datetime.now(UTC)
+    name = incident_name(incident, now)
+    if text is not None:
+        moment, redact = parse_time(at, "--at") if at else now, redactor_for(steps.settings_of({})).text
+        path = notes.add(out, name, text, kind=kind, at=moment, who=by or "", now=now, redact=redact)
+        click.echo(str(path))
+        return
+    found = notes.read(out, name)
+    if found is None:
+        raise UsageError(
+            str(notes.path_of(out, name)), "no note was made yet",
+            f'klaviyo-nb note "what was seen or done" --incident {name}',
+        )  # fmt: skip
+    click.echo(notes.listing(found), nl=False)
 
 
 @commands.command()

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from klaviyo_nb import __version__, probes
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
-from klaviyo_nb.frames import CALLS, METRICS, PROBES, WATCH, WEBHOOKS, plain_rows
+from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, plain_rows
 from klaviyo_nb.klaviyo.keys import key_facts, usable
 from klaviyo_nb.klaviyo.revisions import NEWEST
 from klaviyo_nb.redact import Redactor
@@ -39,7 +39,8 @@ PROBES_S, METRICS_S = 10.0, 60.0
 RESERVE_S = 0.5
 #: Of the rest, what reading logs may take: making frames of what was read and counting it takes long too [1].
 READING = 0.75
-_SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH}
+_SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH,
+            "notes": NOTES}  # fmt: skip
 
 #: By how much a log's clock may be ahead of ours without its newest lines being lost.
 CLOCK_AHEAD = timedelta(minutes=2)

@@ -127,6 +127,7 @@ class Evidence:
         webhooks: WEBHOOKS frame; None likewise.
         metrics: METRICS frame; None if no metrics server could be read.
         watch: WATCH frame, one row per round; None if nobody watched.
+        notes: NOTES frame, what people noted; None if nobody did.
         status_page: The page's own words (`indicator`, `description`, `components`, `incidents`,
             `maintenances`); None if it could not be read.
         coverage: One per log source.
@@ -146,6 +147,7 @@ class Evidence:
     webhooks: pd.DataFrame | None = field(default=None, repr=False)
     metrics: pd.DataFrame | None = field(default=None, repr=False)
     watch: pd.DataFrame | None = field(default=None, repr=False)
+    notes: pd.DataFrame | None = field(default=None, repr=False)
     status_page: Mapping[str, Any] | None = None
     coverage: tuple[Coverage, ...] = ()
     queries: tuple[Query, ...] = ()

@@ -271,3 +271,19 @@ WATCH = Schema(
         "api_calls": Column("Int64", "requests spent on the API host"),
     },
 )
+
+#: What a note can be about. All but `note` and `deploy` happen once: the last such note counts.
+NOTE_KINDS = ("note", "deploy", "onset", "detected", "acknowledged", "cause_found", "mitigated", "restored",
+              "recovered", "stable")  # fmt: skip
+
+#: One row per note that somebody made during the incident.
+NOTES = Schema(
+    "NOTES",
+    {
+        "written_at": Column(UTC_NS, "when it was noted"),
+        "at": Column(UTC_NS, "when what it tells of was"),
+        "kind": Column("str", "note, deploy, or a milestone such as acknowledged; one of `NOTE_KINDS`"),
+        "who": Column("str", "who says so"),
+        "text": Column("str", "what, redacted"),
+    },
+)

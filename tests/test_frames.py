@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import samples
-from klaviyo_nb.frames import CALLS, METRICS, PROBES, WATCH, WEBHOOKS, Schema
+from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, Schema
 
-SCHEMAS = [PROBES, CALLS, WEBHOOKS, METRICS, WATCH]
+SCHEMAS = [PROBES, CALLS, WEBHOOKS, METRICS, WATCH, NOTES]
 #: Text as it comes from logs: anything a file can hold, with what CSV, pandas and spreadsheets stumble over.
 TEXT = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
