@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.report import words
+from klaviyo_nb.report import support, words
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
@@ -61,7 +61,21 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
         for channel in CHANNELS
         for phase in PHASES
     }
-    return written | drafts
+    return written | drafts | packet(evidence, document, incident)
+
+
+def packet(evidence: Evidence, document: Mapping[str, Any], incident: str) -> dict[str, str]:
+    """What goes to Klaviyo's support: a letter, and the calls that they can look up."""
+    told = support.failing(evidence, document)
+    page = _MARKDOWN.get_template("support.md.j2").render(
+        document=document,
+        facts=document["facts"],
+        incident=incident,
+        titles=words.TITLES,
+        **support.letter(evidence, document, told),
+    )
+    command = f"```sh\n{support.repeated(evidence, told)}\n```\n"
+    return {"support-packet/README.md": page + command, "support-packet/calls.csv": support.listed(told)}
 
 
 def postmortem(

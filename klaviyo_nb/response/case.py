@@ -74,19 +74,8 @@ class Case:
         return self.setting("revision", catalogue().revision)
 
     def curl(self, path: str, method: str = "GET") -> str:
-        """A call with the key from the environment; prints status, headers and the answer's first words.
-
-        A call that would write has an empty body: it is rejected with 400 once the key is allowed to make
-        it, and writes nothing.
-        """
-        parts = [
-            "curl -sS -g -i -m 20",
-            '-H "Authorization: Klaviyo-API-Key $KLAVIYO_PRIVATE_KEY"',
-            f"-H {shlex.quote(f'revision: {self.revision}')}",
-        ]
-        if method != "GET":
-            parts.append(f"-X {shlex.quote(method)} -H 'content-type: application/vnd.api+json' -d '{{}}'")
-        return " ".join([*parts, shlex.quote(self.api_url + path), "| head -c 1500"])
+        """The module's `curl`, against the API and with the revision of this evidence."""
+        return curl(self.api_url + path, self.revision, method)
 
     @property
     def sources(self) -> list[str]:
@@ -211,6 +200,22 @@ class Case:
             if became := outcome(status, error, who):
                 found[became] += int(count)
         return found
+
+
+def curl(url: str, revision: str, method: str = "GET") -> str:
+    """A call with the key from the environment; prints status, headers and the answer's first words.
+
+    A call that would write has an empty body: it is rejected with 400 once the key is allowed to make it, and
+    writes nothing.
+    """
+    parts = [
+        "curl -sS -g -i -m 20",
+        '-H "Authorization: Klaviyo-API-Key $KLAVIYO_PRIVATE_KEY"',
+        f"-H {shlex.quote(f'revision: {revision}')}",
+    ]
+    if method != "GET":
+        parts.append(f"-X {shlex.quote(method)} -H 'content-type: application/vnd.api+json' -d '{{}}'")
+    return " ".join([*parts, shlex.quote(url), "| head -c 1500"])
 
 
 def operations_of(calls: pd.DataFrame) -> list[Endpoint]:

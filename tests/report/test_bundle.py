@@ -72,6 +72,10 @@ def test_the_tree_is_that_of_the_contract(made) -> None:  # type: ignore[no-unty
         for channel in ("slack", "status-page")
         for phase in ("investigating", "mitigating", "resolved")
     }
+    assert {name for name in names if name.startswith("support-packet/")} == {
+        "support-packet/README.md",
+        "support-packet/calls.csv",
+    }
     charts = {name.rpartition(".")[0] for name in names if name.startswith("charts/")}
     assert len(charts) >= 5
     assert names >= {f"{chart}.{suffix}" for chart in charts for suffix in ("svg", "png", "csv")}

@@ -142,6 +142,8 @@ def test_a_pipe_is_refused_and_not_waited_for(copied: Path, problems: Problems) 
         ("verdict.json", '"rate_limited"', '"invalid_key"'),
         ("messages/slack-investigating.md", "profiles", "events"),
         ("limits.md", "3,600", "3,601"),
+        ("support-packet/README.md", "GET", "PUT"),
+        ("support-packet/calls.csv", ",429,", ",428,"),
     ],
 )
 def test_a_figure_changed_with_its_hashes_mended_does_not_follow_from_the_evidence(
