@@ -1,8 +1,11 @@
 r"""Take secrets and personal data out of text; make hostile text harmless.
 
-`redact_rules` says what to take out: `CLUES` find the lines worth reading, most text has none; on those the
-rules are tried. Secrets become `[redacted:<rule>]`; personal data become keyed pseudonyms such as
-`email-3f2a9c1b`, the same for the same address however it is written, so that files join.
+`redact_rules` says what to take out: its clues, looked for by Hyperscan, find the lines worth reading, most text
+has none; on those the rules are tried. Secrets become `[redacted:<rule>]`; personal data become keyed pseudonyms
+such as `email-3f2a9c1b`, the same for the same address however it is written, so that files join.
+
+A secret that was recognised by what stands beside it, as in `api_key=…`, is known from then on and taken out where it
+stands alone too: to find it in what was written before, the text is redacted again (`in_all`).
 
 What may be relied upon: redacting twice changes nothing; the number of lines stays; JSON stays JSON; CSV
 keeps its columns. National phone numbers without `+` are found only beside a word such as `phone`, or
@@ -17,36 +20,46 @@ import hmac
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import AnyStr
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from klaviyo_nb.redact_rules import CLUES, RULES, Rule
+from klaviyo_nb.redact_rules import RULES, Rule
+
+if TYPE_CHECKING:
+    from klaviyo_nb.sought import Sought
 
 #: A replacement can bring its neighbours into reach of a rule: such a line is read again, so often at most.
 ROUNDS = 8
 #: Shorter secrets are words, and taking words out of text leaves no text.
 SHORTEST_SECRET = 6
+#: As much text is looked through at once, so that a large one needs little more memory than itself [characters].
+AT_ONCE = 4_000_000
+#: Recognised secrets of this length, mixed of letters and digits, are looked for everywhere; so many at most.
+SHORTEST_LEARNT, MOST_LEARNT = 10, 1_000
+_MARK = re.compile(r"\[redacted:([a-z-]+)\]|\b(email|phone|ip)-[0-9a-f]{8}\b")
 
 
 class Redactor:
     """Redacts text, counting what it took out.
 
-    Pickles, so that it can go to worker processes; each copy counts for itself.
+    Pickles, so that it can go to worker processes; each copy counts for itself, and `learn` brings back what it learnt.
 
     Attributes:
         counts: Replacements by rule.
+        learnt: Secrets recognised by their neighbourhood → what replaces them. Never to be written.
     """
 
-    def __init__(self, key: bytes, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, key: bytes, secrets: Sequence[str] = (), ip_addresses: bool = False) -> None:
         """Make one.
 
         Args:
             key: Keys the pseudonyms: the same key gives the same ones. Not to be kept with the text.
             secrets: Secrets known literally; each is also found URL-encoded, in base64 and JSON-escaped.
                 Those under `SHORTEST_SECRET` characters are left to the rules.
+            ip_addresses: Are IP addresses personal data too?
         """
-        self._key = key
+        self._key, self._ip_addresses = key, ip_addresses
         self._literals = [
             (form, "klaviyo-key" if secret.strip().startswith("pk_") else "configured-secret")
             for secret in secrets
@@ -54,14 +67,24 @@ class Redactor:
         ]
         self._literals.sort(key=lambda literal: -len(literal[0]))
         self.counts: Counter[str] = Counter()
+        self.learnt: dict[str, str] = {}
+        self._learns = True
 
     def without_secrets(self) -> Redactor:
-        """One with the same pseudonyms that knows no secret by heart: it may leave this machine."""
-        return Redactor(self._key)
+        """One with the same pseudonyms that knows no secret by heart and learns none: it may leave this machine."""
+        other = Redactor(self._key, ip_addresses=self._ip_addresses)
+        other._learns = False
+        return other
 
     def knows_of(self, data: bytes) -> bool:
         """Does `data` hold a secret that is known literally?"""
         return any(form.encode("utf-8", "surrogatepass") in data for form, _ in self._literals)
+
+    def learn(self, learnt: Mapping[str, str]) -> None:
+        """Take over what a copy of this one learnt elsewhere."""
+        for value, rule in learnt.items():
+            if len(self.learnt) < MOST_LEARNT:
+                self.learnt.setdefault(value, rule)
 
     def without_cut_secret(self, text: str) -> str:
         """`text`, which was cut, without the beginning of a secret at its end."""
@@ -77,48 +100,160 @@ class Redactor:
             if form in text:
                 self.counts[name] += text.count(form)
                 text = text.replace(form, f"[redacted:{name}]" + "\n" * form.count("\n"))
+        text = self._without_learnt(text)
         for rule in RULES:
-            if rule.spans_lines and any(word.upper() in text for word in rule.words):
+            if rule.spans_lines and any(clue in text for clue in rule.clues):
                 text = self._apply(rule, text)
-        return self._by_line(text)
+        return "".join(self._by_line(piece) for piece in _pieces(text))
+
+    def in_all(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Texts by name, redacted: what is recognised in one of them is taken out of all."""
+        found = dict(texts)
+        while True:
+            known = len(self.learnt)
+            found = {name: self.text(text) for name, text in found.items()}
+            if len(self.learnt) == known:
+                return found
+
+    def _without_learnt(self, text: str) -> str:
+        if not self.learnt:
+            return text
+        forms = _learnt_forms(tuple(self.learnt.items()))
+        data = text.encode("utf-8", "surrogatepass")
+        listed = list(forms)
+        for number in {number for number, _ in _literally(tuple(listed)).ends(data)}:
+            form, rule = listed[number], forms[listed[number]]
+            # Not inside a longer word; what base64 makes of it stands inside one.
+            text, count = re.subn(
+                _whole_word(form) if form in self.learnt else re.escape(form), f"[redacted:{rule}]", text
+            )
+            self.counts[rule] += count
+        return text
 
     def _by_line(self, text: str) -> str:
+        data = text.encode("utf-8", "surrogatepass")
         pieces, done = [], 0
-        for start, end in _lines_with_clues(text.encode("ascii", "replace").lower()):
-            pieces += [text[done:start], self._line(text[start:end])]
-            done = end
-        return "".join([*pieces, text[done:]]) if pieces else text
+        for start, end in _lines_with_clues(data, self._ip_addresses):
+            line = data[start:end].decode("utf-8", "surrogatepass")
+            after = self._line(line)
+            if after != line:
+                pieces += [data[done:start].decode("utf-8", "surrogatepass"), after]
+                done = end
+        return "".join([*pieces, data[done:].decode("utf-8", "surrogatepass")]) if pieces else text
 
     def _line(self, line: str) -> str:
         for _ in range(ROUNDS):
-            before, lower = line, line.lower()
-            for rule in RULES:
-                if not rule.spans_lines and any(word in lower for word in rule.words):
-                    line = self._apply(rule, line)
+            before = line
+            for number in _rules_for(line.encode("utf-8", "surrogatepass"), self._ip_addresses):
+                line = self._apply(RULES[number], line)
             if line == before:
                 break
         return line
 
     def _apply(self, rule: Rule, text: str) -> str:
         for pattern in rule.patterns:
-            text = _compiled(pattern).sub(functools.partial(self._replacement, rule), text)
+            compiled, folds = _compiled(pattern)
+            pieces, done = [], 0
+            for match in compiled.finditer(_folded(text) if folds else text):
+                start, end = match.span("value")
+                token = self._token(rule, match, text[start:end])
+                if token is not None:
+                    pieces += [text[done:start], token]
+                    done = end
+            text = "".join([*pieces, text[done:]]) if pieces else text
         return text
 
-    def _replacement(self, rule: Rule, match: re.Match[str]) -> str:
-        value = match["value"]
+    def _token(self, rule: Rule, match: re.Match[str], value: str) -> str | None:
+        """What stands for `value` from now on; None: it may stay."""
         if not rule.accept(value):
-            return match[0]
+            return None
         self.counts[rule.name] += 1
         token = f"[redacted:{rule.name}]" if rule.kind == "secret" else self._pseudonym(rule.name, value)
+        if rule.teaches and self._learns and len(self.learnt) < MOST_LEARNT and _distinctive(value):
+            self.learnt.setdefault(value, rule.name)
         groups = match.groupdict()
         if groups.get("key_quote") and not groups.get("quote"):  # a JSON number: our token is a string
             token = groups["key_quote"] + token + groups["key_quote"]
-        start, end = (position - match.start() for position in match.span("value"))
-        return match[0][:start] + token + "\n" * value.count("\n") + match[0][end:]
+        return token + "\n" * value.count("\n")
 
     def _pseudonym(self, name: str, value: str) -> str:
         plain = f"{name}\0{_plain_form(name, value)}".encode("utf-8", "surrogatepass")
         return f"{name}-{hmac.digest(self._key, plain, 'sha256').hex()[:8]}"
+
+
+def marks(text: str) -> Counter[str]:
+    """How many replacements of each rule stand in a text."""
+    return Counter(match[1] or match[2] for match in _MARK.finditer(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that end with lines."""
+    start = 0
+    while len(text) - start > AT_ONCE:
+        end = (
+            text.rfind("\n", start, start + AT_ONCE) + 1 or text.find("\n", start + AT_ONCE) + 1 or len(text)
+        )
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+def _distinctive(value: str) -> bool:
+    """Would anybody else write the same by chance?"""
+    mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    plain = re.fullmatch(r"[\w.~+/=%!@#$^&*-]+", value) and not re.match(
+        r"[0-9]{4}-[0-9]{2}|/|https?:", value
+    )
+    return len(value) >= SHORTEST_LEARNT and mixed and bool(plain) and "redacted" not in value
+
+
+@functools.lru_cache(2)
+def _learnt_forms(learnt: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """All ways to write what was learnt → its rule."""
+    return {form: rule for value, rule in learnt for form in _forms(value)}
+
+
+@functools.lru_cache(2)
+def _literally(texts: tuple[str, ...]) -> Sought:
+    from klaviyo_nb.sought import Sought
+
+    return Sought([re.escape(text.encode("utf-8", "surrogatepass")) for text in texts], caseless=False)
+
+
+def _whole_word(form: str) -> str:
+    before = r"(?:(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])|(?<![A-Za-z0-9]))" if form[0].isalnum() else ""
+    return before + re.escape(form) + (r"(?![A-Za-z0-9])" if form[-1].isalnum() else "")
+
+
+@functools.cache
+def _clues(ip_addresses: bool) -> tuple[Sought, list[list[int]]]:
+    """What finds the lines for the rules, and the rules that each of its expressions is for."""
+    from klaviyo_nb.sought import Sought
+
+    rules: dict[str, list[int]] = {}
+    for number, rule in enumerate(RULES):
+        if not rule.spans_lines and (ip_addresses or rule.name != "ip"):
+            for clue in rule.clues:
+                rules.setdefault(clue, []).append(number)
+    return Sought([clue.encode() for clue in rules]), list(rules.values())
+
+
+def _rules_for(line: bytes, ip_addresses: bool) -> list[int]:
+    """Which rules may find something in it, in their order."""
+    sought, rules = _clues(ip_addresses)
+    return sorted({rule for clue in {clue for clue, _ in sought.ends(line)} for rule in rules[clue]})
+
+
+def _lines_with_clues(data: bytes, ip_addresses: bool) -> list[tuple[int, int]]:
+    """Start and end of each line that holds a clue, in order."""
+    found, end = [], -1
+    for last in sorted(last for _, last in _clues(ip_addresses)[0].ends(data)):
+        if last - 1 < end:
+            continue
+        start, end = data.rfind(b"\n", 0, last - 1) + 1, data.find(b"\n", last - 1)
+        end = end if end >= 0 else len(data)
+        found.append((start, end))
+    return found
 
 
 def _plain_form(name: str, value: str) -> str:
@@ -131,23 +266,19 @@ def _plain_form(name: str, value: str) -> str:
     return value.lower().lstrip(".-")
 
 
-def _lines_with_clues(plain: bytes) -> list[tuple[int, int]]:
-    """Start and end of each line that holds a clue, in order."""
-    found = set()
-    for clue in CLUES:
-        pattern = _compiled(clue)
-        hit = pattern.search(plain)
-        while hit:
-            start, end = plain.rfind(b"\n", 0, hit.start()) + 1, plain.find(b"\n", hit.end())
-            end = end if end >= 0 else len(plain)
-            found.add((start, end))
-            hit = pattern.search(plain, end)
-    return sorted(found)
-
-
 @functools.cache
-def _compiled(pattern: AnyStr) -> re.Pattern[AnyStr]:
-    return re.compile(pattern, re.IGNORECASE if isinstance(pattern, str) else 0)
+def _compiled(pattern: str) -> tuple[re.Pattern[str], bool]:
+    """The pattern, and whether it is for text without capitals: many times faster than ignoring case."""
+    folds = "(?-i:" not in pattern and "BEGIN" not in pattern
+    return re.compile(pattern, 0 if folds else re.IGNORECASE), folds
+
+
+def _folded(text: str) -> str:
+    """The text without capitals, each letter in its place."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
 
 
 def _forms(secret: str) -> set[str]:

@@ -6,12 +6,10 @@ Hyperscan looks for all words in one pass, at several gigabytes a second, withou
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
-import hyperscan
+from klaviyo_nb.sought import Sought
 
 #: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
 #: without it.
@@ -34,37 +32,6 @@ class Finder(Protocol):
 
     def __call__(self, data: bytearray, begin: int, end: int) -> Iterable[int]:
         """Places in the lines of `data[begin:end]` that are wanted, ascending; several may be in one line."""
-
-
-class Sought:
-    """Expressions that are looked for all at once, in any case of letters. One thread uses it at a time."""
-
-    def __init__(self, expressions: Sequence[bytes]) -> None:
-        self._database = hyperscan.Database()
-        self._database.compile(
-            expressions=expressions,
-            ids=list(range(len(expressions))),
-            elements=len(expressions),
-            flags=[hyperscan.HS_FLAG_CASELESS] * len(expressions),
-        )
-
-    def ends(self, data: Any) -> list[tuple[int, int]]:
-        """Number of the expression and where it ends, for each place in `data` (bytes) where one does."""
-        found: list[tuple[int, int]] = []
-
-        def note(number: int, first: int, last: int, flags: int, context: object) -> None:
-            found.append((number, last))
-
-        self._database.scan(data, match_event_handler=note)
-        return found
-
-    def among(self, texts: Sequence[bytes]) -> list[bool]:
-        """Of each text: is any of the expressions in it?"""
-        ends = list(accumulate(len(text) + 1 for text in texts))
-        found = [False] * len(texts)
-        for _, last in self.ends(b"\0".join(texts)):
-            found[bisect_left(ends, last)] = True
-        return found
 
 
 class WordFinder:

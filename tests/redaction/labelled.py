@@ -1,6 +1,6 @@
 """How much of a labelled corpus redaction finds, beside `detect-secrets` on the same lines.
 
-    python tests/redaction/labelled.py
+python tests/redaction/labelled.py
 """
 
 from __future__ import annotations
@@ -63,10 +63,13 @@ def _made_up(match: re.Match[str], rng: random.Random) -> str:
     return "".join(rng.choices(_LETTERS[match[1]], k=int(match[2])))
 
 
-def readable(value: str, after: str) -> bool:
-    """Is `value`, or a piece of it that is of use, still in a text?"""
-    size = min(PIECE, len(value))
-    return any(value[at : at + size] in after for at in range(len(value) - size + 1))
+def readable(each: Labelled, value: str, after: str) -> bool:
+    """Is `value`, or a piece of it that is of use and stands nowhere else, still in a text?"""
+    size, beside = min(PIECE, len(value)), each.text
+    for other in each.values:
+        beside = beside.replace(other, "\0")
+    pieces = (value[at : at + size] for at in range(len(value) - size + 1))
+    return any(piece in after and piece not in beside for piece in pieces)
 
 
 @dataclass
@@ -80,11 +83,17 @@ class Figures:
 
     def __str__(self) -> str:
         told = [f"recall {self.found}/{self.values} = {self.found / self.values:.1%}"] if self.values else []
-        told += [f"false positives {self.touched}/{self.alike} = {self.touched / self.alike:.1%}"] if self.alike else []
+        told += (
+            [f"false positives {self.touched}/{self.alike} = {self.touched / self.alike:.1%}"]
+            if self.alike
+            else []
+        )
         return ", ".join(told)
 
 
-def measured(missed: Callable[[Labelled], int], tell: Callable[[str], None]) -> dict[tuple[str, str], Figures]:
+def measured(
+    missed: Callable[[Labelled], int], tell: Callable[[str], None]
+) -> dict[tuple[str, str], Figures]:
     """Half and group → figures; `missed` says how many values are still readable, or if a look-alike is touched."""
     figures: dict[tuple[str, str], Figures] = defaultdict(Figures)
     for each in corpus():
@@ -102,7 +111,9 @@ def measured(missed: Callable[[Labelled], int], tell: Callable[[str], None]) -> 
 
 def missed_by_us(each: Labelled) -> int:
     after = Redactor(b"k").text(each.text)
-    return sum(readable(value, after) for value in each.values) if each.values else int(after != each.text)
+    return (
+        sum(readable(each, value, after) for value in each.values) if each.values else int(after != each.text)
+    )
 
 
 def missed_by_detect_secrets() -> Callable[[Labelled], int]:

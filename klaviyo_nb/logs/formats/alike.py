@@ -27,7 +27,7 @@ from klaviyo_nb.logs.formats.understand import (
     profile_in,
     search_missing,
 )
-from klaviyo_nb.logs.words import Sought
+from klaviyo_nb.sought import Sought
 
 Column = list[Any]
 Convert = Callable[[Any, str], Any]

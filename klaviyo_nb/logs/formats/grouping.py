@@ -16,7 +16,7 @@ import orjson
 
 from klaviyo_nb.logs.formats.keys import meanings
 from klaviyo_nb.logs.formats.objects import Plan, Shape, holds_json, is_pair, plans
-from klaviyo_nb.logs.words import Sought
+from klaviyo_nb.sought import Sought
 
 Column = Sequence[Any]
 #: A group of more objects in one another, or of more columns, is left alone.

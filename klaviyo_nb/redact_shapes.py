@@ -1,0 +1,153 @@
+"""What secrets and personal data look like in text: how names and values stand together, and what a value is like."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections import Counter
+
+
+def holds_colon(value: str) -> bool:
+    """Is it `user:password` in base64?"""
+    try:
+        return b":" in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SPELT = re.compile(r"pk(?:_(?:[a-z]+|[0-9]{1,4}))+")
+
+
+def looks_random(value: str) -> bool:
+    """Is it long and mixed as what a machine made up, and neither a UUID nor a path?"""
+    if len(value) < 12 or value[0] in "/." or _UUID.fullmatch(value) or _looks_like_time(value):
+        return False
+    digits = sum(character.isdigit() for character in value)
+    counts = Counter(value).values()
+    entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
+    return 2 <= digits < len(value) and entropy >= 2.9
+
+
+def _looks_like_time(value: str) -> bool:
+    return bool(re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value))
+
+
+def no_constraint(value: str) -> bool:
+    """`pk_orders_by_created_at` is the name of a primary key in a database."""
+    return not _SPELT.fullmatch(value)
+
+
+def looks_chosen(value: str) -> bool:
+    """Is it mixed as a password is, where `1000:1000` and `names:x` may stand too?"""
+    return (not value.islower() and any(map(str.isalpha, value))) or (
+        any(map(str.isdigit, value)) and value.upper() != value
+    )
+
+
+def is_named(value: str) -> bool:
+    """Does it begin as names of people and places do?"""
+    return value[0].isupper() or value[0].isdigit() or not value.isascii()
+
+
+def enough_digits(value: str) -> bool:
+    """As many as the shortest phone number?"""
+    return sum(character.isdigit() for character in value) >= 7
+
+
+#: Last labels of names with an `@` that are no mail domain: images, archives, scripts, systemd units.
+_NOT_DOMAINS = re.compile(
+    r"(?:png|jpe?g|gif|svg|webp|css|m?js|tsx?|jsx|json|html|tgz|gz|whl|jar"
+    r"|service|socket|slice|scope|timer|mount|device|target|swap|path)"
+)
+
+
+def mail_domain(value: str) -> bool:
+    """Is what follows its last dot no ending of a file or unit?"""
+    return not _NOT_DOMAINS.fullmatch(value.rpartition(".")[2].lower())
+
+
+# Another quote than a plain ": inside JSON, inside CSV, of Python, escaped once or more.
+ODD_QUOTE = r"""\\+["']|'|(?<!\\)"{2}"""
+NO_VALUE = (
+    r"(?![\[<(]?(?:redacted|filtered|masked|hidden|removed)\b|\*{3}|\$[A-Za-z_{(]|[‹…]"
+    r"|/(?:app|dev|etc|home|mnt|opt|root|run|secrets|srv|tmp|usr|var)/)"  # a path to the file that has it
+)
+NO_VALUE_BARE = NO_VALUE + r"(?!(?:null|true|false|none)\b)"
+_BARE = NO_VALUE_BARE + r"""[^\s"'\\,;&<>\[\](){}*][^\s"'\\,;&<>\[\](){}]*"""
+# A colon in a sentence: a word follows, and another.
+NOT_PROSE = r"(?! +[A-Za-z']{1,12}[.,;:!?]? +[A-Za-z])"
+
+
+def assigned(key: str, *, before: str = "", bare: str = _BARE, colon: str = ":") -> tuple[str, ...]:
+    r"""Patterns for `"key": "value"`, `key=value` and their like.
+
+    In order: key and value in plain quotes (anything up to the closing one, escapes included); both in other
+    quotes; only the value in quotes (its first character is none that can follow a closing quote, lest
+    `"the secret:", "next"` loses its comma); no quotes around the value. None runs over a plain quote, so
+    JSON and CSV keep their shape.
+    """
+    equals = rf"[ \t]*(?:=>|=|%3d|{colon})[ \t]*"
+    return (
+        rf'(?:{key})"{equals}"{before}(?P<value>{NO_VALUE}(?:[^"\\\n]|\\.)+)',
+        rf'(?:{key})(?P<q>{ODD_QUOTE}|\\+"{{2}}){equals}(?P=q){before}(?P<value>{NO_VALUE}(?:(?!(?P=q))(?:[^"\\\n]|\\++[^"\n]))+)',
+        rf"""(?:{key}){equals}(?P<q>"|{ODD_QUOTE}){before}(?P<value>{NO_VALUE}(?![\s,}}\]:])(?:(?!(?P=q))[^"\\\n])+)""",
+        rf'(?:{key})(?P<key_quote>{ODD_QUOTE}|"|){equals}{before}(?P<value>{bare})',
+    )
+
+
+def quoted(key: str) -> tuple[str, ...]:
+    """As `assigned`, where the value stands in quotes or is a fraction in JSON."""
+    return (
+        *assigned(key)[:3],
+        rf'(?:{key})(?P<key_quote>{ODD_QUOTE}|")[ \t]*:[ \t]*(?P<value>-?[0-9]{{1,3}}\.[0-9]+)',
+    )
+
+
+def listed(key: str) -> tuple[str, ...]:
+    """A pattern for `["key", "value"]`, as raw headers are shown."""
+    return (rf"""(?P<q>['"])(?:{key})(?P=q),[ \t]*b?(?P=q)(?P<value>{NO_VALUE}[^'"\\\n]+)(?=(?P=q))""",)
+
+
+# Whatever has such a name is a secret …
+KEYWORDS = (
+    r"api[_-]?key|secret(?:[_-]?(?:access)?[_-]?(?:key|value|token))?(?:[_-]base)?|private[_-]?key|passw(?:or)?d"
+    r"|passphrase|pwd(?<![a-z]pwd)|(?:access|refresh|auth|id|session|[cx]srf|api|bearer|security)[_-]?token"
+    r"|token(?<![\w-]token)"
+)
+# … and what has one of these, if it looks like one.
+RANDOM_KEYWORDS = (
+    r"(?:access|account|app(?:lication)?|client|consumer|deploy|encrypt(?:ion)?|hmac|ingest|jwt|licen[cs]e|master"
+    r"|service|shared|sign(?:ing|ature)?|storage|subscription|user|webhook|write)[_.-]?(?:access)?[_.-]?key"
+    r"|token(?<=[_-]token)|key(?==)(?<![\w.-]key)|credentials?|auth(?<![a-z]auth)|sig(?<![a-z]sig)|otp(?<![a-z]otp)"
+    r"|signature|sess(?:ion)?(?:[_-]?id)?|connect\.sid|verifier|assertion"
+)
+# The end of such a name with what follows it.
+KEYWORD_CLUE = (
+    r"(?:key|key_base|token|value|secret|passw(?:or)?d|pwd|passphrase|credentials?|auth|signature|sig|otp|sess|session"
+    r"|sess(?:ion)?[_-]?id|sessionid|connect\.sid|verifier|assertion)[\\\"' \t]{0,8}(?:[=:,>]|%3d)"
+)
+STRONG_PROSE = r"(?:passw(?:or)?d|passphrase|secret|token|(?:master|api|private|access)[ ._]key)"
+OF_PERSON = r"(?:first|last|middle|full|given|family)_?name|(?:default_)?sender_name|website_url"
+PERSON_CLUE = "(?:first|last|middle|full|given|family|sender)_?name|website_url"
+OF_PLACE = (
+    r"(?:address_?[12]|street(?:_?address)?|city|region|zip(?:_?code)?|postal_?code|latitude|longitude"
+    r"|organi[sz]ation(?:_name)?)"
+)
+EDGE = r"(?:(?<=%[0-9a-f]{2})|(?<=\\[nrt])|(?<![A-Za-z0-9]))"
+PHONE_NAMES = r"(?:phone|mobile)(?:[_ -]?(?:number|num|no))?"
+SCHEME = r"(?:(?:klaviyo-api-key|bearer|basic|token|apikey)(?:[ \t]+|%20|\+))?+"
+# Where a word may begin: not inside another, and not on the letter of an escape such as \n or %22.
+START = (
+    r"(?:(?<=\\[^u\\])|(?<=\\u[0-9a-f]{4})|(?<=\\u)(?![0-9a-f]{4})|(?<=%[0-9a-f]{2})|(?<=%)(?![0-9a-f]{2})"
+    r"|(?<![\w.+%\\-]))"
+)
+AT = r"(?:@|%(?:25)*40|\\u0040)"
+_LETTER = r"\\+u(?:00[c-f][0-9a-f]|0[1-9a-f][0-9a-f]{2}|[3-9a-d][0-9a-f]{3})"  # beyond ASCII, in JSON
+LOCAL = rf"(?:[\w.+-]|%(?:25)*(?:2[bde]|5f|c3%(?:25)*[0-9a-f]{{2}})|{_LETTER})"
+DOMAIN = r"(?:[\w-]+\.)+[^\W\d_][\w-]*[^\W_]"
+
+BREAK = r"(?:\s|\\+[nrt])"
+PEM_BEGIN = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
