@@ -1,11 +1,11 @@
 r"""Take secrets and personal data out of text; make hostile text harmless.
 
-`redact_rules` says what to take out: its clues, looked for by Hyperscan, find the lines worth reading, most text
-has none; on those the rules are tried. Secrets become `[redacted:<rule>]`; personal data become keyed pseudonyms
-such as `email-3f2a9c1b`, the same for the same address however it is written, so that files join.
+`redact_rules` says what to take out: its clues, looked for by Hyperscan, find the lines worth reading, most
+text has none; on those the rules are tried. Secrets become `[redacted:<rule>]`; personal data become keyed
+pseudonyms such as `email-3f2a9c1b`, the same for the same address however it is written, so that files join.
 
-A secret that was recognised by what stands beside it, as in `api_key=…`, is known from then on and taken out where it
-stands alone too: to find it in what was written before, the text is redacted again (`in_all`).
+A secret that was recognised by what stands beside it, as in `api_key=…`, is known from then on and taken out
+where it stands alone too: to find it in what came before, the texts are redacted again (`in_all`).
 
 What may be relied upon: redacting twice changes nothing; the number of lines stays; JSON stays JSON; CSV
 keeps its columns. National phone numbers without `+` are found only beside a word such as `phone`, or
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ROUNDS = 8
 #: Shorter secrets are words, and taking words out of text leaves no text.
 SHORTEST_SECRET = 6
-#: As much text is looked through at once, so that a large one needs little more memory than itself [characters].
+#: So much text is looked through at once: a large one needs little more memory than itself [characters].
 AT_ONCE = 4_000_000
 #: Recognised secrets of this length, mixed of letters and digits, are looked for everywhere; so many at most.
 SHORTEST_LEARNT, MOST_LEARNT = 10, 1_000
@@ -43,7 +43,8 @@ _MARK = re.compile(r"\[redacted:([a-z-]+)\]|\b(email|phone|ip)-[0-9a-f]{8}\b")
 class Redactor:
     """Redacts text, counting what it took out.
 
-    Pickles, so that it can go to worker processes; each copy counts for itself, and `learn` brings back what it learnt.
+    Pickles, so that it can go to worker processes; each copy counts for itself, and what it learnt there is
+    brought back by `learn`.
 
     Attributes:
         counts: Replacements by rule.
@@ -71,7 +72,7 @@ class Redactor:
         self._learns = True
 
     def without_secrets(self) -> Redactor:
-        """One with the same pseudonyms that knows no secret by heart and learns none: it may leave this machine."""
+        """One with the same pseudonyms that knows no secret and learns none: it may leave this machine."""
         other = Redactor(self._key, ip_addresses=self._ip_addresses)
         other._learns = False
         return other

@@ -187,8 +187,10 @@ RULES: tuple[Rule, ...] = (
         "secret",
         "secret",
         (KEYWORD_CLUE,),
-        assigned(KEYWORDS, colon=":" + NOT_PROSE)
-        + (rf"<[\w.:-]*(?:{KEYWORDS})[\w.:-]*>(?P<value>{NO_VALUE}[^<>\s]+)(?=</)",),
+        (
+            *assigned(KEYWORDS, colon=":" + NOT_PROSE),
+            rf"<[\w.:-]*(?:{KEYWORDS})[\w.:-]*>(?P<value>{NO_VALUE}[^<>\s\"',\\]+)(?=</)",
+        ),
         teaches=True,
         matches=(
             "GET /api/v1/people?api_key=abcdef&page=2",
@@ -212,9 +214,9 @@ RULES: tuple[Rule, ...] = (
         listed(rf"[\w.-]*(?:{KEYWORDS})")
         + assigned(RANDOM_KEYWORDS)
         + (
-            r"(?<![\w.-])key=b?['\"](?P<value>[^'\"\\\s]+)(?=['\"])",
+            r"(?<![\w.-])key=b?['\"](?P<value>[^'\",\\\s]+)(?=['\"])",
             r"[?&](?:code|state|nonce|ticket)=(?P<value>[\w.~%+/-]{20,}=*)",
-            rf"{STRONG_PROSE}[ \t]+(?:is[ \t]+|was[ \t]+)?(?P<value>[\w+/-]{{12,}}=*)(?![\w.])",
+            rf"{STRONG_PROSE}[ \t]+(?:(?:is|was)[ \t]+|for [\w.@-]+: )?(?P<value>[\w+/-]{{12,}}=*)(?![\w.])",
         ),
         accept=looks_random,
         teaches=True,
@@ -243,10 +245,11 @@ RULES: tuple[Rule, ...] = (
             r"--[\w-]{0,30}(?:key|token|secret|passw(?:or)?d|passphrase)[ \t]",
         ),
         (
-            r"(?:[ \t]-u|--user)[ \t=]+['\"]?(?P<value>(?!\[redacted:)[\w.@%+-]+:[^\s'\"\\]{4,})",
-            r"mysql\w*[ \t](?:[^\n]{0,200}[ \t])?-p(?P<value>[^\s'\"\\-][^\s'\"\\]{5,})",
-            r"redis-cli[ \t](?:[^\n]{0,200}[ \t])?-a[ \t]+(?P<value>(?!\[redacted:)[^\s'\"\\]{6,})",
-            rf"[ \t]--[\w-]*(?:key|token|secret|passw(?:or)?d|passphrase)[ \t]+(?P<value>{NO_VALUE}[^\s'\"\\-][^\s'\"\\]{{7,}})",
+            r"(?:[ \t]-u|--user)[ \t=]+['\"]?(?P<value>(?!\[redacted:)[\w.@%+-]+:[^\s'\",\\]{4,})",
+            r"mysql\w*[ \t](?:[^\n]{0,200}[ \t])?-p(?P<value>[^\s'\",\\-][^\s'\",\\]{5,})",
+            r"redis-cli[ \t](?:[^\n]{0,200}[ \t])?-a[ \t]+(?P<value>(?!\[redacted:)[^\s'\",\\]{6,})",
+            r"[ \t]--[\w-]*(?:key|token|secret|passw(?:or)?d|passphrase)[ \t]+"
+            rf"(?P<value>{NO_VALUE}[^\s'\",\\-][^\s'\",\\]{{7,}})",
         ),
         accept=looks_chosen,
         teaches=True,

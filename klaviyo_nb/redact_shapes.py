@@ -1,4 +1,4 @@
-"""What secrets and personal data look like in text: how names and values stand together, and what a value is like."""
+"""What secrets and personal data look like in text: how names and values stand, what a value is like."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def looks_random(value: str) -> bool:
     digits = sum(character.isdigit() for character in value)
     counts = Counter(value).values()
     entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
-    return 2 <= digits < len(value) and entropy >= 2.9
+    mixed = value.isalnum() and value.lower() != value != value.upper()
+    return (2 - mixed) <= digits < len(value) and entropy >= 2.9
 
 
 def _looks_like_time(value: str) -> bool:
@@ -85,15 +86,16 @@ def assigned(key: str, *, before: str = "", bare: str = _BARE, colon: str = ":")
     r"""Patterns for `"key": "value"`, `key=value` and their like.
 
     In order: key and value in plain quotes (anything up to the closing one, escapes included); both in other
-    quotes; only the value in quotes (its first character is none that can follow a closing quote, lest
-    `"the secret:", "next"` loses its comma); no quotes around the value. None runs over a plain quote, so
-    JSON and CSV keep their shape.
+    quotes; only the value in plain quotes (its first character is none that can follow a closing quote, lest
+    `"the secret:", "next"` loses its comma), or in others up to a comma; no quotes around the value. None
+    runs over a plain quote, so JSON and CSV keep their shape.
     """
-    equals = rf"[ \t]*(?:=>|=|%3d|{colon})[ \t]*"
+    equals = rf"[ \t]*(?:=>|=|%(?:25)*3d|{colon})[ \t]*"
     return (
         rf'(?:{key})"{equals}"{before}(?P<value>{NO_VALUE}(?:[^"\\\n]|\\.)+)',
         rf'(?:{key})(?P<q>{ODD_QUOTE}|\\+"{{2}}){equals}(?P=q){before}(?P<value>{NO_VALUE}(?:(?!(?P=q))(?:[^"\\\n]|\\++[^"\n]))+)',
-        rf"""(?:{key}){equals}(?P<q>"|{ODD_QUOTE}){before}(?P<value>{NO_VALUE}(?![\s,}}\]:])(?:(?!(?P=q))[^"\\\n])+)""",
+        rf"""(?:{key}){equals}"{before}(?P<value>{NO_VALUE}(?![\s,}}\]:])[^"\\\n]+)""",
+        rf"""(?:{key}){equals}(?P<q>{ODD_QUOTE}){before}(?P<value>{NO_VALUE}(?![\s,}}\]:])(?:(?!(?P=q))[^"\\\n,])+)""",
         rf'(?:{key})(?P<key_quote>{ODD_QUOTE}|"|){equals}{before}(?P<value>{bare})',
     )
 
@@ -101,33 +103,34 @@ def assigned(key: str, *, before: str = "", bare: str = _BARE, colon: str = ":")
 def quoted(key: str) -> tuple[str, ...]:
     """As `assigned`, where the value stands in quotes or is a fraction in JSON."""
     return (
-        *assigned(key)[:3],
+        *assigned(key)[:4],
         rf'(?:{key})(?P<key_quote>{ODD_QUOTE}|")[ \t]*:[ \t]*(?P<value>-?[0-9]{{1,3}}\.[0-9]+)',
     )
 
 
 def listed(key: str) -> tuple[str, ...]:
     """A pattern for `["key", "value"]`, as raw headers are shown."""
-    return (rf"""(?P<q>['"])(?:{key})(?P=q),[ \t]*b?(?P=q)(?P<value>{NO_VALUE}[^'"\\\n]+)(?=(?P=q))""",)
+    return (rf"""(?P<q>['"])(?:{key})(?P=q),[ \t]*b?(?P=q)(?P<value>{NO_VALUE}[^'",\\\n]+)(?=(?P=q))""",)
 
 
 # Whatever has such a name is a secret …
 KEYWORDS = (
-    r"api[_-]?key|secret(?:[_-]?(?:access)?[_-]?(?:key|value|token))?(?:[_-]base)?|private[_-]?key|passw(?:or)?d"
+    r"api[_-]?key|secret(?:[_-]?(?:access)?[_-]?(?:key|value|token))?(?:[_-]base)?|private[_-]?key(?:_id)?|passw(?:or)?d"
     r"|passphrase|pwd(?<![a-z]pwd)|(?:access|refresh|auth|id|session|[cx]srf|api|bearer|security)[_-]?token"
-    r"|token(?<![\w-]token)"
+    r"|token(?:(?<![\w-]token)|(?<=%[0-9a-f]{2}token))"
 )
 # … and what has one of these, if it looks like one.
 RANDOM_KEYWORDS = (
     r"(?:access|account|app(?:lication)?|client|consumer|deploy|encrypt(?:ion)?|hmac|ingest|jwt|licen[cs]e|master"
     r"|service|shared|sign(?:ing|ature)?|storage|subscription|user|webhook|write)[_.-]?(?:access)?[_.-]?key"
     r"|token(?<=[_-]token)|key(?==)(?<![\w.-]key)|credentials?|auth(?<![a-z]auth)|sig(?<![a-z]sig)|otp(?<![a-z]otp)"
-    r"|signature|sess(?:ion)?(?:[_-]?id)?|connect\.sid|verifier|assertion"
+    r"|hmac(?:-sha[0-9]+)?|pass(?<=[_-]pass)|pw(?<![a-z]pw)|signature|sess(?:ion)?(?:[_-]?id)?|connect\.sid|verifier|assertion"
 )
 # The end of such a name with what follows it.
 KEYWORD_CLUE = (
     r"(?:key|key_base|token|value|secret|passw(?:or)?d|pwd|passphrase|credentials?|auth|signature|sig|otp|sess|session"
-    r"|sess(?:ion)?[_-]?id|sessionid|connect\.sid|verifier|assertion)[\\\"' \t]{0,8}(?:[=:,>]|%3d)"
+    r"|sess(?:ion)?[_-]?id|sessionid|connect\.sid|verifier|assertion|hmac|sha[0-9]{1,3}|pass|pw|key_id)"
+    r"[\\\"' \t]{0,8}(?:[=:,>]|%)"
 )
 STRONG_PROSE = r"(?:passw(?:or)?d|passphrase|secret|token|(?:master|api|private|access)[ ._]key)"
 OF_PERSON = r"(?:first|last|middle|full|given|family)_?name|(?:default_)?sender_name|website_url"

@@ -1,6 +1,6 @@
 """How the keys of services look that an application uses beside Klaviyo: prefix, alphabet, length.
 
-Facts from the vendors' own pages and from what secret scanners know of them; the case of letters matters.
+Facts from the vendors' own pages and from what secret scanners know of them. The case of letters matters.
 To add one: a clue in Hyperscan's syntax, any case of letters, and the patterns of the whole key.
 """
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klaviyo_nb.redact import Redactor, harmless
+from klaviyo_nb.redact import Redactor, harmless, marks
 from klaviyo_nb.redact_rules import RULES, Rule
 
 KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
@@ -191,6 +191,63 @@ def test_a_secret_that_was_cut_leaves_no_beginning() -> None:
     assert redactor.without_cut_secret(f"token {PASSWORD[:8]}") == "token "
     assert redactor.without_cut_secret(f"token {quote(PASSWORD)[:9]}") == "token "
     assert redactor.without_cut_secret("token of somebody else") == "token of somebody else"
+
+
+def test_what_is_recognised_last_is_taken_out_first() -> None:
+    early, late = "worker began with Zx81Quality77Key", "GET /in?api_key=Zx81Quality77Key"
+    found = Redactor(b"k").in_all({"a.csv": early, "b.csv": late, "c.json": "nothing"})
+    assert found == {
+        "a.csv": "worker began with [redacted:secret]",
+        "b.csv": "GET /in?api_key=[redacted:secret]",
+        "c.json": "nothing",
+    }
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_was_recognised_once_is_found_however_it_is_written(encoding: str) -> None:
+    secret = "Zx81/Quality+77=Key"
+    redactor = Redactor(b"k")
+    redactor.text(f"password={secret}")
+    core = ENCODINGS[encoding](secret).strip('"=')[3:-2]
+    assert core not in redactor.text(f"<{ENCODINGS[encoding](secret)}>")
+
+
+@pytest.mark.parametrize(
+    "value", ["rate_limited", "2026-11-23T05:00:00Z", "12345678901234", "/srv/app1/key", "a1"]
+)
+def test_a_word_beside_a_secrets_name_is_not_taken_out_everywhere(value: str) -> None:
+    redactor = Redactor(b"k")
+    redactor.text(f'{{"password": "{value}"}}')
+    assert redactor.text(f"once more {value} alone") == f"once more {value} alone"
+
+
+def test_what_was_recognised_stays_within_longer_words() -> None:
+    redactor = Redactor(b"k")
+    redactor.text("password=part1of2it")
+    assert redactor.text("xpart1of2it part1of2its part1of2it") == "xpart1of2it part1of2its [redacted:secret]"
+
+
+def test_what_leaves_this_machine_learns_nothing() -> None:
+    away = Redactor(b"k").without_secrets()
+    away.text("password=Zx81Quality77Key")
+    assert not away.learnt
+
+
+def test_what_was_learnt_elsewhere_counts_here() -> None:
+    redactor = Redactor(b"k")
+    redactor.learn({"Zx81Quality77Key": "secret"})
+    assert redactor.text("Zx81Quality77Key") == "[redacted:secret]"
+
+
+def test_marks_are_counted_by_rule() -> None:
+    text = "[redacted:secret] email-3f2a9c1b [redacted:secret] phone-3f2a9c1b e-mail email-xyz"
+    assert marks(text) == {"secret": 2, "email": 1, "phone": 1}
+
+
+def test_a_large_text_is_redacted_in_pieces_as_in_one() -> None:
+    line = "a line without anything to take out but for its end\n"
+    text = line * 90_000 + "ann@example.com\n" + line * 10
+    assert redactor().text(text) == text.replace("ann@example.com", redactor().text("ann@example.com"))
 
 
 def test_its_description_shows_neither_key_nor_secrets() -> None:
