@@ -7,6 +7,7 @@ much failures come in clumps. docs/design/contrast.md says how, and how often it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,8 @@ TABLES = (*SINGLES, *PAIRS)
 ALPHA = 0.01
 #: A pair is more than either of its values by chance alone in fewer than so many.
 ALPHA_PAIR = 0.05
+#: Different fields of payloads that are counted.
+MOST_FIELDS = 10_000
 #: Stands between two attributes, and between their values.
 AND = " & "
 _COLUMNS = {"attribute": "str", "value": "str", "failing_share": "float64", "other_share": "float64",
@@ -48,12 +51,14 @@ class Part(NamedTuple):
         calls: In the window.
         failed: Those that failed.
         untimed: Calls without a time.
+        fields: Field of the payload → failing calls whose refusal names it; None: too many different ones.
     """
 
     tables: Mapping[tuple[str, ...], Strata | None]
     calls: int
     failed: int
     untimed: int
+    fields: Mapping[str, int] | None
 
 
 def part(records: Records, window: Window) -> Part:
@@ -64,13 +69,24 @@ def part(records: Records, window: Window) -> Part:
     coded = {name: strata.coded(calls[name]) for name in ATTRIBUTES}
     tables = {names: strata.counted({name: coded[name] for name in names}, *counts) for names in TABLES}
     untimed = int(records.calls["timestamp"].isna().sum())
-    return Part(_given_up(tables), len(calls), int(failed.sum()), untimed)
+    fields = calls["error_pointer"][failed].value_counts()
+    few = _few({str(name): int(count) for name, count in fields.items()})
+    return Part(_given_up(tables), len(calls), int(failed.sum()), untimed, few)
 
 
 def merge(parts: Sequence[Part]) -> Part:
     """Parts added up."""
     tables = {names: strata.merged([each.tables[names] for each in parts]) for names in TABLES}
-    return Part(_given_up(tables), *np.sum([each[1:] for each in parts], axis=0).tolist())
+    fields: Counter[str] = Counter()
+    for each in parts:
+        fields.update(each.fields or {})
+    few = None if any(each.fields is None for each in parts) else _few(fields)
+    calls, failed, untimed = np.sum([each[1:4] for each in parts], axis=0).tolist()
+    return Part(_given_up(tables), calls, failed, untimed, few)
+
+
+def _few(fields: Mapping[str, int]) -> dict[str, int] | None:
+    return dict(fields) if len(fields) <= MOST_FIELDS else None
 
 
 def _given_up(tables: Mapping[tuple[str, ...], Strata | None]) -> dict[tuple[str, ...], Strata | None]:
@@ -222,16 +238,24 @@ def answer(told: Part, window: Window) -> Answer:
 def _says(told: Part, rows: pd.DataFrame) -> str:
     failing = f"{told.failed:,} of {told.calls:,} calls failed"
     if reason := _untold(told):
-        return f"Cannot tell what differs: {reason}."
+        return f"Cannot tell what differs: {reason}{_field(told)}."
     if rows.empty:
-        return f"Nothing tells the failing calls from the others: {failing}, and they are spread alike."
+        alike = f"{failing}, and they are spread alike{_field(told)}"
+        return f"Nothing tells the failing calls from the others: {alike}."
     first = rows.iloc[0]
     more = f"; {len(rows) - 1} more differ" if len(rows) > 1 else ""
+    more += _field(told)
     return (
         f"{in_words(first)}: {first['fails']:.0%} of its {first['calls']:,} calls "
         f"failed, of the others {first['others_fail']:.1%}; it has {first['failing_share']:.0%} of the "
         f"failing calls and {first['other_share']:.0%} of the others{more}."
     )
+
+
+def _field(told: Part) -> str:
+    """The field of the payload that most refusals name: no call that worked has one to compare with."""
+    field, count = max((told.fields or {}).items(), key=lambda each: (each[1], each[0]), default=("", 0))
+    return f"; {count / told.failed:.0%} of the failing calls are refused for {field}" if count else ""
 
 
 def _untold(told: Part) -> str | None:
@@ -263,7 +287,10 @@ def _covers(told: Part) -> Iterator[str]:
     lost = [name for name, table in tables.items() if table is None]
     if lost:
         yield f"Too many different values to compare: {', '.join(AND.join(name) for name in lost)}."
-    yield "A field of the payload is told by its refusal only: `logs --by error_pointer` counts those."
+    if told.fields is None:
+        yield f"More than {MOST_FIELDS:,} different fields were refused; none is named."
+    elif told.fields:
+        yield "A field of the payload is told by its refusal only, so it is counted, not compared."
 
 
 QUESTION = Question("contrast", part, merge, answer)

@@ -68,6 +68,20 @@ def test_the_host_on_which_calls_fail_is_named_with_its_shares() -> None:
     assert first["p_adjusted"] < 1e-6
 
 
+def test_the_field_that_refusals_name_is_told_whether_something_differs_or_not() -> None:
+    calls = failing(traffic(**SHOP), True, 0.1, 400)
+    calls.loc[calls["status_code"] == 400, "error_pointer"] = "/data/attributes/phone_number"
+    calls.loc[calls.index[calls["status_code"] == 400][:5], "error_pointer"] = "/data/attributes/email"
+    found = ask(calls)
+    assert found.rows.empty
+    failed = int((calls["status_code"] == 400).sum())
+    told = f"{(failed - 5) / failed:.0%} of the failing calls are refused for /data/attributes/phone_number"
+    assert f"spread alike; {told}." in found.says
+    all_of_them = ask(calls[calls["status_code"] == 400])
+    assert all_of_them.says.endswith(f"calls failed; {told}.")
+    assert "refused for" not in ask(failing(traffic(**SHOP), True, 0.1)).says
+
+
 def test_a_pair_is_named_where_neither_of_its_values_is_enough() -> None:
     calls = traffic(**SHOP)
     which = (calls["host"] == "web-2") & (calls["revision"] == "2026-04-15")
