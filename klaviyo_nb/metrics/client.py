@@ -18,11 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
-from klaviyo_nb.frames import METRICS
 from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
 from klaviyo_nb.metrics.matrix import Series, read, to_frame
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
@@ -32,6 +29,7 @@ from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
     import httpx
+    import pandas as pd
 
 #: Points per series that a server gives at most in one answer (Prometheus refuses more).
 MOST_POINTS = 11_000
@@ -61,7 +59,7 @@ class _Answer:
 
     role: str
     queries: tuple[Query, ...] = ()
-    frame: pd.DataFrame | None = None
+    series: Sequence[Series] = ()
     trouble: str | None = None
 
 
@@ -105,8 +103,8 @@ async def fetch(
         answers = await asyncio.gather(
             *(_role(server, role, tries, grid, names, until) for role, tries in names.expressions().items())
         )
-    frames = [answer.frame for answer in answers if answer.frame is not None]
-    frame = METRICS.frame(pd.concat(frames, ignore_index=True)) if frames else None
+    found = {answer.role: answer.series for answer in answers if answer.series}
+    frame = to_frame(found, names) if found else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names),)
     if not (tls or {}).get("verify", True):
@@ -168,7 +166,7 @@ async def _role(
                 series, query = await _query(server, role, expr, grid)
                 queries.append(query)
                 if series:
-                    return _Answer(role, tuple(queries), to_frame(series, role, names))
+                    return _Answer(role, tuple(queries), series)
     except TimeoutError:
         return _Answer(role, tuple(queries), trouble=f"{server.where}: no answer in time")
     except SourceError as error:
@@ -211,7 +209,7 @@ def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
             configured=answer.trouble is not None or answer.role == "requests",
         )
         for answer in answers
-        if answer.frame is None
+        if not answer.series
     )
 
 

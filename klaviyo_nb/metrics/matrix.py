@@ -14,10 +14,16 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+import pyarrow
+from pyarrow import csv
 
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
+
+Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+_VALUES = b'"values":[['
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,13 @@ def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
         ValueError: It is not a matrix, or tells of other times than those asked for.
     """
     try:
-        answer = orjson.loads(body)
+        bare, values = _apart(body)
+        answer = orjson.loads(bare)
         if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
             raise ValueError("not a matrix")
-        series = [_one_series(result) for result in answer["data"]["result"] if result.get("values")]
+        found = [result for result in answer["data"]["result"] if result.get("values")]
+        samples = [values[each["values"]] if values else _samples(each["values"]) for each in found]
+        series = [_one_series(each["metric"], *both) for each, both in zip(found, samples, strict=True)]
         remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
         remarks += ["partial answer"] * bool(answer.get("isPartial"))
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
@@ -55,24 +64,64 @@ def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
     return series, [str(remark) for remark in remarks]
 
 
-def _one_series(result: Mapping[str, Any]) -> Series:
-    times, texts = zip(*result["values"], strict=True)
-    values = np.fromiter(map(float, texts), np.float64, len(texts))
-    labels = {str(label): str(value) for label, value in result["metric"].items()}
-    milliseconds = np.rint(np.fromiter(times, np.float64, len(times)) * 1000)
+def _apart(body: bytes) -> tuple[bytes, list[tuple[Floats, Floats]]]:
+    """The answer with a number in place of each series' samples, and the samples.
+
+    A million of them as Python's objects take three seconds and 300 MB. Where they are not written as
+    servers write them, the answer comes back as it was, without any.
+    """
+    head, *parts = body.split(_VALUES)
+    texts, rests = [], []
+    for part in parts:
+        text, end, rest = part.partition(b"]]")
+        if not end:
+            return body, []
+        texts.append(text)
+        rests.append(rest)
+    if not texts:
+        return body, []
+    counts = [text.count(b"],[") + 1 for text in texts]
+    rows = b"\n".join(texts).replace(b"],[", b"\n").replace(b'"+', b'"')
+    kinds = dict.fromkeys("tv", pyarrow.float64())
+    try:
+        table = csv.read_csv(
+            pyarrow.py_buffer(rows),
+            csv.ReadOptions(column_names=["t", "v"], use_threads=False),
+            convert_options=csv.ConvertOptions(column_types=kinds, null_values=["NaN"]),
+        )
+    except pyarrow.ArrowInvalid:
+        return body, []
+    if len(table) != sum(counts):
+        return body, []
+    ends = np.cumsum(counts)[:-1]
+    both = [np.split(table[name].to_numpy(), ends) for name in "tv"]
+    bare = head + b"".join(b'"values":%d%s' % (at + 1, rest) for at, rest in enumerate(rests))
+    return bare, [(both[0][0], both[1][0]), *zip(*both, strict=True)]
+
+
+def _samples(values: Sequence[Any]) -> tuple[Floats, Floats]:
+    times, texts = zip(*values, strict=True)
+    return np.fromiter(times, np.float64, len(times)), np.fromiter(map(float, texts), np.float64, len(texts))
+
+
+def _one_series(metric: Mapping[str, Any], times: Floats, values: Floats) -> Series:
+    labels = {str(label): str(value) for label, value in metric.items()}
+    milliseconds = np.rint(times * 1000)
     if not np.isfinite(milliseconds).all():
         raise ValueError("a time is not a number")
     return Series(labels, milliseconds.astype(np.int64), np.where(np.isfinite(values), values, np.nan))
 
 
-def to_frame(series: Sequence[Series], role: str, names: MetricNames) -> pd.DataFrame:
-    """METRICS rows of the series of one role."""
-    table = pd.DataFrame([_labels(each.labels, role, names) for each in series])
-    repeated = table.take(np.repeat(np.arange(len(series)), [len(each.values) for each in series]))
-    frame = repeated.reset_index(drop=True)
-    times = np.concatenate([each.times for each in series])
-    frame["timestamp"] = pd.to_datetime(times, unit="ms", utc=True)
-    frame["value"] = np.concatenate([each.values for each in series])
+def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.DataFrame:
+    """METRICS rows of the series of each role."""
+    every = [each for series in found.values() for each in series]
+    told = [_labels(each.labels, role, names) for role, series in found.items() for each in series]
+    table = pd.DataFrame(told)
+    frame = table.take(np.repeat(np.arange(len(every)), [len(each.values) for each in every]))
+    frame = frame.reset_index(drop=True)
+    times = np.concatenate([each.times for each in every])
+    frame["timestamp"] = pd.to_datetime(times, unit="ms", utc=True).as_unit("ns")
+    frame["value"] = np.concatenate([each.values for each in every])
     return METRICS.frame(frame)
 
 

@@ -33,7 +33,7 @@ _COLUMNS = ["timestamp", "endpoint", "method", "status", "calls"]
 
 def step_s(metrics: pd.DataFrame) -> float | None:
     """Seconds between samples; None if there are fewer than two times."""
-    times = np.unique(metrics["timestamp"].astype("int64").to_numpy())
+    times = np.sort(metrics["timestamp"].unique().astype("int64"))
     return float(np.diff(times).min()) / 1e9 if len(times) > 1 else None
 
 
@@ -54,21 +54,25 @@ def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
         `timestamp` (start of the step), `endpoint`, `method`, `status`, `error_code`, `le`, `calls`; a row
         for each series and step in which it was sampled, also where `calls` is 0.
     """
-    frame = metrics[(metrics["role"] == role) & metrics["value"].notna()]
+    frame = metrics[((metrics["role"] == role) & metrics["value"].notna()).to_numpy()]
     step = step_s(metrics)
     if step is None or frame.empty:
         return pd.DataFrame(
             {key: metrics[key].head(0) for key in _KEYS} | {"calls": pd.Series(dtype="float64")}
         )
-    series = frame.groupby(["name", "series"], sort=False, dropna=False).ngroup()
-    frame = frame.assign(group=series).sort_values(["group", "timestamp"], kind="stable")
+    group = frame.groupby(["name", "series"], sort=False, dropna=False).ngroup().to_numpy()
+    times = frame["timestamp"].astype("int64").to_numpy()
+    order = np.lexsort((times, group))
+    frame, group, times = frame.iloc[order], group[order], times[order]
     value = frame["value"].to_numpy(dtype=float)
     before = np.append(np.nan, value[:-1])
-    begins = (frame["group"].diff() != 0).to_numpy()
+    begins = np.append(True, np.diff(group) != 0)
     before[begins] = np.where(_appeared(frame[begins], metrics), 0.0, np.nan)
     rise = np.where(value < before, value, value - before)
-    frame = frame[_KEYS].assign(calls=rise, timestamp=frame["timestamp"] - pd.Timedelta(seconds=step))
-    return _summed(frame[~np.isnan(rise)], _KEYS)
+    kept = ~np.isnan(rise)
+    frame = frame.loc[kept, _KEYS].assign(calls=rise[kept])
+    frame["timestamp"] -= pd.Timedelta(seconds=step)
+    return _summed(frame, _KEYS)
 
 
 def _summed(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -249,6 +249,22 @@ class TestReading:
         gauge = fetched.frame[fetched.frame["role"] == "requests"]
         assert gauge["value"].isna().tolist() == [True, True, True, False]
 
+    def test_an_answer_with_blanks_in_it_is_read_as_one_without(self, window: Window):
+        def blanks(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, text=json.dumps(counting()(request).json(), indent=1))
+
+        one, other = ask(counting(), window).frame, ask(blanks, window).frame
+        assert one is not None
+        assert other is not None
+        assert one.equals(other)
+
+    @pytest.mark.parametrize("value", ["", "1,2", "x", "0x10", '1"],[2,"3'])
+    def test_a_sample_that_is_no_number_spoils_the_answer(self, window: Window, value: str):
+        def handler(request: httpx.Request) -> httpx.Response:
+            return matrix({"metric": {}, "values": [[steps(question(request))[0], value]]})
+
+        assert "not that of a Prometheus API" in the_gap(ask(handler, window)).reason
+
     def test_buckets_have_bounds(self, window: Window):
         def handler(request: httpx.Request) -> httpx.Response:
             asked = question(request)
