@@ -51,7 +51,7 @@ class Part(NamedTuple):
         calls: In the window.
         failed: Those that failed.
         untimed: Calls without a time.
-        fields: Field of the payload → failing calls whose refusal names it; None: too many different ones.
+        fields: Field of the payload → failing calls that were refused for it; None: too many different ones.
     """
 
     tables: Mapping[tuple[str, ...], Strata | None]
@@ -64,12 +64,13 @@ class Part(NamedTuple):
 def part(records: Records, window: Window) -> Part:
     """Count calls by stretch of time and value."""
     calls, since = strata.timed(records.calls, window)
-    failed = failure_kinds(calls).notna().to_numpy()
+    kinds = failure_kinds(calls)
+    failed = kinds.notna().to_numpy()
     counts = since // (strata.stretch_s(window) * 10**9), np.ones(len(calls)), failed
     coded = {name: strata.coded(calls[name]) for name in ATTRIBUTES}
     tables = {names: strata.counted({name: coded[name] for name in names}, *counts) for names in TABLES}
     untimed = int(records.calls["timestamp"].isna().sum())
-    fields = calls["error_pointer"][failed].value_counts()
+    fields = calls["error_pointer"][kinds == "invalid"].value_counts()  # a 429 points at all of it
     few = _few({str(name): int(count) for name, count in fields.items()})
     return Part(_given_up(tables), len(calls), int(failed.sum()), untimed, few)
 

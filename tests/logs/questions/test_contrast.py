@@ -80,6 +80,7 @@ def test_the_field_that_refusals_name_is_told_whether_something_differs_or_not()
     all_of_them = ask(calls[calls["status_code"] == 400])
     assert all_of_them.says.endswith(f"calls failed; {told}.")
     assert "refused for" not in ask(failing(traffic(**SHOP), True, 0.1)).says
+    assert "refused for" not in ask(calls.assign(status_code=calls["status_code"].replace(400, 429))).says
 
 
 def test_a_pair_is_named_where_neither_of_its_values_is_enough() -> None:
