@@ -351,6 +351,23 @@ def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
 
 
 @commands.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="Is it finished?")
+def postmortem(folder: Path, text: Path | None) -> int:
+    """Draft the postmortem, from an evidence folder or bundle; or check what became of the draft."""
+    from klaviyo_nb import telling
+    from klaviyo_nb.collect import redactor_for
+
+    redactor = redactor_for(steps.settings_of({}))
+    if text is None:
+        click.echo(telling.drafted_postmortem(must_exist(folder), redactor), nl=False)
+        return 0
+    found = telling.unfinished_postmortem(must_exist(folder), text, redactor)
+    click.echo("\n".join(found) or f"{text}: finished")
+    return FAILED if found else 0
+
+
+@commands.command()
 @_format("text", "mermaid")
 def tree(form: str) -> None:
     """Print the decision tree."""

@@ -1,4 +1,4 @@
-"""`klaviyo-nb message`: draft what to tell people, and check what a person made of it."""
+"""`klaviyo-nb message` and `postmortem`: draft what to tell people, and check what a person made of it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,7 @@ def complaints(
     Raises:
         UsageError: It cannot be read as text.
     """
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else exc.strerror or "cannot be read"
-        draft_it = f"klaviyo-nb message {shlex.quote(str(folder))} --for {channel} --phase {phase} > draft.md"
-        raise UsageError(str(path), reason, draft_it) from None
+    text = _edited(path, f"message {shlex.quote(str(folder))} --for {channel} --phase {phase}")
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
     incident, lead = incident_and_lead(folder)
@@ -53,3 +48,38 @@ def complaints(
     found = (f"{path}:{each.line}: {each.what}; write: {each.instead}" for each in checked.findings)
     said = (f"{path}:{line}: said by a person, not checked: {claim}\n" for line, claim in checked.said)
     return [redactor.text(harmless(each)) for each in found], [redactor.text(harmless(each)) for each in said]
+
+
+def drafted_postmortem(folder: Path, redactor: Redactor) -> str:
+    """The postmortem, drafted from an evidence folder or bundle."""
+    from klaviyo_nb.report.texts import postmortem
+
+    evidence = load(folder)
+    incident, lead = incident_and_lead(folder)
+    document = verdict_document(evidence, decide(evidence))
+    return redactor.text(postmortem(evidence, document, incident or "‹fill in: incident›", lead))
+
+
+def unfinished_postmortem(folder: Path, path: Path, redactor: Redactor) -> list[str]:
+    """What the postmortem in `path` (`-`: standard input), made of our draft, lacks, each with what instead.
+
+    Raises:
+        UsageError: It cannot be read as text.
+    """
+    from klaviyo_nb.response.postmortem import unfinished
+
+    text = _edited(path, f"postmortem {shlex.quote(str(folder))}")
+    found = unfinished(
+        redactor.text(text), drafted_postmortem(folder, redactor), load(folder).window.start.date()
+    )
+    return [
+        redactor.text(harmless(f"{path}:{each.line}: {each.what}; write: {each.instead}")) for each in found
+    ]
+
+
+def _edited(path: Path, command: str) -> str:
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else exc.strerror or "cannot be read"
+        raise UsageError(str(path), reason, f"klaviyo-nb {command} > draft.md") from None

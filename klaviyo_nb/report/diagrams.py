@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _LANES = {
     "calls": ("server", "our calls"),
     "page": ("series", "Klaviyo's page"),
-    "us": ("muted", "this tool"),
+    "us": ("muted", "our side"),
 }
 _ROW, _ENTRY, _SKYLINE = 0.172, 0.235, 0.35
 

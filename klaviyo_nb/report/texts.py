@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.report import support, words
-from klaviyo_nb.report.timeline import entries
+from klaviyo_nb.report.timeline import NOTED, entries, milestones
 from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lost import data, lost
@@ -107,6 +107,8 @@ def postmortem(
         lead=lead,
         titles=words.TITLES,
         entries=entries(evidence, document),
+        known=milestones(evidence),
+        asked_of_people=[(kind, NOTED[kind], ask) for kind, ask in words.MILESTONES.items()],
         outcomes=[(count, words.OUTCOMES[str(kind)]) for kind, count in kinds.value_counts().items()],
         failed=len(kinds),
         profiles=profiles,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import plain_rows
 from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report import series
 from klaviyo_nb.window import parse_time
@@ -19,11 +20,27 @@ if TYPE_CHECKING:
 
 #: Posts of the status page that are older than this before the window tell of something else.
 BEFORE = timedelta(days=1)
-#: Entries of one lane that are told at most; the newest are kept.
-MOST = 12
+#: Entries from one source that are told at most; the newest are kept. What people noted is told whole.
+MOST, MOST_NOTES = 12, 200
+#: Kinds of failure whose first call is told, and versions of the application's client.
+MOST_KINDS, MOST_VERSIONS = 4, 6
 LONGEST_POST = 240
 
 Lane = Literal["calls", "page", "us"]
+
+#: Kind of note → what it says happened. Those from `detected` on are what every postmortem has to tell.
+NOTED: Mapping[str, str] = {
+    "note": "Noted",
+    "deploy": "Deployed",
+    "onset": "Began, says a person",
+    "recovered": "Calls well again, says a person",
+    "detected": "Alert raised",
+    "acknowledged": "Acknowledged",
+    "cause_found": "Cause found",
+    "mitigated": "Mitigated",
+    "restored": "Service restored",
+    "stable": "Confirmed stable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +52,7 @@ class Entry:
         until: The latest it can have been; None if the moment is known.
         what: What happened, one line. May hold words that others wrote: escape it.
         source: Where that is to be read.
-        lane: `calls` (what our calls met), `page` (what Klaviyo's page said), `us` (what this tool did).
+        lane: `calls` (what our calls met), `page` (what Klaviyo's page said), `us` (what we did and noted).
     """
 
     at: datetime
@@ -52,9 +69,22 @@ def entries(evidence: Evidence, document: Mapping[str, Any]) -> tuple[Entry, ...
         evidence: What was seen.
         document: The verdict as in `verdict.json`.
     """
-    lanes = (_calls(evidence, document), _page(evidence), _us(evidence, document), _watched(evidence))
-    kept = [entry for lane in lanes for entry in sorted(lane, key=_order)[-MOST:]]
-    return tuple(sorted(kept, key=_order))
+    sources = (
+        _calls(evidence, document), _versions(evidence), _page(evidence), _alerted(evidence),
+        _us(evidence, document), _watched(evidence),
+    )  # fmt: skip
+    kept = [entry for each in sources for entry in sorted(each, key=_order)[-MOST:]]
+    return tuple(sorted([*kept, *_noted(evidence)], key=_order))
+
+
+def milestones(evidence: Evidence) -> frozenset[str]:
+    """What a postmortem has to tell and the evidence does: kinds of notes that are there, or seen instead."""
+    told = set() if evidence.notes is None else set(evidence.notes["kind"])
+    if evidence.metrics is not None and alerts(evidence.metrics)["began"].notna().any():
+        told.add("detected")
+    if evidence.watch is not None and evidence.watch["recovered"].fillna(False).any():
+        told.add("stable")
+    return frozenset(told)
 
 
 def _order(entry: Entry) -> tuple[datetime, datetime]:
@@ -82,12 +112,36 @@ def _failing_calls(evidence: Evidence, since: datetime) -> Iterator[Entry]:
     bad = bad[(bad["timestamp"] >= since) & (bad["timestamp"] < evidence.window.end)].sort_values(
         "timestamp", kind="stable"
     )
-    for name, rows in (("First", bad.head(1)), ("Last", bad.iloc[1:].tail(1))):
+    kinds = bad.groupby(["status_code", "error_type"], dropna=False).ngroup()
+    common = kinds.isin(kinds.value_counts().index[:MOST_KINDS])
+    firsts = bad[common & ~kinds.duplicated()]
+    firsts = firsts[~firsts.index.isin(bad.index[:1])]
+    for name, rows in (("First failing call", bad.head(1)), ("First of its kind", firsts),
+                       ("Last failing call", bad.iloc[1:].tail(1))):  # fmt: skip
         for row in plain_rows(rows):
             where = f" on {_line(row['endpoint'])}" if row["endpoint"] else ""
-            cited = f"{row['source']}:{row['line_no']}" if row["line_no"] is not None else str(row["source"])
-            what = f"{name} failing call: {_answer(row)}{where}"
-            yield Entry(row["timestamp"].to_pydatetime(), None, what, cited, "calls")
+            yield Entry(
+                row["timestamp"].to_pydatetime(), None, f"{name}: {_answer(row)}{where}", _cited(row), "calls"
+            )
+
+
+def _versions(evidence: Evidence) -> Iterator[Entry]:
+    """Where the log's lines begin to tell another version of client library or API: as after a deploy."""
+    if evidence.calls is None:
+        return
+    for column, what in (("sdk", "client library"), ("revision", "API revision")):
+        told = evidence.calls[[column, "timestamp"]].dropna().sort_values("timestamp", kind="stable")
+        firsts = told[column].drop_duplicates()
+        product = firsts.str.split("/").str[0] if column == "sdk" else firsts.str[:0]
+        later = firsts.index[product.duplicated()]
+        if len(firsts) <= MOST_VERSIONS:
+            for row in plain_rows(evidence.calls.loc[later]):
+                said = f"First call with {what} {_line(row[column])}"
+                yield Entry(row["timestamp"].to_pydatetime(), None, said, _cited(row), "us")
+
+
+def _cited(row: Mapping[str, Any]) -> str:
+    return f"{row['source']}:{row['line_no']}" if row["line_no"] is not None else str(row["source"])
 
 
 def _peak(evidence: Evidence) -> Iterator[Entry]:
@@ -135,6 +189,32 @@ def _watched(evidence: Evidence) -> Iterator[Entry]:
     for row in evidence.watch.dropna(subset=["checked_at", "changes"]).to_dict("records"):
         at = row["checked_at"].to_pydatetime()
         yield Entry(at, None, f"Watching: {_line(row['changes'])}", "evidence/watch.csv", "us")
+
+
+def _alerted(evidence: Evidence) -> Iterator[Entry]:
+    """When alerts began to fire and ceased."""
+    if evidence.metrics is None:
+        return
+    source = "evidence/metrics.csv, ALERTS"
+    for row in plain_rows(alerts(evidence.metrics)):
+        name = _line(row["alert"]) + (f" ({_line(row['severity'])})" if row["severity"] else "")
+        if row["began"] is not None:
+            yield Entry(row["began"].to_pydatetime(), None, f"Alert raised: {name}", source, "us")
+        else:
+            start = evidence.window.start
+            yield Entry(start, None, f"Alert fires already: {name}", source, "us")
+        if row["ended"] is not None:
+            yield Entry(row["ended"].to_pydatetime(), None, f"Alert fires no more: {name}", source, "us")
+
+
+def _noted(evidence: Evidence) -> Iterator[Entry]:
+    if evidence.notes is None:
+        return
+    for row in plain_rows(evidence.notes.dropna(subset=["at", "text"]).head(MOST_NOTES)):
+        written = f", written {row['written_at']:%H:%M:%S}" if row["written_at"] is not None else ""
+        said = f"{NOTED.get(row['kind'], 'Noted')}: {_line(row['text'])}"
+        source = f"evidence/notes.csv, {_line(row['who'] or 'nobody named')}{written}"
+        yield Entry(row["at"].to_pydatetime(), None, said, source, "us")
 
 
 def _answer(row: Mapping[str, Any]) -> str:

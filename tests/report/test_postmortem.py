@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from markdown_it import MarkdownIt
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.frames import METRICS, NOTES
 from klaviyo_nb.report.texts import limits, postmortem
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import plain
@@ -204,3 +207,63 @@ def test_no_text_breaks_out_of_the_draft(text: str) -> None:
 
 def test_hostile_sample_is_hostile() -> None:
     assert {"html_inline", "link_open"} & set(rendered(f"words {HOSTILE}"))
+
+
+def noted(evidence: Evidence, *rows: dict[str, object]) -> Evidence:
+    return replace(
+        evidence, notes=NOTES.frame([{"written_at": samples.NOW, "who": "Ada", **row} for row in rows])
+    )
+
+
+def test_a_note_stands_in_the_timeline_with_who_wrote_it_and_fills_its_milestone() -> None:
+    at = samples.WINDOW.start + timedelta(minutes=95)
+    evidence = noted(
+        samples.rate_limited(),
+        {"at": at, "kind": "acknowledged", "text": "on it | <b>"},
+        {"at": at + timedelta(minutes=9), "kind": "deploy", "text": "web 4.2"},
+    )
+    text = drafted(evidence)
+    assert (
+        "| 2026-11-23 06:35:00 | Acknowledged: on it \\| \\<b\\> | evidence/notes.csv, Ada, written" in text
+    )
+    assert "| 2026-11-23 06:44:00 | Deployed: web 4.2 |" in text
+    assert "›** | Acknowledged |" not in text
+    assert "›** | Mitigated |" in text
+
+
+def test_every_note_is_told_however_many_there_are() -> None:
+    rows = [{"at": samples.NOW, "kind": "note", "text": f"step {n}"} for n in range(60)]
+    assert drafted(noted(nothing(), *rows)).count("| Noted: step") == 60
+
+
+def test_an_alert_that_fired_is_told_and_no_blank_asks_for_it() -> None:
+    evidence = samples.rate_limited()
+    labels = '{"alertname": "KlaviyoFailing", "severity": "page"}'
+    begin = evidence.metrics["timestamp"].max() - pd.Timedelta(minutes=20)  # type: ignore[index]
+    times = sorted(t for t in evidence.metrics["timestamp"].unique() if begin <= t)  # type: ignore[index]
+    firing = [
+        {"timestamp": t, "role": "alerts", "name": "ALERTS", "series": labels, "value": 1.0} for t in times
+    ]
+    text = drafted(replace(evidence, metrics=pd.concat([evidence.metrics, METRICS.frame(firing)])))
+    assert re.search(r"Alert raised: KlaviyoFailing \(page\) \| evidence/metrics.csv, ALERTS", text)
+    assert "›** | Alert raised |" not in text
+    assert "Alert fires no more" not in text
+
+
+def test_a_version_that_follows_another_of_the_same_library_is_told_and_a_second_library_is_not() -> None:
+    evidence = samples.rate_limited()
+    calls = evidence.calls.copy()  # type: ignore[union-attr]
+    calls["sdk"] = ["klaviyo-api/10.0"] * 2000 + ["klaviyo-api/11.0"] * (len(calls) - 2000)
+    calls.loc[100:110, "sdk"] = "curl/8.5"
+    text = drafted(replace(evidence, calls=calls))
+    assert (
+        f"First call with client library klaviyo-api/11.0 | /var/log/app.log:{calls['line_no'][2000]} |"
+        in text
+    )
+    assert "client library curl" not in text
+
+
+def test_the_first_failure_of_each_kind_is_told() -> None:
+    text = drafted(recovered())
+    assert len(re.findall(r"First failing call: |First of its kind: ", text)) == 2
+    assert "timeout" in text
