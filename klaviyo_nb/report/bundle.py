@@ -21,7 +21,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import collect
 from klaviyo_nb.errors import RedactionError, ReportError, Stopped
@@ -127,6 +127,7 @@ class _Maker:
         self, evidence: Evidence, source: Path | None, limit_s: float | None, server: ForkServer | None
     ) -> str:
         """Everything but the archive; returns the digest."""
+        asyncio.get_running_loop().set_exception_handler(_on_the_way_out)
         self._keep(evidence)
         ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
         await asyncio.sleep(0)  # it reads while we import
@@ -248,6 +249,12 @@ class _Maker:
         self.problems += [self.redactor.text(line) for line in what]
 
 
+def _on_the_way_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The first file that could not be written ends all, and is told; the others are no news."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
+
+
 def _counted(counts: Counter[str]) -> list[dict[str, object]]:
     """As rows: a rule's name as a key, such as `secret`, would itself look like a secret's name."""
     return [{"rule": rule, "count": count} for rule, count in sorted(counts.items())]
@@ -278,23 +285,32 @@ def _claimed(out: Path, incident: str, progress: Callable[[str], None]) -> Itera
                 held.enter_context(_locked(folder))
             yield folder
     except KeyboardInterrupt:
-        if folder is None or not (folder / "evidence" / "evidence.json").is_file():
+        if folder is None or not _is_whole(folder / "evidence"):
             raise
         raise _stopped(folder / "evidence", out, incident) from None
     except OSError as exc:
-        kept = f"; what was collected is in {folder}/evidence" if folder else ""
+        kept, hint = "", "klaviyo-nb bundle --out FOLDER"
+        if folder and _is_whole(folder / "evidence"):
+            kept = f"; what was collected is in {folder}/evidence"
+            hint = _from(folder / "evidence", "FOLDER", incident)
         raise ReportError(
-            str(out / incident),
-            f"cannot be written: {exc.strerror or exc}{kept}",
-            "klaviyo-nb bundle --out FOLDER",
+            str(out / incident), f"cannot be written: {exc.strerror or exc}{kept}", hint
         ) from exc
 
 
+def _is_whole(evidence: Path) -> bool:
+    """Was all of it written? Its header comes last."""
+    return (evidence / "evidence.json").is_file()
+
+
+def _from(evidence: Path, out: str, incident: str) -> str:
+    return f"klaviyo-nb bundle --evidence {quote(str(evidence))} --incident {incident} --out {out}"
+
+
 def _stopped(kept: Path, out: Path, incident: str) -> Stopped:
-    where, folder = quote(str(kept)), quote(str(out))
-    again = f"klaviyo-nb bundle --evidence {where} --incident {incident} --out {folder}"
+    again = _from(kept, quote(str(out)), incident)
     what = f"stopped; what was collected lies in {kept}"
-    return Stopped(str(out / incident), what, f"klaviyo-nb diagnose {where}\nor:  {again}")
+    return Stopped(str(out / incident), what, f"klaviyo-nb diagnose {quote(str(kept))}\nor:  {again}")
 
 
 def _claim(out: Path, incident: str, progress: Callable[[str], None]) -> Path:
@@ -309,7 +325,9 @@ def _claim(out: Path, incident: str, progress: Callable[[str], None]) -> Path:
                 raise ReportError(str(out / incident), "another run is writing it now", another)
             names = (out / f"{folder.name}-{number}" for number in count(1))
             aside = folder.rename(next(path for path in names if not path.exists()))
-            progress(f"an earlier run was stopped; what it collected is in {aside}/evidence")
+            whole = _is_whole(aside / "evidence")
+            told = "what it collected is in" if whole else "it was still writing what it collected to"
+            progress(f"an earlier run was stopped; {told} {aside}/evidence")
     folder.mkdir()
     return folder
 

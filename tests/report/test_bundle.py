@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from tiny_notebooks import write
 
 import samples
-from klaviyo_nb.collect import load
+from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.evidence import Coverage, Gap
 from klaviyo_nb.redact import Redactor
@@ -260,6 +261,57 @@ def test_what_a_stopped_run_left_is_kept_and_does_not_stop_the_next(tmp_path: Pa
     quick(tmp_path, progress=told.append)
     assert (tmp_path / "reports" / ".INC-7.partial-1" / "evidence" / "calls.csv").read_text() == "collected"
     assert "an earlier run was stopped" in told[0]
+
+
+def test_an_earlier_run_that_was_killed_while_it_wrote_evidence_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "reports" / ".INC-7.partial" / "evidence").mkdir(parents=True)
+    told: list[str] = []
+    with pytest.raises(ReportError, match="cannot be written"):
+        quick(tmp_path, progress=told.append, redactor=_Full(b"k"))
+    assert "still writing" in told[0]
+
+
+class _Full(Redactor):
+    """The disk is full as soon as anything is written."""
+
+    def text(self, text: str) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from klaviyo_nb.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("size", "kept"), [(10_000, False), (45_000, True)])
+def test_a_disk_that_is_full_is_two_lines_that_say_what_was_kept(
+    tmp_path: Path, size: int, kept: bool
+) -> None:
+    save(replace(samples.rate_limited(calls_per_minute=1), metrics=None), tmp_path / "evidence")
+    sizes = [path.stat().st_size for path in (tmp_path / "evidence").iterdir()]
+    assert (size > max(sizes)) == kept
+    command = [
+        sys.executable,
+        "-c",
+        FULL,
+        str(size),
+        "bundle",
+        "--evidence",
+        "evidence",
+        "--incident",
+        "INC-7",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if not line.startswith("  · ")]
+    assert len(said) == 2, done.stderr
+    assert "cannot be written: File too large" in said[0]
+    assert ("what was collected is in reports/.INC-7.partial/evidence" in said[0]) == kept
+    assert ("--evidence reports/.INC-7.partial/evidence" in said[1]) == kept
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [".INC-7.partial"]
 
 
 def test_two_runs_of_one_incident_do_not_meet(tmp_path: Path) -> None:
