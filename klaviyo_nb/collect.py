@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from klaviyo_nb import __version__, probes
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
-from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, plain_rows
+from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, Schema, plain_rows
 from klaviyo_nb.klaviyo.keys import key_facts, usable
 from klaviyo_nb.klaviyo.revisions import NEWEST
 from klaviyo_nb.redact import Redactor
@@ -165,7 +165,8 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
     for name, schema in _SCHEMAS.items():
         frame: pd.DataFrame | None = getattr(evidence, name)
         if frame is not None:
-            (folder / f"{name}.csv").write_text(redact(schema.to_csv(frame)), "utf-8", newline="")
+            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+                file.writelines(map(redact, schema.csv_parts(frame)))
     if evidence.status_page is not None:
         (folder / "status_page.json").write_text(redact(_json(evidence.status_page)), "utf-8")
     (folder / "evidence.json").write_text(redact(_json(evidence.header())), "utf-8")
@@ -187,7 +188,7 @@ def load(folder: Path) -> Evidence:
     try:
         fields = header_fields(json.loads(header.read_text("utf-8")))
         frames: dict[str, Any] = {
-            name: schema.from_csv(_read(path).decode("utf-8"))  # line ends as they are
+            name: _read(path, schema)
             for name, schema in _SCHEMAS.items()
             if (path := folder / f"{name}.csv").is_file()
         }
@@ -317,10 +318,13 @@ def _bare(url: str | None) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _read(path: Path) -> bytes:
-    """The file; of `watch.csv`, which grows by a line per round until it is killed, the whole lines."""
-    data = path.read_bytes()
-    return data[: data.rfind(b"\n") + 1] if path.name == "watch.csv" else data
+def _read(path: Path, schema: Schema) -> pd.DataFrame:
+    """The frame; of `watch.csv`, which grows by a line per round until it is killed, the whole lines."""
+    if path.name == "watch.csv":
+        data = path.read_bytes()
+        return schema.from_csv(data[: data.rfind(b"\n") + 1].decode("utf-8"))
+    with path.open(encoding="utf-8", newline="") as file:  # line ends as they are
+        return schema.from_csv(file)
 
 
 def _json(value: object) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where a frame is made: half a second that probes alone do not need
 
+#: Rows that are turned into text, or back, at a time.
+ROWS_AT_ONCE = 50_000
 UTC_NS = "datetime64[ns, UTC]"
 #: What a spreadsheet takes for a formula, and what already stands behind quotes of ours.
 _FORMULA = r"'*[=+\-@\t\r]"
@@ -89,8 +91,14 @@ class Schema:
         harmless = without_formulas(self.check(frame))
         return str(harmless.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ"))
 
-    def from_csv(self, text: str) -> pd.DataFrame:
-        """Read back what `to_csv` wrote.
+    def csv_parts(self, frame: pd.DataFrame) -> Iterator[str]:
+        """`to_csv` in pieces that begin and end with a row, so that no more than one is in memory."""
+        for first in range(0, max(len(frame), 1), ROWS_AT_ONCE):
+            part = self.to_csv(frame.iloc[first : first + ROWS_AT_ONCE])
+            yield part if first == 0 else part.partition("\n")[2]
+
+    def from_csv(self, text: str | TextIO) -> pd.DataFrame:
+        """Read back what `to_csv` wrote, or a file of it that was opened with `newline=""`.
 
         Raises:
             ValueError: A column is unknown, or a value does not fit its dtype.
@@ -99,13 +107,15 @@ class Schema:
 
         # A bare carriage return in a field is written without quotes, and must not end its row.
         found = pd.read_csv(
-            io.StringIO(text, newline=""),
+            io.StringIO(text, newline="") if isinstance(text, str) else text,
             dtype="str",
             keep_default_na=False,
             na_values=[""],
             lineterminator="\n",
+            chunksize=ROWS_AT_ONCE,  # as texts a frame is several times as large
         )
-        return self.frame(_with_formulas(found))
+        frames = [self.frame(_with_formulas(part)) for part in found]
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:

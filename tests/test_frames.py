@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import samples
-from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, Schema
+from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, ROWS_AT_ONCE, WATCH, WEBHOOKS, Schema
 
 SCHEMAS = [PROBES, CALLS, WEBHOOKS, METRICS, WATCH, NOTES]
 #: Text as it comes from logs: anything a file can hold, with what CSV, pandas and spreadsheets stumble over.
@@ -131,3 +131,12 @@ def test_every_column_says_what_it_means_and_units_are_in_names() -> None:
             assert column.meaning
             assert column.dtype in VALUES
             assert not name.endswith("_ms")
+
+
+def test_a_frame_of_several_parts_is_the_same_text_and_the_same_frame() -> None:
+    times = pd.date_range("2026-11-23", periods=ROWS_AT_ONCE + 2, freq="s", tz="UTC")
+    frame = NOTES.frame(pd.DataFrame({"written_at": times, "text": "=1"}))
+    parts = list(NOTES.csv_parts(frame))
+    assert [part.count("\n") for part in parts] == [ROWS_AT_ONCE + 1, 2]
+    assert "".join(parts) == NOTES.to_csv(frame)
+    pd.testing.assert_frame_equal(NOTES.from_csv("".join(parts)), frame)

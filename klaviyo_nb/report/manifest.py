@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,8 @@ REDACTION_SCHEMA = "klaviyo-nb/redaction/1"
 PICTURES = (".png",)
 # A picture inside a page or notebook: random letters in which a rule may find what is not there.
 _PICTURE = re.compile(r"(iVBORw0KGgo[A-Za-z0-9+/=]+)")
+#: Text that is looked through at a time, and the longest block of lines that is not cut [bytes].
+AT_ONCE, _LONGEST_KEY = 8_000_000, 65_536
 #: ZIP knows no earlier time; every entry has it, so that the same folder gives the same archive.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -49,6 +51,21 @@ def sha256(path: Path) -> str:
     """Hash of a file, in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def pieces(path: Path, at_once: int = AT_ONCE) -> Iterator[str]:
+    """A text of any size, some bytes at a time, cut between lines but not inside a key of several."""
+    with path.open("rb") as file:
+        rest = b""
+        while data := file.read(at_once):
+            rest += data
+            cut = rest.rfind(b"\n") + 1
+            begin = rest.rfind(b"-----BEGIN", max(cut - _LONGEST_KEY, 0), cut)
+            if begin >= 0 and b"-----END" not in rest[begin:cut]:
+                cut = rest.rfind(b"\n", 0, begin) + 1  # nothing, if that is where it begins
+            yield rest[:cut].decode("utf-8", "replace")
+            rest = rest[cut:]
+        yield rest.decode("utf-8", "replace")
 
 
 def swept(text: str, redact: Callable[[str], str]) -> str:

@@ -199,13 +199,14 @@ def _manifest(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
 
 def _secrets(folder: Path) -> Iterator[Problem]:
     for name in manifest.files(folder):
-        data = (folder / name).read_bytes()
         if name.endswith(PICTURES):
+            data = (folder / name).read_bytes()
             if not data.startswith(_PNG_HEAD) or _has_text(data):
                 yield Problem(name, "it is no plain PNG, or carries text")
             continue
         redactor = Redactor(secrets.token_bytes(16))
-        swept(data.decode("utf-8", "replace"), redactor.text)
+        for text in manifest.pieces(folder / name):
+            swept(text, redactor.text)
         if redactor.counts:
             kinds = ", ".join(sorted(redactor.counts))
             yield Problem(name, f"it holds what looks like a secret or personal data: {kinds}")

@@ -350,6 +350,17 @@ def test_a_killed_run_leaves_nothing_that_looks_sealed_and_its_evidence(tmp_path
     assert load(reports / ".INC-7.partial").window == samples.WINDOW
 
 
+def test_a_text_is_looked_through_in_pieces_of_whole_lines_and_whole_keys(tmp_path: Path) -> None:
+    key = "-----BEGIN PRIVATE KEY-----\n" + "MIIB\n" * 20 + "-----END PRIVATE KEY-----\n"
+    text = "a line\n" * 30 + key + "é line\n" * 30 + "and no end"
+    (tmp_path / "text").write_text(text, "utf-8")
+    for size in range(1, 400, 7):
+        found = list(manifest.pieces(tmp_path / "text", size))
+        assert "".join(found) == text
+        assert all(piece.endswith("\n") for piece in found[:-1] if piece)
+        assert any(key in piece for piece in found)
+
+
 def test_pictures_are_spared_from_the_sweep() -> None:
     picture = "iVBORw0KGgoAAAANSUhEUg+4915112345678AAAA"
     assert (
