@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,25 @@ def _about_application(evidence: Evidence, facts: Facts, limits: Thresholds) -> 
         )
 
 
+def clock_skew_s(probes: Iterable[Row]) -> float | None:
+    """By how much Klaviyo's clock is ahead of this machine's [s], at the least; None if no answer told."""
+    skews = [
+        (row["server_date"] - row["checked_at"]).total_seconds() - (row["duration_s"] or 0.0) / 2
+        for row in probes
+        if row["probe"] in (*KEYED, "liveness")  # the status page is another machine, with a clock of its own
+        and row["server_date"] is not None
+        and row["answered_by"] == "klaviyo"
+    ]
+    return min(skews, key=abs) if skews else None
+
+
+def skew_told(skew_s: float) -> str:
+    """`clock_skew_s` in words."""
+    if abs(skew_s) < 1:
+        return "this machine's clock is within a second of Klaviyo's"
+    return f"this machine's clock is {abs(skew_s):.0f} s {'behind' if skew_s > 0 else 'ahead of'} Klaviyo's"
+
+
 def _about_hosts(
     evidence: Evidence, rows: Mapping[str, Row], limits: Thresholds
 ) -> Iterator[tuple[str, str]]:
@@ -134,17 +153,9 @@ def _about_hosts(
             days = (row["cert_expires"] - evidence.collected_at) / timedelta(days=1)
             if days < limits.certificate_days:
                 yield "certificate_expiring", f"the certificate of {row['target']} ends in {days:.0f} days"
-    skews = [
-        (row["server_date"] - row["checked_at"]).total_seconds() - (row["duration_s"] or 0.0) / 2
-        for name in (*KEYED, "liveness")  # the status page is another machine, with a clock of its own
-        if (row := rows.get(name)) and row["server_date"] is not None and row["answered_by"] == "klaviyo"
-    ]
-    if skews and min(abs(skew) for skew in skews) > limits.clock_skew_s:
-        skew = min(skews, key=abs)
-        yield (
-            "clock_skew",
-            f"this machine's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} Klaviyo's",
-        )
+    skew = clock_skew_s(evidence.probe_rows)
+    if skew is not None and abs(skew) > limits.clock_skew_s:
+        yield "clock_skew", skew_told(skew)
     for gap in evidence.gaps:
         if gap.signal == "metrics" and gap.configured:
             yield "metrics_unreachable", f"the metrics server gave nothing: {gap.reason}"

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.report import support, words
 from klaviyo_nb.report.timeline import NOTED, entries, milestones
@@ -121,43 +122,72 @@ def postmortem(
 def limits(evidence: Evidence) -> str:
     """What was looked at, what could not be seen, and what a negative finding rests on."""
     page = _MARKDOWN.get_template("limits.md.j2")
-    return page.render(evidence=evidence, findings=findings(evidence))
+    sampled: dict[Any, str] = {}
+    if evidence.metrics is not None:
+        kinds = evidence.metrics.groupby("role")["timestamp"]
+        sampled = {role: _extent(times) for role, times in kinds}
+    return page.render(evidence=evidence, findings=findings(evidence), sampled=sampled)
 
 
 def findings(evidence: Evidence) -> Iterator[str]:
     """What was found and what was not, each with what was looked at, a line each; holds others' words."""
     yield _calls_finding(evidence)
     yield _webhook_finding(evidence)
-    if evidence.metrics is None:
-        yield "Metrics: not read, so nothing is said from them."
-    else:
-        yield f"Metrics: {number(len(evidence.metrics), 'sample')}."
+    yield _metrics_finding(evidence)
     yield _page_finding(evidence)
     ran = ", ".join(evidence.probes["probe"])
-    yield f"Probes: {ran or 'none ran'}. Each is one request at one moment."
+    asked = f" ({_extent(evidence.probes['checked_at'])})" if ran else ""
+    yield f"Probes: {ran or 'none ran'}. Each is one request at one moment{asked}."
+    skew = clock_skew_s(evidence.probe_rows)
+    told = "not compared with Klaviyo's, for no answer told its time" if skew is None else skew_told(skew)
+    yield f"Clocks: {told}. Those of the hosts that wrote the logs were not compared."
 
 
 def _calls_finding(evidence: Evidence) -> str:
     if evidence.calls is None:
         return "Calls in logs: no log was read, so neither success nor failure of calls is known from logs."
-    lines = sum(each.lines for each in evidence.coverage)
     unread = sum(each.unparsed for each in evidence.coverage)
-    cut = sum(each.truncated or each.gap is not None for each in evidence.coverage)
     failed = int(failure_kinds(evidence.calls).notna().sum())
     untimed = int(evidence.calls["timestamp"].isna().sum())
-    read = f"{number(lines, 'line')} of {number(len(evidence.coverage), 'source')}"
     notes = [f"{number(unread, 'line')} about Klaviyo not understood"] if unread else []
     notes += [f"{number(untimed, 'call')} without a time"] if untimed else []
-    notes += [f"{number(cut, 'source')} cut short or not read"] if cut else []
-    found = f"Calls in logs: {failed:,} failing among {number(len(evidence.calls), 'call')} in {read}"
-    return f"{'; '.join([found, *notes])}."
+    found = f"Calls in logs: {failed:,} failing among {number(len(evidence.calls), 'call')}"
+    return f"{'; '.join([f'{found} in {_read(evidence)}', *notes])}."
+
+
+def _read(evidence: Evidence) -> str:
+    """What a finding from logs rests on: lines, sources, the times in them, what was not read of them."""
+    lines = sum(each.lines for each in evidence.coverage)
+    read = f"{number(lines, 'line')} of {number(len(evidence.coverage), 'source')}"
+    times = [moment for each in evidence.coverage if each.got for moment in (each.got.start, each.got.end)]
+    cut = sum(each.truncated or each.gap is not None for each in evidence.coverage)
+    within = f" ({_extent(pd.Series(times))})" if times else ""
+    return f"{read}{within}" + (f"; {number(cut, 'source')} cut short or not read" if cut else "")
+
+
+def _extent(times: pd.Series[pd.Timestamp]) -> str:
+    """First to last of them."""
+    if not times.notna().any():
+        return "at no known time"
+    first, last = stamp(times.min()), stamp(times.max())
+    return f"{first} UTC" if first == last else f"{first} to {last} UTC"
+
+
+def _metrics_finding(evidence: Evidence) -> str:
+    if evidence.metrics is None:
+        return "Metrics: not read, so nothing is said from them."
+    found = f"Metrics: {number(len(evidence.metrics), 'sample')} ({_extent(evidence.metrics['timestamp'])})"
+    steps = [each.step_s for each in evidence.queries]
+    apart = f", {max(steps):g} s apart at most; what lasts shorter is not seen" if steps else ""
+    return f"{found}{apart}."
 
 
 def _webhook_finding(evidence: Evidence) -> str:
     if evidence.webhooks is None:
         return "Webhook deliveries: not looked for in any log."
     bad = int((evidence.webhooks["outcome"] != "accepted").sum())
-    return f"Webhook deliveries in logs: {len(evidence.webhooks):,}, of which {bad:,} were not accepted."
+    found = f"Webhook deliveries in logs: {len(evidence.webhooks):,}, of which {bad:,} were not accepted"
+    return f"{found}, in {_read(evidence)}."
 
 
 def _page_finding(evidence: Evidence) -> str:

@@ -159,6 +159,17 @@ def test_limits_tell_per_source_what_was_asked_and_got() -> None:
     assert "Requests to Klaviyo's API: 3 of 6 allowed." in text
 
 
+def test_each_finding_says_what_it_rests_on() -> None:
+    lines = limits(samples.rate_limited()).partition("rests on")[2].splitlines()
+    found = {line.partition(":")[0].removeprefix("- "): line for line in lines if line}
+    times = "(2026-11-23 05:00:00 to 2026-11-23 07:00:00 UTC)"
+    for name in ("Calls in logs", "Webhook deliveries"):
+        assert f"in 10,800 lines of 1 source {times}" in found[name] or "not looked for" in found[name]
+    assert "(2026-11-23 0" in found["Metrics"]
+    assert "one request at one moment (2026-11-23 0" in found["Probes"]
+    assert "this machine's clock" in found["Clocks"] or "not compared" in found["Clocks"]
+
+
 def test_limits_of_nothing_say_that_nothing_is_known() -> None:
     text = limits(nothing())
     assert "neither success nor failure of calls is known from logs" in text
