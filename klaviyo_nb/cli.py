@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from klaviyo_nb import __version__, steps
+from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
 from klaviyo_nb.frames import NOTE_KINDS
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
@@ -365,6 +366,25 @@ def postmortem(folder: Path, text: Path | None) -> int:
     found = telling.unfinished_postmortem(must_exist(folder), text, redactor)
     click.echo("\n".join(found) or f"{text}: finished")
     return FAILED if found else 0
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--label", required=True, type=click.Choice(get_args(Cause)), help="The cause that it is.")
+@click.option("--as", "name", required=True, metavar="NAME", help="Name of the case.")
+@click.option("--why", metavar="TEXT", help="Why it is that cause.  [default: the verdict's summary]")
+@click.option("--wanted-failure", "wanted", is_flag=True, help="The verdict is wrong now; the test waits.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("tests/cases"), show_default=True)
+def promote(folder: Path, label: str, name: str, why: str | None, wanted: bool, out: Path) -> None:
+    """Make a regression case of a bundle or evidence folder, for the tests to decide again."""
+    from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.promotion import promote as make
+
+    must_be_free(out / incident_name(name, datetime.now(UTC)), "choose another --as")
+    must_be_writable(out)
+    redact = redactor_for(steps.settings_of({})).text
+    case = make(must_exist(folder), label, name, out, redact, why=why, wanted=wanted)
+    click.echo(f"{case}: read it through before it is committed; then uv run pytest tests/test_cases.py")
 
 
 @commands.command()
