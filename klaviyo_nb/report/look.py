@@ -35,7 +35,7 @@ COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "refused": ("#7b3fa0", "#c79be6"),
         "invalid": ("#dd9b00", "#f2c14e"),
         "server": ("#98122b", "#f0667c"),
-        "silent": ("#30363d", "#d0d7de"),
+        "silent": ("#0a0c0f", "#d0d7de"),
         "series": ("#0b62a8", "#6cb2ee"),
         "band": ("#c3dbef", "#1f4464"),
         "p1": ("#a8142f", "#a8142e"),

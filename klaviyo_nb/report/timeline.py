@@ -70,7 +70,7 @@ def entries(evidence: Evidence, document: Mapping[str, Any]) -> tuple[Entry, ...
         document: The verdict as in `verdict.json`.
     """
     sources = (
-        _calls(evidence, document), _versions(evidence), _page(evidence), _alerted(evidence),
+        _calls(evidence, document), _versions(evidence), page(evidence), _alerted(evidence),
         _us(evidence, document), _watched(evidence),
     )  # fmt: skip
     kept = [entry for each in sources for entry in sorted(each, key=_order)[-MOST:]]
@@ -153,10 +153,11 @@ def _peak(evidence: Evidence) -> Iterator[Entry]:
         yield Entry(max(worst.at, evidence.window.start), until, what, counts.source, "calls")
 
 
-def _page(evidence: Evidence) -> Iterator[Entry]:
-    page = evidence.status_page or {}
+def page(evidence: Evidence) -> Iterator[Entry]:
+    """What Klaviyo's page said, an entry per post."""
+    posts = evidence.status_page or {}
     for kind in ("incidents", "maintenances"):
-        for post in page.get(kind) or ():
+        for post in posts.get(kind) or ():
             yield from _post(post, evidence)
 
 

@@ -17,7 +17,7 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.tree import questions
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import CALLS, METRICS
+from klaviyo_nb.frames import CALLS, METRICS, NOTES
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import drawable, save_png, save_svg
 from klaviyo_nb.report.look import COLOURS
@@ -217,3 +217,22 @@ def test_text_has_enough_contrast_in_light_and_dark(mode: int) -> None:
 def test_no_two_roles_share_a_light_colour() -> None:
     light = [both[0] for both in COLOURS.values()]
     assert len(light) == len(set(light))
+
+
+def test_deploys_and_posts_of_the_page_are_marked_in_the_chart_of_calls_and_told() -> None:
+    page = {"incidents": [{"name": "API", "created_at": "2026-11-23T06:30:00Z"}]}
+    at = pd.Timestamp("2026-11-23T06:10:00Z")
+    noted = NOTES.frame(
+        [{"written_at": at, "at": at, "kind": kind, "text": "v7"} for kind in ("deploy", "note")]
+    )
+    evidence = replace(samples.rate_limited(), status_page=page, notes=noted)
+    figure = charts.calls_by_status(evidence, decide(evidence))
+    assert "Marked: deploy at 06:10, page at 06:30." in figure.get_label()
+    assert [text.get_text() for text in figure.axes[0].texts if text.get_text() in ("deploy", "page")] == [
+        "deploy",
+        "page",
+    ]
+
+
+def test_nothing_is_marked_where_nobody_noted_and_the_page_is_silent() -> None:
+    assert "Marked" not in alts(healthy())["calls_by_status"]

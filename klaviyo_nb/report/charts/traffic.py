@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 from klaviyo_nb.report import series
 from klaviyo_nb.report.canvas import Drawn, clock
 from klaviyo_nb.report.charts.gallery import chart
-from klaviyo_nb.report.charts.sheets import extent, incident, length, nothing, plot, short, stack
+from klaviyo_nb.report.charts.sheets import (
+    extent,
+    happened,
+    incident,
+    length,
+    mark,
+    moments_told,
+    nothing,
+    plot,
+    short,
+    stack,
+)
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.words import share
 
@@ -33,8 +44,11 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     key = [(series.CLASSES[name], f"{name} {table[name].sum():,}") for name in table.columns]
     sheet, axes = plot(headline, key, f"calls per {length(series.bin_s(evidence.window))}", verdict)
     stack(axes, table, evidence.window, [series.CLASSES[name] for name in table.columns])
+    moments = happened(evidence)
+    mark(axes, moments, evidence.window)
     told = (
         f"{extent(evidence.window)}, calls counted from {counts.source}. {_told(table)} {incident(verdict)}"
+        f"{moments_told(moments)}"
     )
     return Drawn(sheet.figure, told, table.reset_index())
 
