@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import click
 
 from klaviyo_nb import __version__, steps
-from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
 from klaviyo_nb.frames import NOTE_KINDS
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
@@ -370,7 +369,7 @@ def postmortem(folder: Path, text: Path | None) -> int:
 
 @commands.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--label", required=True, type=click.Choice(get_args(Cause)), help="The cause that it is.")
+@click.option("--label", required=True, metavar="CAUSE", help="The cause that it is.")
 @click.option("--as", "name", required=True, metavar="NAME", help="Name of the case.")
 @click.option("--why", metavar="TEXT", help="Why it is that cause.  [default: the verdict's summary]")
 @click.option("--wanted-failure", "wanted", is_flag=True, help="The verdict is wrong now; the test waits.")

@@ -8,10 +8,11 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from klaviyo_nb.collect import load, save
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap
 
@@ -40,8 +41,10 @@ def promote(
         wanted: The verdict is wrong now, and the case is to say so until it is right.
 
     Raises:
-        UsageError: The label does not fit the verdict, or fits it although it is said not to.
+        UsageError: The label is no cause, does not fit the verdict, or fits it although it is said not to.
     """
+    if label not in get_args(Cause):
+        raise UsageError("--label", f"{label!r} is not a cause", f"one of: {', '.join(get_args(Cause))}")
     evidence = load(folder)
     found, again = decide(evidence), f"klaviyo-nb promote {shlex.quote(str(folder))} --as {name} --label "
     if found.cause != label and not wanted:

@@ -110,6 +110,9 @@ def test_a_label_that_the_verdict_contradicts_is_refused_unless_the_failure_is_w
     done = run(*asked, cwd=tmp_path)
     assert done.returncode == 2
     assert "the verdict says rate_limited, not invalid_key" in done.stderr
+    done = run(*("no_cause" if each == "invalid_key" else each for each in asked), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'no_cause' is not a cause" in done.stderr
     assert not (tmp_path / "cases" / "key").exists()
     done = run(*asked, "--wanted-failure", "--why", "the key was another", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
