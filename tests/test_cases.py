@@ -19,6 +19,8 @@ import samples
 from klaviyo_nb.collect import load, save
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Cause
+from klaviyo_nb.redact import Redactor
+from klaviyo_nb.report.texts import texts
 from test_cli import run
 
 FOLDER = Path(__file__).parent / "cases"
@@ -54,6 +56,14 @@ def judge(case: Path) -> None:
     if found.cause == "inconclusive":
         assert found.gaps, "what could not be seen has to be named"
         assert found.rivals, "what is still possible has to be named"
+
+
+@pytest.mark.parametrize(
+    "name", ["revoked-key", "new-key-without-the-list-scopes", "every-signature-rejected"]
+)
+def test_our_own_words_hold_nothing_that_redaction_takes_for_a_secret(name: str) -> None:
+    for path, text in texts(load(FOLDER / name), "INC-7", "Ada").items():
+        assert Redactor(b"k").text(text) == text, f"{path} would not follow from the evidence once sealed"
 
 
 def test_every_cause_has_a_case_and_a_third_of_them_is_no_incident() -> None:

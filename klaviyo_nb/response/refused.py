@@ -33,7 +33,7 @@ _REJECTED = {
 #: What a command means by APP, where logs do not tell the application's name.
 NAMES_APP = "APP stands for its deployment; without Kubernetes: sudo systemctl restart APP."
 _STORES_UNDO = (
-    "gcloud secrets versions disable NEW-VERSION --secret=klaviyo-private-key; at AWS move the stage"
+    "gcloud secrets versions disable NEW-VERSION --secret klaviyo-private-key; at AWS move the stage"
     " AWSCURRENT back; in Kubernetes apply the former secret"
 )
 _LOOK_AT_KEY = (
