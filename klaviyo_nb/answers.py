@@ -9,7 +9,6 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,9 @@ import pandas as pd
 
 from klaviyo_nb import logs, terminal
 from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
+from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.evidence import Coverage, Gap
+from klaviyo_nb.evidence import Coverage, Evidence, Gap
 from klaviyo_nb.frames import CALLS, without_formulas
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.counts import by as grouped
@@ -26,12 +26,11 @@ from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import fetch
-from klaviyo_nb.metrics.impact import SLO, impact
+from klaviyo_nb.metrics.impact import SLO, Impact, impact
 from klaviyo_nb.metrics.names import from_table
-from klaviyo_nb.metrics.onset import episodes
-from klaviyo_nb.metrics.rates import bins, step_s
+from klaviyo_nb.metrics.rates import bins
+from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.redact import harmless
-from klaviyo_nb.report.series import bin_s
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -63,11 +62,12 @@ class LogAnswer:
 
 @dataclass(frozen=True, slots=True)
 class MetricAnswer:
-    """What the metrics server gave."""
+    """What the metrics server gave, and the calls in the logs, if some are configured."""
 
     window: Window
     frame: pd.DataFrame | None
     gaps: tuple[Gap, ...]
+    calls: pd.DataFrame | None = None
 
 
 def need_logs(settings: Settings) -> None:
@@ -200,7 +200,16 @@ def read_metrics(settings: Settings) -> MetricAnswer:
             timeout_s=METRICS_TIMEOUT_S,
         )
     )
-    return MetricAnswer(window, fetched.frame, fetched.gaps)
+    if not settings.logs:
+        return MetricAnswer(window, fetched.frame, fetched.gaps)
+    read = logs.read(
+        settings.logs, window, redact=redactor_for(settings).text, progress=None, engine=settings.engine,
+        formats=settings.log_format,
+    )  # fmt: skip
+    unread = LogAnswer(window, read.calls, read.coverage)
+    return MetricAnswer(
+        window, fetched.frame, (*fetched.gaps, *unread.gaps), read.calls if unread.lines else None
+    )
 
 
 def alert_rules(found: MetricAnswer | None) -> str:
@@ -212,64 +221,90 @@ def alert_rules(found: MetricAnswer | None) -> str:
 
 def render_metrics(found: MetricAnswer, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
-    document = _metrics_document(found)
+    when = times_of(Evidence(found.window, found.window.end, calls=found.calls, metrics=found.frame))
+    total = None if found.frame is None else impact(bins(found.frame), found.window)
     if form == "json":
-        return _json(document)
-    said = document["impact"]
-    lines = [f"window     {found.window.as_json()['start']} to {found.window.as_json()['end']}"]
-    for name in ("onset", "recovered"):
-        value = document[name]
-        text = f"{value['earliest']} to {value['latest']}" if value else "not observed"
-        lines.append(f"{name:<10} {text}")
-    lines += [f"{name:<14} {_in_units(name, value)}" for name, value in said.items()]
-    lines += [f"not seen: {gap['signal']}: {gap['reason']}" for gap in document["gaps"]]
+        return _json(_metrics_document(found, when, total))
+    start, end = found.window.as_json().values()
+    lines = [
+        f"began     {_moment_text(when.onset, 'under way before' if when.failed else 'nothing stands out')}",
+        *_told_by(when.onset),
+        f"ended     {_moment_text(when.recovered, 'goes on' if when.ongoing else 'not observed')}",
+        *_told_by(when.recovered),
+        *(f"earlier   {iso(each.seen[0])} to {iso(each.seen[1])}, {each.failed:,.0f} failed"
+          for each in when.earlier),
+        *_impact_text(total),
+        f"window    {start} to {end}",
+        *(f"not seen  {gap.signal}: {gap.reason}" for gap in found.gaps),
+    ]  # fmt: skip
     return ("\n".join(lines) + "\n").encode()
 
 
-def _in_units(name: str, value: float | None) -> str:
-    """A field of `Impact` as people say it."""
-    if value is None:
-        return "–"
-    if name in ("failed_calls", "calls"):
-        return f"{value:,} calls"
-    digits = f"{value:,.1%}" if value >= 0.1 or not value else f"{max(value, 0.0001):.2%}"
-    meaning = {"peak_share": "of calls failed in the worst 5 minutes", "share": "of calls failed"}
-    return f"{digits} {meaning.get(name, f'of the error budget of the window (objective {SLO:.1%})')}"
+def _moment_text(moment: Moment | None, otherwise: str) -> str:
+    return otherwise if moment is None else f"{iso(moment.earliest)} to {iso(moment.latest)}"
 
 
-def _metrics_document(found: MetricAnswer) -> dict[str, Any]:
+def _told_by(moment: Moment | None) -> list[str]:
+    """Whether the estimates agree, and, if they do not, each of them; what a person wrote."""
+    if moment is None:
+        return []
+    whole = [each for each in moment.estimates if each.whole]
+    names = " and ".join(each.source for each in whole)
+    lines = [f"          by {names}" + (", which agree" if len(whole) > 1 else "")] if whole else []
+    if moment.disagreement:
+        lines = [f"          the estimates exclude each other: {names}"]
+        lines += [f"          {each.source:<8}{iso(each.whole[0])} to {iso(each.whole[1])}"
+                  for each in whole if each.whole]  # fmt: skip
+    if moment.written:
+        lines.insert(0, f"          written by {moment.written.who}: {moment.written.why}")
+    return lines
+
+
+def _impact_text(total: Impact | None) -> list[str]:
+    if total is None or total.failed_calls is None:
+        return ["impact    not observed"]
+    if total.calls is None or total.share is None:
+        return [f"impact    {total.failed_calls:,} calls failed, of how many is not known"]
+    peak = "" if total.peak_share is None else f", {_share(total.peak_share)} in the worst 5 minutes"
+    spent = f"{_share(total.budget_spent or 0.0)} of the window's error budget (objective {SLO:.1%})"
+    told = f"{total.failed_calls:,} of {total.calls:,} calls failed, {_share(total.share)}{peak}"
+    return [f"impact    {told}", f"budget    {spent}"]
+
+
+def _share(value: float) -> str:
+    return f"{value:,.1%}" if value >= 0.1 or not value else f"{max(value, 0.0001):.2%}"
+
+
+def _metrics_document(found: MetricAnswer, when: Times, total: Impact | None) -> dict[str, Any]:
     nothing = dict.fromkeys(("failed_calls", "calls", "share", "peak_share", "budget_spent"))
-    document: dict[str, Any] = {
+    return {
         "schema": "klaviyo-nb/metrics/1",
         "window": found.window.as_json(),
-        "onset": None,
-        "recovered": None,
-        "ongoing": False,
-        "impact": nothing,
-        "estimates": [],
+        "onset": _between(when.onset),
+        "recovered": _between(when.recovered),
+        "ongoing": when.ongoing,
+        "impact": asdict(total) if total else nothing,
+        "estimates": _estimates(when.onset),
+        "recovered_estimates": _estimates(when.recovered),
+        "disagreement": when.onset.disagreement if when.onset else None,
         "gaps": [asdict(gap) for gap in found.gaps],
     }
-    if found.frame is None or found.frame.empty:
-        return document
-    width = timedelta(seconds=bin_s(found.window))
-    counts = bins(found.frame, f"{bin_s(found.window)}s")
-    counts = counts[counts["timestamp"] + width <= found.window.end]  # a bin cut short looks like an end
-    document["impact"] = asdict(impact(bins(found.frame), found.window))
-    seen = episodes(counts, lag_s=step_s(found.frame) or 0.0)
-    if seen:
-        last = seen[-1]
-        document |= {
-            "onset": _between(last.onset),
-            "recovered": _between(last.recovered),
-            "ongoing": last.recovered is None,
+
+
+def _estimates(moment: Moment | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "from": each.source,
+            "earliest": iso(each.earliest) if each.earliest else None,
+            "latest": iso(each.latest) if each.latest else None,
+            "because": each.because,
         }
-        onsets = [_between(each.onset) for each in seen]
-        document["estimates"] = [{"from": "metrics", **onset} for onset in onsets if onset]
-    return document
+        for each in (moment.estimates if moment else ())
+    ]
 
 
-def _between(pair: tuple[datetime, datetime] | None) -> dict[str, str] | None:
-    return None if pair is None else {"earliest": iso(pair[0]), "latest": iso(pair[1])}
+def _between(moment: Moment | None) -> dict[str, str] | None:
+    return None if moment is None else {"earliest": iso(moment.earliest), "latest": iso(moment.latest)}
 
 
 def _coverage_text(found: LogAnswer) -> str:

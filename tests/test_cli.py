@@ -16,6 +16,7 @@ import pytest
 import samples
 from klaviyo_nb import collect
 from klaviyo_nb.answers import MetricAnswer, render_metrics
+from klaviyo_nb.evidence import Gap
 from klaviyo_nb.places import must_be_writable
 from klaviyo_nb.steps import MOST_SLOW, _so_far
 
@@ -263,11 +264,22 @@ def test_metrics_are_told_with_units() -> None:
     evidence = samples.rate_limited()
     text = render_metrics(MetricAnswer(samples.WINDOW, evidence.metrics, ()), "text").decode()
     told = {line.split()[0]: line for line in text.splitlines()}
-    assert re.fullmatch(r"failed_calls +[\d,]+ calls", told["failed_calls"])
-    assert re.fullmatch(r"share +\d+\.\d+% of calls failed", told["share"])
-    assert re.fullmatch(r"peak_share +\d+\.\d+% of calls failed in the worst 5 minutes", told["peak_share"])
-    assert re.fullmatch(r"budget_spent +[\d,]+\.\d% of the error budget .*", told["budget_spent"])
-    assert not re.search(r"\.\d{3}", text.partition("\n")[2].replace(".000Z", ""))
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
+    assert re.fullmatch(rf"began +{moment} to {moment}", told["began"])
+    assert told["ended"].split() == ["ended", "goes", "on"]
+    assert re.fullmatch(
+        r"impact +[\d,]+ of [\d,]+ calls failed, \d+\.\d+%, \d+\.\d+% in the worst 5 minutes", told["impact"]
+    )
+    assert re.fullmatch(r"budget +[\d,]+\.\d% of the window's error budget .*", told["budget"])
+
+
+def test_metrics_that_were_not_seen_are_told_as_such_and_not_as_zero() -> None:
+    gap = Gap("metrics", "the server does not answer")
+    found = MetricAnswer(samples.WINDOW, None, (gap,))
+    text, document = render_metrics(found, "text").decode(), json.loads(render_metrics(found, "json"))
+    assert "impact    not observed" in text
+    assert "not seen  metrics: the server does not answer" in text
+    assert document["onset"] is document["recovered"] is document["impact"]["failed_calls"] is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,16 +17,13 @@ from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.intervals import wilson
-from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import counted as risen
-from klaviyo_nb.metrics.rates import histogram_quantile, increases, step_s
+from klaviyo_nb.metrics.rates import histogram_quantile, increases
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.times import Times
     from klaviyo_nb.evidence import Evidence
-
-#: Bins of the onset search: at least this long [s], and at most this many.
-BIN_S, MAX_BINS = 60, 1440
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class Tally:
         source: Where they were counted.
         frame: `timestamp`, `endpoint`, `status_code` (Int64; 0 where no response came), `kind` (a `Failure`;
             `unknown` for a failure without a code; missing for a success), `calls` (float64), `duration_s`,
-            `retry_after_s` and the rest of `_LOGGED`.
+            `retry_after_s` and the rest of `_LOGGED`; `clock` (the host, else the source, that stamped it).
         last: The rows of the window's last part.
         part: The window's last part.
         ahead: Hosts whose lines lay in the future, and by how much at least [s]; theirs were moved back.
@@ -64,24 +60,32 @@ _LOGGED = ("duration_s", "retry_after_s", "host", "worker", "caller", "error_typ
 
 
 def tally(evidence: Evidence, limits: Thresholds, whole: bool = True) -> Tally | None:
-    """Count calls in logs, else in metrics: the first with enough in the last part, else the first with any.
+    """Calls as counted in logs, else in metrics: the first with enough in the last part, else with any.
 
     Logs of which some hide what they hold of the last part are no longer `whole`: then metrics come first.
 
     Returns:
         None if neither tells of a call in the window.
     """
-    window, part, found = evidence.window, limits.last_part(evidence.window), []
+    return chosen(tallies(evidence, limits), limits, whole)
+
+
+def tallies(evidence: Evidence, limits: Thresholds) -> dict[str, Tally]:
+    """`logs` and `metrics`, as far as they tell of a call in the window."""
+    window, part, found = evidence.window, limits.last_part(evidence.window), {}
     if evidence.calls is not None:
         ahead = clocks_ahead(evidence.calls, evidence)
-        found.append(_tally("logs", _from_logs(evidence.calls, ahead), window, part, ahead))
-        if whole and found[0].last_calls >= limits.last_part_calls:
-            return found[0]  # metrics need not be counted
+        found["logs"] = _tally("logs", _from_logs(evidence.calls, ahead), window, part, ahead)
     if evidence.metrics is not None:
-        found.append(_tally("metrics", _from_metrics(evidence.metrics), window, part, {}))
-    found = [each for each in (found if whole else reversed(found)) if len(each.frame)]
-    enough = [each for each in found if each.last_calls >= limits.last_part_calls]
-    return next(iter(enough or found), None)
+        found["metrics"] = _tally("metrics", _from_metrics(evidence.metrics), window, part, {})
+    return {name: each for name, each in found.items() if len(each.frame)}
+
+
+def chosen(found: Mapping[str, Tally], limits: Thresholds, whole: bool = True) -> Tally | None:
+    """Which of `tallies` the decision is made from; see `tally`."""
+    order = list(found.values()) if whole else list(found.values())[::-1]
+    enough = [each for each in order if each.last_calls >= limits.last_part_calls]
+    return next(iter(enough or order), None)
 
 
 def clocks_ahead(calls: pd.DataFrame, evidence: Evidence) -> dict[str, float]:
@@ -96,8 +100,11 @@ def clocks_ahead(calls: pd.DataFrame, evidence: Evidence) -> dict[str, float]:
     return {str(name): (moment - evidence.collected_at).total_seconds() for name, moment in latest.items()}
 
 
-def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
-    """The fields of `Facts` that counting can fill; `evidence` and `because` for what the tree asks about."""
+def counted_facts(counted: Tally, when: Times, evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
+    """The fields of `Facts` that counting can fill; `evidence` and `because` for what the tree asks about.
+
+    `when` is `times.times` of the same evidence.
+    """
     slices, quiet = counted.slices, _quiet_share(counted.slices, limits)
     calls, failed = _sums(counted.last)
     enough = calls >= limits.last_part_calls
@@ -112,7 +119,8 @@ def counted_facts(counted: Tally, evidence: Evidence, limits: Thresholds) -> dic
         "failing": failing,
         "failed_earlier": _failed_earlier(slices, quiet, counted, evidence, limits) if not failing else None,
         "clocks_ahead": counted.ahead or None,
-        **_when(counted, evidence.window, evidence.metrics),
+        "onset": when.onset and Interval(when.onset.earliest, when.onset.latest),
+        "recovered": when.recovered and Interval(when.recovered.earliest, when.recovered.latest),
         **_durations(counted, evidence, limits),
         "evidence": {},
         "because": {},
@@ -150,22 +158,6 @@ def newest_fail(counted: Tally, limits: Thresholds) -> bool:
     return failed >= limits.noise_failures and failed >= calls / 2
 
 
-def bins(counted: Tally, window: Window) -> pd.DataFrame:
-    """Counts per bin over the window: `timestamp`, `calls`, `failed`; a bin without calls has zeros."""
-    width = max(BIN_S, math.ceil(window.seconds / MAX_BINS / 60) * 60)
-    start = pd.Timestamp(window.start)
-    number = (counted.frame["timestamp"] - start).dt.total_seconds() // width
-    weights = counted.frame["calls"]
-    sums = (
-        pd.DataFrame({"calls": weights, "failed": weights.where(counted.frame["kind"].notna(), 0.0)})
-        .groupby(number)
-        .sum()
-    )
-    sums = sums.reindex(range(math.ceil(window.seconds / width)), fill_value=0.0).round().astype("int64")
-    sums.insert(0, "timestamp", start + pd.to_timedelta(sums.index * width, unit="s"))
-    return sums.reset_index(drop=True)
-
-
 def _tally(
     source: Literal["logs", "metrics"],
     frame: pd.DataFrame,
@@ -182,6 +174,7 @@ def _from_logs(calls: pd.DataFrame, ahead: Mapping[str, float]) -> pd.DataFrame:
     if ahead:
         frame["timestamp"] -= pd.to_timedelta(_written_by(calls).map(ahead).fillna(0.0), unit="s")
     frame["status_code"] = calls["status_code"].fillna(0)
+    frame["clock"] = _written_by(calls)
     frame["kind"] = failure_kinds(calls)
     frame["calls"] = 1.0
     return frame
@@ -194,7 +187,7 @@ def _written_by(calls: pd.DataFrame) -> pd.Series[str]:
 def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     steps = increases(metrics)
     steps = steps[steps["status"].notna()]  # calls of which nothing tells whether they failed
-    frame = steps[["timestamp", "endpoint", "calls"]].copy()
+    frame = steps[["timestamp", "endpoint", "calls"]].assign(clock="")
     codes = pd.to_numeric(steps["status"], errors="coerce")
     frame["status_code"] = codes.fillna(0).astype("Int64")
     kinds = {status: _kind_of(status) for status in steps["status"].dropna().unique()}
@@ -279,22 +272,6 @@ def _failed_earlier(
         return False
     # Strewn over hours they are no stretch of time: that they ended, only calls that succeed now can show.
     return True if counted.last_calls >= limits.last_part_calls else None
-
-
-def _when(counted: Tally, window: Window, metrics: pd.DataFrame | None) -> dict[str, Interval | None]:
-    lag_s = (step_s(metrics) or 0.0) if counted.source == "metrics" and metrics is not None else 0.0
-    found = episodes(bins(counted, window), lag_s=lag_s)
-    if not found:
-        return {"onset": None, "recovered": None}
-    last = found[-1]
-    return {
-        "onset": _interval(last.onset),
-        "recovered": _interval(last.recovered),
-    }
-
-
-def _interval(pair: tuple[datetime, datetime] | None) -> Interval | None:
-    return None if pair is None else Interval(*pair)
 
 
 def _since(counted: Tally, onset: Interval | None, limits: Thresholds) -> dict[str, Any]:

@@ -46,8 +46,8 @@ def decide(evidence: Evidence) -> Verdict:
         severity_because=because,
         respond_by=respond_by(level, evidence.collected_at, evidence.context.get("organisation") or {}),
         summary=summary(found.cause, facts, found.alive),
-        onset=facts.onset,
-        recovered=_watched(evidence) or (facts.recovered if facts.failing is not True else None),
+        onset=_told(evidence, "onset") or facts.onset,
+        recovered=_told(evidence, "recovered") or (facts.recovered if facts.failing is not True else None),
         path=found.steps,
         rivals=rivals,
         next_probe=_most_telling(rivals),
@@ -57,19 +57,17 @@ def decide(evidence: Evidence) -> Verdict:
     )
 
 
-def _watched(evidence: Evidence) -> Interval | None:
-    """The end that `triage --watch` saw: after the last bad round, before the good ones that announced it."""
-    rounds = evidence.watch
-    if rounds is None or not rounds["recovered"].any():
+def _told(evidence: Evidence, name: str) -> Interval | None:
+    """What people wrote of a moment, or the end that `triage --watch` saw: calls or none, it stands."""
+    if evidence.notes is None and evidence.watch is None:
         return None
-    last = rounds[rounds["recovered"].fillna(False)].index[-1]
-    bad = rounds["state"] == "bad"
-    if bad.loc[last:].any() or not bad.loc[:last].any():
-        return None
-    since = bad.loc[:last][bad.loc[:last]].index[-1]
-    good = rounds.loc[since:last][rounds.loc[since:last, "state"] == "good"]
-    times = (rounds.loc[since, "checked_at"], good["checked_at"].iloc[0])
-    return Interval(*(at.to_pydatetime() for at in times))
+    from klaviyo_nb.diagnosis.times import recovery_seen, written_of
+
+    written = written_of(evidence, name)
+    if written:
+        return Interval(written.at, written.at)
+    watched = recovery_seen(evidence) if name == "recovered" else None
+    return Interval(*watched) if watched else None
 
 
 def _unused(evidence: Evidence, missed: frozenset[str]) -> frozenset[str]:

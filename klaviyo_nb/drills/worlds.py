@@ -92,7 +92,7 @@ class Truth:
         cause: What it is called.
         severity: How bad it is; None if nothing has to be done, or nobody can tell; P4 for `healthy` with
             something that deserves an advisory.
-        onset: When the first call of the incident failed; None if none did.
+        onset: When the first call of the incident failed, which may be before the window; None if none did.
         recovered: When the last one failed, if it is over; else None.
         second: In a pair, the cause that is not the dominant one: the verdict has to list it as a rival.
     """

@@ -10,6 +10,16 @@ from klaviyo_nb.window import Window
 
 #: Share of calls that is promised to succeed.
 SLO = 0.999
+#: Burn rates that wake somebody up, each with the long and the short window in which it has to be exceeded.
+#: Source: https://sre.google/workbook/alerting-on-slos/, "Multiwindow, Multi-Burn-Rate Alerts".
+BURN_RATES = (
+    (14.4, pd.Timedelta(hours=1), pd.Timedelta(minutes=5)),
+    (6.0, pd.Timedelta(hours=6), pd.Timedelta(minutes=30)),
+    (3.0, pd.Timedelta(days=1), pd.Timedelta(hours=2)),
+    (1.0, pd.Timedelta(days=3), pd.Timedelta(hours=6)),
+)
+#: Fewer failures in the long window burn nothing, whatever share they are [calls].
+BURN_FAILURES = 5
 #: Span over which the peak is measured, and the fewest calls in it that make a share.
 PEAK, PEAK_CALLS = pd.Timedelta(minutes=5), 20
 
@@ -62,6 +72,36 @@ def impact(bins: pd.DataFrame, window: Window, slo: float = SLO) -> Impact:
         _peak(seen),
         None if share is None else share / (1 - slo),
     )
+
+
+def burn_rates(bins: pd.DataFrame, window: Window, slo: float = SLO) -> pd.DataFrame:
+    """How fast the error budget is spent at the end of a window: 1 spends it in the objective's period.
+
+    Args:
+        bins: As in `impact`.
+        window: What was asked about; a rate whose long window is longer is not known.
+        slo: Share of calls promised to succeed.
+
+    Returns:
+        `factor`, `long`, `short` (windows), `long_rate`, `short_rate` (missing if not observed), `burning`
+        (both exceed the factor, with `BURN_FAILURES` failures or more; missing if not known).
+    """
+    seen = bins[bins["calls"].notna() & bins["failed"].notna()]
+    rows = []
+    for factor, long, short in BURN_RATES:
+        rates, failed = [], 0.0
+        for span in (long, short):
+            inside = seen[(seen["timestamp"] >= window.end - span) & (seen["timestamp"] < window.end)]
+            calls = float(inside["calls"].sum()) if span <= window.end - window.start else 0.0
+            rates.append(float(inside["failed"].sum()) / calls / (1 - slo) if calls else None)
+            failed = max(failed, float(inside["failed"].sum()))
+        known = rates[0] is not None and rates[1] is not None
+        burning = (
+            known and failed >= BURN_FAILURES and all(rate > factor for rate in rates if rate is not None)
+        )
+        rows.append((factor, long, short, *rates, burning if known else None))
+    frame = pd.DataFrame(rows, columns=["factor", "long", "short", "long_rate", "short_rate", "burning"])
+    return frame.astype({"long_rate": "float64", "short_rate": "float64", "burning": "boolean"})
 
 
 def _count(value: float | None) -> int | None:

@@ -1,43 +1,41 @@
 """When did calls begin to fail, and when did they stop? Answered from counts per bin, as intervals.
 
-The counts are binomial: of `calls` in a bin, `failed` failed. The bins are cut where the share changes (the
-cuts that maximise the likelihood less a penalty for each, by dynamic programming); pieces that fail for
-certain are joined to episodes; and each border of an episode becomes the interval in which moving it is
-about as likely. The bin in which the change fell holds calls from both sides, so its own share is left free
-between theirs.
+A fault that hits one endpoint in ten is hidden in the sum of all. So each endpoint, each host and each kind
+of failure is looked at by itself as well, and the borders of what is found are placed on the calls that it
+concerns: failures of its kinds, on its endpoints and hosts. `changes` finds the borders.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from klaviyo_nb.metrics.changes import LEAST_FAILURES, LEAST_SHARE, Bins, Run, Span, failing_runs
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pandas.api.typing import DataFrameGroupBy
 
-    Floats = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
 
 Moments = tuple[datetime, datetime]
 
-#: Fewer failures, or a smaller share of calls, are background noise [calls; 1].
-LEAST_FAILURES, LEAST_SHARE = 5, 0.05
-#: Two-sided 95 %, for the share of a piece to lie above `LEAST_SHARE`.
-SURE = 1.96
-#: Price of a cut [log-likelihood]: `PRICE` per log of the number of bins, plus `PRICE_EACH`.
-PRICE, PRICE_EACH = 1.5, 4.0
-#: Log-likelihood by which a border may fall short of the best one and still be possible.
-SHORTFALL = 3.0
-#: More bins than this are cut in groups; their borders are then placed on the bins themselves.
-MOST_BINS = 1500
-#: Calls may fail in bunches (retries): variance over binomial variance, as far as it is believed.
-MOST_SPREAD = 6.0
+#: Stretches that are less apart belong to one episode, because faults come and go [ns].
+PAUSE = 5 * 60 * 10**9
+#: What calls are told apart by, and how many values of each are looked at: those with most failures.
+LABELS, MOST_VALUES = ("endpoint", "host", "kind"), 12
+#: A kind of failure belongs to an episode if it is so many times as frequent as outside; so does an endpoint
+#: or host, if its share of failures is also at least this part of the worst one's.
+MORE_OFTEN, PART_OF_WORST = 2.0, 0.2
+#: A label is of no use if more than this share of failures has values that no success has.
+SELDOM = 0.2
+#: Largest distance from an even spread, times the root of the number, that comes by chance 95 times in 100.
+STEADY = 1.36
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Episode:
         onset: Earliest and latest moment it can have begun; None if it was under way when the bins begin.
         recovered: Likewise its end; None if it still went on when the bins end.
         seen: First and last moment it was observed: borders of bins.
-        calls: Calls in it.
+        calls: Calls in it, of those that it concerns.
         failed: How many of them failed.
     """
 
@@ -59,17 +57,7 @@ class Episode:
     failed: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """Bins that hold calls: their counts and borders [ns since the epoch]."""
-
-    calls: Floats
-    failed: Floats
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-
-
-def episodes(bins: pd.DataFrame, lag_s: float = 0.0) -> list[Episode]:
+def episodes(counts: pd.DataFrame, lag_s: float = 0.0, width_s: float | None = None) -> list[Episode]:
     """Find the stretches in which calls failed, in order of time.
 
     A bin that is absent, holds no calls, or whose counts are missing says nothing; a border beside such bins
@@ -77,141 +65,181 @@ def episodes(bins: pd.DataFrame, lag_s: float = 0.0) -> list[Episode]:
     calls before calling that quiet.
 
     Args:
-        bins: One row per bin of equal width: `timestamp` (UTC, start of the bin), `calls`, `failed`.
+        counts: Bins of equal width: `timestamp` (UTC, start of the bin), `calls`, `failed`. A bin may have
+            several rows, told apart by `endpoint`, `host` and `kind` (of failures; missing for successes).
         lag_s: By how much a bin can be late: 0 for logs, the scrape interval for metrics [s].
+        width_s: Width of a bin [s]; None: the least distance between two.
     """
-    counts = _observed(bins)
-    if not len(counts.calls):
-        return []
-    spread = _spread(counts)
-    cuts = _cuts(counts, spread)
-    found = []
-    for first, last in _failing_runs(counts, cuts, spread):
-        # The bin of a change can be a piece of its own; then its neighbour in the run shows the share.
-        after = first + 2 if first < last and cuts[first + 1] - cuts[first] == 1 else first + 1
-        before = last - 1 if first < last and cuts[last + 1] - cuts[last] == 1 else last
-        onset = _border(counts, cuts[first - 1], cuts[after], spread) if first else None
-        end = _border(counts, cuts[before], cuts[last + 2], spread) if last + 2 < len(cuts) else None
-        found.append(_episode(counts, slice(cuts[first], cuts[last + 1]), onset, end))
-    lag = pd.Timedelta(seconds=lag_s)
-    return [
-        replace(
-            each,
-            onset=each.onset and (each.onset[0] - lag, each.onset[1]),
-            recovered=each.recovered and (each.recovered[0] - lag, each.recovered[1]),
-        )
-        for each in found
-    ]
+    width = round(width_s * 1e9) if width_s else _width(counts)
+    frame = _comparable(_usable(counts))
+    parts = list(_parts(frame))
+    seen = [(label, run) for label, part in parts for run in _runs(label, part, width, len(parts))]
+    spans, lag, found = _joined([run.seen for _, run in seen]), round(lag_s * 1e9), []
+    for before, span, after in zip([None, *spans], spans, [*spans[1:], None], strict=False):
+        since, until = before[1] if before else -(2**62), after[0] if after else 2**62
+        around = frame[(frame["at"] >= since) & (frame["at"] < until)]
+        own = [run for label, run in seen if label in ("endpoint", "kind") and _within(run.seen, span)]
+        found += [_episode(runs, own, lag) for runs in _placed(around, span, width)]
+    return found
 
 
-def _observed(bins: pd.DataFrame) -> _Counts:
-    frame = bins.sort_values("timestamp")
-    starts = frame["timestamp"].astype("datetime64[ns, UTC]").astype("int64").to_numpy()
-    apart = np.diff(starts)
-    width = int(apart[apart > 0].min()) if (apart > 0).any() else 0
-    calls = frame["calls"].to_numpy(dtype=float, na_value=np.nan)
-    failed = frame["failed"].to_numpy(dtype=float, na_value=np.nan)
+def _usable(counts: pd.DataFrame) -> pd.DataFrame:
+    """Rows that say something: `at` [ns], `calls`, `failed`, and the labels that there are."""
+    calls = counts["calls"].to_numpy(dtype=float, na_value=np.nan)
+    failed = counts["failed"].to_numpy(dtype=float, na_value=np.nan)
+    at = _nanoseconds(counts["timestamp"])
+    frame = pd.DataFrame({"at": at, "calls": calls, "failed": np.minimum(failed, calls)})
+    for label in LABELS:
+        if label in counts:
+            frame[label] = counts[label].astype("str").fillna("").to_numpy()
     kept = np.isfinite(calls) & np.isfinite(failed) & (calls > 1e-6) & (failed >= 0)
-    calls, starts = calls[kept], starts[kept]
-    return _Counts(calls, np.minimum(failed[kept], calls), starts, starts + width)
+    usable: pd.DataFrame = frame[kept].sort_values("at", kind="stable", ignore_index=True)
+    return usable
 
 
-def _likelihood(failed: Floats, calls: Floats) -> Floats:
-    """Best binomial log-likelihood of pieces with these sums (without the term that all cuts share)."""
-    return _xlogx(failed) + _xlogx(calls - failed) - _xlogx(calls)
+def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without labels that failures have and successes have not, and without failures that are chatter.
 
-
-def _xlogx(x: Floats) -> Floats:
-    return np.asarray(x * np.log(np.maximum(x, 1e-300)))
-
-
-def _spread(counts: _Counts) -> float:
-    """Variance of the failures over that of a binomial, at least 1, from neighbouring bins.
-
-    Neighbours see through changes of the share; the largest tenth is left out, since they are the changes.
+    Chatter names no endpoint, as nothing that succeeds does, and comes all the time.
     """
-    n, k = counts.calls, counts.failed
-    both, hits = n[1:] + n[:-1], k[1:] + k[:-1]
-    usable = (hits > 0) & (hits < both)
-    if usable.sum() < 20:
-        return 1.0
-    gap = (k[1:] / n[1:] - k[:-1] / n[:-1])[usable]
-    share, weight = (hits / both)[usable], (n[1:] * n[:-1] / both)[usable]
-    squares = np.sort(weight * gap**2 / (share * (1 - share)))
-    return float(np.clip(squares[: math.ceil(len(squares) * 0.9)].mean(), 1.0, MOST_SPREAD))
+    if "endpoint" in frame:
+        strange = frame["endpoint"] == ""
+        failing_only = (frame["failed"] >= frame["calls"])[strange].all()
+        if strange.any() and not strange.all() and failing_only and _steady(frame, strange.to_numpy()):
+            frame = frame[~strange]
+    for label in ("endpoint", "host"):
+        if label in frame:
+            sums = frame.groupby(label)[["calls", "failed"]].sum()
+            alone = sums["failed"] >= sums["calls"]
+            if sums.loc[alone, "failed"].sum() > SELDOM * sums["failed"].sum():
+                frame = frame.drop(columns=label)
+    return frame
 
 
-def _cuts(counts: _Counts, spread: float) -> list[int]:
-    """Borders of the pieces, as indices of bins: the first 0, the last the number of bins."""
-    size = len(counts.calls)
-    group = math.ceil(size / MOST_BINS)
-    ends = np.append(np.arange(0, size, group), size)
-    failed = np.append(0.0, np.cumsum(counts.failed))[ends]
-    calls = np.append(0.0, np.cumsum(counts.calls))[ends]
-    price = PRICE * math.log(max(len(ends) - 1, 2)) + PRICE_EACH
-    best = np.zeros(len(ends))
-    came_from = np.zeros(len(ends), dtype=np.int64)
-    alive = np.zeros(1, dtype=np.int64)  # candidates that can still be the last cut (PELT)
-    for end in range(1, len(ends)):
-        whole = best[alive] + _likelihood(failed[end] - failed[alive], calls[end] - calls[alive]) / spread
-        at = int(np.argmax(whole))
-        best[end], came_from[end] = whole[at] - price, alive[at]
-        alive = np.append(alive[whole >= best[end]], end)
-    path = [len(ends) - 1]
-    while path[-1]:
-        path.append(int(came_from[path[-1]]))
-    return [int(ends[index]) for index in reversed(path)]
+def _steady(frame: pd.DataFrame, rows: Mask) -> bool:
+    """Are these rows spread evenly over time, by the test of Kolmogorov and Smirnov?"""
+    at = frame["at"].to_numpy()
+    place = (at[rows] - at[0]) / max(at[-1] - at[0], 1)
+    distance = np.abs(place - (np.arange(len(place)) + 0.5) / len(place)).max()
+    return bool(distance < STEADY / len(place) ** 0.5)
 
 
-def _failing_runs(counts: _Counts, cuts: list[int], spread: float) -> Iterator[tuple[int, int]]:
-    """First and last piece of each run of pieces that fail for certain."""
-    failing = [
-        _fails(counts.failed[start:end].sum(), counts.calls[start:end].sum(), spread)
-        for start, end in pairwise(cuts)
-    ]
-    edges = np.flatnonzero(np.diff([False, *failing, False]))
-    for first, after in zip(edges[::2], edges[1::2], strict=True):
-        yield int(first), int(after) - 1
+def _nanoseconds(moments: pd.Series[pd.Timestamp]) -> NDArray[np.int64]:
+    return moments.to_numpy(dtype="datetime64[ns]").view(np.int64)
 
 
-def _fails(failed: float, calls: float, spread: float) -> bool:
-    """Enough failures, and a share whose Wilson interval lies above `LEAST_SHARE`."""
-    share, weight = failed / calls, SURE**2 * spread / calls
-    lower = share + weight / 2 - math.sqrt(weight * share * (1 - share) + weight**2 / 4)
-    return failed >= LEAST_FAILURES and lower / (1 + weight) > LEAST_SHARE
+def _width(counts: pd.DataFrame) -> int:
+    apart = np.diff(np.unique(_nanoseconds(counts["timestamp"])))
+    return int(apart.min()) if len(apart) else 0
 
 
-def _border(counts: _Counts, start: int, end: int, spread: float) -> Moments:
-    """When the share changed, in the bins `start:end`: a profile-likelihood interval.
-
-    For each bin that could hold the change: the bins before it have one share, those after it another, its
-    own lies between the two. The interval is the span of the bins whose likelihood falls short of the best
-    by no more than `SHORTFALL`, together with the unobserved time before each.
-    """
-    calls, failed = counts.calls[start:end], counts.failed[start:end]
-    n_before, k_before = _before(calls), _before(failed)
-    n_after, k_after = calls.sum() - n_before - calls, failed.sum() - k_before - failed
-    with np.errstate(invalid="ignore", divide="ignore"):
-        one, other = k_before / n_before, k_after / n_after
-        own = np.clip(failed / calls, np.minimum(one, other), np.maximum(one, other))
-    own = np.where(np.isnan(own), failed / calls, own)  # no bin on one side: its own share is that side's
-    profile = _likelihood(k_before, n_before) + _likelihood(k_after, n_after)
-    profile += failed * np.log(np.maximum(own, 1e-12)) + (calls - failed) * np.log(np.maximum(1 - own, 1e-12))
-    possible = start + np.flatnonzero(profile >= profile.max() - SHORTFALL * spread)
-    earliest = counts.ends[possible[0] - 1] if possible[0] else counts.starts[0]
-    return _moment(earliest), _moment(counts.ends[possible[-1]])
+def _bins(frame: pd.DataFrame, width: int) -> Bins:
+    at = frame["at"].to_numpy()
+    first = np.flatnonzero(np.diff(at, prepend=-1))
+    calls, failed = (np.add.reduceat(frame[name].to_numpy(), first) for name in ("calls", "failed"))
+    return Bins(calls, failed, at[first], width)
 
 
-def _before(values: Floats) -> Floats:
-    return np.cumsum(values) - values
+def _parts(frame: pd.DataFrame) -> Iterator[tuple[str | None, pd.DataFrame]]:
+    """All calls, and those of each endpoint, host and kind with failures enough; the label comes first."""
+    if frame["failed"].sum() < LEAST_FAILURES:
+        return
+    yield None, frame
+    for label in LABELS:
+        if label in frame:
+            sums = frame.groupby(label)["failed"].sum()
+            worst = sums[(sums >= LEAST_FAILURES) & (sums.index != "")].nlargest(MOST_VALUES)
+            for value in worst.index if len(sums) > 1 else ():
+                yield label, _only_kinds(frame, [value]) if label == "kind" else frame[frame[label] == value]
 
 
-def _episode(counts: _Counts, where: slice, onset: Moments | None, recovered: Moments | None) -> Episode:
-    seen = _moment(counts.starts[where][0]), _moment(counts.ends[where][-1])
+def _only_kinds(frame: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
+    """The same calls, of which only these kinds count as failed."""
+    return frame.assign(failed=frame["failed"].where(frame["kind"].isin(kinds), 0.0))
+
+
+def _runs(label: str | None, part: pd.DataFrame, width: int, among: int) -> Iterator[Run]:
+    """Where calls fail; of a part that fails throughout nothing tells that it is not always so."""
+    for run in failing_runs(_bins(part, width), among):
+        if label is None or run.onset or run.recovered:
+            yield run
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    """Spans put together where less than a pause lies between them."""
+    found: list[Span] = []
+    for since, until in sorted(spans):
+        if found and since < found[-1][1] + PAUSE:
+            found[-1] = found[-1][0], max(found[-1][1], until)
+        else:
+            found.append((since, until))
+    return found
+
+
+def _within(inner: Span, outer: Span) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _placed(around: pd.DataFrame, span: Span, width: int) -> Iterator[list[Run]]:
+    """The stretches of one span, seen by the calls that it concerns; runs of one stretch belong together."""
+    group: list[Run] = []
+    for run in failing_runs(_bins(_concerned(around, span), width)):
+        if group and run.seen[0] >= group[-1].seen[1] + PAUSE:
+            yield group
+            group = []
+        group.append(run)
+    if group:
+        yield group
+
+
+def _concerned(frame: pd.DataFrame, span: Span) -> pd.DataFrame:
+    """The calls that the trouble of a span concerns; failures of other kinds count as no failures."""
+    inside = ((frame["at"] >= span[0]) & (frame["at"] < span[1])).to_numpy()
+    if "kind" in frame:
+        within, other = frame[inside], frame[~inside]
+        often = within.groupby("kind")["failed"].sum() / within["calls"].sum()
+        usual = (other.groupby("kind")["failed"].sum() + 0.5) / (other["calls"].sum() + 1.0)
+        kinds = often[often > MORE_OFTEN * usual.reindex(often.index).fillna(0.0)]
+        if len(kinds):
+            frame = _only_kinds(frame, list(kinds.index))
+    for label in ("endpoint", "host"):
+        if label in frame:
+            during, before = (_share(frame[part].groupby(label)) for part in (inside, ~inside))
+            worse = during[during > MORE_OFTEN * before.reindex(during.index).fillna(0.0)]
+            if len(worse):
+                touched = worse.index[worse >= max(LEAST_SHARE, PART_OF_WORST * worse.max())]
+                kept = frame[label].isin(touched).to_numpy()
+                frame, inside = frame[kept], inside[kept]
+    return frame
+
+
+def _share(groups: DataFrameGroupBy[Any, Any]) -> pd.Series[float]:
+    """Share of calls that failed, drawn towards none where few were made."""
+    sums = groups[["calls", "failed"]].sum()
+    return sums["failed"] / (sums["calls"] + 1.0)
+
+
+def _episode(runs: list[Run], own: list[Run], lag: int) -> Episode:
+    """Put together; what one endpoint or kind shows of an earlier beginning or a later end is believed."""
+    onset, recovered = runs[0].onset, runs[-1].recovered
+    for run in own:
+        cut = run.onset is not None and run.onset[0] <= run.seen[0]  # not within its first piece
+        if onset and run.onset and cut and run.onset[1] < onset[0] < run.seen[1]:
+            onset = run.onset
+        if recovered and run.recovered and run.recovered[0] > recovered[1] > run.seen[0]:
+            recovered = run.recovered
     return Episode(
-        onset, recovered, seen, float(counts.calls[where].sum()), float(counts.failed[where].sum())
+        _moments(onset, lag),
+        _moments(recovered, lag),
+        (_moment(runs[0].seen[0]), _moment(runs[-1].seen[1])),
+        sum(run.calls for run in runs),
+        sum(run.failed for run in runs),
     )
 
 
+def _moments(span: Span | None, lag: int) -> Moments | None:
+    return None if span is None else (_moment(span[0] - lag), _moment(span[1]))
+
+
 def _moment(nanoseconds: int) -> datetime:
-    return pd.Timestamp(int(nanoseconds), unit="ns", tz="UTC").to_pydatetime()
+    return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC)

@@ -5,20 +5,22 @@ None means that nobody looked or nothing could be seen, which is not the same as
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb.diagnosis.counted import BIN_S, MAX_BINS
+from klaviyo_nb.diagnosis.times import times_of, written_of
 from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.questions.counts import by, failure_kinds
 from klaviyo_nb.logs.questions.question import Records
+from klaviyo_nb.metrics.alerts import alerts
+from klaviyo_nb.metrics.durations import MILESTONES
+from klaviyo_nb.metrics.durations import durations as took
+from klaviyo_nb.metrics.impact import burn_rates
 from klaviyo_nb.metrics.impact import impact as measured
-from klaviyo_nb.metrics.onset import episodes as stretches
 from klaviyo_nb.metrics.rates import bins, increases
 from klaviyo_nb.report import timeline
 from klaviyo_nb.response.lost import lost
@@ -149,15 +151,46 @@ def metered(evidence: Evidence) -> pd.DataFrame | None:
     )
 
 
-def episodes(evidence: Evidence) -> pd.DataFrame | None:
-    """Stretches in which calls failed, from metrics: when each began and ended, as intervals."""
+def times(evidence: Evidence) -> pd.DataFrame | None:
+    """When it began and ended: what is believed, and under it what each source says.
+
+    Returns:
+        `moment`, `from`, `earliest`, `latest`, `because`. None if neither logs nor metrics were read.
+    """
+    if evidence.metrics is None and evidence.calls is None:
+        return None
+    found = times_of(evidence)
+    rows: list[tuple[Any, ...]] = []
+    for name, moment in (("began", found.onset), ("ended", found.recovered)):
+        if moment:
+            why = moment.disagreement or ("written by hand" if moment.written else "the estimates agree")
+            rows.append((name, "believed", moment.earliest, moment.latest, why))
+            rows += [("", each.source, each.earliest, each.latest, each.because) for each in moment.estimates]
+    return _frame(["moment", "from", "earliest", "latest", "because"], rows)
+
+
+def durations(evidence: Evidence) -> pd.DataFrame:
+    """Times to detect, acknowledge, mitigate, restore: `what`, `at_least`, `at_most`, `from`, `to`."""
+    found = times_of(evidence)
+    begun, over = ((each.earliest, each.latest) if each else None for each in (found.onset, found.recovered))
+    notes = {kind: written_of(evidence, kind) for kind in MILESTONES}
+    fired = None if evidence.metrics is None else alerts(evidence.metrics)["began"].min()
+    noted = {kind: note.at for kind, note in notes.items() if note}
+    told = took(begun, over, noted, None if fired is None or pd.isna(fired) else fired.to_pydatetime())
+    rows = [
+        (name, each.at_least, each.at_most, each.since, each.until) if each else (name, *[None] * 4)
+        for name, each in told.items()
+    ]
+    return _frame(["what", "at_least", "at_most", "from", "to"], rows)
+
+
+def burning(evidence: Evidence) -> pd.DataFrame | None:
+    """How fast the error budget is spent at the end of the window, by the windows of the SRE workbook."""
     if evidence.metrics is None:
         return None
-    found = stretches(bins(evidence.metrics, _width(evidence)))
-    table = _named(found, "calls", "failed")
-    table.insert(0, "began", [_between(each.onset, "before the window") for each in found])
-    table.insert(1, "ended", [_between(each.recovered, "not observed") for each in found])
-    return table
+    found = burn_rates(bins(evidence.metrics), evidence.window)
+    as_hours = found[["long", "short"]].map(lambda span: f"{span / pd.Timedelta(hours=1):.2g} h")
+    return found.assign(**as_hours)
 
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:
@@ -193,15 +226,6 @@ def gaps(verdict: Verdict) -> pd.DataFrame:
 def facts(values: Mapping[str, Any]) -> pd.DataFrame:
     """Named values, one row each: `fact`, `value`; None where it is not known."""
     return _frame(["fact", "value"], [(name.replace("_", " "), value) for name, value in values.items()])
-
-
-def _width(evidence: Evidence) -> str:
-    """Width of a bin as the verdict has it: a minute, longer for windows of more than a day."""
-    return f"{max(BIN_S, math.ceil(evidence.window.seconds / MAX_BINS / 60) * 60)}s"
-
-
-def _between(moments: tuple[Any, Any] | None, unknown: str) -> str:
-    return unknown if moments is None else f"{iso(moments[0])} to {iso(moments[1])}"
 
 
 def _named(items: Sequence[object], *names: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from klaviyo_nb.metrics.impact import Impact, impact
+from klaviyo_nb.metrics.impact import Impact, burn_rates, impact
 from klaviyo_nb.window import Window
 
 
@@ -60,3 +60,33 @@ def test_the_objective_can_be_chosen_and_must_leave_a_budget(window: Window):
     assert impact(frame, window, slo=0.99).budget_spent == pytest.approx(1.0)
     with pytest.raises(ValueError, match="objective"):
         impact(frame, window, slo=1.0)
+
+
+class TestBurnRates:
+    def test_a_fast_burn_is_told_and_windows_longer_than_what_was_asked_are_not_known(self):
+        start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
+        window = Window(start, start + timedelta(hours=2))
+        found = burn_rates(bins(window, [10.0] * 120, [0.0] * 60 + [1.0] * 60), window)
+        assert found["factor"].to_list() == [14.4, 6.0, 3.0, 1.0]
+        assert found.loc[0, "long_rate"] == pytest.approx(100)
+        assert found.loc[0, "burning"]
+        assert found.loc[1:, "burning"].isna().all()
+        assert found.loc[1:, "long_rate"].isna().all()
+
+    def test_a_burn_that_is_over_does_not_go_on(self):
+        start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
+        window = Window(start, start + timedelta(hours=1))
+        found = burn_rates(bins(window, [10.0] * 60, [5.0] * 50 + [0.0] * 10), window)
+        assert found.loc[0, "short_rate"] == 0
+        assert not found.loc[0, "burning"]
+
+    def test_two_failures_at_night_burn_nothing(self):
+        start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
+        window = Window(start, start + timedelta(hours=1))
+        found = burn_rates(bins(window, [1.0] * 60, [0.0] * 58 + [1.0] * 2), window)
+        assert not found.loc[0, "burning"]
+
+    def test_nothing_observed_is_not_known(self):
+        start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
+        window = Window(start, start + timedelta(hours=1))
+        assert burn_rates(bins(window, [], []), window)["burning"].isna().all()

@@ -53,6 +53,13 @@ def holds(moments: tuple[datetime, datetime] | None, minutes: float) -> bool:
     return moments is not None and moments[0] <= at(minutes) <= moments[1]
 
 
+def first_failure(frame: pd.DataFrame, minutes: float, backwards: bool = False) -> float:
+    """Middle of the first bin with a failure at or after a moment (or before it) [minutes]."""
+    index = frame.index[frame["failed"] > 0]
+    whole = int(minutes)
+    return float(next(each for each in index if (each <= whole if backwards else each >= whole))) + 0.5
+
+
 def only(found: list[Episode]) -> Episode:
     assert len(found) == 1
     return found[0]
@@ -68,10 +75,39 @@ class TestAnIncident:
         assert found.seen == (at(20), at(41))
         assert (found.calls, found.failed) == (630, 588)
 
-    def test_a_change_between_two_bins_lies_in_one_or_the_other(self):
+    def test_a_change_between_two_bins_is_told_by_the_first_failing_call(self):
         found = only(episodes(bins([30.0] * 60, [0.0] * 20 + [30.0] * 40)))
-        assert found.onset == (at(19), at(21))
+        assert found.onset == (at(20), at(21))
         assert found.recovered is None
+
+    def test_a_fault_of_one_endpoint_in_ten_is_placed_on_its_own_calls(self):
+        rows = [
+            (minute, f"/api/{name}", 3.0, 3.0 if name == 7 and minute >= 40 else 0.0)
+            for minute in range(90)
+            for name in range(10)
+        ]
+        frame = pd.DataFrame(rows, columns=["minute", "endpoint", "calls", "failed"])
+        frame["timestamp"] = [at(minute) for minute in frame["minute"]]
+        found = only(episodes(frame))
+        assert found.onset == (at(40), at(41))
+        assert (found.calls, found.failed) == (150, 150)
+
+    def test_failures_that_come_and_go_within_minutes_are_one_episode(self):
+        failed = [0.0] * 30 + [30.0, 30.0, 0.0, 0.0] * 5 + [0.0] * 30
+        found = only(episodes(bins([30.0] * 80, failed)))
+        assert found.onset == (at(30), at(31))
+        assert found.recovered == (at(47), at(48))
+
+    def test_single_failures_just_before_belong_to_it(self):
+        calls, failed = [1.0] * 240, [0.0] * 118 + [1.0] + [0.0] * 4 + [1.0] * 117
+        found = only(episodes(bins(calls, failed, timedelta(seconds=10))))
+        assert found.onset is not None
+        assert (
+            found.onset[0]
+            <= START + timedelta(seconds=1180)
+            < START + timedelta(seconds=1230)
+            <= found.onset[1]
+        )
 
     def test_one_that_still_goes_on_has_not_recovered(self):
         rng = np.random.default_rng(1)
@@ -108,7 +144,7 @@ class TestAnIncident:
         calls = [1.0, 0.0] * 60
         failed = [0.0] * 80 + [1.0, 0.0] * 20
         found = only(episodes(bins(calls, failed)))
-        assert holds(found.onset, 79.5)
+        assert holds(found.onset, 80.5)
 
     def test_a_beginning_within_missing_bins_is_as_wide_as_they_are(self):
         frame = bins([30.0] * 60, [0.0] * 30 + [30.0] * 30)
@@ -197,10 +233,12 @@ def test_the_interval_holds_the_truth(calls: float, share: float, retries: int, 
     for _ in range(tries):
         start = rng.uniform(40, 60)
         end = start + rng.uniform(20, 50)
-        found = episodes(world(rng, calls=calls, share=share, spans=[(start, end)], retries=retries))
+        frame = world(rng, calls=calls, share=share, spans=[(start, end)], retries=retries)
+        found = episodes(frame)
         if len(found) == 1 and (onset := found[0].onset):
-            hits["onset"] += holds(onset, start)
-            hits["recovered"] += holds(found[0].recovered, end)
+            hits["onset"] += holds(onset, start) or holds(onset, first_failure(frame, start))
+            last = first_failure(frame.iloc[::-1], end, backwards=True)
+            hits["recovered"] += holds(found[0].recovered, end) or holds(found[0].recovered, last)
             widths.append((onset[1] - onset[0]) / MINUTE)
     print(
         f"{calls} calls a minute, {share:.0%} failing: {hits} of {tries}, median width {median(widths):g} bins"
@@ -223,7 +261,7 @@ def test_whatever_the_counts_the_episodes_are_in_order_and_within_the_bins(count
     frame = bins([n for n, _ in counts], [k for _, k in counts])
     last = START
     for episode in episodes(frame):
-        assert last <= episode.seen[0] < episode.seen[1] <= START + len(counts) * MINUTE or len(counts) == 1
+        assert last <= episode.seen[0] <= episode.seen[1] <= START + len(counts) * MINUTE
         assert 5 <= episode.failed <= episode.calls
         for moments in (episode.onset, episode.recovered):
             assert moments is None or START <= moments[0] <= moments[1] <= START + len(counts) * MINUTE

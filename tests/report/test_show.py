@@ -133,7 +133,7 @@ def test_without_a_folder_evidence_is_collected_now(tmp_path: Path, monkeypatch:
 
 def test_views_of_evidence_without_logs_metrics_and_page_are_none_not_empty() -> None:
     bare = replace(samples.rate_limited(), calls=None, metrics=None, status_page=None, coverage=())
-    for view in (views.posts, views.failing, views.metered, views.episodes, views.impact):
+    for view in (views.posts, views.failing, views.metered, views.times, views.impact):
         assert view(bare) is None
     assert views.calls_by(bare, "endpoint") is None
     assert views.coverage(bare).empty
@@ -170,10 +170,16 @@ def test_counts_are_grouped_and_places_are_not() -> None:
     assert shown.plain.splitlines()[1] == "46,108  46108  yes  no"
 
 
-def test_stretches_from_metrics_agree_with_the_verdict() -> None:
+def test_times_in_the_notebook_are_those_of_the_verdict() -> None:
     evidence = samples.rate_limited()
-    found, onset = views.episodes(evidence), decide(evidence).onset
+    found, onset = views.times(evidence), decide(evidence).onset
     assert found is not None
     assert onset is not None
-    assert len(found) == 1
-    assert found.loc[0, "ended"] == "not observed"
+    assert found.loc[0, ["moment", "from", "earliest", "latest"]].to_list() == [
+        "began",
+        "believed",
+        onset.earliest,
+        onset.latest,
+    ]
+    assert set(found["from"]) >= {"believed", "logs"}
+    assert "ended" not in set(found["moment"])

@@ -9,7 +9,7 @@ wrong, and then judged on other seeds: docs/score.md says on which.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from klaviyo_nb.drills.reporting.calm import HEALTHY, HEALTHY_TRAPS, UNDECIDABLE, UNDECIDABLE_TRAPS
@@ -73,7 +73,7 @@ def _truth(told: Told) -> Truth:
     plot = told.plot
     if plot.cause in ("healthy", "inconclusive"):
         return Truth(plot.cause, plot.severity)
-    hits = [call.at for call in told.calls if told.start <= call.at < told.end and call.fault is not None]
+    hits = list(_hits(told))
     over = plot.cause == "resolved_or_intermittent"
     return Truth(
         plot.cause,
@@ -82,6 +82,14 @@ def _truth(told: Told) -> Truth:
         _moment(hits[-1]) if hits and over else None,
         plot.second,
     )
+
+
+def _hits(told: Told) -> Iterator[float]:
+    """When the incident's calls failed: those a fault hit; where limits are the cause, those over one."""
+    limited, loop = told.plot.cause == "rate_limited", max(part.since for part in told.plot.parts)
+    for call in told.calls:
+        if call.fault is not None and (call.fault >= 0 or (limited and call.at >= loop)):
+            yield call.at
 
 
 def _moment(at: float) -> datetime:

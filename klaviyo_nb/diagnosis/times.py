@@ -1,0 +1,183 @@
+"""When it began and ended, from all that tells it. What every page shows of these times comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from klaviyo_nb.diagnosis.probed import KEYED, kind_of
+from klaviyo_nb.frames import plain_rows
+from klaviyo_nb.metrics.onset import Episode, Moments, episodes
+from klaviyo_nb.metrics.rates import step_s
+from klaviyo_nb.metrics.times import Estimate, Moment, Source, Written, combined
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from klaviyo_nb.diagnosis.counted import Tally
+    from klaviyo_nb.evidence import Evidence
+
+#: Log lines carry the second at best; failures that clocks set so far apart can be one onset.
+LINE_S, CLOCKS = 1.0, timedelta(minutes=3)
+#: Hosts whose clocks are compared at most, and the fewest failures that tell something of one.
+MOST_HOSTS, HOST_FAILURES = 8, 5
+#: Share of failing calls from which a host's first failing call tells when that began.
+NEARLY_ALL = 0.9
+#: Pauses of a host that its newest line's age is compared with: the last ones.
+PAUSES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The last incident of a window.
+
+    Attributes:
+        onset: None if it was not observed: nothing began, or it was under way when the window began.
+        recovered: None if it was not observed to end.
+        earlier: Stretches of failures before it, in the same window.
+        failed: Did calls fail for certain, at some time of the window?
+        ongoing: And did that go on at its end?
+    """
+
+    onset: Moment | None = None
+    recovered: Moment | None = None
+    earlier: tuple[Episode, ...] = ()
+    failed: bool = False
+    ongoing: bool = False
+
+
+def times_of(evidence: Evidence) -> Times:
+    """The last incident of a window, by its evidence alone."""
+    from klaviyo_nb.diagnosis.counted import tallies
+    from klaviyo_nb.diagnosis.thresholds import from_table
+
+    return times(evidence, tallies(evidence, from_table(evidence.context.get("thresholds") or {})))
+
+
+def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
+    """The last incident, from what logs and metrics count, what was watched, and what people wrote.
+
+    Args:
+        evidence: What was seen.
+        counted: `counted.tallies` of it.
+    """
+    found: dict[Source, list[Episode]] = {}
+    if "logs" in counted:
+        found["logs"] = _from_logs(counted["logs"].frame, evidence.collected_at)
+    if "metrics" in counted and evidence.metrics is not None:
+        step = step_s(evidence.metrics) or 0.0
+        counts = _counts(counted["metrics"].frame, ("endpoint", "kind"))
+        found["metrics"] = episodes(counts, step, step or None)
+    last = {name: each[-1] for name, each in found.items() if each}
+    since = max((each.seen[0] for each in last.values()), default=None)
+    same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
+    watched = recovery_seen(evidence)
+    goes_on = any(each.recovered is None for each in same.values()) and watched is None
+    begun = [_estimate(name, each.onset) for name, each in same.items() if each.onset]
+    over = [_estimate(name, each.recovered) for name, each in same.items() if each.recovered]
+    seen = [Estimate("probes", *watched, "triage --watch: last bad round, first good one")] if watched else []
+    written = {name: written_of(evidence, name) for name in ("onset", "recovered")}
+    return Times(
+        combined([*begun, *_failing_probes(evidence)], written["onset"]),
+        combined(seen or ([] if goes_on else over), written["recovered"]),
+        tuple(each for name in same for each in found[name][:-1]),
+        bool(same),
+        goes_on and not written["recovered"],
+    )
+
+
+def _failing_probes(evidence: Evidence) -> list[Estimate]:
+    """It had begun when the first of our own calls failed."""
+    failed = [row["checked_at"] for row in evidence.probe_rows if row["probe"] in KEYED and kind_of(row)]
+    if not failed:
+        return []
+    return [Estimate("probes", None, min(failed), "the first of our own calls that failed")]
+
+
+def recovery_seen(evidence: Evidence) -> Moments | None:
+    """The end that `triage --watch` saw: after the last bad round, before the good ones that announced it."""
+    rounds = evidence.watch
+    if rounds is None or not rounds["recovered"].any():
+        return None
+    last = rounds[rounds["recovered"].fillna(False)].index[-1]
+    bad = rounds["state"] == "bad"
+    if bad.loc[last:].any() or not bad.loc[:last].any():
+        return None
+    since = bad.loc[:last][bad.loc[:last]].index[-1]
+    good = rounds.loc[since:last][rounds.loc[since:last, "state"] == "good"]
+    return rounds.loc[since, "checked_at"].to_pydatetime(), good["checked_at"].iloc[0].to_pydatetime()
+
+
+def written_of(evidence: Evidence, kind: str) -> Written | None:
+    """The newest note of a kind."""
+    if evidence.notes is None:
+        return None
+    rows = evidence.notes[(evidence.notes["kind"] == kind) & evidence.notes["at"].notna()]
+    for row in plain_rows(rows.sort_values("written_at", kind="stable").tail(1)):
+        return Written(row["at"].to_pydatetime(), row["who"], row["written_at"], row["text"])
+    return None
+
+
+def _estimate(name: Source, moments: Moments) -> Estimate:
+    margin = timedelta(seconds=LINE_S if name == "logs" else 0)
+    return Estimate(
+        name, moments[0] - margin, moments[1] + margin, f"change of the share of failing calls in {name}"
+    )
+
+
+def _counts(frame: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    failed = frame["calls"].where(frame["kind"].notna(), 0.0)
+    return frame[["timestamp", "calls", *labels]].assign(failed=failed)
+
+
+def _from_logs(frame: pd.DataFrame, until: datetime) -> list[Episode]:
+    counts = _counts(frame, ("endpoint", "clock", "kind")).rename(columns={"clock": "host"})
+    counts["timestamp"] = counts["timestamp"].dt.floor("s")
+    found = episodes(counts, width_s=LINE_S)
+    return [_by_hosts(each, counts, until) for each in found]
+
+
+def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:
+    """The same, as wide as the hosts' clocks make it.
+
+    Each host's own beginning and end are looked at: where they exclude that of all, and lie no further apart
+    than clocks do, the interval spans both. A host whose newest line is older than any pause it made may
+    have a clock that is behind by so much.
+    """
+    onset, recovered = found.onset, found.recovered
+    failing = counts.loc[counts["failed"] > 0, "host"].value_counts()
+    for host in failing[failing >= HOST_FAILURES].index[:MOST_HOSTS] if len(failing) > 1 else failing.index:
+        own = counts[counts["host"] == host]
+        behind = _behind(own["timestamp"], until)
+        alone = (
+            episodes(own.drop(columns=["endpoint", "host"]), width_s=LINE_S) if len(failing) > 1 else [found]
+        )
+        for each in alone:
+            if each.failed < NEARLY_ALL * each.calls:
+                continue  # its first failing call comes by chance
+            onset = _spanning(onset, _later(each.onset, behind))
+            recovered = _spanning(recovered, _later(each.recovered, behind))
+    return replace(found, onset=onset, recovered=recovered)
+
+
+def _behind(moments: pd.Series[pd.Timestamp], until: datetime) -> timedelta:
+    """By how much a clock may be behind; zero if its newest line is no older than its pauses are long."""
+    age = until - moments.max()
+    pauses = moments.sort_values().diff().tail(PAUSES)
+    return age.to_pytimedelta() if pauses.max() * 1.5 < age <= CLOCKS else timedelta(0)
+
+
+def _later(moments: Moments | None, by: timedelta) -> Moments | None:
+    return moments and (moments[0], moments[1] + by)
+
+
+def _spanning(all_of: Moments | None, own: Moments | None) -> Moments | None:
+    """Both, if they exclude each other within `CLOCKS`, or the own one is wider by doubt of its clock."""
+    if all_of is None or own is None:
+        return all_of
+    apart = max(own[0] - all_of[1], all_of[0] - own[1])
+    if timedelta(0) < apart <= CLOCKS:
+        return min(own[0], all_of[0]), max(own[1], all_of[1])
+    return all_of

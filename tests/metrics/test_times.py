@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+
+import samples
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.times import times_of
+from klaviyo_nb.frames import NOTES
+from klaviyo_nb.metrics.times import Estimate, Moment, combined
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def at(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def by(source: str, earliest: float | None, latest: float | None) -> Estimate:
+    first, last = (None if each is None else at(each) for each in (earliest, latest))
+    return Estimate(source, first, last, "a change point")  # type: ignore[arg-type]
+
+
+def told(moment: Moment | None) -> tuple[datetime, datetime]:
+    assert moment is not None
+    return moment.earliest, moment.latest
+
+
+class TestEstimates:
+    def test_that_agree_leave_the_first_as_it_is_and_keep_all(self):
+        both = (by("logs", 2, 3), by("metrics", 1, 4))
+        found = combined(both)
+        assert told(found) == (at(2), at(3))
+        assert found is not None
+        assert found.disagreement is None
+        assert found.estimates == both
+
+    def test_that_exclude_each_other_give_all_the_time_between_them_and_a_sentence(self):
+        found = combined([by("logs", 2, 3), by("metrics", 7, 8)])
+        assert told(found) == (at(2), at(8))
+        assert found is not None
+        assert found.disagreement == (
+            "the estimates exclude each other: logs 2026-11-23T12:02:00Z to 2026-11-23T12:03:00Z;"
+            " metrics 2026-11-23T12:07:00Z to 2026-11-23T12:08:00Z"
+        )
+
+    def test_that_bound_one_side_only_are_kept_and_place_nothing(self):
+        assert combined([by("probes", None, 5)]) is None
+        found = combined([by("metrics", 1, 4), by("probes", None, 5)])
+        assert told(found) == (at(1), at(4))
+        assert found is not None
+        assert len(found.estimates) == 2
+
+    def test_of_nothing_are_nothing(self):
+        assert combined([]) is None
+
+
+class TestEvidence:
+    def test_without_calls_has_no_times(self):
+        found = times_of(replace(samples.rate_limited(), calls=None, metrics=None))
+        assert found.onset is None
+        assert not found.failed
+        assert not found.ongoing
+
+    def test_gives_the_verdict_the_same_interval(self):
+        evidence = samples.rate_limited()
+        onset = decide(evidence).onset
+        assert onset is not None
+        assert told(times_of(evidence).onset) == (onset.earliest, onset.latest)
+
+    def test_with_a_note_of_the_onset_has_the_persons_time_and_keeps_the_derived_interval(self):
+        evidence = samples.rate_limited()
+        derived = told(times_of(evidence).onset)
+        when = evidence.window.start + timedelta(minutes=1)
+        row = {
+            "written_at": evidence.collected_at,
+            "at": when,
+            "kind": "onset",
+            "who": "Ann",
+            "text": "a customer called",
+        }
+        noted = replace(evidence, notes=NOTES.frame(pd.DataFrame([row])))
+        found = times_of(noted).onset
+        assert told(found) == (when, when)
+        assert found is not None
+        assert found.derived == derived
+        assert found.written is not None
+        assert (found.written.who, found.written.why) == ("Ann", "a customer called")
+        assert decide(noted).onset is not None
+        assert decide(noted).onset.earliest == when  # type: ignore[union-attr]
