@@ -74,7 +74,7 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     failed = int((samples.rate_limited().calls["status_code"] == 429).sum())  # type: ignore[index]
     assert f"{failed:,} of 3,600 calls failed" in told["calls_by_status"]
     assert f"{failed:,} with 429" in told["calls_by_status"]
-    assert "Failures began at 06:19–06:21 and were not seen to end." in told["calls_by_status"]
+    assert "Failures began at 06:19–06:20 and were not seen to end." in told["calls_by_status"]
     assert f"/api/profiles: {failed:,} of" in told["failure_map"]
     assert "/api/events: 0 of" in told["failure_map"]
     assert "usually" in told["latency"]
