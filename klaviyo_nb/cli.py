@@ -234,6 +234,21 @@ def note(text: str | None, incident: str, kind: str, at: str | None, by: str | N
 
 
 @commands.command()
+@click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New bundle; must not exist.")
+@click.option("--ip-addresses", is_flag=True, help="Take out IP addresses too.")
+def redact(bundle: Path, out: Path, ip_addresses: bool) -> int:
+    """Redact a bundle further, into a new one that is sealed again; the first stays as it is."""
+    from klaviyo_nb.collect import load, redactor_for
+    from klaviyo_nb.report.manifest import incident_and_lead
+
+    settings = steps.settings_of({"redaction": {"ip_addresses": True}} if ip_addresses else {})
+    evidence, lead = load(must_exist(bundle)), incident_and_lead(bundle)[1]
+    with steps.forks_ahead() as server:
+        return steps.seal(evidence, redactor_for(settings), out.parent, out.name, lead, server)
+
+
+@commands.command()
 @click.argument("path", metavar="DIR|ZIP", type=click.Path(path_type=Path))
 @click.option(
     "--signers",

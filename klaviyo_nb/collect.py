@@ -70,7 +70,7 @@ def redactor_for(settings: Settings) -> Redactor:
     known = [
         each for each in (settings.private_key, usable(settings.private_key), settings.metrics_token) if each
     ]
-    return Redactor(secrets.token_bytes(16), tuple(dict.fromkeys(known)))
+    return Redactor(secrets.token_bytes(16), tuple(dict.fromkeys(known)), settings.ip_addresses)
 
 
 async def collect(
@@ -162,14 +162,21 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
         OSError: It cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in _SCHEMAS.items():
-        frame: pd.DataFrame | None = getattr(evidence, name)
-        if frame is not None:
-            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-                file.writelines(map(redact, schema.csv_parts(frame)))
+    texts = {"evidence.json": _json(evidence.header())}
     if evidence.status_page is not None:
-        (folder / "status_page.json").write_text(redact(_json(evidence.status_page)), "utf-8")
-    (folder / "evidence.json").write_text(redact(_json(evidence.header())), "utf-8")
+        texts["status_page.json"] = _json(evidence.status_page)
+    frames = {name: frame for name in _SCHEMAS if (frame := getattr(evidence, name)) is not None}
+    if redact is not str:  # first all is read: what is recognised in the last text is taken out of the first
+        for text in texts.values():
+            redact(text)
+        for name, frame in frames.items():
+            for part in _SCHEMAS[name].csv_parts(frame):
+                redact(part)
+    for name, frame in frames.items():
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            file.writelines(map(redact, _SCHEMAS[name].csv_parts(frame)))
+    for name, text in reversed(texts.items()):
+        (folder / name).write_text(redact(text), "utf-8")
 
 
 def load(folder: Path) -> Evidence:

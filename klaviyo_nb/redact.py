@@ -37,7 +37,6 @@ SHORTEST_SECRET = 6
 AT_ONCE = 4_000_000
 #: Recognised secrets of this length, mixed of letters and digits, are looked for everywhere; so many at most.
 SHORTEST_LEARNT, MOST_LEARNT = 10, 1_000
-_MARK = re.compile(r"\[redacted:([a-z-]+)\]|\b(email|phone|ip)-[0-9a-f]{8}\b")
 
 
 class Redactor:
@@ -182,9 +181,22 @@ class Redactor:
         return f"{name}-{hmac.digest(self._key, plain, 'sha256').hex()[:8]}"
 
 
-def marks(text: str) -> Counter[str]:
+def marks(data: bytes) -> Counter[str]:
     """How many replacements of each rule stand in a text."""
-    return Counter(match[1] or match[2] for match in _MARK.finditer(text))
+    sought, names = _marks()
+    return Counter(names[number] for number, _ in sought.ends(data))
+
+
+@functools.cache
+def _marks() -> tuple[Sought, list[str]]:
+    from klaviyo_nb.sought import Sought
+
+    kinds = {rule.name: rule.kind for rule in RULES} | {"configured-secret": "secret"}
+    forms = [
+        rf"\[redacted:{name}\]" if kind == "secret" else rf"\b{name}-[0-9a-f]{{8}}\b"
+        for name, kind in kinds.items()
+    ]
+    return Sought([form.encode() for form in forms], caseless=False), list(kinds)
 
 
 def _pieces(text: str) -> Iterator[str]:

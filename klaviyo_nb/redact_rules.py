@@ -34,6 +34,7 @@ from klaviyo_nb.redact_shapes import (
     assigned,
     enough_digits,
     holds_colon,
+    is_address,
     is_named,
     listed,
     looks_chosen,
@@ -206,6 +207,17 @@ RULES: tuple[Rule, ...] = (
             "klaviyo-nb.toml: private_key: a key does not belong in a file",
             '{"token": null, "tokens": 512, "next_token": 5}',
         ),
+    ),
+    Rule(
+        "ip",
+        "pseudonym",
+        (r"\d\.\d{1,3}\.\d", r"[\da-f]:[\da-f]{0,4}:"),
+        (
+            r"(?<![\w.:-])(?P<value>(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}"
+            r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9]))(?![\w-]|\.[0-9])",
+            r"(?<![\w.:-])(?P<value>[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){2,7})(?![\w:-])",
+        ),
+        accept=is_address,
     ),
     Rule(
         "random-secret",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import math
 import re
 from collections import Counter
@@ -51,6 +52,15 @@ def looks_chosen(value: str) -> bool:
 def is_named(value: str) -> bool:
     """Does it begin as names of people and places do?"""
     return value[0].isupper() or value[0].isdigit() or not value.isascii()
+
+
+def is_address(value: str) -> bool:
+    """Is it the IP address of a machine, which those of this machine and of any are not?"""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified)
 
 
 def enough_digits(value: str) -> bool:

@@ -19,7 +19,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.window import parse_duration, parse_time
 
 FILE_NAME = "klaviyo-nb.toml"
-_TABLES = ("metrics", "thresholds", "organisation")
+_TABLES = ("metrics", "thresholds", "organisation", "redaction")
 _FORMATS = "log_format"
 _REVISION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
 _UNWANTED = re.compile(r"[\x00-\x20\x7f]")
@@ -65,6 +65,7 @@ class Settings:
         metrics: The `[metrics]` table: metric and label names, extra headers.
         thresholds: The `[thresholds]` table.
         organisation: The `[organisation]` table.
+        redaction: The `[redaction]` table.
         log_format: The `[[log_format]]` tables: formats of logs that are the user's own.
     """
 
@@ -85,7 +86,13 @@ class Settings:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     organisation: Organisation = Organisation()
+    redaction: Mapping[str, Any] = field(default_factory=dict)
     log_format: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def ip_addresses(self) -> bool:
+        """Are IP addresses taken out of evidence?"""
+        return bool(self.redaction.get("ip_addresses", False))
 
 
 #: Setting → environment variable.
@@ -178,6 +185,7 @@ def _typed(values: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]
     if "logs" in values:
         values["logs"] = _logs(values["logs"], origins["logs"])
     _check_shapes(values, origins)
+    _check_redaction(values.get("redaction", {}))
     if "deadline_s" in values:
         values["deadline_s"] = parse_duration(values["deadline_s"], origins["deadline_s"]).total_seconds()
     if "organisation" in values:
@@ -216,6 +224,13 @@ def _check_shapes(values: Mapping[str, str], origins: Mapping[str, str]) -> None
     if "revision" in values and not _REVISION.fullmatch(values["revision"]):
         raise UsageError(
             origins["revision"], f"{values['revision']!r} is not a revision", "use one such as 2026-07-15"
+        )
+
+
+def _check_redaction(table: Mapping[str, Any]) -> None:
+    if set(table) - {"ip_addresses"} or not isinstance(table.get("ip_addresses", False), bool):
+        raise UsageError(
+            f"{FILE_NAME}: redaction", "it has one setting, true or false", "ip_addresses = true"
         )
 
 

@@ -240,7 +240,7 @@ def test_what_was_learnt_elsewhere_counts_here() -> None:
 
 
 def test_marks_are_counted_by_rule() -> None:
-    text = "[redacted:secret] email-3f2a9c1b [redacted:secret] phone-3f2a9c1b e-mail email-xyz"
+    text = b"[redacted:secret] email-3f2a9c1b [redacted:secret] phone-3f2a9c1b e-mail email-xyz"
     assert marks(text) == {"secret": 2, "email": 1, "phone": 1}
 
 
@@ -248,6 +248,14 @@ def test_a_large_text_is_redacted_in_pieces_as_in_one() -> None:
     line = "a line without anything to take out but for its end\n"
     text = line * 90_000 + "ann@example.com\n" + line * 10
     assert redactor().text(text) == text.replace("ann@example.com", redactor().text("ann@example.com"))
+
+
+def test_ip_addresses_are_taken_out_by_choice() -> None:
+    text = "203.0.113.7:443 and 2001:db8::7, not 127.0.0.1, ::1, 1.24.0, 05:00:01 or 00:1B:44:11:3A:B7"
+    assert Redactor(b"k").text(text) == text
+    after = Redactor(b"k", ip_addresses=True).text(text)
+    assert re.fullmatch("ip-[0-9a-f]{8}:443 and ip-[0-9a-f]{8}, not (.*)", after)
+    assert after.partition(", not ")[2] == text.partition(", not ")[2]
 
 
 def test_its_description_shows_neither_key_nor_secrets() -> None:

@@ -165,3 +165,12 @@ def test_credentials_in_a_bad_url_are_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         load({"KLAVIYO_NB_METRICS_URL": "htp://ann:s3cret@host"})
     assert "s3cret" not in str(caught.value)
+
+
+def test_ip_addresses_are_left_unless_the_file_says_so(tmp_path: Path) -> None:
+    assert not load({}).ip_addresses
+    (tmp_path / "klaviyo-nb.toml").write_text("[redaction]\nip_addresses = true\n")
+    assert load({}, folder=tmp_path).ip_addresses
+    (tmp_path / "klaviyo-nb.toml").write_text("[redaction]\nip_addresses = 1\n")
+    with pytest.raises(UsageError, match="redaction"):
+        load({}, folder=tmp_path)

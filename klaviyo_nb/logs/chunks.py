@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -87,6 +87,7 @@ class Part:
         truncated: Is some of it missing?
         failed: Could it not be opened at all?
         problems: Why.
+        learnt: Secrets that redaction recognised in it → rule.
     """
 
     source: int
@@ -102,6 +103,7 @@ class Part:
     truncated: bool = False
     failed: bool = False
     problems: list[str] = field(default_factory=list)
+    learnt: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def lost(cls, job: Job, why: str) -> Part:
@@ -126,6 +128,7 @@ def read_chunk(job: Job) -> Part:
     except SourceError as exc:
         part.failed = True
         part.problems.append(exc.what)
+    part.learnt = dict(getattr(getattr(job.redact, "__self__", None), "learnt", {}))
     return part
 
 

@@ -24,6 +24,7 @@ from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
+from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -198,11 +199,13 @@ def _read(
         if progress is not None:
             progress(shelves[job.source].name, done + read, total)
 
-    telling = advancing.set(tell)
+    telling, redactor = advancing.set(tell), getattr(redact, "__self__", None)
     try:
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
                 shelves[part.source].parts.append(part)
+                if isinstance(redactor, Redactor):  # so that it is found in what others read, too
+                    redactor.learn(part.learnt)
                 if take is not None:
                     take(part)
                 done += job.chunk.size or part.read

@@ -120,7 +120,6 @@ class _Maker:
     clock: Callable[[], datetime]
     problems: list[str] = field(default_factory=list)
     _acquired: dict[str, str] = field(default_factory=dict)
-    _found: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def fill(
@@ -223,7 +222,6 @@ class _Maker:
         for name in names or manifest.files(self.folder):
             if name.startswith("evidence/") or name.endswith(manifest.PICTURES):
                 continue  # evidence passed through the redactor as it was written
-            before = Counter(self.redactor.counts)
             try:
                 text = (self.folder / name).read_text("utf-8")
                 clean = manifest.swept(text, self.redactor.text)
@@ -233,17 +231,18 @@ class _Maker:
                 continue
             if clean != text:
                 (self.folder / name).write_text(clean, "utf-8")
-            if counts := Counter(self.redactor.counts) - before:
-                self._found[name] = _counted(counts)
 
     def _tell_redaction(self) -> None:
+        """Count the marks that stand in each file: also what was taken out while evidence was read."""
+        found = {name: manifest.marked(self.folder / name) for name in manifest.files(self.folder)}
+        total = sum(found.values(), Counter())
         report = {
             "schema": manifest.REDACTION_SCHEMA,
-            "found": _counted(self.redactor.counts),
-            "files": self._found,
+            "found": _counted(total),
+            "files": {name: _counted(counts) for name, counts in found.items() if counts},
         }
         (self.folder / "redaction.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-        self.progress(f"{sum(self.redactor.counts.values()):,} secrets and personal data were taken out")
+        self.progress(f"{total.total():,} marks stand where secrets and personal data were taken out")
 
     def _trouble(self, what: Sequence[str]) -> None:
         self.problems += [self.redactor.text(line) for line in what]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import re
 import os
 import subprocess
 import sys
@@ -121,6 +122,17 @@ def test_the_manifest_says_where_each_file_comes_from(made) -> None:  # type: ig
     assert calls["asked"] == calls["got"] == samples.WINDOW.as_json()
     assert calls["exit_status"] == 0
     assert calls["acquired_sha256"] == calls["sha256"]
+
+
+def test_marks_are_counted_by_file_evidence_too(made) -> None:  # type: ignore[no-untyped-def]
+    told = json.loads((made.bundle.path / "redaction.json").read_text())
+    kept = [name for name in told["files"] if name.startswith("evidence/")]
+    assert kept
+    for name in kept:
+        standing = re.findall(r"\bemail-[0-9a-f]{8}\b", (made.bundle.path / name).read_text())
+        assert {"rule": "email", "count": len(standing)} in told["files"][name]
+    rows = [row for rows in told["files"].values() for row in rows]
+    assert sum(row["count"] for row in rows) == sum(row["count"] for row in told["found"])
 
 
 def test_what_is_personal_is_redacted_everywhere(made) -> None:  # type: ignore[no-untyped-def]
