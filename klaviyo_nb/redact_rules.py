@@ -33,6 +33,7 @@ from klaviyo_nb.redact_shapes import (
     STRONG_PROSE,
     assigned,
     enough_digits,
+    hides_something,
     holds_colon,
     is_address,
     is_named,
@@ -220,6 +221,20 @@ RULES: tuple[Rule, ...] = (
         accept=is_address,
     ),
     Rule(
+        "base64",
+        "secret",
+        # What base64 makes of `pk_` at each shift, of an @ between small letters, and of six digits in a row.
+        (
+            r"(?-i:cGtf|[HXn3]BrX|wa1[89+/_-])",
+            r"(?-i:Q[GH][BFJNRVZdhlptx159][g-z0-9+/]|[YZa-fMNOL-][EUk0]B[g-z0-9+/]|[GHWXmn23DTjz][BFJNRVZdhlptx159EUMQIcgkAY]A)",
+            "(?-i:(?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){2})",
+        ),
+        (r"(?<![\w+/])(?P<value>[\w+/-]{16,}={0,2})",),
+        accept=hides_something,
+        matches=("to YW5uLmxlZUBleGFtcGxlLmNvbQ==", "x=cGtfNGYxYzBhOWJlMjdkODM2NTBmNGUxYjdh"),
+        spares=("cursor=bmV4dDo6aWQ6OjAxSE1LR0sxQkI", "01HMKGK1BB4D6VV4ZNGJRBKQMS"),
+    ),
+    Rule(
         "random-secret",
         "secret",
         (KEYWORD_CLUE, rf"{STRONG_PROSE}[ \t]", r"[?&](?:code|state|nonce|ticket)="),
@@ -326,7 +341,7 @@ RULES: tuple[Rule, ...] = (
         (r"(?:\+|%(?:25)*2b|\\u002b)[1-9][\d .()-]{7}",),
         (
             r"(?:(?<=%[0-9a-f]{2})|(?<![0-9.+]))(?<!:[0-9]{2} )(?<!\.[0-9]{3} )(?<!\.[0-9]{6} )"
-            r"(?P<value>(?:\+|%2b|\\u002b)(?:[1-9][0-9]{7,14}"
+            r"(?P<value>(?:\+|%(?:25)*2b|\\+u002b)(?:[1-9][0-9]{7,14}"
             r"|[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9]{1,4}(?:[ .-][0-9]{2,8}){1,5}))(?!\w)",
         ),
         accept=enough_digits,

@@ -54,6 +54,25 @@ def is_named(value: str) -> bool:
     return value[0].isupper() or value[0].isdigit() or not value.isascii()
 
 
+_HIDDEN = re.compile(
+    rb"pk_[A-Za-z0-9_]{20}|[\w.+-]{2,64}@(?:[\w-]{2,63}\.)+[A-Za-z]{2}|\+[1-9][0-9]{9,14}(?![0-9])"
+)
+
+
+def hides_something(value: str) -> bool:
+    """Is it base64 of a text with a key, an address or a phone number in it? It may begin within a path."""
+    plain = value.rstrip("=").replace("-", "+").replace("_", "/")
+    for start in range(4):
+        part = plain[start:]
+        part = part[:-1] if len(part) % 4 == 1 else part
+        try:
+            if _HIDDEN.search(base64.b64decode(part + "=" * (-len(part) % 4), validate=True)):
+                return True
+        except (binascii.Error, ValueError):
+            return False
+    return False
+
+
 def is_address(value: str) -> bool:
     """Is it the IP address of a machine, which those of this machine and of any are not?"""
     try:
@@ -157,7 +176,7 @@ START = (
     r"(?:(?<=\\[^u\\])|(?<=\\u[0-9a-f]{4})|(?<=\\u)(?![0-9a-f]{4})|(?<=%[0-9a-f]{2})|(?<=%)(?![0-9a-f]{2})"
     r"|(?<![\w.+%\\-]))"
 )
-AT = r"(?:@|%(?:25)*40|\\u0040)"
+AT = r"(?:@|%(?:25)*40|\\+u0040)"
 _LETTER = r"\\+u(?:00[c-f][0-9a-f]|0[1-9a-f][0-9a-f]{2}|[3-9a-d][0-9a-f]{3})"  # beyond ASCII, in JSON
 LOCAL = rf"(?:[\w.+-]|%(?:25)*(?:2[bde]|5f|c3%(?:25)*[0-9a-f]{{2}})|{_LETTER})"
 DOMAIN = r"(?:[\w-]+\.)+[^\W\d_][\w-]*[^\W_]"

@@ -146,6 +146,7 @@ class _Maker:
         self._write(made)
         self._sweep()
         hashes = await asyncio.to_thread(self._unchanged)
+        await asyncio.to_thread(self._look_for_canaries)
         self._write_page(seen, runs, made)
         self._sweep(["index.html"])
         self._tell_redaction()
@@ -232,12 +233,25 @@ class _Maker:
             if clean != text:
                 (self.folder / name).write_text(clean, "utf-8")
 
+    def _look_for_canaries(self) -> None:
+        from klaviyo_nb.report.canaries import readable
+
+        if left := readable(self.redactor, self.clock()):
+            raise ReportError(
+                str(self.folder),
+                f"not sealed: a made-up secret could still be read after redaction: {left[0]}",
+                f"klaviyo-nb diagnose {quote(str(self.folder / 'evidence'))}; give nothing of it away",
+            )
+
     def _tell_redaction(self) -> None:
         """Count the marks that stand in each file: also what was taken out while evidence was read."""
+        from klaviyo_nb.report.canaries import ENCODINGS, planted
+
         found = {name: manifest.marked(self.folder / name) for name in manifest.files(self.folder)}
         total = sum(found.values(), Counter())
         report = {
             "schema": manifest.REDACTION_SCHEMA,
+            "canaries": {"planted": planted(), "encodings": len(ENCODINGS), "readable": 0},
             "found": _counted(total),
             "files": {name: _counted(counts) for name, counts in found.items() if counts},
         }

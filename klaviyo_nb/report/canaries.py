@@ -1,0 +1,154 @@
+"""Canaries: made-up secrets that go through what real ones go through, before a report is sealed.
+
+A key, an address, a phone number and a password without any shape are made up for each run and written in
+every encoding into a log and a notebook that are no part of the report. The same reader, writer, converter
+and redactor work on them as on the rest. If one can still be read, the report is not sealed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+import string
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from klaviyo_nb.frames import CALLS
+from klaviyo_nb.report.manifest import swept
+from klaviyo_nb.window import Window, iso
+
+if TYPE_CHECKING:
+    from klaviyo_nb.redact import Redactor
+
+_LOWER_URL = re.compile("%..")
+
+#: Name → how a text is written.
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "URL": lambda text: quote(text, safe=""),
+    "URL, lower case": lambda text: _LOWER_URL.sub(lambda hit: hit[0].lower(), quote(text, safe="")),
+    "URL, twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "JSON": lambda text: json.dumps({"value": text}),
+    "JSON in JSON": lambda text: json.dumps(json.dumps({"value": text})),
+    "JSON, escaped": lambda text: "".join(rf"\u{ord(c):04x}" if c in "@+" else c for c in text),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 after 1": lambda text: base64.b64encode(f"u{text};".encode()).decode(),
+    "base64 after 2": lambda text: base64.b64encode(f"u:{text};".encode()).decode(),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "Python": lambda text: repr({"value": text}),
+    "traceback": lambda text: f'  File "app.py", line 7, in send\n    raise ValueError({text!r})',
+    "process title": lambda text: f"4711 ? Ssl 0:02 node worker.js {text} --queue q1",
+    "HTML": lambda text: f"<td>{escape(text)}</td>",
+    "CSV": lambda text: f'1,"{text}",2',
+}
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """What was made up for one run.
+
+    Attributes:
+        key: As a key of Klaviyo's.
+        email: An address.
+        phone: A number with its country's.
+        password: Of no shape: known only by a name that stands beside it, at the very end.
+    """
+
+    key: str
+    email: str
+    phone: str
+    password: str
+
+    @classmethod
+    def hatch(cls, rng: random.Random) -> Canaries:
+        """New ones."""
+        letters = string.ascii_letters + string.digits
+        some = ["".join(rng.choices(letters, k=length)) for length in (34, 10, 18)]
+        number = "".join(rng.choices(string.digits, k=8))
+        return cls(
+            f"pk_{some[0]}",
+            f"canary.{some[1].lower()}@nest-{number}.example",
+            f"+4479{number}",
+            f"{some[2]}7q",
+        )
+
+    def values(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.key, self.email, self.phone, self.password
+
+    def lines(self) -> Iterator[str]:
+        """All of them in every encoding; what tells the password stands last."""
+        for name, write in ENCODINGS.items():
+            for value in self.values():
+                yield f"{name}: {write(value)}"
+        yield f"GET /in?api_key={self.password}"
+
+
+def readable(redactor: Redactor, now: datetime) -> list[str]:
+    """Where a canary can still be read after all that a report's texts go through: nowhere, or do not seal.
+
+    Args:
+        redactor: The one of this run.
+        now: When; its lines are written then.
+    """
+    canaries = Canaries.hatch(random.SystemRandom())
+    texts = redactor.in_all({**_read(canaries, redactor, now), **_notebook(canaries)})
+    texts = {name: swept(text, redactor.text) for name, text in texts.items()}
+    forms = {
+        f"{kind} as {name}": write(value).strip('"\n')
+        for name, write in ENCODINGS.items()
+        for kind, value in asdict(canaries).items()
+    }
+    forms |= {f"{kind} in JSON": json.dumps(form)[1:-1] for kind, form in forms.items()}
+    return [
+        f"{kind} in {name}" for name, text in texts.items() for kind, form in forms.items() if form in text
+    ]
+
+
+def planted() -> int:
+    """How many each run makes up: every value in every encoding."""
+    return len(ENCODINGS) * len(fields(Canaries))
+
+
+def _read(canaries: Canaries, redactor: Redactor, now: datetime) -> dict[str, str]:
+    """A log with them as the report's evidence would have it; read in chunks, as logs are."""
+    from klaviyo_nb.logs import read
+
+    call = {"time": iso(now), "method": "POST", "url": "https://a.klaviyo.com/api/events", "status": 503}
+    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
+        path = Path(folder, "app.log")
+        padded = ("x" * (at % 40 * 12) + " " + line for at, line in enumerate(canaries.lines()))
+        path.write_text("".join(json.dumps(call | {"msg": line}) + "\n" for line in padded), "utf-8")
+        window = Window(now - timedelta(hours=1), now + timedelta(hours=1))
+        found = read([str(path)], window, redact=redactor.text)
+    return {"evidence": CALLS.to_csv(found.calls)}
+
+
+def _notebook(canaries: Canaries) -> dict[str, str]:
+    """A notebook with them in parameters, metadata, outputs and a traceback, and the page of it."""
+    import nbformat
+    from nbformat import v4
+
+    from klaviyo_nb.report.pages import notebook_html
+
+    text = "\n".join(canaries.lines())
+    cell = v4.new_code_cell(f"note = {text!r}", metadata={"tags": ["parameters"], "note": canaries.email})
+    cell.outputs = [
+        v4.new_output("stream", text=text),
+        v4.new_output("display_data", {"text/html": f"<p>{escape(text)}</p>", "text/plain": repr(text)}),
+        v4.new_output("error", ename="ValueError", evalue=text, traceback=text.split("\n")),
+    ]
+    book = v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"note": text}}})
+    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
+        source, page = Path(folder, "canary.ipynb"), Path(folder, "canary.html")
+        nbformat.write(book, source)
+        notebook_html(source, page)
+        return {"notebook": source.read_text("utf-8"), "page": page.read_text("utf-8")}
