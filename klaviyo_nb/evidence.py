@@ -6,10 +6,11 @@ to a folder and reads it back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import PROBES
@@ -17,6 +18,10 @@ from klaviyo_nb.window import Window, exact, parse_time
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Asked = ParamSpec("Asked")
+Told = TypeVar("Told")
+Answers = Callable[Concatenate["Evidence", Asked], Told]
 
 SCHEMA = "klaviyo-nb/evidence/1"
 #: `Coverage.gap` of a source that was read whole and holds nothing.
@@ -172,6 +177,25 @@ class Evidence:
             "budget": asdict(self.budget),
             "context": dict(self.context),
         }
+
+
+def remembered(function: Answers[Asked, Told]) -> Answers[Asked, Told]:
+    """Remember what a function said of the last evidence, for each of its other arguments.
+
+    Verdict, texts, charts, page and cells ask the same of the same evidence, which is a value: whoever
+    changes a frame of it in place gets the former answer. Answers are shared: they are not to be changed.
+    """
+    known: dict[object, tuple[Evidence, Told]] = {}
+
+    def told(evidence: Evidence, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
+        key = (*args, *named.items())
+        last = known.get(key)
+        if last is None or last[0] is not evidence:
+            last = known[key] = evidence, function(evidence, *args, **named)
+        return last[1]
+
+    update_wrapper(told, function)
+    return told
 
 
 def header_fields(data: Mapping[str, Any]) -> dict[str, Any]:

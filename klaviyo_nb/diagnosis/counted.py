@@ -14,6 +14,7 @@ from klaviyo_nb.diagnosis.failures import describe
 from klaviyo_nb.diagnosis.shares import is_failing, is_noise
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Interval
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.intervals import wilson
@@ -70,6 +71,7 @@ def tally(evidence: Evidence, limits: Thresholds, whole: bool = True) -> Tally |
     return chosen(tallies(evidence, limits), limits, whole)
 
 
+@remembered
 def tallies(evidence: Evidence, limits: Thresholds) -> dict[str, Tally]:
     """`logs` and `metrics`, as far as they tell of a call in the window."""
     window, part, found = evidence.window, limits.last_part(evidence.window), {}

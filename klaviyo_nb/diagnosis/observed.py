@@ -63,13 +63,13 @@ def _counted(evidence: Evidence, limits: Thresholds, whole: bool) -> tuple[dict[
     if evidence.calls is None and evidence.metrics is None:
         return {}, set(), False
     from klaviyo_nb.diagnosis import counted
-    from klaviyo_nb.diagnosis.times import times
+    from klaviyo_nb.diagnosis.times import times_of
 
     found = counted.tallies(evidence, limits)
     tally = counted.chosen(found, limits, whole)
     if tally is None:
         return {}, set(), False
-    facts = counted.counted_facts(tally, times(evidence, found), evidence, limits)
+    facts = counted.counted_facts(tally, times_of(evidence), evidence, limits)
     if facts["failing"]:
         facts = _joined([facts, counted.failing_facts(tally, facts, limits)])
     return facts, set(tally.frame["endpoint"].dropna().unique()), counted.newest_fail(tally, limits)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
 from klaviyo_nb.metrics.onset import Episode, Moments, episodes
 from klaviyo_nb.metrics.rates import step_s
@@ -48,6 +49,7 @@ class Times:
     ongoing: bool = False
 
 
+@remembered
 def times_of(evidence: Evidence) -> Times:
     """The last incident of a window, by its evidence alone."""
     from klaviyo_nb.diagnosis.counted import tallies

@@ -37,7 +37,7 @@ def made_again(folder: Path, evidence: Evidence, about: Mapping[str, Any]) -> Ag
     incident, lead = str(about["incident"]), about["lead"]
     runs = [NotebookRun(**run) for run in about["notebooks"]]
     with tempfile.TemporaryDirectory(prefix="klaviyo-nb-verify-") as scratch:
-        made = draw(folder, incident, lead, Path(scratch))
+        made = draw(folder, incident, lead, Path(scratch), evidence)
         charts = dict(_charts(folder, made.charts, same=about["drawn_with"] == manifest.drawn_with()))
         sealed = [_as_sealed(folder, chart) for chart in made.charts]
         page = index.page(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from klaviyo_nb.diagnosis.times import times_of, written_of
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.questions.counts import by, failure_kinds
@@ -38,8 +39,6 @@ NEWEST = 10
 _ANSWER = ["probe", "status_code", "error_type", "answered_by", "duration_s", "error_code", "detail",
            "request_id"]  # fmt: skip
 _LIMIT = ["probe", "status_code", "ratelimit", "ratelimit_remaining", "retry_after_s", "revision_effective"]
-#: The last answer to each question, and what was asked of.
-_ASKED: dict[str, tuple[Evidence, Answer | None]] = {}
 _CALL = ["timestamp", "method", "endpoint", "status_code", "error_type", "error_code", "source", "line_no",
          "message"]  # fmt: skip
 
@@ -96,6 +95,7 @@ def calls_by(evidence: Evidence, *columns: str) -> pd.DataFrame | None:
     return counted.assign(first=counted["first"].dt.floor("s"), last=counted["last"].dt.floor("s"))
 
 
+@remembered
 def ask(evidence: Evidence, name: str) -> Answer | None:
     """What `klaviyo-nb logs --ask NAME` says of the calls in the logs; `rows` of it is a frame.
 
@@ -107,13 +107,10 @@ def ask(evidence: Evidence, name: str) -> Answer | None:
     asked = by_name(name)
     if evidence.calls is None:
         return None
-    known = _ASKED.get(name)
-    if known is None or known[0] is not evidence:  # a chart, a table and a page may ask the same
-        webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
-        records = Records(evidence.calls, webhooks)
-        answer = lost(evidence) if name == "ledger" else asked.ask(records, evidence.window)
-        known = _ASKED[name] = evidence, answer
-    return known[1]
+    if name == "ledger":
+        return lost(evidence)
+    webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
+    return asked.ask(Records(evidence.calls, webhooks), evidence.window)
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:

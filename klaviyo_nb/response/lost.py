@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.logs.questions.question import Answer, Records
 from klaviyo_nb.response.messages import Data
 from klaviyo_nb.window import Window, parse_time
@@ -21,6 +22,7 @@ _MISSING = ("refused", "unknown", "fix_first")
 _DELAY = re.compile(r"\b(?:delay|lag|late\b|backlog)", re.IGNORECASE)
 
 
+@remembered
 def lost(evidence: Evidence) -> Answer | None:
     """What became of every logical call of the logs; None if no log was read."""
     if evidence.calls is None:
