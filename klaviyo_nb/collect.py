@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -42,6 +42,8 @@ READING = 0.75
 _SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH,
             "notes": NOTES}  # fmt: skip
 
+#: A frame of so many rows is kept as text while all evidence is read for what must be taken out of it.
+KEPT = 100_000
 #: By how much a log's clock may be ahead of ours without its newest lines being lost.
 CLOCK_AHEAD = timedelta(minutes=2)
 
@@ -166,15 +168,22 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
     if evidence.status_page is not None:
         texts["status_page.json"] = _json(evidence.status_page)
     frames = {name: frame for name in _SCHEMAS if (frame := getattr(evidence, name)) is not None}
+    written: dict[str, Iterable[str]] = {
+        name: _SCHEMAS[name].csv_parts(frame) for name, frame in frames.items()
+    }
     if redact is not str:  # first all is read: what is recognised in the last text is taken out of the first
         for text in texts.values():
             redact(text)
         for name, frame in frames.items():
-            for part in _SCHEMAS[name].csv_parts(frame):
+            if len(frame) <= KEPT:  # else it is written out once more, rather than held in memory
+                written[name] = list(written[name])
+            for part in written[name]:
                 redact(part)
-    for name, frame in frames.items():
+            if len(frame) > KEPT:
+                written[name] = _SCHEMAS[name].csv_parts(frame)
+    for name, parts in written.items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            file.writelines(map(redact, _SCHEMAS[name].csv_parts(frame)))
+            file.writelines(map(redact, parts))
     for name, text in reversed(texts.items()):
         (folder / name).write_text(redact(text), "utf-8")
 

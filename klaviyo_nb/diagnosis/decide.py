@@ -18,6 +18,7 @@ from klaviyo_nb.diagnosis.summary import summary
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.diagnosis.tree import FAILING, Walk, walk
 from klaviyo_nb.diagnosis.verdict import Cause, Interval, Rival, Verdict
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.klaviyo.answers import Failure
 from klaviyo_nb.window import Window, iso
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
 
 
+@remembered
 def decide(evidence: Evidence) -> Verdict:
     """Decide what one body of evidence means. The same evidence gives the same verdict, always."""
     limits = from_table(evidence.context.get("thresholds") or {})
