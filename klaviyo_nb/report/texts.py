@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.report import support, words
+from klaviyo_nb.metrics.impact import SLO
+from klaviyo_nb.report import support, views, words
 from klaviyo_nb.report.timeline import NOTED, entries, milestones
 from klaviyo_nb.report.words import number
 from klaviyo_nb.response.document import verdict_document
@@ -79,6 +80,35 @@ def packet(evidence: Evidence, document: Mapping[str, Any], incident: str) -> di
     return {"support-packet/README.md": page + command, "support-packet/calls.csv": support.listed(told)}
 
 
+#: What each duration is called in a postmortem, and what it needs that was not seen.
+_DURATIONS = {
+    "MTTD": ("Time to detect", "no onset, or no alert or note says when it was detected"),
+    "MTTA": ("Time to acknowledge", "no note says when it was detected and acknowledged"),
+    "MTTM": ("Time to mitigate", "no onset, or no note says when it was mitigated"),
+    "MTTR": ("Time to restore", "not seen to end, and no note says when it was restored"),
+}
+
+
+def _durations(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Name of each duration, and how long it was, or why that is not known."""
+    for row in views.durations(evidence).to_dict("records"):
+        name, unseen = _DURATIONS[row["what"]]
+        if pd.isna(row["at_least"]):
+            yield name, f"not known: {unseen}"
+            continue
+        least, most = (words.length(row[end]) for end in ("at_least", "at_most"))
+        yield name, f"{least if least == most else f'{least} to {most}'} (from {row['from']} to {row['to']})"
+
+
+def _budget(facts: Mapping[str, Any]) -> str | None:
+    """How much of the window's error budget was spent; None if no calls were counted."""
+    calls, failed = facts.get("calls"), facts.get("failed_calls")
+    if not calls or failed is None:
+        return None
+    allowed = calls * (1 - SLO)
+    return f"spent {failed / allowed:,.1f} times ({failed:,} failed; {SLO:.1%} allows {allowed:,.1f})"
+
+
 def postmortem(
     evidence: Evidence,
     document: Mapping[str, Any],
@@ -109,6 +139,8 @@ def postmortem(
         titles=words.TITLES,
         entries=entries(evidence, document),
         known=milestones(evidence),
+        durations=[*_durations(evidence)],
+        budget=_budget(document["facts"]),
         asked_of_people=[(kind, NOTED[kind], ask) for kind, ask in words.MILESTONES.items()],
         outcomes=[(count, words.OUTCOMES[str(kind)]) for kind, count in kinds.value_counts().items()],
         failed=len(kinds),

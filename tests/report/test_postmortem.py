@@ -242,6 +242,24 @@ def test_a_note_stands_in_the_timeline_with_who_wrote_it_and_fills_its_milestone
     assert "›** | Mitigated |" in text
 
 
+def test_durations_are_counted_from_the_onset_and_what_was_noted_and_else_not_known() -> None:
+    unseen = drafted(samples.rate_limited())
+    assert "| Time to acknowledge | not known: no note says when it was detected and acknowledged |" in unseen
+    assert unseen.count("| not known: ") == 4
+    onset = samples.NOW - timedelta(minutes=30)
+    told = drafted(noted(
+        samples.rate_limited(),
+        {"at": onset, "kind": "onset", "text": "first complaint"},
+        {"at": onset + timedelta(minutes=2), "kind": "detected", "text": "page"},
+        {"at": onset + timedelta(minutes=5), "kind": "acknowledged", "text": "on it"},
+        {"at": onset + timedelta(minutes=12), "kind": "restored", "text": "well again"},
+    ))  # fmt: skip
+    assert "| Time to detect | 2 min (from onset to detected, as noted) |" in told
+    assert "| Time to acknowledge | 3 min (from detected, as noted to acknowledged, as noted) |" in told
+    assert "| Time to mitigate | not known: no onset, or no note says when it was mitigated |" in told
+    assert "| Time to restore | 12 min (from onset to restored, as noted) |" in told
+
+
 def test_every_note_is_told_however_many_there_are() -> None:
     rows = [{"at": samples.NOW, "kind": "note", "text": f"step {n}"} for n in range(60)]
     assert drafted(noted(nothing(), *rows)).count("| Noted: step") == 60
