@@ -16,6 +16,7 @@ import pandas as pd
 
 from klaviyo_nb import logs, terminal
 from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
+from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Evidence, Gap
@@ -221,10 +222,11 @@ def alert_rules(found: MetricAnswer | None) -> str:
 
 def render_metrics(found: MetricAnswer, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
-    when = times_of(Evidence(found.window, found.window.end, calls=found.calls, metrics=found.frame))
+    evidence = Evidence(found.window, found.window.end, calls=found.calls, metrics=found.frame)
+    when, repaired = times_of(evidence), fixed(evidence)
     total = None if found.frame is None else impact(bins(found.frame), found.window)
     if form == "json":
-        return _json(_metrics_document(found, when, total))
+        return _json(_metrics_document(found, when, total, repaired))
     start, end = found.window.as_json().values()
     lines = [
         f"began     {_moment_text(when.onset, 'under way before' if when.failed else 'nothing stands out')}",
@@ -233,6 +235,7 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
         *_told_by(when.recovered),
         *(f"earlier   {iso(each.seen[0])} to {iso(each.seen[1])}, {each.failed:,.0f} failed"
           for each in when.earlier),
+        *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
         f"window    {start} to {end}",
         *(f"not seen  {gap.signal}: {gap.reason}" for gap in found.gaps),
@@ -275,7 +278,9 @@ def _share(value: float) -> str:
     return f"{value:,.1%}" if value >= 0.1 or not value else f"{max(value, 0.0001):.2%}"
 
 
-def _metrics_document(found: MetricAnswer, when: Times, total: Impact | None) -> dict[str, Any]:
+def _metrics_document(
+    found: MetricAnswer, when: Times, total: Impact | None, repaired: Fixed
+) -> dict[str, Any]:
     nothing = dict.fromkeys(("failed_calls", "calls", "share", "peak_share", "budget_spent"))
     return {
         "schema": "klaviyo-nb/metrics/1",
@@ -283,6 +288,11 @@ def _metrics_document(found: MetricAnswer, when: Times, total: Impact | None) ->
         "onset": _between(when.onset),
         "recovered": _between(when.recovered),
         "ongoing": when.ongoing,
+        "fixed": {
+            "answer": repaired.answer,
+            "says": repaired.says,
+            "wait_s": repaired.wait and repaired.wait.total_seconds(),
+        },
         "impact": asdict(total) if total else nothing,
         "estimates": _estimates(when.onset),
         "recovered_estimates": _estimates(when.recovered),

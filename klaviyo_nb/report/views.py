@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from klaviyo_nb.diagnosis import phases
 from klaviyo_nb.diagnosis.times import times_of, written_of
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import WEBHOOKS
@@ -179,6 +180,13 @@ def durations(evidence: Evidence) -> pd.DataFrame:
         for name, each in told.items()
     ]
     return _frame(["what", "at_least", "at_most", "from", "to"], rows)
+
+
+def fixed(evidence: Evidence) -> pd.DataFrame:
+    """Is it fixed, against the time before it began: `fact`, `value`."""
+    found = phases.fixed(evidence)
+    answer = {True: "yes", False: "no", None: "not known"}[found.answer]
+    return facts({"is it fixed": answer, "because": found.says})
 
 
 def burning(evidence: Evidence) -> pd.DataFrame | None:

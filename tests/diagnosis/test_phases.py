@@ -1,0 +1,102 @@
+"""Before, during and after: what changed, and is it fixed? Both ways, and where it cannot be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from klaviyo_nb.collect import load
+from klaviyo_nb.diagnosis.phases import changed, fixed, slower
+from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.frames import CALLS
+from samples import NOW, WINDOW
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def world(
+    *spells: tuple[float, float], per_minute: int = 20, slow: float = 1.0, quiet_from: float = 120
+) -> Evidence:
+    """Two hours of calls on two endpoints; all to /api/events fail in the spells, and take longer by a factor."""
+    minutes = np.arange(0, quiet_from, 1 / per_minute)
+    rng = np.random.default_rng(1)
+    inside = (
+        np.any([(minutes >= start) & (minutes < end) for start, end in spells], axis=0)
+        if spells
+        else minutes < 0
+    )
+    events = np.arange(len(minutes)) % 2 == 0
+    rows: dict[str, Any] = {
+        "timestamp": pd.Timestamp(WINDOW.start) + pd.to_timedelta(minutes, unit="min"),
+        "source": "app.log", "host": "web-1", "method": "POST",
+        "endpoint": np.where(events, "/api/events", "/api/profiles"),
+        "caller": np.where(events, "sync", "checkout"),
+        "status_code": np.where(inside & events, 503, 202),
+        "duration_s": rng.lognormal(-1.5, 0.3, len(minutes)) * np.where(inside & events, slow, 1.0),
+    }  # fmt: skip
+    return Evidence(WINDOW, NOW, calls=CALLS.frame(pd.DataFrame(rows)))
+
+
+def test_the_endpoint_and_the_caller_that_changed_come_first_with_an_interval() -> None:
+    told = changed(world((60, 80)))
+    assert told is not None
+    for name, value in (("endpoint", "/api/events"), ("caller", "sync")):
+        row = told[told["attribute"] == name].iloc[0]
+        assert row["value"] == value
+        assert (row["before_share"], row["during_share"], row["after_share"]) == (0, 1, 0)
+        assert 0.9 < row["low"] < row["change"] <= row["high"] <= 1
+    other = told[told["value"] == "/api/profiles"].iloc[0]
+    assert other["low"] < 0 < other["high"]
+
+
+def test_what_took_longer_is_told_with_an_interval_and_what_did_not_has_one_around_one() -> None:
+    told = slower(world((60, 80), slow=3.0))
+    assert told is not None
+    rows = told.set_index("endpoint")
+    assert rows.loc["/api/events", "low"] > 1.5
+    assert rows.loc["/api/events", "low"] < rows.loc["/api/events", "times"] < rows.loc["/api/events", "high"]
+    assert rows.loc["/api/profiles", "low"] < 1 < rows.loc["/api/profiles", "high"]
+
+
+def test_it_is_fixed_when_calls_fail_no_more_than_before() -> None:
+    found = fixed(world((60, 80)))
+    assert found.answer is True
+    assert found.says.startswith("Yes: since the end 0 of ")
+
+
+def test_it_is_not_fixed_while_calls_fail() -> None:
+    assert fixed(world((60, 121))).answer is False
+
+
+def test_too_few_calls_since_the_end_say_how_long_to_wait() -> None:
+    found = fixed(world((60, 118), per_minute=6))
+    assert found.answer is None
+    assert found.wait is not None
+    assert timedelta(minutes=1) < found.wait < timedelta(hours=2)
+    assert "more minutes without a failure would tell" in found.says
+    later = world((60, 118), per_minute=6)
+    assert fixed(replace(later, window=later.window, calls=None)).says.startswith("Cannot tell")
+
+
+@pytest.mark.parametrize(
+    "evidence", [world(), load(CASES / "healthy"), Evidence(WINDOW, NOW)], ids=["well", "golden", "nothing"]
+)
+def test_where_nothing_failed_nothing_changed_and_nothing_is_fixed(evidence: Evidence) -> None:
+    assert changed(evidence) is None
+    assert slower(evidence) is None
+    assert fixed(evidence).answer is None
+
+
+def test_an_incident_under_way_at_the_start_is_compared_with_nothing() -> None:
+    told, found = changed(world((0, 60))), fixed(world((0, 60)))
+    assert told is not None
+    assert told["before_share"].isna().all()
+    assert told["change"].isna().all()
+    assert found.answer is True
+    assert "nothing was seen before it began" in found.says
