@@ -176,7 +176,7 @@ def weakened(before: Verdict, after: Verdict) -> bool:
 _FINE: Mapping[str, Any] = dict.fromkeys(PROBED, "well")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(WORLDS, DROPS)
 @example(  # one worker with an old key, and the logs cannot be read any more
     {"logs": ((60, "error", 0, "all"), (60, "unauthorized", 10, "host")), "metrics": None, "page": "green",

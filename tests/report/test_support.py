@@ -50,7 +50,7 @@ def test_nothing_of_ours_is_in_it(make: Callable[[], Evidence]) -> None:
     assert "Klaviyo-API-Key $KLAVIYO_PRIVATE_KEY" in letter
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.text(min_size=3).filter(str.strip) | st.emails() | st.from_regex(r"email-[0-9a-f]{8}", fullmatch=True)
 )
@@ -106,7 +106,7 @@ def test_of_very_many_calls_every_kind_of_answer_is_listed_and_the_first_and_las
          "error_pointer": "/data" * 80, "request_id": f"00000000-0000-4000-8000-{n:012d}"}
         for n in range(10_000)
     ]  # fmt: skip
-    evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows))
+    evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows), metrics=None)
     letter, told = packed(evidence)
     assert len(told) == MOST_CALLS
     assert set(told["status_code"]) == {500, 501, 502, 503}
@@ -125,4 +125,4 @@ def test_where_nothing_points_at_klaviyo_nothing_is_asked(make: Callable[[], Evi
 
 def test_an_outage_that_ended_says_when() -> None:
     letter, _ = packed(recovered())
-    assert re.search(r"\| Ended \| between 2026-11-23 06:2\d:00 and", letter)
+    assert re.search(r"\| Ended \| between 2026-11-23 06:2\d:\d\d and", letter)

@@ -58,7 +58,7 @@ def same(one: Answer, other: Answer) -> None:
 
 
 @ALL
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(parts=st.lists(PART, min_size=1, max_size=4), order=st.randoms(use_true_random=False))
 def test_parts_in_any_order_and_grouping_tell_what_the_whole_tells(
     asked: Question[Any], parts: list[tuple[list[int], list[int]]], order: random.Random
