@@ -50,7 +50,7 @@ def collected(flags: dict[str, Any], deadline: bool = False) -> tuple[Evidence, 
     limit = max(settings.deadline_s - spent, settings.deadline_s / 2) if deadline else None
     asking = ask(
         settings, window, redactor, deadline_s=limit, slowness=slowness, progress=progress,
-        meanwhile=_get_ready_to_decide, reading=meter().reading,
+        meanwhile=lambda: _get_ready_to_decide(redactor), reading=meter().reading,
     )  # fmt: skip
     return asyncio.run(asking), redactor
 
@@ -64,10 +64,11 @@ def _so_far(began: float, worked: float) -> tuple[float, float]:
     return spent, min(max(spent / max(work, 0.01), 1.0), MOST_SLOW)
 
 
-def _get_ready_to_decide() -> None:
-    """Import what `show_verdict` needs."""
+def _get_ready_to_decide(redactor: Redactor) -> None:
+    """Compile what is looked for in every answer, and import what `show_verdict` needs."""
     from importlib import import_module
 
+    redactor.text("")
     for name in ("klaviyo_nb.diagnosis", "klaviyo_nb.response.document", "klaviyo_nb.terminal"):
         import_module(name)
 
