@@ -6,21 +6,18 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from klaviyo_nb import __version__, steps
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
-from klaviyo_nb.frames import NOTE_KINDS
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
-from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
+from klaviyo_nb.options import engine, in_full, output, signals, window_options
+from klaviyo_nb.places import must_be_free, must_be_writable, must_exist, no_colour
+from klaviyo_nb.report_commands import COMMANDS
 from klaviyo_nb.steps import FAILED, STOPPED, USAGE
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def main() -> None:
@@ -67,52 +64,12 @@ def commands(context: click.Context) -> None:
     context.color = False if no_colour(os.environ) else None
 
 
-_engine = click.option(
-    "--engine", metavar="E", help="Where logs are read: local, local:4 (processes), dask://HOST:PORT."
-)
-
-
-def _signals(command: Command) -> Command:
-    """Add the options that say where to look and when."""
-    for option in reversed(
-        (
-            click.option(
-                "--logs",
-                multiple=True,
-                metavar="URL",
-                help="Log source: path, glob, -, journald:///UNIT. Repeatable.",
-            ),
-            _engine,
-            click.option("--metrics", "metrics_url", metavar="URL", help="Prometheus-compatible server."),
-            *_WINDOW,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-_WINDOW = (
-    click.option("--since", metavar="2h", help="Length of the window that ends now.  [default: 2h]"),
-    click.option("--start", metavar="T", help="Start of the window, ISO 8601, UTC unless it has an offset."),
-    click.option("--end", metavar="T", help="End of the window; default now."),
-)  # fmt: skip
-
-
-def _window_options(command: Command) -> Command:
-    for option in reversed(_WINDOW):
-        command = option(command)
-    return command
-
-
-def _format(*choices: str) -> Callable[[Command], Command]:
-    return click.option("--format", "form", type=click.Choice(choices), default=choices[0], show_default=True)
-
-
-_full = click.option("--full", is_flag=True, help="Tell every action in full, not the first ones only.")
+for _command in COMMANDS:
+    commands.add_command(_command)
 
 
 @commands.command()
-@_signals
+@signals
 @click.option("--deadline", "deadline_s", metavar="10s", help="Limit of the whole command.  [default: 10s]")
 @click.option("--watch", "every", metavar="30s", help="Ask again and again; print what changes.")
 @click.option(
@@ -121,8 +78,8 @@ _full = click.option("--full", is_flag=True, help="Tell every action in full, no
 @click.option(
     "--check", "names", multiple=True, metavar="NAME", help="Is this well? A probe, calls, a path, a cause."
 )
-@_full
-@_format("text", "json")
+@in_full
+@output("text", "json")
 def triage(
     form: str, full: bool, every: str | None, out: Path | None, names: tuple[str, ...], **flags: Any
 ) -> int:
@@ -146,7 +103,7 @@ def triage(
 
 
 @commands.command()
-@_signals
+@signals
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must be new.")
 def collect(out: Path, **flags: Any) -> None:
     """Write an evidence folder, decide nothing."""
@@ -161,8 +118,8 @@ def collect(out: Path, **flags: Any) -> None:
 
 @commands.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@_full
-@_format("text", "json")
+@in_full
+@output("text", "json")
 def diagnose(folder: Path, form: str, full: bool) -> int:
     """Decide again from an evidence folder or bundle, offline."""
     from klaviyo_nb.collect import load, redactor_for
@@ -171,120 +128,9 @@ def diagnose(folder: Path, form: str, full: bool) -> int:
 
 
 @commands.command()
-@_signals
-@click.option(
-    "--evidence", "folder", type=click.Path(path_type=Path), help="Use this evidence folder; ask nobody."
-)
-@click.option("--incident", metavar="ID", help="Name of the report; default from the clock.")
-@click.option("--lead", metavar="NAME", help="Who leads the incident.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
-@click.option(
-    "--sign", "key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Sign it with this SSH key."
-)
-def bundle(
-    folder: Path | None, incident: str | None, lead: str | None, out: Path, key: Path | None, **flags: Any
-) -> int:
-    """Collect, run the four notebooks, draft postmortem and messages, seal."""
-    if key is not None:
-        from klaviyo_nb.report.signing import must_sign
-
-        must_sign(key)
-    name = incident_name(incident, datetime.now(UTC))
-    must_be_free(out / name, "choose another --incident or --out")
-    must_be_writable(out)
-    with steps.forks_ahead() as server:
-        if folder is None:
-            evidence, redactor = steps.collected(flags)
-        else:
-            from klaviyo_nb.collect import load, redactor_for
-
-            evidence, redactor = load(must_exist(folder)), redactor_for(steps.settings_of(flags))
-        from klaviyo_nb.notes import read, with_notes
-
-        return steps.seal(with_notes(evidence, read(out, name)), redactor, out, name, lead, server, key)
-
-
-@commands.command()
-@click.argument("text", required=False)
-@click.option("--incident", required=True, metavar="ID", help="Name of the incident, as bundle has it.")
-@click.option("--kind", type=click.Choice(NOTE_KINDS), default="note", show_default=True, help="What it is.")
-@click.option("--at", metavar="T", help="When that was, ISO 8601, else UTC.  [default: now]")
-@click.option("--by", envvar="USER", metavar="NAME", help="Who says so.  [default: $USER]")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
-def note(text: str | None, incident: str, kind: str, at: str | None, by: str | None, out: Path) -> None:
-    """Note what was seen or done, with its time, for the postmortem; without TEXT, list the notes."""
-    from klaviyo_nb import notes
-    from klaviyo_nb.collect import redactor_for
-    from klaviyo_nb.window import parse_time
-
-    now = datetime.now(UTC)
-    name = incident_name(incident, now)
-    if text is not None:
-        moment, redact = parse_time(at, "--at") if at else now, redactor_for(steps.settings_of({})).text
-        path = notes.add(out, name, text, kind=kind, at=moment, who=by or "", now=now, redact=redact)
-        click.echo(str(path))
-        return
-    found = notes.read(out, name)
-    if found is None:
-        raise UsageError(
-            str(notes.path_of(out, name)), "no note was made yet",
-            f'klaviyo-nb note "what was seen or done" --incident {name}',
-        )  # fmt: skip
-    click.echo(notes.listing(found), nl=False)
-
-
-@commands.command()
-@click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New bundle; must not exist.")
-@click.option("--ip-addresses", is_flag=True, help="Take out IP addresses too.")
-def redact(bundle: Path, out: Path, ip_addresses: bool) -> int:
-    """Redact a bundle further, into a new one that is sealed again; the first stays as it is."""
-    from klaviyo_nb.collect import load, redactor_for
-    from klaviyo_nb.report.manifest import incident_and_lead
-
-    settings = steps.settings_of({"redaction": {"ip_addresses": True}} if ip_addresses else {})
-    evidence, lead = load(must_exist(bundle)), incident_and_lead(bundle)[1]
-    with steps.forks_ahead() as server:
-        return steps.seal(evidence, redactor_for(settings), out.parent, out.name, lead, server)
-
-
-@commands.command()
-@click.argument("path", metavar="DIR|ZIP", type=click.Path(path_type=Path))
-@click.option(
-    "--signers",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="One of these must have signed it (ssh-keygen).",
-)
-@_format("text", "json")
-def verify(path: Path, signers: Path | None, form: str) -> int:
-    """Check a bundle: hashes, completeness, recomputed numbers, no secrets."""
-    from klaviyo_nb.redact import harmless
-    from klaviyo_nb.report.verify import verify as check
-
-    found = check(must_exist(path), must_exist(signers) if signers else None)
-    if form == "json":
-        problems = [{"path": problem.path, "what": problem.what} for problem in found.problems]
-        steps.print_json(
-            {
-                "schema": "klaviyo-nb/verify/1",
-                "intact": found.intact,
-                "problems": problems,
-                "signer": found.signer,
-            }
-        )
-    else:
-        by = f", signed by {harmless(found.signer)}" if found.signer else ""
-        click.echo(f"{path}: {'intact' if found.intact else 'NOT intact'}{by}")
-        for problem in found.problems:
-            click.echo(f"  {problem.path}: {problem.what}")
-    return 0 if found.intact else FAILED
-
-
-@commands.command()
 @click.argument("urls", metavar="URL...", nargs=-1)
-@_engine
-@_window_options
+@engine
+@window_options
 @click.option(
     "--by", multiple=True, metavar="COLUMN",
     help="Count by endpoint, status, caller, minute, host, worker, error_code, error_pointer, request_id, …"
@@ -294,7 +140,7 @@ def verify(path: Path, signers: Path | None, form: str) -> int:
     "--line", "line_no", type=click.IntRange(1), metavar="N",
     help="Show line N of the one URL as it was written, with its neighbours: what a finding cites.",
 )  # fmt: skip
-@_format("text", "json", "csv", "parquet")
+@output("text", "json", "csv", "parquet")
 def logs(
     urls: tuple[str, ...],
     by: tuple[str, ...],
@@ -324,9 +170,9 @@ def logs(
 
 @commands.command()
 @click.argument("url", required=False)
-@_window_options
+@window_options
 @click.option("--rules", is_flag=True, help="Print alert rules; with URL, thresholds from its last 7 days.")
-@_format("text", "json")
+@output("text", "json")
 def metrics(url: str | None, rules: bool, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import answers
@@ -344,65 +190,7 @@ def metrics(url: str | None, rules: bool, form: str, **flags: Any) -> None:
 
 
 @commands.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--for", "channel", required=True, type=click.Choice(["slack", "status-page"]))
-@click.option("--phase", required=True, type=click.Choice(["investigating", "mitigating", "resolved"]))
-@click.option(
-    "--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="May this text be sent?"
-)
-def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
-    """Draft the message of a phase, from an evidence folder or bundle; or check what became of the draft."""
-    from klaviyo_nb import telling
-    from klaviyo_nb.collect import redactor_for
-
-    redactor = redactor_for(steps.settings_of({}))
-    if text is None:
-        click.echo(telling.draft(must_exist(folder), channel, phase, redactor), nl=False)  # type: ignore[arg-type]
-        return 0
-    found, said = telling.complaints(must_exist(folder), channel, phase, text, redactor)  # type: ignore[arg-type]
-    click.echo("".join(said), nl=False, err=True)
-    click.echo("\n".join(found) or f"{text}: fit to be sent")
-    return FAILED if found else 0
-
-
-@commands.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="Is it finished?")
-def postmortem(folder: Path, text: Path | None) -> int:
-    """Draft the postmortem, from an evidence folder or bundle; or check what became of the draft."""
-    from klaviyo_nb import telling
-    from klaviyo_nb.collect import redactor_for
-
-    redactor = redactor_for(steps.settings_of({}))
-    if text is None:
-        click.echo(telling.drafted_postmortem(must_exist(folder), redactor), nl=False)
-        return 0
-    found = telling.unfinished_postmortem(must_exist(folder), text, redactor)
-    click.echo("\n".join(found) or f"{text}: finished")
-    return FAILED if found else 0
-
-
-@commands.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--label", required=True, metavar="CAUSE", help="The cause that it is.")
-@click.option("--as", "name", required=True, metavar="NAME", help="Name of the case.")
-@click.option("--why", metavar="TEXT", help="Why it is that cause.  [default: the verdict's summary]")
-@click.option("--wanted-failure", "wanted", is_flag=True, help="The verdict is wrong now; the test waits.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("tests/cases"), show_default=True)
-def promote(folder: Path, label: str, name: str, why: str | None, wanted: bool, out: Path) -> None:
-    """Make a regression case of a bundle or evidence folder, for the tests to decide again."""
-    from klaviyo_nb.collect import redactor_for
-    from klaviyo_nb.promotion import promote as make
-
-    must_be_free(out / incident_name(name, datetime.now(UTC)), "choose another --as")
-    must_be_writable(out)
-    redact = redactor_for(steps.settings_of({})).text
-    case = make(must_exist(folder), label, name, out, redact, why=why, wanted=wanted)
-    click.echo(f"{case}: read it through before it is committed; then uv run pytest tests/test_cases.py")
-
-
-@commands.command()
-@_format("text", "mermaid")
+@output("text", "mermaid")
 def tree(form: str) -> None:
     """Print the decision tree."""
     from klaviyo_nb.diagnosis.tree import as_mermaid, as_text
@@ -428,7 +216,7 @@ def tree(form: str) -> None:
     help="Seed of the first of them.",
 )
 @click.option("--worlds", default="reporting", show_default=True, help="Who makes them.")
-@_format("text", "json")
+@output("text", "json")
 def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path, **scored: Any) -> int:
     """Rehearse an incident on a pretend Klaviyo and application. Default scenario: rate_limited.
 
