@@ -17,9 +17,11 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.impact import SLO
-from klaviyo_nb.report import support, views, words
+from klaviyo_nb.report import views, words
 from klaviyo_nb.report.timeline import NOTED, entries, milestones
 from klaviyo_nb.report.words import number
+from klaviyo_nb.response import support
+from klaviyo_nb.response.action_items import ACTION_ITEMS
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import CHANNELS, PHASES, message
@@ -146,7 +148,7 @@ def postmortem(
         failed=len(kinds),
         profiles=profiles,
         lost=(found or lost(evidence)) if len(kinds) else None,
-        items=words.ACTION_ITEMS.get(document["cause"], ()),
+        items=ACTION_ITEMS.get(document["cause"], ()),
         asked_at=None if pd.isna(asked_at) else asked_at,
     )
 

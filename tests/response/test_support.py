@@ -15,9 +15,9 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.klaviyo.endpoints import catalogue
-from klaviyo_nb.report.support import MOST_CALLS
 from klaviyo_nb.report.texts import packet
 from klaviyo_nb.response.document import verdict_document
+from klaviyo_nb.response.support import MOST_CALLS
 from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
 #: What no packet may hold: of ours, and of people.
