@@ -16,7 +16,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.errors import EvidenceError, ReportError, UsageError
-from klaviyo_nb.frames import NOTES
+from klaviyo_nb.frames import NOTES, plain_rows
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import stamp
 
@@ -123,9 +123,7 @@ def with_notes(evidence: Evidence, notes: pd.DataFrame | None) -> Evidence:
 
 def listing(notes: pd.DataFrame) -> str:
     """The notes as lines for a terminal."""
-    rows = notes.to_dict("records")
     return "".join(
-        f"{stamp(row['at'])} UTC  {row['kind']:<12}  {row['who'] if row['who'] == row['who'] else '–'}: "
-        f"{row['text']}\n"
-        for row in rows
+        f"{stamp(row['at'])} UTC  {row['kind']:<12}  {row['who'] or '–'}: {row['text']}\n"
+        for row in plain_rows(notes)
     )

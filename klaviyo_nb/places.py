@@ -15,13 +15,13 @@ from klaviyo_nb.errors import UsageError
 _INCIDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def incident_name(given: str | None, now: datetime) -> str:
-    """The name of a report: as given, if it can name a folder, else from the clock."""
+def incident_name(given: str | None, now: datetime, where: str = "--incident") -> str:
+    """The name of a report: as given by the option `where`, if it can name a folder, else from the clock."""
     if given is None:
         return f"INC-{now:%Y%m%dT%H%M%SZ}"
     if not _INCIDENT_ID.fullmatch(given):
         raise UsageError(
-            "--incident", f"{given!r} cannot name a folder", "--incident INC-7    (letters, digits, . _ -)"
+            where, f"{given!r} cannot name a folder", f"{where} INC-7    (letters, digits, . _ -)"
         )
     return given
 

@@ -88,10 +88,13 @@ def redact(bundle: Path, out: Path, ip_addresses: bool) -> int:
     from klaviyo_nb.collect import load, redactor_for
     from klaviyo_nb.report.manifest import incident_and_lead
 
+    name = incident_name(out.name, datetime.now(UTC), "--out")
+    must_be_free(out)
+    must_be_writable(out.parent)
     settings = steps.settings_of({"redaction": {"ip_addresses": True}} if ip_addresses else {})
     evidence, lead = load(must_exist(bundle)), incident_and_lead(bundle)[1]
     with steps.forks_ahead() as server:
-        return steps.seal(evidence, redactor_for(settings), out.parent, out.name, lead, server)
+        return steps.seal(evidence, redactor_for(settings), out.parent, name, lead, server)
 
 
 @click.command()
@@ -178,7 +181,7 @@ def promote(folder: Path, label: str, name: str, why: str | None, wanted: bool, 
     from klaviyo_nb.collect import redactor_for
     from klaviyo_nb.promotion import promote as make
 
-    must_be_free(out / incident_name(name, datetime.now(UTC)), "choose another --as")
+    must_be_free(out / incident_name(name, datetime.now(UTC), "--as"), "choose another --as")
     must_be_writable(out)
     redact = redactor_for(steps.settings_of({})).text
     case = make(must_exist(folder), label, name, out, redact, why=why, wanted=wanted)

@@ -9,6 +9,7 @@ from pathlib import Path
 from klaviyo_nb.collect import load, utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.report.manifest import incident_and_lead
 from klaviyo_nb.response.document import verdict_document
@@ -52,9 +53,12 @@ def complaints(
 
 def drafted_postmortem(folder: Path, redactor: Redactor) -> str:
     """The postmortem, drafted from an evidence folder or bundle."""
+    return _drafted(load(folder), folder, redactor)
+
+
+def _drafted(evidence: Evidence, folder: Path, redactor: Redactor) -> str:
     from klaviyo_nb.report.texts import postmortem
 
-    evidence = load(folder)
     incident, lead = incident_and_lead(folder)
     document = verdict_document(evidence, decide(evidence))
     return redactor.text(postmortem(evidence, document, incident or "‹fill in: incident›", lead))
@@ -68,10 +72,9 @@ def unfinished_postmortem(folder: Path, path: Path, redactor: Redactor) -> list[
     """
     from klaviyo_nb.response.postmortem import unfinished
 
-    text = _edited(path, f"postmortem {shlex.quote(str(folder))}")
-    found = unfinished(
-        redactor.text(text), drafted_postmortem(folder, redactor), load(folder).window.start.date()
-    )
+    text, evidence = _edited(path, f"postmortem {shlex.quote(str(folder))}"), load(folder)
+    draft = _drafted(evidence, folder, redactor)
+    found = unfinished(redactor.text(text), draft, evidence.window.start.date())
     return [
         redactor.text(harmless(f"{path}:{each.line}: {each.what}; write: {each.instead}")) for each in found
     ]

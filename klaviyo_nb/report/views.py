@@ -25,6 +25,7 @@ from klaviyo_nb.metrics.impact import burn_rates
 from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.rates import bins, increases
 from klaviyo_nb.report import timeline
+from klaviyo_nb.report.words import length
 from klaviyo_nb.response.lost import lost
 from klaviyo_nb.window import iso
 
@@ -194,8 +195,7 @@ def burning(evidence: Evidence) -> pd.DataFrame | None:
     if evidence.metrics is None:
         return None
     found = burn_rates(bins(evidence.metrics), evidence.window)
-    as_hours = found[["long", "short"]].map(lambda span: f"{span / pd.Timedelta(hours=1):.2g} h")
-    return found.assign(**as_hours)
+    return found.assign(**found[["long", "short"]].map(length))
 
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:
