@@ -109,10 +109,15 @@ def collect(out: Path, **flags: Any) -> None:
     """Write an evidence folder, decide nothing."""
     must_be_free(out)
     must_be_writable(out)
-    evidence, redactor = steps.collected(flags)
-    from klaviyo_nb.collect import save
+    from klaviyo_nb.claims import claimed
 
-    save(evidence, out, redactor.text)
+    with claimed(out, "choose another --out", steps.progress, bundle=False) as making:
+        evidence, redactor = steps.collected(flags, keep=making / "evidence")
+        from klaviyo_nb.collect import save
+
+        save(evidence, making / "evidence", redactor.text)
+        (making / "evidence").rename(out)
+        making.rmdir()
     click.echo(str(out))
 
 

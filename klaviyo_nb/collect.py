@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from klaviyo_nb import __version__, probes
+from klaviyo_nb.coming import Coming
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, Schema, plain_rows
@@ -88,6 +89,7 @@ async def collect(
     leave_out: Mapping[str, str] = MappingProxyType({}),
     allowed: int = probes.ALLOWED,
     reading: Progress | None = None,
+    keep: Callable[[Evidence], None] | None = None,
 ) -> Evidence:
     """Ask everything at once: probes, logs and metrics side by side.
 
@@ -104,37 +106,41 @@ async def collect(
         leave_out: Probe of the API that is not to be asked → why.
         allowed: Requests that may be sent to the API host.
         reading: Told how far the reading of logs has got.
+        keep: Writes what has come in, called now and then while more is to come, in a thread of its own.
 
     Raises:
         UsageError: A source's URL or a metric's name cannot be understood.
+        OSError: `keep` could not write.
     """
     span = _Span(time.monotonic(), _limit_s(deadline_s, slowness))
+    named = [str(_bare(url) if "://" in url else url) for url in settings.logs]
+    coming = Coming(window, context_of(settings), clock, named, keep)
+
+    def answered(row: dict[str, Any]) -> None:
+        progress(_told(row))
+        coming.take_row(row)
+
     asked = asyncio.create_task(
         probes.run(settings, deadline_s=span.limit_s or PROBES_S, clock=clock, redact=redactor.text,
-                   on_row=lambda row: progress(_told(row)), leave_out=leave_out, allowed=allowed)
+                   on_row=answered, leave_out=leave_out, allowed=allowed)
     )  # fmt: skip
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
-    found, (read, log_gaps), (fetched, metric_gaps), _ = await asyncio.gather(
-        asked,
-        _logs(settings, window, redactor, span, progress, reading),
-        _metrics(settings, window, span, progress),
-        asyncio.to_thread(meanwhile),
-    )
-    seen = read is not None and not all(coverage.gap and not coverage.lines for coverage in read.coverage)
-    return Evidence(
-        window=window,
-        collected_at=clock(),
-        probe_rows=tuple(map(PROBES.row, found.rows)),
-        calls=read.calls if read and seen else None,
-        webhooks=read.webhooks if read and seen else None,
-        metrics=fetched.frame if fetched else None,
-        status_page=found.status_page,
-        coverage=read.coverage if read else (),
-        queries=fetched.queries if fetched else (),
-        gaps=(*found.gaps, *log_gaps, *metric_gaps),
-        budget=found.budget,
-        context=context_of(settings),
-    )
+
+    async def take(name: str, work: Awaitable[Any]) -> None:
+        setattr(coming, name, await work)
+        coming.more()
+
+    async def take_all() -> None:
+        await asyncio.gather(
+            take("probed", asked),
+            take("read", _logs(settings, window, redactor, span, progress, reading, coming)),
+            take("fetched", _metrics(settings, window, span, progress)),
+            asyncio.to_thread(meanwhile),
+        )
+        coming.end()
+
+    await asyncio.gather(take_all(), coming.keeping())
+    return coming.evidence()
 
 
 def context_of(settings: Settings) -> dict[str, Any]:
@@ -158,7 +164,8 @@ def context_of(settings: Settings) -> dict[str, Any]:
 def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -> None:
     """Write `evidence` to `folder`: `evidence.json`, a CSV per frame, `status_page.json`.
 
-    The header is written last, so that a folder without it is known to be unfinished.
+    Each file is whole whenever somebody looks; what was written there before is replaced. The header is
+    written last, so that a folder without it is known to be unfinished.
 
     Raises:
         OSError: It cannot be written.
@@ -182,10 +189,17 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
             if len(frame) > KEPT:
                 written[name] = _SCHEMAS[name].csv_parts(frame)
     for name, parts in written.items():
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            file.writelines(map(redact, parts))
+        _put(folder / f"{name}.csv", map(redact, parts))
     for name, text in reversed(texts.items()):
-        (folder / name).write_text(redact(text), "utf-8")
+        _put(folder / name, [redact(text)])
+
+
+def _put(path: Path, parts: Iterable[str]) -> None:
+    """Write a file that is there whole, or as it was before."""
+    unfinished = path.with_name(f".{path.name}.partial")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(parts)
+    unfinished.replace(path)
 
 
 def load(folder: Path) -> Evidence:
@@ -246,6 +260,7 @@ async def _logs(
     span: _Span,
     progress: Callable[[str], None],
     reading: Progress | None,
+    coming: Coming,
 ) -> tuple[LogsRead | None, list[Gap]]:
     """What the logs gave, and the gaps in it.
 
@@ -254,12 +269,19 @@ async def _logs(
     if not settings.logs:
         return None, [Gap("logs", "no log source was given (--logs URL)", configured=False)]
     until = span.until(READING)
-    asked = asyncio.to_thread(_read_logs, settings, window, redactor, until, progress, reading)
+    loop = asyncio.get_running_loop()
+
+    def so_far(read: Callable[[], LogsRead]) -> None:
+        coming.reading = read
+        loop.call_soon_threadsafe(coming.more)
+
+    asked = asyncio.to_thread(
+        _read_logs, settings, window, redactor, until, progress, reading, so_far if coming.keep else None
+    )
     try:
         read = await asyncio.wait_for(asked, span.left_s())
     except TimeoutError:
-        named = (_bare(url) if "://" in url else url for url in settings.logs)
-        return None, [Gap(str(name), "reading the logs did not end at the deadline") for name in named]
+        return None, [Gap(name, "reading the logs did not end at the deadline") for name in coming.logs]
     return read, [Gap(coverage.source, coverage.gap) for coverage in read.coverage if coverage.gap]
 
 
@@ -270,6 +292,7 @@ def _read_logs(
     deadline: float | None,
     progress: Callable[[str], None],
     reading: Progress | None,
+    so_far: Callable[[Callable[[], LogsRead]], None] | None,
 ) -> LogsRead:
     from klaviyo_nb import logs
 
@@ -283,6 +306,7 @@ def _read_logs(
         progress=reading,
         engine=settings.engine,
         formats=settings.log_format,
+        so_far=so_far,
     )
     lines = sum(coverage.lines for coverage in read.coverage)
     progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")

@@ -26,6 +26,8 @@ Answers = Callable[Concatenate["Evidence", Asked], Told]
 SCHEMA = "klaviyo-nb/evidence/1"
 #: `Coverage.gap` of a source that was read whole and holds nothing.
 EMPTY = "it is empty"
+#: Part of the reason of a gap: what had not come in when a run was stopped.
+UNFINISHED = "was stopped before"
 
 
 @dataclass(frozen=True, slots=True)

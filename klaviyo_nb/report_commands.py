@@ -38,16 +38,20 @@ def bundle(
     name = incident_name(incident, datetime.now(UTC))
     must_be_free(out / name, "choose another --incident or --out")
     must_be_writable(out)
-    with steps.forks_ahead() as server:
+    from klaviyo_nb.claims import claimed
+
+    another = f"klaviyo-nb bundle --incident {name}-2"
+    with claimed(out / name, another, steps.progress) as making, steps.forks_ahead() as server:
         if folder is None:
-            evidence, redactor = steps.collected(flags)
+            evidence, redactor = steps.collected(flags, keep=making / "evidence")
         else:
             from klaviyo_nb.collect import load, redactor_for
 
             evidence, redactor = load(must_exist(folder)), redactor_for(steps.settings_of(flags))
         from klaviyo_nb.notes import read, with_notes
 
-        return steps.seal(with_notes(evidence, read(out, name)), redactor, out, name, lead, server, key)
+        noted = with_notes(evidence, read(out, name))
+        return steps.seal(noted, redactor, out, name, lead, server, key, making)
 
 
 @click.command()

@@ -32,8 +32,12 @@ INCIDENT, INCONCLUSIVE, FAILED, USAGE, STOPPED = 10, 11, 1, 2, 130
 MOST_SLOW = 4.0
 
 
-def collected(flags: dict[str, Any], deadline: bool = False) -> tuple[Evidence, Redactor]:
+def collected(
+    flags: dict[str, Any], deadline: bool = False, keep: Path | None = None
+) -> tuple[Evidence, Redactor]:
     """Ask what the flags, the environment and the file say; and the redactor that knows this run's secrets.
+
+    What has come in is kept in the folder `keep`, if there is one, until all has.
 
     Raises:
         UsageError: A setting is wrong.
@@ -41,7 +45,7 @@ def collected(flags: dict[str, Any], deadline: bool = False) -> tuple[Evidence, 
     import asyncio
 
     from klaviyo_nb.collect import collect as ask
-    from klaviyo_nb.collect import redactor_for, utc_now, window_of
+    from klaviyo_nb.collect import redactor_for, save, utc_now, window_of
 
     settings = settings_of(flags)
     redactor = redactor_for(settings)
@@ -51,6 +55,7 @@ def collected(flags: dict[str, Any], deadline: bool = False) -> tuple[Evidence, 
     asking = ask(
         settings, window, redactor, deadline_s=limit, slowness=slowness, progress=progress,
         meanwhile=lambda: _get_ready_to_decide(redactor), reading=meter().reading,
+        keep=(lambda evidence: save(evidence, keep, redactor.text)) if keep else None,
     )  # fmt: skip
     return asyncio.run(asking), redactor
 
@@ -130,6 +135,7 @@ def seal(
     lead: str | None,
     server: ForkServer | None,
     key: Path | None = None,
+    folder: Path | None = None,
 ) -> int:
     """Make the report and say where it is; the status is 1 if something in it went wrong."""
     from klaviyo_nb.report.bundle import make
@@ -143,6 +149,7 @@ def seal(
         progress=progress,
         server=server,
         key=key,
+        folder=folder,
     )
     click.echo(f"report:  {sealed.path / 'index.html'}")
     click.echo(f"archive: {sealed.zip}")

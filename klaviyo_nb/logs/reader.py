@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.errors import SourceError
-from klaviyo_nb.evidence import EMPTY, Coverage
+from klaviyo_nb.evidence import EMPTY, UNFINISHED, Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.chunks import LATE, Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
@@ -103,6 +103,7 @@ def read(
     progress: Progress | None = None,
     engine: str = "local",
     formats: Sequence[Mapping[str, Any]] = (),
+    so_far: Callable[[Callable[[], LogsRead]], None] | None = None,
 ) -> LogsRead:
     """Read calls to Klaviyo and its webhooks out of logs.
 
@@ -117,12 +118,22 @@ def read(
         progress: Told now and then.
         engine: Where chunks are read: `local`, `local:4` for four processes, or `dask://HOST:PORT`.
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
+        so_far: Given, whenever a part was read and others are left, what tells what all parts gave so far;
+            that may be called later, and elsewhere.
 
     Raises:
         UsageError: A URL names no kind of source, there is no such engine or it is not installed, or a format
             is malformed.
     """
-    shelves = _read(urls, window, redact, deadline, progress, engine, formats)
+
+    def take(part: Part, shelves: Sequence[_Shelf]) -> None:
+        if so_far is not None:
+            so_far(lambda: _logs_read([replace(shelf, parts=[*shelf.parts]) for shelf in shelves], window))
+
+    return _logs_read(_read(urls, window, redact, deadline, progress, engine, formats, take=take), window)
+
+
+def _logs_read(shelves: Sequence[_Shelf], window: Window) -> LogsRead:
     from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
 
     return LogsRead(
@@ -149,7 +160,7 @@ def ask(
     told = [question.part(Records(CALLS.empty(), WEBHOOKS.empty()), window)]
     placed = question.placed
 
-    def take(part: Part) -> None:
+    def take(part: Part, _: Sequence[_Shelf]) -> None:
         if placed is None and part.told is not None:
             told.append(part.told)
             part.told = None
@@ -184,7 +195,7 @@ def _read(
     engine: str,
     formats: Sequence[Mapping[str, Any]],
     question: Question[Any] | None = None,
-    take: Callable[[Part], None] | None = None,
+    take: Callable[[Part, Sequence[_Shelf]], None] | None = None,
 ) -> list[_Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     what = {"window": window, "redact": redact, "deadline": deadline, "own": own_formats(formats)}
@@ -207,7 +218,7 @@ def _read(
                 if isinstance(redactor, Redactor):  # so that it is found in what others read, too
                     redactor.learn(part.learnt)
                 if take is not None:
-                    take(part)
+                    take(part, shelves)
                 done += job.chunk.size or part.read
                 tell(job, 0)
     finally:
@@ -266,9 +277,9 @@ def _newest_first(shelves: Sequence[_Shelf]) -> list[tuple[int, Chunk]]:
 
 
 def _first_lines(shelf: _Shelf) -> list[int | None]:
-    """Lines of the source before each part; None where an older part was not read to its end."""
+    """Lines of the source before each part; None where an older part was not read to its end, or not yet."""
     before: list[int | None] = []
-    lines: int | None = 0
+    lines: int | None = 0 if len(shelf.parts) == len(shelf.chunks) else None
     for part in reversed(shelf.parts):
         before.append(lines)
         lines = None if lines is None or part.truncated or part.failed else lines + part.lines
@@ -311,14 +322,14 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         if first is not None and last is not None
         else None
     )
-    reasons = dict.fromkeys(
-        ([shelf.gap] if shelf.gap else []) + [text for part in parts for text in part.problems]
-    )
+    left = shelf.chunks[len(parts) :]  # of a run that is stopped now
+    gaps = [gap for gap in (shelf.gap, f"reading {UNFINISHED} its end" if left else None) if gap]
+    reasons = dict.fromkeys(gaps + [text for part in parts for text in part.problems])
     unread = sum(
         max(0, chunk.size - part.read)
         for chunk, part in zip(shelf.chunks, parts, strict=False)
         if part.truncated
-    )
+    ) + sum(chunk.size for chunk in left)
     return Coverage(
         source=without_credentials(shelf.name),
         asked=window,
@@ -327,7 +338,7 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         calls=sum(part.found for part in parts),
         unparsed=sum(part.unparsed for part in parts),
         skipped_bytes=unread,
-        truncated=shelf.gap == LATE or any(part.truncated or part.failed for part in parts),
+        truncated=shelf.gap == LATE or bool(left) or any(part.truncated or part.failed for part in parts),
         gap="; ".join(list(reasons)[:3]) or None,
     )
 

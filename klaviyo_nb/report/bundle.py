@@ -9,22 +9,21 @@ What draws and converts is imported late: the fork server does its own imports m
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import collect
-from klaviyo_nb.errors import RedactionError, ReportError, Stopped
+from klaviyo_nb.claims import claimed
+from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.forks import ForkFailed, fork_server, kernel_environment
 from klaviyo_nb.window import iso
@@ -72,6 +71,7 @@ def make(
     limit_s: float | None = None,
     server: ForkServer | None = None,
     key: Path | None = None,
+    folder: Path | None = None,
 ) -> Bundle:
     """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
 
@@ -87,13 +87,15 @@ def make(
         limit_s: Wall clock for one notebook [s]; None: `run.LIMIT_S`.
         server: Where kernels are forked from, started while there was time; None: one is started now.
         key: SSH key to sign it with.
+        folder: As `claims.claimed` gave it for `out/incident`; None: it is claimed now.
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
         Stopped: Ctrl-C, when all that was collected had been written.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(_claimed(out, incident, progress))
+        another = f"klaviyo-nb bundle --incident {incident}-2"
+        folder = folder or stack.enter_context(claimed(out / incident, another, progress))
         server = server or stack.enter_context(fork_server(kernel_environment(os.environ)))
         told = redactor.text(incident), redactor.text(lead) if lead else None
         maker = _Maker(folder, *told, redactor, progress, clock)
@@ -284,78 +286,3 @@ def _convert(notebook: Path) -> None:
     from klaviyo_nb.report.pages import notebook_html  # takes a while: not in the event loop
 
     notebook_html(notebook, notebook.with_suffix(".html"))
-
-
-@contextmanager
-def _claimed(out: Path, incident: str, progress: Callable[[str], None]) -> Iterator[Path]:
-    """The hidden folder in which `out/incident` is made; ours alone until the end."""
-    folder = None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
-            with _locked(out):  # nobody else claims while we do
-                folder = _claim(out, incident, progress)
-                held.enter_context(_locked(folder))
-            yield folder
-    except KeyboardInterrupt:
-        if folder is None or not _is_whole(folder / "evidence"):
-            raise
-        raise _stopped(folder / "evidence", out, incident) from None
-    except OSError as exc:
-        kept, hint = "", "klaviyo-nb bundle --out FOLDER"
-        if folder and _is_whole(folder / "evidence"):
-            kept = f"; what was collected is in {folder}/evidence"
-            hint = _from(folder / "evidence", "FOLDER", incident)
-        raise ReportError(
-            str(out / incident), f"cannot be written: {exc.strerror or exc}{kept}", hint
-        ) from exc
-
-
-def _is_whole(evidence: Path) -> bool:
-    """Was all of it written? Its header comes last."""
-    return (evidence / "evidence.json").is_file()
-
-
-def _from(evidence: Path, out: str, incident: str) -> str:
-    return f"klaviyo-nb bundle --evidence {quote(str(evidence))} --incident {incident} --out {out}"
-
-
-def _stopped(kept: Path, out: Path, incident: str) -> Stopped:
-    again = _from(kept, quote(str(out)), incident)
-    what = f"stopped; what was collected lies in {kept}"
-    return Stopped(str(out / incident), what, f"klaviyo-nb diagnose {quote(str(kept))}\nor:  {again}")
-
-
-def _claim(out: Path, incident: str, progress: Callable[[str], None]) -> Path:
-    another = f"klaviyo-nb bundle --incident {incident}-2"
-    for path in (out / incident, out / f"{incident}.zip"):
-        if path.exists():
-            raise ReportError(str(path), "it exists already, and is never overwritten", another)
-    folder = out / f".{incident}.partial"
-    if folder.exists():
-        with _locked(folder, wait=False) as abandoned:
-            if not abandoned:
-                raise ReportError(str(out / incident), "another run is writing it now", another)
-            names = (out / f"{folder.name}-{number}" for number in count(1))
-            aside = folder.rename(next(path for path in names if not path.exists()))
-            whole = _is_whole(aside / "evidence")
-            told = "what it collected is in" if whole else "it was still writing what it collected to"
-            progress(f"an earlier run was stopped; {told} {aside}/evidence")
-    folder.mkdir()
-    return folder
-
-
-@contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock on `folder`, and yield whether we do. It ends with the process, so none is left behind."""
-    descriptor, ours = os.open(folder, os.O_RDONLY), True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        ours = False
-    except OSError:  # a file system without locks, such as some network ones: go on as if alone
-        ours = True
-    try:
-        yield ours
-    finally:
-        os.close(descriptor)

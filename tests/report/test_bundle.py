@@ -278,7 +278,7 @@ def test_an_earlier_run_that_was_killed_while_it_wrote_evidence_is_said_to_be_so
     told: list[str] = []
     with pytest.raises(ReportError, match="cannot be written"):
         quick(tmp_path, progress=told.append, redactor=_Full(b"k"))
-    assert "still writing" in told[0]
+    assert "before it had collected anything whole" in told[0]
 
 
 class _Full(Redactor):
