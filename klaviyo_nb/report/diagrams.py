@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,28 +13,19 @@ from matplotlib.lines import Line2D
 
 from klaviyo_nb.diagnosis.tree import TREE, Question
 from klaviyo_nb.report import series
-from klaviyo_nb.report.canvas import (
-    BOTTOM,
-    PER_LINE,
-    RIGHT,
-    WIDTH,
-    Drawn,
-    Sheet,
-    clock,
-    drawable,
-    shade,
-    time_axis,
-    when,
-)
+from klaviyo_nb.report.axis import clock, plot
+from klaviyo_nb.report.canvas import BEHIND, FONT, LEFT, PER_LINE, RIGHT, WIDTH, Drawn, Sheet, drawable
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.window import Window, iso
+from klaviyo_nb.report.words import duration
+from klaviyo_nb.window import iso, same_day
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from klaviyo_nb.diagnosis.verdict import Cause, Verdict
     from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.window import Window
 
 #: Lane → role of its colour, and its name.
 _LANES = {
@@ -42,33 +34,33 @@ _LANES = {
     "us": ("muted", "our side"),
 }
 _ROW, _ENTRY, _SKYLINE = 0.172, 0.235, 0.35
+#: An entry this far outside the window is drawn on its edge as if it were there.
+_NEAR = timedelta(minutes=1)
 
 
 def timeline(evidence: Evidence, verdict: Verdict) -> Drawn:
     """A row per entry on one UTC axis; the numbers are those of the list of entries."""
-    told = entries(evidence, _document(verdict))
-    window = _span(told, verdict.window)
+    document = _document(verdict)
+    told = entries(evidence, document)
     rows = _ENTRY * len(told) + 0.1
-    sheet = Sheet(_headline(verdict), rows + _SKYLINE + BOTTOM, list(_LANES.values()))
-    axes = sheet.axes(sheet.top, rows + _SKYLINE, left=RIGHT)
+    sheet, axes = plot(_headline(document), list(_LANES.values()), "", evidence, verdict, rows + _SKYLINE)
     axes.set_ylim(rows + _SKYLINE, 0)
     axes.grid(visible=False)
     axes.set_yticks([])
     _skyline(axes, evidence, rows + _SKYLINE)
-    shade(axes, verdict, window=window, label=False)
     for number, entry in enumerate(told, 1):
-        _mark(axes, number, entry, _ENTRY * (number - 0.5) + 0.05, window)
-    time_axis(axes, window)
+        _mark(axes, number, entry, _ENTRY * (number - 0.5) + 0.05, evidence.window)
     frame = pd.DataFrame(
         [(n, iso(e.at), iso(e.until) if e.until else None, e.what, e.source) for n, e in enumerate(told, 1)],
         columns=["number", "at", "until", "what", "source"],
     )
-    return Drawn(sheet.figure, _timeline_alt(told, verdict), frame)
+    return sheet.drawn(_timeline_alt(told), frame)
 
 
 def _document(verdict: Verdict) -> dict[str, object]:
     """As much of the verdict's document as the timeline reads."""
     return {
+        "window": verdict.window.as_json(),
         "cause": verdict.cause,
         "severity": verdict.severity,
         "onset": verdict.onset and verdict.onset.as_json(),
@@ -77,17 +69,9 @@ def _document(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _headline(verdict: Verdict) -> str:
-    said = when(verdict)
-    return f"{said[0].upper()}{said[1:]}" if said else "No onset was found in this window"
-
-
-def _span(told: Sequence[Entry], window: Window) -> Window:
-    """The window, longer where entries lie outside, by its own length at most."""
-    length = window.end - window.start
-    first = max(min((each.at for each in told), default=window.start), window.start - length)
-    last = min(max((each.until or each.at for each in told), default=window.end), window.end + length)
-    return Window(min(first, window.start), max(last, window.end))
+def _headline(document: Mapping[str, Any]) -> str:
+    lasted = duration(document)
+    return f"Failures lasted {lasted}" if lasted else "No onset was found in this window"
 
 
 def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:
@@ -99,6 +83,10 @@ def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:
     share = (series.failures(calls) / calls.sum(axis=1)).fillna(0.0)
     top = floor - _SKYLINE * 0.9 * share
     axes.fill_between(share.index, floor, top, step="post", color=LIGHT["server"], lw=0)
+    axes.annotate(
+        "share of calls failing", (0, floor), xycoords=("axes fraction", "data"), xytext=(0, 20),
+        textcoords="offset points", size=8, color=LIGHT["muted"], family=FONT,
+    )  # fmt: skip
 
 
 def _mark(axes: Any, number: int, entry: Entry, y: float, window: Window) -> None:
@@ -108,29 +96,39 @@ def _mark(axes: Any, number: int, entry: Entry, y: float, window: Window) -> Non
     end = min(max(entry.until or start, start), window.end)
     axes.plot([start, end], [y, y], color=LIGHT[role], lw=3, solid_capstyle="butt")
     axes.plot([start], [y], "o", markersize=11, color=LIGHT[role], markeredgewidth=0, clip_on=False)
-    style: dict[str, Any] = {"va": "center", "parse_math": False}
+    style: dict[str, Any] = {"va": "center", "parse_math": False, "family": FONT}
     axes.text(
-        start, y + 0.005, f"{number}", size=7.5, ha="center", color=LIGHT["paper"], weight="bold", **style
-    )
+        start, y + 0.005, f"{number}", size=7.5 if number < 10 else 6.5, ha="center", color=LIGHT["paper"],
+        weight="bold", **style,
+    )  # fmt: skip
     before, after = start - window.start, window.end - end
     to_the_right = after > before
-    inch = (window.end - window.start) / (WIDTH - 2 * RIGHT)
-    room = max(before, after) / inch + RIGHT - 0.22
+    inch = (window.end - window.start) / (WIDTH - LEFT - RIGHT)
+    room = max(before, after) / inch + (RIGHT if to_the_right else LEFT) - 0.22
+    said = _when_outside(entry, window) + entry.what
     axes.annotate(
-        textwrap.shorten(drawable(entry.what), max(12, int(room / 0.068)), placeholder=" …"),
+        textwrap.shorten(drawable(said), max(12, int(room / 0.063)), placeholder=" …"),
         (end if to_the_right else start, y),
         xytext=(9 if to_the_right else -9, 0),
         textcoords="offset points",
         ha="left" if to_the_right else "right",
         size=8.5,
         color=LIGHT["ink"],
+        bbox=BEHIND,
         **style,
     )
 
 
-def _timeline_alt(told: Sequence[Entry], verdict: Verdict) -> str:
+def _when_outside(entry: Entry, window: Window) -> str:
+    """`← 04:12:00 `, for an entry so far outside the window that its place on the edge is not its time."""
+    if window.start - _NEAR <= (entry.until or entry.at) and entry.at <= window.end + _NEAR:
+        return ""
+    return f"{'←' if entry.at < window.start else '→'} {same_day(window.end, entry.at)} "
+
+
+def _timeline_alt(told: Sequence[Entry]) -> str:
     said = "; ".join(f"{number}. {clock(each.at)} {each.what}" for number, each in enumerate(told, 1))
-    return f"{_headline(verdict)}. {len(told)} entries: {said}."
+    return f"{len(told)} entries: {said}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ def decision_path(_evidence: Evidence, verdict: Verdict) -> Drawn:
         [(s.question, s.answer, s.because, " ".join(s.evidence)) for s in verdict.path],
         columns=["question", "answer", "because", "evidence"],
     )
-    return Drawn(sheet.figure, f"{told}. So the verdict is {verdict.cause}.", table)
+    return sheet.drawn(f"{told}. So the verdict is {verdict.cause}.", table)
 
 
 def _outline(

@@ -72,7 +72,7 @@ def test_nobody_read_a_log_is_said_and_not_drawn_as_zero() -> None:
 
 def test_metrics_alone_give_the_map_but_no_ledger() -> None:
     evidence = load(GOLDEN / "healthy-by-metrics-alone")
-    assert "calls counted from metrics" in drawn("failure_map", evidence).alt
+    assert "Calls counted from metrics" in drawn("failure_map", evidence).alt
     assert "nothing told of" in drawn("ledger", evidence).alt
 
 

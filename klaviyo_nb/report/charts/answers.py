@@ -11,19 +11,10 @@ from matplotlib.dates import date2num
 from klaviyo_nb.logs.questions.contrast import in_words
 from klaviyo_nb.logs.questions.retries import amplification
 from klaviyo_nb.report import series
-from klaviyo_nb.report.canvas import (
-    BOTTOM,
-    LINE,
-    RIGHT,
-    TEXT,
-    WIDTH,
-    Drawn,
-    Sheet,
-    time_axis,
-    when,
-)
+from klaviyo_nb.report.axis import extent, plot, told
+from klaviyo_nb.report.canvas import BEHIND, BOTTOM, FONT, LINE, PAD, RIGHT, TEXT, WIDTH, Drawn, Sheet
 from klaviyo_nb.report.charts.gallery import chart
-from klaviyo_nb.report.charts.sheets import extent, incident, nothing, plot
+from klaviyo_nb.report.charts.sheets import nothing
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.views import ask
 from klaviyo_nb.report.words import share, shortened
@@ -47,9 +38,9 @@ _LEVELS = (
 _BECAME = {
     "delivered": ("well", "delivered"),
     "accepted_late": ("band", "accepted, processed late"),
-    "refused": ("throttled", "refused: safe to send again"),
-    "unknown": ("server", "unknown: may have been accepted"),
-    "fix_first": ("refused", "to be mended first"),
+    "refused": ("throttled", "refused, safe to send again"),
+    "unknown": ("server", "unknown, may have been accepted"),
+    "fix_first": ("invalid", "to be mended first"),
 }
 
 
@@ -64,25 +55,21 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     totals = series.endpoint_totals(counts, evidence.window)
     shown = totals[:MOST_ROWS]
     key = [(role, words) for _, role, words in _LEVELS] + [("grid", "no call")]
-    began = 0.25 if verdict.onset else 0.0
-    sheet = Sheet(_map_headline(totals), began + _TALL * len(shown) + BOTTOM, key)
-    sheet.write(0.12, sheet.top, when(verdict))
-    top = sheet.top + began
-    axes = sheet.axes(top, _TALL * len(shown), left=0.26)  # one for all rows: each would take its time
-    axes.set_ylim(_TALL * len(shown), 0)
+    sheet, axes = plot(_map_headline(totals), key, "", evidence, verdict, PAD + _TALL * len(shown))
+    axes.set_ylim(_TALL * len(shown), -PAD)
     axes.set_yticks([])
-    time_axis(axes, evidence.window)
     for number, total in enumerate(shown):
-        sheet.write(0.12, top + _TALL * number, shortened(total.endpoint, 40))
+        y = sheet.top + PAD + _TALL * number
+        sheet.write(0.12, y, shortened(total.endpoint, 40), bbox=BEHIND)
         failed = "none failed" if not total.failed else f"{share(total.failed, total.calls)} failed"
         words = f"{failed} of {total.calls:,}"
-        sheet.write(WIDTH - RIGHT, top + _TALL * number, words, ha="right", color=LIGHT["muted"])
+        sheet.write(WIDTH - RIGHT, y, words, ha="right", color=LIGHT["muted"], bbox=BEHIND)
         rows = table[table["endpoint"] == total.endpoint]
         _cells(axes, rows, evidence.window, width, (_TALL * number + LINE, _TALL - LINE - 0.06))
     rest = f" {len(totals) - len(shown)} more endpoints are in the table." if totals[len(shown) :] else ""
-    told = "; ".join(f"{each.endpoint}: {each.failed:,} of {each.calls:,} failed" for each in shown)
-    alt = f"{extent(evidence.window)}, calls counted from {counts.source}. {told}.{rest} {incident(verdict)}"
-    return Drawn(sheet.figure, alt, table)
+    each_one = "; ".join(f"{each.endpoint}: {each.failed:,} of {each.calls:,} failed" for each in shown)
+    alt = f"{each_one}.{rest} Calls counted from {counts.source}. {told(evidence, verdict)}"
+    return sheet.drawn(alt, table)
 
 
 def _map_headline(totals: Any) -> str:
@@ -129,10 +116,11 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
     first = rows.iloc[0]
     sheet = Sheet(
         f"{shortened(in_words(first), 46)}: {first['fails']:.0%} of its calls fail,"
-        f" of all others {first['others_fail']:.1%}",
+        f" of all others {share(first['others_fail'], 1)}",
         0.35 + _TALL * len(rows) + BOTTOM,
     )
-    sheet.write(0.12, sheet.top, "share of the failing calls less share of the others", color=LIGHT["muted"])
+    unit = "how much more common among failing calls than among the others"
+    sheet.write(0.12, sheet.top, unit, color=LIGHT["muted"])
     top = sheet.top + 0.3
     axes = sheet.axes(top, _TALL * len(rows), left=0.12)
     axes.set_ylim(_TALL * len(rows), 0)
@@ -148,13 +136,13 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
         axes.plot([at], [y], "o", color=LIGHT["server"], markersize=6)
     axes.set_xlim(-0.25, 1.1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "+25%", "+50%", "+75%", "+100%"])
-    told = "; ".join(
+    ranked = "; ".join(
         f"{in_words(row)}: {row['failing_share']:.0%} of the failing calls,"
         f" {row['other_share']:.0%} of the others (95% interval of the difference {row['low']:.0%} to"
         f" {row['high']:.0%})"
         for _, row in rows.iterrows()
     )
-    return Drawn(sheet.figure, f"{extent(evidence.window)}. {told}.", answer.rows)
+    return sheet.drawn(f"{ranked}. {extent(evidence.window)}.", answer.rows)
 
 
 @chart("How retries add to the load")
@@ -170,18 +158,18 @@ def retries(evidence: Evidence, verdict: Verdict) -> Drawn:
     calls, attempts = int(table["calls"].sum()), int(table["attempts"].sum())
     factor = attempts / calls
     headline = f"{factor:.2f} attempts per call" if factor >= 1.005 else "Hardly any call is tried again"
-    sheet, axes = plot(headline, [], "attempts per call", verdict)
+    sheet, axes = plot(headline, [], "attempts per call", evidence, verdict)
     edges: Any = [*table["timestamp"], evidence.window.end]
     line = table["amplification"].to_numpy()
     axes.step(edges, np.append(line, line[-1]), where="post", color=LIGHT["series"], lw=1.6)
     axes.axhline(1, color=LIGHT["ink"], lw=1)
-    axes.text(0, 1.0, " each call once", transform=axes.get_yaxis_transform(), size=TEXT, va="bottom",
-              color=LIGHT["ink"])  # fmt: skip
+    axes.annotate("each call once", (0, 1), xycoords=("axes fraction", "data"), xytext=(3, -3),
+                  textcoords="offset points", size=TEXT, va="top",
+              color=LIGHT["muted"], family=FONT)  # fmt: skip
     most = np.nanmax(line) if np.isfinite(line).any() else 1.0
     axes.set_ylim(0, max(2.0, most * 1.1))
     limits = " ".join(answer.covers)
-    alt = f"{extent(evidence.window)}. {answer.says} {limits} {incident(verdict)}"
-    return Drawn(sheet.figure, alt, table)
+    return sheet.drawn(f"{answer.says} {limits} {told(evidence, verdict)}", table)
 
 
 @chart("What became of the calls")
@@ -213,8 +201,8 @@ def ledger(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.set_xlabel("calls", loc="right", size=TEXT, color=LIGHT["muted"], labelpad=3)
-    alt = f"{extent(evidence.window)}. {answer.says} {' '.join(answer.covers)}"
-    return Drawn(sheet.figure, alt, answer.rows)
+    alt = f"{answer.says} {' '.join(answer.covers)} {extent(evidence.window)}."
+    return sheet.drawn(alt, answer.rows)
 
 
 def _bounds(most: int, least: int) -> str:

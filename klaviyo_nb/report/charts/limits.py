@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.report import series
-from klaviyo_nb.report.canvas import TEXT, Drawn, clock
+from klaviyo_nb.report.axis import clock, plot, told
+from klaviyo_nb.report.canvas import BEHIND, LINE, PAD, RIGHT, WIDTH, Drawn
 from klaviyo_nb.report.charts.gallery import chart
-from klaviyo_nb.report.charts.sheets import extent, incident, length, nothing, plot
+from klaviyo_nb.report.charts.sheets import length, nothing
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.words import shortened
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.window import Window
 
-_LINES = ("throttled", "series", "refused", "silent")
+#: Endpoints that are shown, and the height of what one has [in].
+MOST_ROWS, _TALL = 4, 0.56
 
 
 @chart("Use of Klaviyo's rate limits")
@@ -29,23 +31,31 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     if use.empty:
         return nothing("No rate limit to show", "a call to an endpoint with a known limit", evidence)
     peaks = series.peaks(use)
-    shown = list(zip(_LINES, peaks, strict=False))
-    key = [(role, f"{shortened(peak.endpoint, 30)}: peak {_per(peak)}") for role, peak in shown]
+    shown = peaks[:MOST_ROWS]
     headline = _use_headline(peaks[0], series.counted(evidence))
-    sheet, axes = plot(headline, key, "share of the limit used", verdict)
-    for role, peak in reversed(shown):
-        line = _use_line(use, peak, evidence.window)
-        axes.plot(line.index, line, color=LIGHT[role], lw=1.6, drawstyle="steps-post")
-    axes.set_ylim(0, max(1.15, peaks[0].use * 1.1))
-    axes.axhline(1, color=LIGHT["ink"], lw=1.2)
-    axes.text(0, 1.02, " limit", transform=axes.get_yaxis_transform(), size=TEXT, color=LIGHT["ink"])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    told = "; ".join(
-        f"{each.endpoint}: at most {_per(each)}, {each.use:.0%}, at {clock(each.timestamp)}"
-        for _, each in shown
+    key = [("series", "share of the limit used"), ("throttled", "above the limit")]
+    sheet, axes = plot(
+        headline, key[: 1 + (peaks[0].use > 1)], "", evidence, verdict, PAD + _TALL * len(shown)
     )
-    alt = f"{extent(evidence.window)}, throttled calls counted as well. {told}. {incident(verdict)}"
-    return Drawn(sheet.figure, alt, use)
+    full = (_TALL - LINE - 0.11) / max(1.0, peaks[0].use)  # what 100% is high; alike in all rows
+    below = [_TALL * (number + 1) - 0.07 for number in range(len(shown))]
+    for floor, peak in zip(below, shown, strict=True):
+        line = _use_line(use, peak, evidence.window)
+        for role, least, most in (("series", 0.0, 1.0), ("throttled", 1.0, peaks[0].use + 1)):
+            part = floor - full * line.clip(least, most)
+            axes.fill_between(line.index, floor - full * least, part, step="post", color=LIGHT[role], lw=0)
+        axes.axhline(floor, color=LIGHT["line"], lw=0.8)
+        axes.axhline(floor - full, color=LIGHT["ink"], lw=0.8)
+        y = sheet.top + PAD + floor - _TALL + 0.06
+        sheet.write(0.12, y, shortened(peak.endpoint, 36), bbox=BEHIND)
+        sheet.write(WIDTH - RIGHT, y, f"peak {_per(peak)}", ha="right", color=LIGHT["muted"], bbox=BEHIND)
+    axes.set_ylim(_TALL * len(shown), -PAD)
+    axes.grid(visible=False)
+    axes.set_yticks([floor - full for floor in below], ["limit"] * len(below))
+    peaked = "; ".join(
+        f"{each.endpoint}: at most {_per(each)}, {each.use:.0%}, at {clock(each.timestamp)}" for each in shown
+    )
+    return sheet.drawn(f"{peaked}. Throttled calls are counted as well. {told(evidence, verdict)}", use)
 
 
 def _use_headline(top: Any, counts: Tally | None) -> str:
@@ -53,7 +63,7 @@ def _use_headline(top: Any, counts: Tally | None) -> str:
         return f"{shortened(top.endpoint)} asked for {top.use:.0%} of its limit"
     if counts is not None and (counts.frame["status_code"] == 429).any():
         return f"Throttled, though these calls use {top.use:.0%} of the limits: who else spends them?"
-    return f"No limit was reached: at most {top.use:.0%} used"
+    return f"No limit was passed; {shortened(top.endpoint)} came closest with {top.use:.0%}"
 
 
 def _use_line(use: pd.DataFrame, peak: Any, window: Window) -> pd.Series[float]:

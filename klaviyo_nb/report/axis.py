@@ -1,0 +1,187 @@
+"""The time axis that charts share: one UTC axis, incident shaded, bands where it began and ended, markers.
+
+Charts of one window stand below each other on a page: the same moment is at the same place in all of them,
+and looks the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from matplotlib.dates import AutoDateLocator, DateFormatter
+
+from klaviyo_nb.report.canvas import BOTTOM, FONT, LEFT, RIGHT, TEXT, WIDTH, Sheet, breadth
+from klaviyo_nb.report.look import LIGHT
+from klaviyo_nb.report.timeline import page
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from klaviyo_nb.diagnosis.verdict import Interval, Verdict
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.window import Window
+
+#: Height of a line above the axes: the unit and when the incident was, names of markers [in].
+STRIP = 0.2
+#: Kind of moment → role of its colour, and its mark on the upper edge.
+_MARKERS = {"deploy": ("ink", "v"), "status page": ("series", "D")}
+
+
+class Moment(NamedTuple):
+    """Something that happened: when, and its kind."""
+
+    at: datetime
+    kind: str
+
+
+def plot(
+    headline: str,
+    key: Sequence[tuple[str, str]],
+    unit: str,
+    evidence: Evidence,
+    verdict: Verdict,
+    height: float = 1.38,
+) -> tuple[Sheet, Axes]:
+    """A sheet with axes of this height [in] over the window: UTC, incident, bands and markers on it."""
+    moments, said = happened(evidence), when(verdict)
+    above = STRIP * bool(unit or said) + STRIP * bool(moments) + 0.06
+    sheet = Sheet(headline, above + height + BOTTOM, key)
+    sheet.write(0.12, sheet.top, unit, color=LIGHT["muted"])
+    if said:
+        right = WIDTH - 0.12 - breadth(said)
+        sheet.write(right, sheet.top, said)
+        sheet.box(right - 0.16, sheet.top + 0.035, 0.1, 0.1, "edge")
+    sheet.top += above
+    axes = sheet.axes(sheet.top, height)
+    _time_axis(axes, evidence.window)
+    _shade(axes, verdict, evidence.window)
+    _mark(axes, moments)
+    for left, name in _names(moments, evidence.window):
+        sheet.write(left, sheet.top - STRIP - 0.03, name, size=TEXT - 0.5)
+    return sheet, axes
+
+
+def _time_axis(axes: Any, window: Window) -> None:
+    """Make x run over the window in UTC, with round times as ticks."""
+    axes.set_xlim(window.start, window.end)
+    pattern = "%H:%M:%S" if window.seconds <= 180 else "%H:%M" if window.seconds <= 2 * 86_400 else "%d %b"
+    times = AutoDateLocator(UTC, minticks=3, maxticks=7).tick_values(window.start, window.end)
+    axes.set_xticks(times)  # not the locator itself, which would work them out again in every drawing
+    axes.xaxis.set_major_formatter(DateFormatter(pattern, UTC))
+    axes.set_xlabel(
+        f"UTC, {days(window)}", loc="right", size=TEXT, color=LIGHT["muted"], labelpad=3, family=FONT
+    )
+
+
+def _shade(axes: Any, verdict: Verdict, window: Window) -> None:
+    """Shade the incident, and mark when it began and ended as bands."""
+    if verdict.onset is None:
+        return
+    least = (window.end - window.start) / 200
+    begin, sure = verdict.onset.earliest, verdict.onset.latest
+    end = verdict.recovered.latest if verdict.recovered else window.end
+    end = min(end, window.end)  # who watched on saw it end after the window
+    bands = [("shade", begin, end), ("edge", begin, max(sure, begin + least))]
+    if verdict.recovered:
+        bands.append(("edge", min(verdict.recovered.earliest, end - least), end))
+    for order, (role, start, until) in enumerate(bands):
+        axes.axvspan(start, until, color=LIGHT[role], lw=0, zorder=order / 10)
+
+
+def _mark(axes: Any, moments: Sequence[Moment]) -> None:
+    """A dashed line for each moment, and a mark on the upper edge."""
+    upper = axes.get_xaxis_transform()
+    for at, kind in moments:
+        role, shape = _MARKERS[kind]
+        axes.axvline(at, color=LIGHT[role], lw=1, ls=(0, (3, 2)), zorder=3)
+        axes.plot(
+            [at], [1.0], shape, color=LIGHT[role], markersize=5, transform=upper, clip_on=False, zorder=4
+        )
+
+
+def _names(moments: Sequence[Moment], window: Window) -> list[tuple[float, str]]:
+    """Where each name begins [in], and the name; moments too close for two names share one."""
+    groups: list[list[Moment]] = []
+    for each in moments:
+        if groups and _place([each], window)[0] < _place(groups[-1], window)[1] + 0.1:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return [(_place(group, window)[0], _name(group)) for group in groups]
+
+
+def _place(group: Sequence[Moment], window: Window) -> tuple[float, float]:
+    """From where to where the name of these goes [in]: from the first on, or up to the last."""
+    across, whole = WIDTH - LEFT - RIGHT, window.end - window.start
+    first, last = (LEFT + across * ((each.at - window.start) / whole) for each in (group[0], group[-1]))
+    wide = breadth(_name(group), TEXT - 0.5)
+    left = first - 0.05 if first + wide < WIDTH - 0.12 else last + 0.05 - wide
+    return left, left + wide
+
+
+def _name(group: Sequence[Moment]) -> str:
+    return " + ".join(dict.fromkeys(each.kind for each in group))
+
+
+def happened(evidence: Evidence) -> list[Moment]:
+    """Deploys that people noted and posts of Klaviyo's page in the window, in order."""
+    found = [Moment(entry.at, "status page") for entry in page(evidence)]
+    if evidence.notes is not None:
+        noted = evidence.notes.loc[evidence.notes["kind"] == "deploy", "at"].dropna()
+        found += [Moment(at.to_pydatetime(), "deploy") for at in noted]
+    return sorted(each for each in found if evidence.window.start <= each.at < evidence.window.end)
+
+
+def told(evidence: Evidence, verdict: Verdict) -> str:
+    """What every chart over the window shows, as sentences: incident, markers, extent."""
+    names = ", ".join(f"{kind} at {clock(at)}" for at, kind in happened(evidence))
+    marked = f" Marked: {names}." if names else ""
+    return f"{_incident(verdict)}{marked} {extent(evidence.window)}."
+
+
+def _incident(verdict: Verdict) -> str:
+    """When failures began and ended, as a sentence."""
+    if verdict.onset is None:
+        return "No onset was found in the window."
+    began = f"Failures began at {span(verdict.onset)}"
+    ended = f"ended at {span(verdict.recovered)}" if verdict.recovered else "were not seen to end"
+    return f"{began} and {ended}."
+
+
+def extent(window: Window) -> str:
+    """`05:00 to 07:00 UTC, 23 Nov 2026`."""
+    return f"{clock(window.start)} to {clock(window.end)} UTC, {days(window)}"
+
+
+def when(verdict: Verdict) -> str:
+    """`began 06:19–06:21 · ended 06:41`, `began 06:20 · not seen to end`, or nothing."""
+    if verdict.onset is None:
+        return ""
+    ended = f"ended {span(verdict.recovered)}" if verdict.recovered else "not seen to end"
+    return f"began {span(verdict.onset)} · {ended}"
+
+
+def span(interval: Interval) -> str:
+    """`06:19–06:21`, or one time if both are in the same minute."""
+    first, last = (clock(moment) for moment in (interval.earliest, interval.latest))
+    return first if first == last else f"{first}–{last}"
+
+
+def clock(moment: datetime) -> str:
+    """`06:19`, in UTC."""
+    return f"{moment.astimezone(UTC):%H:%M}"
+
+
+def days(window: Window) -> str:
+    """The window's date or dates: `23 Nov 2026`, `22–23 Nov 2026`, `30 Nov – 1 Dec 2026`."""
+    first, last = window.start.astimezone(UTC), window.end.astimezone(UTC) - timedelta(microseconds=1)
+    end = f"{last.day} {last:%b %Y}"
+    if first.date() == last.date():
+        return end
+    return (
+        f"{first.day}–{end}"
+        if (first.year, first.month) == (last.year, last.month)
+        else f"{first.day} {first:%b} – {end}"
+    )
