@@ -7,6 +7,7 @@ matplotlib's types know none there. All text is literal (no mathtext), without c
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ class Sheet:
         below = 0.14 + 0.2 * len(lines)
         places = list(_flow([drawable(text) for _, text in key], below + 0.04))
         self.top = (places[-1][1] + LINE if places else below) + 0.1
-        self.height = self.top + body
+        self.height = math.ceil(30 * (self.top + body)) / 30  # whole pixels
         self.figure = Figure(figsize=(WIDTH, self.height), facecolor=LIGHT["paper"])
         self.write(0.12, 0.12, "\n".join(lines), size=HEADLINE, weight="bold", linespacing=1.25)
         for (x, y), (role, text) in zip(places, key, strict=True):

@@ -5,26 +5,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex
-from matplotlib.dates import date2num
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.tree import questions
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import CALLS, METRICS, NOTES
+from klaviyo_nb.frames import CALLS, METRICS
 from klaviyo_nb.report import charts
-from klaviyo_nb.report.canvas import Drawn, drawable, save_png, save_svg
+from klaviyo_nb.report.canvas import drawable, save_png, save_svg
 from klaviyo_nb.report.look import COLOURS
 from klaviyo_nb.report.made import SavedChart
 from klaviyo_nb.window import Window
@@ -225,101 +220,6 @@ def test_no_two_roles_share_a_light_colour() -> None:
     assert len(light) == len(set(light))
 
 
-#: The charts over the window.
-OVER_TIME = ("calls_by_status", "failure_map", "latency", "rate_limit_headroom", "retries", "timeline")
-
-
-def marked() -> Evidence:
-    """An incident that ended, with deploys noted in the window and before it, and a post of the page."""
-    rows = [
-        {"written_at": at, "at": at, "kind": kind, "text": "v7"}
-        for at, kind in (
-            (pd.Timestamp("2026-11-23T05:40:00Z"), "deploy"),
-            (pd.Timestamp("2026-11-23T05:42:00Z"), "note"),
-            (pd.Timestamp("2026-11-23T03:10:00Z"), "deploy"),
-        )
-    ]
-    base = recovered()
-    known = base.calls.assign(event_key=[f"key-{n}" for n in range(len(base.calls))])  # type: ignore[union-attr, arg-type]
-    return replace(base, calls=CALLS.frame(known), notes=NOTES.frame(rows))
-
-
-@pytest.fixture(scope="module")
-def drawn() -> dict[str, Drawn]:
-    """Every chart of `marked`."""
-    evidence = marked()
-    verdict = decide(evidence)
-    return {name: draw(evidence, verdict) for name, (_, draw) in charts.CHARTS.items()}
-
-
-def test_charts_of_one_window_share_axis_shading_bands_and_markers(drawn: dict[str, Drawn]) -> None:
-    shared = {name: _over_time(drawn[name].figure) for name in OVER_TIME}
-    assert len(set(shared.values())) == 1, shared
-    seen = shared["timeline"]
-    assert len(seen.shaded) == 3, "the incident, and the bands in which it began and ended"
-    assert len(seen.dashed) == 2, "a deploy and a post; what was before the window has no line"
-    for name in OVER_TIME:
-        written = [text.get_text() for text in drawn[name].figure.texts]
-        assert {"deploy", "status page"} <= set(written), name
-        assert any(text.startswith("began 05:") for text in written), name
-
-
-class Seen(NamedTuple):
-    """What a chart over the window has in common with the others."""
-
-    place: tuple[float, float]
-    limits: tuple[float, float]
-    ticks: tuple[float, ...]
-    labels: tuple[str, ...]
-    shaded: tuple[tuple[float, float, str], ...]
-    dashed: tuple[float, ...]
-
-
-def _over_time(figure: Figure) -> Seen:
-    (axes,) = figure.axes
-    place = axes.get_position()
-    spans = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-    shaded = [(each.get_x(), each.get_width(), to_hex(each.get_facecolor())) for each in spans]
-    upright = [line for line in axes.lines if len(set(line.get_xdata())) == 1 and line.is_dashed()]
-    return Seen(
-        (place.x0, place.x1), axes.get_xlim(), tuple(axes.get_xticks()),
-        tuple(label.get_text() for label in axes.get_xticklabels()), tuple(shaded),
-        tuple(date2num(line.get_xdata()[0]) for line in upright),
-    )  # fmt: skip
-
-
-def test_without_an_onset_nothing_is_shaded() -> None:
-    evidence = healthy()
-    assert _over_time(charts.latency(evidence, decide(evidence))).shaded == ()
-
-
-def test_what_was_before_the_window_is_on_its_edge_with_its_time(drawn: dict[str, Drawn]) -> None:
-    (axes,) = drawn["timeline"].figure.axes
-    assert "← 03:10:00 Deployed: v7" in [text.get_text() for text in axes.texts]
-
-
-def test_names_of_markers_that_are_close_are_one_and_stay_on_the_sheet() -> None:
-    page = {
-        "incidents": [{"name": "API", "created_at": f"2026-11-23T06:{minute}:00Z"} for minute in (52, 59)]
-    }
-    noted = NOTES.frame([{"at": pd.Timestamp("2026-11-23T06:50:00Z"), "kind": "deploy", "text": "v7"}])
-    evidence = replace(samples.rate_limited(), status_page=page, notes=noted)
-    figure = charts.latency(evidence, decide(evidence))
-    (name,) = [text for text in figure.texts if "deploy" in text.get_text()]
-    assert name.get_text() == "deploy + status page"
-    box = name.get_window_extent().transformed(figure.transFigure.inverted())
-    assert box.x0 > 0
-    assert box.x1 < 1
-
-
-def test_every_alt_text_begins_with_the_finding(drawn: dict[str, Drawn]) -> None:
-    for name, chart in drawn.items():
-        headline = " ".join(chart.figure.texts[0].get_text().split())
-        assert chart.alt.startswith((f"{headline}. ", f"{headline}: ")), name
-        assert charts.CHARTS[name][0] not in chart.alt, "a title says what is shown, not what was found"
-        assert len(chart.alt) > len(headline) + 40, name
-
-
 def test_the_slowness_of_failing_calls_is_the_finding_and_not_their_last_minute() -> None:
     base = samples.rate_limited()
     failing = base.calls["status_code"] == 429  # type: ignore[index]
@@ -335,11 +235,6 @@ def test_a_limit_that_was_used_up_is_not_said_to_be_out_of_reach() -> None:
     evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows), metrics=None)
     told = charts.rate_limit_headroom(evidence, decide(evidence)).get_label()
     assert told.startswith("No limit was passed; GET /api/accounts came closest with 100%.")
-
-
-def test_deploys_and_posts_of_the_page_are_told(drawn: dict[str, Drawn]) -> None:
-    for name in OVER_TIME[:-1]:
-        assert "Marked: deploy at 05:40, status page at 06:11." in drawn[name].alt, name
 
 
 def test_nothing_is_marked_where_nobody_noted_and_the_page_is_silent() -> None:

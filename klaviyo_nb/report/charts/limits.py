@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Endpoints that are shown, and the height of what one has [in].
 MOST_ROWS, _TALL = 4, 0.56
+#: Bars are cut above so many times the limit; the words beside them tell how many.
+_MOST_TIMES = 3.0
 
 
 @chart("Use of Klaviyo's rate limits")
@@ -37,12 +39,13 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     sheet, axes = plot(
         headline, key[: 1 + (peaks[0].use > 1)], "", evidence, verdict, PAD + _TALL * len(shown)
     )
-    full = (_TALL - LINE - 0.11) / max(1.0, peaks[0].use)  # what 100% is high; alike in all rows
+    most = min(max(1.0, peaks[0].use), _MOST_TIMES)
+    full = (_TALL - LINE - 0.11) / most  # what 100% is high; alike in all rows
     below = [_TALL * (number + 1) - 0.07 for number in range(len(shown))]
     for floor, peak in zip(below, shown, strict=True):
         line = _use_line(use, peak, evidence.window)
-        for role, least, most in (("series", 0.0, 1.0), ("throttled", 1.0, peaks[0].use + 1)):
-            part = floor - full * line.clip(least, most)
+        for role, least, upto in (("series", 0.0, 1.0), ("throttled", 1.0, most)):
+            part = floor - full * line.clip(least, upto)
             axes.fill_between(line.index, floor - full * least, part, step="post", color=LIGHT[role], lw=0)
         axes.axhline(floor, color=LIGHT["line"], lw=0.8)
         axes.axhline(floor - full, color=LIGHT["ink"], lw=0.8)
