@@ -124,6 +124,11 @@ def _places(counted: Tally, kind: str, quiet: float, limits: Thresholds) -> dict
     fields["failing_hosts"] = _failing_hosts(counted, kind, quiet, limits) or None
     if counts.empty:
         return fields
+    failed = counted.last.loc[counted.last["kind"] == kind, "calls"].sum()
+    nowhere = round(failed) - int(counts["failed"].sum())
+    if 2 * nowhere >= failed:  # most may have been anywhere
+        because = f"{nowhere} of {round(failed)} failures name no endpoint"
+        return fields | {"because": {"one_endpoint": because}}
     worst, others = counts.iloc[0], counts.iloc[1:]
     rest = others.sum()
     if rest.calls >= limits.noise_failures:

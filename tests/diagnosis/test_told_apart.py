@@ -149,6 +149,16 @@ def test_noise_elsewhere_does_not_hide_that_one_endpoint_fails() -> None:
     assert decide(evidence(rows=rows)).cause == "endpoint_degraded"
 
 
+def test_failures_that_name_no_endpoint_are_not_told_to_fall_on_the_one_that_few_of_them_name() -> None:
+    rows = calls(failed=60, status_code=503)
+    failing = [row for row in rows if row["status_code"] == 503]
+    for row in failing[:-2]:
+        row["endpoint"] = None
+    found = decide(evidence(rows=rows))
+    assert found.cause != "endpoint_degraded"
+    assert "58 of 60 failures name no endpoint" in because(found, "one endpoint")
+
+
 def test_an_application_with_one_endpoint_is_degraded_on_it_if_our_probes_succeed_elsewhere() -> None:
     rows = [row | {"endpoint": "/api/events"} for row in calls(failed=60, status_code=503)]
     assert decide(evidence(rows=rows)).cause == "endpoint_degraded"

@@ -54,7 +54,10 @@ _HOOK_OURS = re.compile(
     re.IGNORECASE,
 )
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
-_PAGES = re.compile(r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+")
+#: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
+_PAGES = re.compile(
+    r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+)
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
@@ -150,8 +153,8 @@ def _is_named(it: Read, body: str) -> bool:
 
 
 def _without_pages(low: str) -> str:
-    """Without links to pages that name Klaviyo: who writes one does not say that Klaviyo answered."""
-    return _PAGES.sub("", low) if "://" in low else low
+    """Without links and routes that name Klaviyo: who writes one does not say that Klaviyo answered."""
+    return _PAGES.sub("", low) if "/" in low else low
 
 
 def _moment_in(it: Read, near: datetime) -> int | None:
@@ -191,7 +194,10 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
         return outcome.known or outcome.worked is not None
     if where.place == "foreign":
         return bool(
-            outcome.known and not it.access and speaks and (our_answer(it.text) or text.said_by_klaviyo(body))
+            outcome.known
+            and not it.access
+            and speaks
+            and (our_answer(it.text) or text.said_by_klaviyo(_without_pages(body.lower())))
         )
     if where.place == "path" or where.endpoint is not None:
         return (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
