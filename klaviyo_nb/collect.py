@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from klaviyo_nb.metrics.client import Fetched
     from klaviyo_nb.settings import Settings
 
-#: Limits of a collection that has no deadline of its own [s]: logs are read to their end.
+#: Limits of a collection that has no deadline of its own [s]; that of logs is a setting.
 PROBES_S, METRICS_S = 10.0, 60.0
 #: What the last answers, deciding and printing take of a deadline where nobody else uses the machine [s].
 #: Half of it is work, which takes longer on a busy one; the other half is waiting.
 RESERVE_S = 0.5
 #: Of the rest, what reading logs may take: making frames of what was read and counting it takes long too [1].
 READING = 0.75
+#: A thread that a source still holds so many times that limit later is left behind [1].
+HELD = 1.2
 _SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH,
             "notes": NOTES}  # fmt: skip
 
@@ -268,7 +270,8 @@ async def _logs(
     """
     if not settings.logs:
         return None, [Gap("logs", "no log source was given (--logs URL)", configured=False)]
-    until = span.until(READING)
+    patience = settings.limits.source_s if span.limit_s is None else None
+    until = span.until(READING) if patience is None else time.monotonic() + patience
     loop = asyncio.get_running_loop()
 
     def so_far(read: Callable[[], LogsRead]) -> None:
@@ -279,7 +282,7 @@ async def _logs(
         _read_logs, settings, window, redactor, until, progress, reading, so_far if coming.keep else None
     )
     try:
-        read = await asyncio.wait_for(asked, span.left_s())
+        read = await asyncio.wait_for(asked, patience * HELD if patience else span.left_s())
     except TimeoutError:
         return None, [Gap(name, "reading the logs did not end at the deadline") for name in coming.logs]
     return read, [Gap(coverage.source, coverage.gap) for coverage in read.coverage if coverage.gap]
@@ -306,6 +309,7 @@ def _read_logs(
         progress=reading,
         engine=settings.engine,
         formats=settings.log_format,
+        limits=settings.limits,
         so_far=so_far,
     )
     lines = sum(coverage.lines for coverage in read.coverage)
@@ -335,7 +339,8 @@ async def _metrics(
         token=settings.metrics_token,
         headers=settings.metrics.get("headers"),
         tls=settings.metrics.get("tls"),
-        timeout_s=METRICS_S if left is None else left,
+        timeout_s=min(METRICS_S, settings.limits.source_s) if left is None else left,
+        most=settings.limits.samples,
     )
     samples = 0 if fetched.frame is None else len(fetched.frame)
     progress(f"metrics: {samples:,} samples from {len(fetched.queries)} queries")

@@ -19,12 +19,13 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.window import parse_duration, parse_time
 
 FILE_NAME = "klaviyo-nb.toml"
-_TABLES = ("metrics", "thresholds", "organisation", "redaction")
+_TABLES = ("metrics", "thresholds", "organisation", "redaction", "limits")
 _FORMATS = "log_format"
 _REVISION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
 _UNWANTED = re.compile(r"[\x00-\x20\x7f]")
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _ENGINE = re.compile(r"local(:[1-9][0-9]?)?|dask://[^/@?#\s]+:[0-9]+/?")
+_SIZE = re.compile(r"([1-9][0-9]{0,11}) ?([KMGT]?)i?B")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -41,6 +42,23 @@ class Organisation:
     timezone: str = "UTC"
     working_days: frozenset[int] = frozenset(range(5))
     day_end: int = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a source may take; what is more than that is left out, and told.
+
+    Attributes:
+        source_s: Seconds, where the command has no deadline.
+        source_size: Bytes read of each log.
+        calls: Calls kept of all logs together.
+        samples: Samples of metrics.
+    """
+
+    source_s: float = 600.0
+    source_size: int = 4 * 1024**3
+    calls: int = 500_000
+    samples: int = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,7 @@ class Settings:
         thresholds: The `[thresholds]` table.
         organisation: The `[organisation]` table.
         redaction: The `[redaction]` table.
+        limits: The `[limits]` table.
         log_format: The `[[log_format]]` tables: formats of logs that are the user's own.
     """
 
@@ -87,6 +106,7 @@ class Settings:
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     organisation: Organisation = Organisation()
     redaction: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
     log_format: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -190,7 +210,7 @@ def _typed(values: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]
         values["deadline_s"] = parse_duration(values["deadline_s"], origins["deadline_s"]).total_seconds()
     if "organisation" in values:
         values["organisation"] = _organisation(values["organisation"])
-    return values
+    return values | {"limits": _limits(values.get("limits", {}))}
 
 
 def _text(value: object, origin: str) -> str:
@@ -232,6 +252,23 @@ def _check_redaction(table: Mapping[str, Any]) -> None:
         raise UsageError(
             f"{FILE_NAME}: redaction", "it has one setting, true or false", "ip_addresses = true"
         )
+
+
+def _limits(table: Mapping[str, Any]) -> Limits:
+    where, found = f"{FILE_NAME}: limits", dict[str, Any]()
+    for name, value in table.items():
+        size = _SIZE.fullmatch(value) if name == "source_size" and isinstance(value, str) else None
+        if name == "source_time":
+            origin = f"{where}.{name}"
+            found["source_s"] = parse_duration(_text(value, origin), origin).total_seconds()
+        elif size:
+            found[name] = int(size[1]) * 1024 ** " KMGT".index(size[2] or " ")
+        elif name in ("calls", "samples") and type(value) is int and value > 0:
+            found[name] = value
+        else:
+            what = 'source_time = "10m", source_size = "4GB", calls = 500000 or samples = 500000'
+            raise UsageError(f"{where}.{name}", f"{value!r} is no such limit", f"write {what}")
+    return Limits(**found)
 
 
 def _url(text: str, origin: str) -> str:

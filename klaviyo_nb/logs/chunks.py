@@ -33,11 +33,13 @@ from klaviyo_nb.window import Window
 #: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
 #: was read is understood even if the deadline passes meanwhile.
 _OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
-#: So many times more where there is no deadline: alike records are told in one go.
-_AT_LEISURE = 4
+#: So many times more where the deadline is further off than this [s]: alike records are told in one go.
+_AT_LEISURE, _HURRY_S = 4, 60.0
 _EDGE = 4_096
 #: Of what was not begun in time.
 LATE = "not read before the deadline"
+#: What limited it, in settings' words.
+TOO_LARGE = "[limits] source_size"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -55,6 +57,7 @@ class Job:
         own: Formats of the user.
         name: Of its source, to be shown.
         question: What to ask of the rows where they are read, instead of giving them.
+        most: Bytes that are read of it, or None.
     """
 
     source: int
@@ -66,6 +69,7 @@ class Job:
     own: tuple[Format, ...] = ()
     name: str = ""
     question: Question[Any] | None = None
+    most: int | None = None
 
 
 @dataclass(slots=True)
@@ -151,13 +155,14 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
     def halt() -> bool:
         if tell:
             tell(job, opened.done)
-        return _late(job.deadline)
+        return _late(job.deadline) or _enough(job, seen)
 
     records = scan(
         edges.read, seen, at=opened.at, start=opened.start, stop=opened.stop,
         find=EveryLine() if job.about else _LEARNT.words, halt=halt,
     )  # fmt: skip
-    for objects, others in _batches(records, 1 if job.deadline else _AT_LEISURE):
+    hurry = job.deadline is not None and job.deadline - time.monotonic() < _HURRY_S
+    for objects, others in _batches(records, 1 if hurry else _AT_LEISURE):
         reading.take(objects, others)
     for moment in edges.times(job.window.end):
         reading.saw(moment)
@@ -171,7 +176,11 @@ def _read(job: Job, opened: Opened, part: Part) -> None:
     part.lines, part.read = seen.lines, seen.read
     if seen.stopped and not opened.truncated:
         part.truncated = True
-        part.problems.append("it was not read to its end before the deadline")
+        part.problems.append(
+            f"only its first {job.most:,} bytes were read ({TOO_LARGE})"
+            if _enough(job, seen)
+            else "it was not read to its end before the deadline"
+        )
 
 
 def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:
@@ -283,6 +292,10 @@ class _Reading:
 
 def _late(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
+
+
+def _enough(job: Job, seen: Seen) -> bool:
+    return job.most is not None and seen.read >= job.most
 
 
 def micros(moment: datetime) -> int:

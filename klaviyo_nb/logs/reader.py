@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import EMPTY, UNFINISHED, Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
-from klaviyo_nb.logs.chunks import LATE, Job, Part, advancing, read_chunk
+from klaviyo_nb.logs.chunks import LATE, TOO_LARGE, Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.formats.own import own_formats
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
@@ -25,6 +25,7 @@ from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
 from klaviyo_nb.redact import Redactor
+from klaviyo_nb.settings import Limits
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _FINDING = 0.15
 #: So many files that the deadline came before are each told of; what so many parts told is put together.
 _TOGETHER = 20
+#: What limited the calls, in settings' words; and what limits nothing.
+TOO_MANY, NO_LIMITS = "[limits] calls", Limits(source_size=1 << 62, calls=1 << 62)
 
 
 class Progress(Protocol):
@@ -83,7 +86,8 @@ class _Shelf:
         written: When it was last written, if a glob found it [s since 1970].
         chunks: Its parts.
         parts: What they gave, as far as they were read.
-        gap: Why it has no parts.
+        gap: Why it has no parts, or not all of them.
+        left_out: Bytes of it that are too many.
     """
 
     name: str
@@ -92,6 +96,17 @@ class _Shelf:
     chunks: Sequence[Chunk] = ()
     parts: list[Part] = field(default_factory=list)
     gap: str | None = None
+    left_out: int = 0
+
+    def limit(self, most: int) -> None:
+        """Leave out its oldest parts, if it is too large; one is always read."""
+        sizes = itertools.accumulate(chunk.size for chunk in self.chunks)
+        fit = max(1, sum(size <= most for size in sizes))
+        self.left_out = sum(chunk.size for chunk in self.chunks[fit:])
+        if self.left_out:
+            self.chunks = self.chunks[:fit]
+            read = sum(chunk.size for chunk in self.chunks)
+            self.gap = f"only its newest {read:,} bytes were read ({TOO_LARGE})"
 
 
 def read(
@@ -103,6 +118,7 @@ def read(
     progress: Progress | None = None,
     engine: str = "local",
     formats: Sequence[Mapping[str, Any]] = (),
+    limits: Limits = NO_LIMITS,
     so_far: Callable[[Callable[[], LogsRead]], None] | None = None,
 ) -> LogsRead:
     """Read calls to Klaviyo and its webhooks out of logs.
@@ -118,6 +134,8 @@ def read(
         progress: Told now and then.
         engine: Where chunks are read: `local`, `local:4` for four processes, or `dask://HOST:PORT`.
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
+        limits: How much is read of each source (the newest of a file, what a stream gives first), and how
+            many calls of all are kept.
         so_far: Given, whenever a part was read and others are left, what tells what all parts gave so far;
             that may be called later, and elsewhere.
 
@@ -125,12 +143,25 @@ def read(
         UsageError: A URL names no kind of source, there is no such engine or it is not installed, or a format
             is malformed.
     """
+    left = limits.calls
 
     def take(part: Part, shelves: Sequence[_Shelf]) -> None:
+        nonlocal left
+        left = _keep(part, left, limits.calls)
         if so_far is not None:
             so_far(lambda: _logs_read([replace(shelf, parts=[*shelf.parts]) for shelf in shelves], window))
 
-    return _logs_read(_read(urls, window, redact, deadline, progress, engine, formats, take=take), window)
+    shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits)
+    return _logs_read(shelves, window)
+
+
+def _keep(part: Part, left: int, most: int) -> int:
+    """Keep so many calls of a part, the newest; how many may be kept of the next ones."""
+    if part.found > left:
+        part.calls, part.found = part.calls.slice(part.found - left), left
+        part.truncated = True
+        part.problems.append(f"{most:,} newer calls were kept, and no more ({TOO_MANY})")
+    return left - part.found
 
 
 def _logs_read(shelves: Sequence[_Shelf], window: Window) -> LogsRead:
@@ -196,11 +227,14 @@ def _read(
     formats: Sequence[Mapping[str, Any]],
     question: Question[Any] | None = None,
     take: Callable[[Part, Sequence[_Shelf]], None] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> list[_Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     what = {"window": window, "redact": redact, "deadline": deadline, "own": own_formats(formats)}
     shelves = _shelves(urls, window, deadline)
-    jobs = _jobs(shelves, **what, question=question)
+    for shelf in shelves:
+        shelf.limit(limits.source_size)
+    jobs = _jobs(shelves, limits.source_size, **what, question=question)
     total, done = sum(job.chunk.size for job in jobs), 0
     chosen = engine_named(engine, total)
     parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
@@ -226,13 +260,15 @@ def _read(
     return shelves
 
 
-def _jobs(shelves: Sequence[_Shelf], **what: Any) -> list[Job]:
+def _jobs(shelves: Sequence[_Shelf], most: int, **what: Any) -> list[Job]:
     """What is to be read, the newest first."""
     jobs = []
     for index, chunk in _newest_first(shelves):
         name = shelves[index].name
         about = speaks_of_klaviyo(name)
-        jobs.append(Job(source=index, chunk=chunk, about=about, name=without_credentials(name), **what))
+        stream = not chunk.size or getattr(chunk, "packed", False)  # its bytes are not known before
+        jobs.append(Job(source=index, chunk=chunk, about=about, name=without_credentials(name),
+                        most=most if stream else None, **what))  # fmt: skip
     return jobs
 
 
@@ -279,7 +315,8 @@ def _newest_first(shelves: Sequence[_Shelf]) -> list[tuple[int, Chunk]]:
 def _first_lines(shelf: _Shelf) -> list[int | None]:
     """Lines of the source before each part; None where an older part was not read to its end, or not yet."""
     before: list[int | None] = []
-    lines: int | None = 0 if len(shelf.parts) == len(shelf.chunks) else None
+    whole = len(shelf.parts) == len(shelf.chunks) and not shelf.left_out
+    lines: int | None = 0 if whole else None
     for part in reversed(shelf.parts):
         before.append(lines)
         lines = None if lines is None or part.truncated or part.failed else lines + part.lines
@@ -325,11 +362,15 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
     left = shelf.chunks[len(parts) :]  # of a run that is stopped now
     gaps = [gap for gap in (shelf.gap, f"reading {UNFINISHED} its end" if left else None) if gap]
     reasons = dict.fromkeys(gaps + [text for part in parts for text in part.problems])
-    unread = sum(
-        max(0, chunk.size - part.read)
-        for chunk, part in zip(shelf.chunks, parts, strict=False)
-        if part.truncated
-    ) + sum(chunk.size for chunk in left)
+    unread = (
+        sum(
+            max(0, chunk.size - part.read)
+            for chunk, part in zip(shelf.chunks, parts, strict=False)
+            if part.truncated
+        )
+        + sum(chunk.size for chunk in left)
+        + shelf.left_out
+    )
     return Coverage(
         source=without_credentials(shelf.name),
         asked=window,
@@ -338,7 +379,9 @@ def _coverage(shelf: _Shelf, window: Window) -> Coverage:
         calls=sum(part.found for part in parts),
         unparsed=sum(part.unparsed for part in parts),
         skipped_bytes=unread,
-        truncated=shelf.gap == LATE or bool(left) or any(part.truncated or part.failed for part in parts),
+        truncated=shelf.gap == LATE
+        or bool(left or shelf.left_out)
+        or any(part.truncated or part.failed for part in parts),
         gap="; ".join(list(reasons)[:3]) or None,
     )
 

@@ -72,6 +72,7 @@ async def fetch(
     headers: Mapping[str, str] | None = None,
     tls: Mapping[str, Any] | None = None,
     timeout_s: float,
+    most: int | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Fetched:
     """Ask for every role of `names` over `window`, all at once.
@@ -90,6 +91,7 @@ async def fetch(
         tls: `ca_file`, `client_cert`, `client_key` (paths of PEM files), `verify` (False: any certificate
             will do, which becomes a gap).
         timeout_s: Limit for all of it [s].
+        most: Samples that one role may have, or None; else it is a gap, for a part of it would count too few.
         transport: In place of the network.
 
     Raises:
@@ -101,7 +103,7 @@ async def fetch(
         names, interval, gaps = await _prepared(server, names, window, timeout_s / 4)
         grid = _grid(window, interval)
         answers = await asyncio.gather(
-            *(_role(server, role, tries, grid, names, until) for role, tries in names.expressions().items())
+            *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
     found = {answer.role: answer.series for answer in answers if answer.series}
     frame = to_frame(found, names) if found else None
@@ -157,7 +159,7 @@ def _grid(window: Window, scrape_interval_s: int) -> _Grid:
 
 
 async def _role(
-    server: Server, role: str, tries: Sequence[str], grid: _Grid, names: MetricNames, until: float
+    server: Server, role: str, tries: Sequence[str], grid: _Grid, most: int | None, until: float
 ) -> _Answer:
     queries: list[Query] = []
     try:
@@ -165,6 +167,9 @@ async def _role(
             for expr in tries:
                 series, query = await _query(server, role, expr, grid)
                 queries.append(query)
+                if most is not None and query.samples > most:
+                    trouble = f"{query.samples:,} samples, and {most:,} are the most ([limits] samples)"
+                    return _Answer(role, tuple(queries), trouble=trouble)
                 if series:
                     return _Answer(role, tuple(queries), series)
     except TimeoutError:
