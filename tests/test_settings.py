@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.settings import ENVIRONMENT, Settings, load
+from klaviyo_nb.settings import ENVIRONMENT, Limits, Settings, load
 
 
 def write(folder: Path, text: str) -> Path:
@@ -174,3 +174,14 @@ def test_ip_addresses_are_left_unless_the_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "klaviyo-nb.toml").write_text("[redaction]\nip_addresses = 1\n")
     with pytest.raises(UsageError, match="redaction"):
         load({}, folder=tmp_path)
+
+
+def test_limits_are_sizes_times_and_counts(tmp_path: Path) -> None:
+    (tmp_path / "klaviyo-nb.toml").write_text(
+        '[limits]\nsource_size = "3 GB"\nsource_time = "90s"\ncalls = 1000\n'
+    )
+    assert load({}, folder=tmp_path).limits == Limits(90.0, 3 * 1024**3, 1000, Limits().samples)
+    for wrong in ('source_size = "much"', "calls = 0", "calls = true", "speed = 3", 'source_size = "0MB"'):
+        (tmp_path / "klaviyo-nb.toml").write_text(f"[limits]\n{wrong}\n")
+        with pytest.raises(UsageError, match="is no such limit"):
+            load({}, folder=tmp_path)

@@ -288,6 +288,13 @@ class TestReading:
 
 
 class TestWhatIsMissing:
+    def test_a_role_of_more_samples_than_allowed_is_a_gap_and_no_part_of_it_is_counted(self, window: Window):
+        assert ask(counting(), window, most=100_000).frame is not None
+        fetched = ask(counting(), window, most=10)
+        assert fetched.frame is None
+        assert "10 are the most ([limits] samples)" in fetched.gaps[0].reason
+        assert fetched.gaps[0].configured
+
     def test_a_server_without_our_metrics_is_a_gap_and_not_an_empty_frame(self, window: Window):
         gap = the_gap(ask(lambda _: matrix(), window))
         assert "no series of klaviyo_api_requests_total" in gap.reason

@@ -1,0 +1,71 @@
+"""A log that is huge: what is read and kept of it is limited, and what is missing is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klaviyo_nb import logs
+from klaviyo_nb.logs.reader import NO_LIMITS, _Shelf
+from klaviyo_nb.settings import Limits
+from klaviyo_nb.window import Window, parse_time
+
+WINDOW = Window(parse_time("2026-11-23T05:00:00Z"), parse_time("2026-11-23T07:00:00Z"))
+MUCH = 1 << 40
+
+
+def lines(first: int, count: int) -> bytes:
+    call = {"method": "POST", "url": "https://a.klaviyo.com/api/events", "status": 503}
+    times = (f"2026-11-23T06:{at // 60 % 60:02}:{at % 60:02}Z" for at in range(first, first + count))
+    return b"".join(json.dumps({"time": time, **call}).encode() + b"\n" for time in times)
+
+
+def read(*paths: Path, limits: Limits = NO_LIMITS) -> logs.LogsRead:
+    return logs.read([str(path) for path in paths], WINDOW, redact=str, limits=limits)
+
+
+def test_of_too_many_calls_the_newest_of_a_source_are_kept_and_the_rest_is_told(tmp_path: Path) -> None:
+    (tmp_path / "app.log").write_bytes(lines(0, 100))
+    found = read(tmp_path / "app.log", limits=Limits(source_size=MUCH, calls=30))
+    assert found.calls["line_no"].tolist() == list(range(71, 101))
+    (coverage,) = found.coverage
+    assert (coverage.truncated, coverage.calls, coverage.lines) == (True, 30, 100)
+    assert "[limits] calls" in str(coverage.gap)
+
+
+def test_as_many_calls_as_may_be_are_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "app.log").write_bytes(lines(0, 100))
+    (coverage,) = read(tmp_path / "app.log", limits=Limits(source_size=MUCH, calls=100)).coverage
+    assert coverage.whole
+
+
+def test_an_archive_is_read_so_far_and_cut_at_a_line_border(tmp_path: Path) -> None:
+    (tmp_path / "app.log.gz").write_bytes(gzip.compress(lines(0, 9_000)))
+    found = read(tmp_path / "app.log.gz", limits=Limits(source_size=400_000, calls=MUCH))
+    (coverage,) = found.coverage
+    assert 0 < len(found.calls) < 9_000
+    assert found.calls["status_code"].eq(503).all()
+    assert coverage.truncated
+    assert "only its first 400,000 bytes were read ([limits] source_size)" in str(coverage.gap)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    size: int
+
+    def open(self, deadline: float | None) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("most", "fit"), [(10, 1), (40, 1), (79, 1), (80, 2), (119, 2), (120, 3)])
+def test_of_a_file_that_is_too_large_the_newest_parts_are_read(most: int, fit: int) -> None:
+    shelf = _Shelf("app.log", "app.log", chunks=[_Chunk(40) for _ in range(3)])
+    shelf.limit(most)
+    assert len(shelf.chunks) == fit
+    assert shelf.left_out == 40 * (3 - fit)
+    assert (shelf.gap is None) == (fit == 3)
