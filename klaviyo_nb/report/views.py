@@ -14,8 +14,8 @@ import pandas as pd
 from klaviyo_nb.diagnosis import phases
 from klaviyo_nb.diagnosis.times import times_of, written_of
 from klaviyo_nb.evidence import remembered
-from klaviyo_nb.frames import WEBHOOKS
-from klaviyo_nb.logs.questions import by_name
+from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.logs.questions import by_name, ratelimit
 from klaviyo_nb.logs.questions.counts import by, failure_kinds
 from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.metrics.alerts import alerts
@@ -113,6 +113,14 @@ def ask(evidence: Evidence, name: str) -> Answer | None:
         return lost(evidence)
     webhooks = WEBHOOKS.empty() if evidence.webhooks is None else evidence.webhooks
     return asked.ask(Records(evidence.calls, webhooks), evidence.window)
+
+
+@remembered
+def broken(evidence: Evidence) -> pd.DataFrame:
+    """When windows of rate limits were used up, by the calls in the logs: as `ratelimit.broken`."""
+    answer = ask(evidence, "ratelimit")
+    seen = CALLS.empty() if answer is None or answer.rows.empty else evidence.calls
+    return ratelimit.broken(CALLS.empty() if seen is None else seen, evidence.window)
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:

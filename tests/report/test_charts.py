@@ -84,6 +84,18 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     assert "1. 06:19 Calls begin to fail" in told["timeline"]
 
 
+def test_windows_of_limits_that_were_used_up_are_marked_and_told() -> None:
+    evidence = samples.rate_limited()
+    drawn = charts.CHARTS["calls_by_status"][1](evidence, decide(evidence))
+    assert "Used up: GET /api/profiles per minute, at 06:20–07:00." in drawn.alt
+    full = drawn.table[drawn.table["limit_used_up"]]
+    assert (full["429"] > 0).all()
+    assert full.iloc[:, 0].min() == pd.Timestamp("2026-11-23T06:20Z")
+    well = charts.CHARTS["calls_by_status"][1](healthy(), decide(healthy()))
+    assert "Used up" not in well.alt
+    assert not well.table["limit_used_up"].any()
+
+
 def test_durations_come_from_the_histogram_where_logs_tell_none() -> None:
     times = [samples.WINDOW.start + timedelta(minutes=minute) for minute in range(10)]
     rows = [

@@ -33,8 +33,8 @@ MOST_SECONDS = 1_000_000
 _BIN = 1.05
 _COLUMNS = {
     "endpoint": "str", "method": "str", "window_s": "int64", "limit": "Int64", "observed": "bool",
-    "peak": "int64", "refused": "int64", "first_exceeded": UTC_NS, "caller": "str", "share": "float64",
-    "worker": "str", "worker_share": "float64", "host": "str", "host_share": "float64", "kind": "str",
+    "peak": "int64", "refused": "int64", "first_exceeded": UTC_NS, "broken": "int64", "caller": "str",
+    "share": "float64", "worker": "str", "worker_share": "float64", "host": "str", "host_share": "float64", "kind": "str",
     "others": "Int64", "frees_at": UTC_NS, "clears_at": UTC_NS, "p50_s": "float64", "concurrency": "Int64",
     "pause_s": "float64", "backlog_per_min": "float64",
 }  # fmt: skip
@@ -199,14 +199,29 @@ def ratelimit(
     Returns:
         A row per operation and window that was used up, the first to break first: `endpoint`, `method`,
         `window_s`, `limit` (missing: nobody knows it), `observed` (was it told by an answer?), `peak` (most
-        calls in one window), `refused`, `first_exceeded`, `caller`, `worker`, `host` with `share`,
-        `worker_share`, `host_share` (who made most of the calls in filled windows), `kind` (`loop`,
+        calls in one window), `refused`, `first_exceeded`, `broken` (in how many windows that was), `caller`,
+        `worker`, `host` with `share`, `worker_share`, `host_share` (who made most of the calls in filled windows), `kind` (`loop`,
         `retries`, `growth`; missing: cannot tell), `others` (at least so much of the limit is spent by others
         of the account), `frees_at`, `clears_at` (when refused calls are served, if all are tried again and
         all else goes on), `p50_s` [s], `concurrency` and `pause_s` that stay below the margin,
         `backlog_per_min` (calls of a backlog that may be sent beside the live ones).
     """
     return _rows(part(Records(calls, pd.DataFrame()), window), window, limits)
+
+
+def broken(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """When windows of limits were used up: `method`, `endpoint`, `window_s`, `start`, `end`.
+
+    A row per stretch of such windows that touch, as `ratelimit` counts them; by time.
+    """
+    rows = [
+        (*each.operation.split(" ", 1), each.window_s, *(window.start + timedelta(seconds=at) for at in both))
+        for each in spent(part(Records(calls, pd.DataFrame()), window))
+        for both in each.broken
+    ]
+    found = pd.DataFrame(rows, columns=["method", "endpoint", "window_s", "start", "end"])
+    found = found.astype({"window_s": "int64", "start": UTC_NS, "end": UTC_NS})
+    return found.sort_values(["start", "window_s"], kind="stable", ignore_index=True)
 
 
 def _rows(told: Part, window: Window, limits: Mapping[str, Mapping[int, int]] | None = None) -> pd.DataFrame:
@@ -226,7 +241,8 @@ def _row(told: Part, each: Spent, start: datetime) -> tuple[Any, ...]:
     )
     first, frees, clears = moments
     return (
-        path, method, each.window_s, each.limit, each.observed, each.peak, each.refused, first, *who,
+        path, method, each.window_s, each.limit, each.observed, each.peak, each.refused, first,
+        max(1, round(sum(end - begin for begin, end in each.broken) / each.window_s)), *who,
         each.kind, each.others, frees, clears, took, *fits, each.backlog_per_min,
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from klaviyo_nb.klaviyo.endpoints import DAY, MINUTE, SECOND, catalogue
 from klaviyo_nb.klaviyo.ratelimit import parse_limit, shortest_window_s
 from klaviyo_nb.logs.questions.demand import BACKLOG, Kind, clears_in_s, kind_of
-from klaviyo_nb.logs.questions.windows import Filled, Seconds, filled, next_end, phase_of
+from klaviyo_nb.logs.questions.windows import Filled, Seconds, filled, next_end, phase_of, stretches
 
 if TYPE_CHECKING:
     from klaviyo_nb.logs.questions.ratelimit import Part, Waits
@@ -36,6 +36,7 @@ class Spent(NamedTuple):
         peak: Most calls in one such window.
         refused: Calls that were answered 429, in all.
         first: When calls were first refused above the limit, or exceeded it.
+        broken: Start and end of the windows in which that was; those that touch are one stretch.
         who: Attribute → who made most of the calls in windows that were filled, and the share.
         kind: What used it up, if it can be told.
         others: So much of the limit at least is spent by others of the account; None: our calls fill it.
@@ -51,6 +52,7 @@ class Spent(NamedTuple):
     peak: int
     refused: int
     first: float | None
+    broken: Sequence[tuple[float, float]]
     who: Mapping[str, tuple[str, float]]
     kind: Kind | None
     others: int | None
@@ -121,7 +123,7 @@ def _of(told: Part, seen: _Seen) -> Iterator[Spent]:
     long = seen.waits.first_long if seen.waits else None
     broken = [each for each in fills if each.first is not None or (each.window_s == DAY and long is not None)]
     if long is not None and DAY not in seen.limits:
-        broken.append(Filled(DAY, 0, int(seen.seconds.calls.sum()), None, None, refused, refused))
+        broken.append(Filled(DAY, 0, int(seen.seconds.calls.sum()), np.array([]), refused, refused))
     explained = np.logical_or.reduce([each.over for each in fills], initial=False)
     left = seen.seconds.refused[refused & ~explained].sum()
     if long is None and fills and left > UNEXPLAINED * seen.seconds.refused.sum():
@@ -149,6 +151,7 @@ def _spent(told: Part, seen: _Seen, fill: Filled, long: float | None) -> Spent:
         peak=fill.peak,
         refused=int(seen.seconds.refused.sum()),
         first=first,
+        broken=_broken(seen, fill, first),
         who={
             name: who
             for name, table in told.spenders.items()
@@ -160,6 +163,14 @@ def _spent(told: Part, seen: _Seen, fill: Filled, long: float | None) -> Spent:
         clears=_clears(told, seen, int(first // MINUTE)),
         backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady else None,
     )
+
+
+def _broken(seen: _Seen, fill: Filled, first: float) -> list[tuple[float, float]]:
+    """As in `Spent`; of a day, the part of it in which calls were refused."""
+    at = fill.broke if len(fill.broke) else seen.seconds.at[seen.seconds.refused > 0]
+    if fill.window_s == DAY:
+        return [(first, float(at[-1]) + 1)]
+    return stretches(at, fill.window_s, 0 if fill.window_s == SECOND else seen.phase or 0)
 
 
 def _live(seconds: Seconds) -> float:

@@ -39,9 +39,7 @@ class Filled(NamedTuple):
         window_s: Their length [s].
         limit: Calls allowed in one.
         peak: Most calls in one.
-        first: Second in which calls were first refused above the limit, or, where none was refused, first
-            exceeded it; None: never.
-        last: The last such second.
+        broke: Seconds in which calls were refused above the limit, or, where none was refused, exceeded it.
         over: In which seconds were calls refused above the limit?
         busy: Which seconds lie in windows that were filled.
     """
@@ -49,10 +47,19 @@ class Filled(NamedTuple):
     window_s: int
     limit: int
     peak: int
-    first: int | None
-    last: int | None
+    broke: Any
     over: Any
     busy: Any
+
+    @property
+    def first(self) -> int | None:
+        """The first second in which it broke; None: never."""
+        return int(self.broke[0]) if len(self.broke) else None
+
+    @property
+    def last(self) -> int | None:
+        """The last such second."""
+        return int(self.broke[-1]) if len(self.broke) else None
 
 
 def filled(seconds: Seconds, window_s: int, limit: int, phase: int) -> Filled:
@@ -69,11 +76,19 @@ def filled(seconds: Seconds, window_s: int, limit: int, phase: int) -> Filled:
     if window_s > SECOND and whole.any():  # calls that a second refuses share it with calls that were served
         hits = whole
     sums = np.bincount(number, seconds.calls)
-    when = seconds.at[hits]
-    first, last = (int(when[0]), int(when[-1])) if len(when) else (None, None)
-    return Filled(
-        window_s, limit, int(sums.max()), first, last, over & (seconds.refused > 0), (sums >= limit)[number]
-    )
+    refused = over & (seconds.refused > 0)
+    return Filled(window_s, limit, int(sums.max()), seconds.at[hits], refused, (sums >= limit)[number])
+
+
+def stretches(at: Any, window_s: int, phase: int) -> list[tuple[float, float]]:
+    """Start and end of the windows in which these seconds lie [s]; windows that touch are one stretch."""
+    number = np.unique((at - phase) // window_s)
+    gaps = np.flatnonzero(np.diff(number) > 1)
+    firsts, lasts = np.append(0, gaps + 1), np.append(gaps, len(number) - 1)
+    return [
+        (float(number[one] * window_s + phase), float((number[other] + 1) * window_s + phase))
+        for one, other in zip(firsts, lasts, strict=True)
+    ]
 
 
 def phase_of(seconds: Seconds, ends: Any) -> int | None:

@@ -10,6 +10,7 @@ from klaviyo_nb.report.axis import clock, plot, told
 from klaviyo_nb.report.canvas import Drawn
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import length, nothing, short, stack
+from klaviyo_nb.report.charts.used import used_up
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.words import share
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @chart("Calls over time, by status class")
 def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
-    """Calls per bin, stacked by status class, failures below; onset and end marked."""
+    """Calls per bin, stacked by status class, failures below; onset, end and used-up limits marked."""
     counts = series.counted(evidence)
     if counts is None:
         return nothing("No calls to show", "a call", evidence)
@@ -35,8 +36,11 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     unit = f"calls per {length(series.bin_s(evidence.window))}"
     sheet, axes = plot(headline, key, unit, evidence, verdict)
     stack(axes, table, evidence.window, [series.CLASSES[name] for name in table.columns])
-    alt = f"{_kinds(table)}Calls counted from {counts.source}. {told(evidence, verdict)}"
-    return sheet.drawn(alt, table.reset_index())
+    limits, stretches = used_up(sheet, axes, evidence)
+    width = timedelta(seconds=series.bin_s(evidence.window))
+    full = [any(start < at + width and at < end for start, end in stretches) for at in table.index]
+    alt = f"{_kinds(table)}{limits}Calls counted from {counts.source}. {told(evidence, verdict)}"
+    return sheet.drawn(alt, table.reset_index().assign(limit_used_up=full))
 
 
 def _kinds(table: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.klaviyo.ratelimit import MARGIN
 from klaviyo_nb.logs.questions.question import Records
-from klaviyo_nb.logs.questions.ratelimit import QUESTION, ratelimit
+from klaviyo_nb.logs.questions.ratelimit import QUESTION, broken, ratelimit
 from klaviyo_nb.window import Window
 from ratelimit_worlds import START, Story, story
 from samples import WINDOW
@@ -109,6 +109,33 @@ def test_retries_of_few_calls_are_a_storm() -> None:
     window = Window(START + timedelta(seconds=900), found.window.end)
     rows = ratelimit(late, window, {"GET /api/campaigns": {1: 10, 60: 140}})
     assert rows[rows["window_s"] == 60].iloc[0]["kind"] == "retries"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_broken_windows_are_those_in_which_calls_were_refused(seed: int) -> None:
+    report = between(0.4, 4.0, 600, 800)
+    found = story(seed, rates={"web": steady(0.8), "report": report}, cut_s=1500, until_s=1530)
+    marked = broken(found.calls, found.window)
+    minutes = marked[marked["window_s"] == 60]
+    assert (minutes["start"].shift(-1).dropna() > minutes["end"].iloc[:-1]).all()
+    for row in marked.itertuples():
+        length = (row.end - row.start).total_seconds()
+        assert length == pytest.approx(row.window_s * round(length / row.window_s))
+        inside = found.calls["timestamp"].between(row.start, row.end)
+        assert (found.calls.loc[inside, "status_code"] == 429).any()
+    refused = found.calls.loc[
+        found.calls["status_code"].eq(429) & found.calls["retry_after_s"].gt(1), "timestamp"
+    ]
+    pad = pd.Timedelta(2, "s")  # the beginning of a minute is found to the second
+    held = [((minutes["start"] - pad <= at) & (at < minutes["end"] + pad)).any() for at in refused]
+    assert np.mean(held) > 0.97
+    row = of(found, 60)
+    assert row["broken"] == round((minutes["end"] - minutes["start"]).dt.total_seconds().sum() / 60)
+
+
+def test_no_window_is_marked_where_no_limit_was_reached() -> None:
+    assert broken(every(1, 120), WINDOW).empty
+    assert broken(CALLS.empty(), WINDOW).empty
 
 
 def test_refusals_that_our_calls_do_not_explain_are_spent_by_others() -> None:
