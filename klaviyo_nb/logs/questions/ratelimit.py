@@ -34,9 +34,10 @@ _BIN = 1.05
 _COLUMNS = {
     "endpoint": "str", "method": "str", "window_s": "int64", "limit": "Int64", "observed": "bool",
     "peak": "int64", "refused": "int64", "first_exceeded": UTC_NS, "broken": "int64", "caller": "str",
-    "share": "float64", "worker": "str", "worker_share": "float64", "host": "str", "host_share": "float64", "kind": "str",
-    "others": "Int64", "frees_at": UTC_NS, "clears_at": UTC_NS, "p50_s": "float64", "concurrency": "Int64",
-    "pause_s": "float64", "backlog_per_min": "float64",
+    "share": "float64", "worker": "str", "worker_share": "float64", "host": "str",
+    "host_share": "float64", "kind": "str", "others": "Int64", "frees_at": UTC_NS, "clears_at": UTC_NS,
+    "clears_from": UTC_NS, "clears_until": UTC_NS,
+    "p50_s": "float64", "concurrency": "Int64", "pause_s": "float64", "backlog_per_min": "float64",
 }  # fmt: skip
 
 
@@ -200,10 +201,11 @@ def ratelimit(
         A row per operation and window that was used up, the first to break first: `endpoint`, `method`,
         `window_s`, `limit` (missing: nobody knows it), `observed` (was it told by an answer?), `peak` (most
         calls in one window), `refused`, `first_exceeded`, `broken` (in how many windows that was), `caller`,
-        `worker`, `host` with `share`, `worker_share`, `host_share` (who made most of the calls in filled windows), `kind` (`loop`,
-        `retries`, `growth`; missing: cannot tell), `others` (at least so much of the limit is spent by others
-        of the account), `frees_at`, `clears_at` (when refused calls are served, if all are tried again and
-        all else goes on), `p50_s` [s], `concurrency` and `pause_s` that stay below the margin,
+        `worker`, `host` with `share`, `worker_share`, `host_share` (who made most of the calls in filled
+        windows), `kind` (`loop`, `retries`, `growth`; missing: cannot tell), `others` (at least so much of
+        the limit is spent by others of the account), `frees_at`, `clears_at` (when refused calls are served,
+        if all are tried again and all else goes on; chance puts it between `clears_from` and `clears_until`,
+        missing: perhaps never), `p50_s` [s], `concurrency` and `pause_s` that stay below the margin,
         `backlog_per_min` (calls of a backlog that may be sent beside the live ones).
     """
     return _rows(part(Records(calls, pd.DataFrame()), window), window, limits)
@@ -237,13 +239,13 @@ def _row(told: Part, each: Spent, start: datetime) -> tuple[Any, ...]:
     who = [part for name in SPENDERS for part in each.who.get(name, (None, None))]
     moments = (
         None if moment is None else start + timedelta(seconds=moment)
-        for moment in (each.first, each.frees, each.clears)
+        for moment in (each.first, each.frees, *(each.clears or (None, None, None)))
     )
-    first, frees, clears = moments
+    first, *later = moments
     return (
         path, method, each.window_s, each.limit, each.observed, each.peak, each.refused, first,
         max(1, round(sum(end - begin for begin, end in each.broken) / each.window_s)), *who,
-        each.kind, each.others, frees, clears, took, *fits, each.backlog_per_min,
+        each.kind, each.others, *later, took, *fits, each.backlog_per_min,
     )  # fmt: skip
 
 
@@ -281,8 +283,15 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     if pd.notna(first["frees_at"]):
         said.append(f"it frees at {stamp(first['frees_at'].ceil('s'))} UTC")
     if pd.notna(first["clears_at"]):
-        said.append(f"what waits is served at about {stamp(first['clears_at'])} UTC")
+        said.append(_served(first))
     return "; ".join(said) + "."
+
+
+def _served(row: pd.Series[Any]) -> str:
+    said = f"what waits is served at about {stamp(row['clears_at'])} UTC"
+    if pd.isna(row["clears_until"]):
+        return f"{said}, from {stamp(row['clears_from'])} on, or never: calls come nearly as fast"
+    return f"{said}, between {stamp(row['clears_from'])} and {stamp(row['clears_until'])}"
 
 
 _KINDS = {"loop": " (a loop: it alone grew)", "retries": " (a storm of retries)", "growth": " (all grew)"}

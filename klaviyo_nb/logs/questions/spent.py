@@ -9,7 +9,7 @@ import numpy as np
 
 from klaviyo_nb.klaviyo.endpoints import DAY, MINUTE, SECOND, catalogue
 from klaviyo_nb.klaviyo.ratelimit import parse_limit, shortest_window_s
-from klaviyo_nb.logs.questions.demand import BACKLOG, Kind, clears_in_s, kind_of
+from klaviyo_nb.logs.questions.demand import BACKLOG, Clears, Kind, clears_in_s, kind_of
 from klaviyo_nb.logs.questions.windows import Filled, Seconds, filled, next_end, phase_of, stretches
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Spent(NamedTuple):
     kind: Kind | None
     others: int | None
     frees: float | None
-    clears: float | None
+    clears: Clears | None
     backlog_per_min: float | None
 
 
@@ -230,7 +230,8 @@ def _kind(told: Part, seen: _Seen, onset: int) -> Kind | None:
     return kind_of(calls, retries, seen.limits[MINUTE], onset, callers)
 
 
-def _clears(told: Part, seen: _Seen, onset: int) -> float | None:
+def _clears(told: Part, seen: _Seen, onset: int) -> Clears | None:
+    """Counted from the start of the question's window."""
     length = int(seen.seconds.at[-1] // MINUTE) + 1
     retries = _per_minute(told.tries, seen.name, length, "failed")
     if retries is None or not retries.any():
@@ -239,4 +240,8 @@ def _clears(told: Part, seen: _Seen, onset: int) -> float | None:
     last = int(seen.seconds.at[-1])
     whole = length if last % MINUTE >= MINUTE - OVER_S else length - 1
     waits = clears_in_s(calls - retries, calls - refused, onset, whole)
-    return None if waits is None else last + waits
+    if waits is None:
+        return None
+    return Clears(
+        last + waits.likely, last + waits.soonest, None if waits.latest is None else last + waits.latest
+    )

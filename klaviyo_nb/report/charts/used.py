@@ -37,8 +37,8 @@ def used_up(sheet: Sheet, axes: Any, evidence: Evidence) -> tuple[str, list[tupl
     )  # fmt: skip
     axes.tick_params(axis="x", pad=10)
     lengths: dict[str, set[int]] = {}
-    for row in found.itertuples():
-        lengths.setdefault(f"{row.method} {row.endpoint}", set()).add(int(row.window_s))
+    for method, path, window_s in found[["method", "endpoint", "window_s"]].to_numpy():
+        lengths.setdefault(f"{method} {path}", set()).add(window_s)
     told = [f"{name} per {' and '.join(map(length, sorted(each)))}" for name, each in lengths.items()]
     which = shortened(next(iter(lengths)), 24) if len(told) == 1 else f"limits of {len(told)} endpoints"
     sheet.write(0.12, sheet.height - 0.2, f"▬ used up: {which}")

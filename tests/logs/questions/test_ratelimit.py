@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.klaviyo.ratelimit import MARGIN
+from klaviyo_nb.logs.questions.demand import clears_in_s
 from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.logs.questions.ratelimit import QUESTION, broken, ratelimit
 from klaviyo_nb.window import Window
@@ -73,10 +74,31 @@ def test_what_waits_is_served_about_when_it_is_said_to_be() -> None:
             seed, rates={"web": steady(0.8), "report": report}, heeds=bool(seed % 2), cut_s=1700, until_s=5000
         )
         assert found.clears_s is not None
-        said = since_start(of(found, 60)["clears_at"])
+        row = of(found, 60)
+        said = since_start(row["clears_at"])
+        assert since_start(row["clears_from"]) <= found.clears_s <= since_start(row["clears_until"])
         off.append(abs(said - found.clears_s) / (found.clears_s - found.cut_s))
     assert np.median(off) < 0.1
     assert max(off) < 0.3
+
+
+def waiting(comes: int, minutes: int) -> Any:
+    first = np.array([450] + [comes] * minutes, dtype=float)
+    served = np.array([150] + [150] * minutes, dtype=float)
+    first[0] += served[1:].sum() - first[1:].sum()  # 300 wait, whatever came since
+    return clears_in_s(first, served, 0, minutes + 1)
+
+
+def test_the_less_is_known_of_what_comes_the_wider_is_the_interval() -> None:
+    known, new = waiting(100, 60), waiting(100, 3)
+    assert known.likely == new.likely == 360
+    assert 0 <= new.soonest < known.soonest < 360 < known.latest < new.latest
+
+
+def test_no_latest_time_is_named_where_calls_may_come_as_fast_as_they_are_served() -> None:
+    found = waiting(148, 3)
+    assert found.latest is None
+    assert 0 < found.soonest < found.likely
 
 
 def test_no_time_is_named_while_calls_come_faster_than_they_are_served() -> None:
