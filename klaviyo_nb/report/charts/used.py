@@ -40,8 +40,8 @@ def used_up(sheet: Sheet, axes: Any, evidence: Evidence) -> tuple[str, list[tupl
     for method, path, window_s in found[["method", "endpoint", "window_s"]].to_numpy():
         lengths.setdefault(f"{method} {path}", set()).add(window_s)
     told = [f"{name} per {' and '.join(map(length, sorted(each)))}" for name, each in lengths.items()]
-    which = shortened(next(iter(lengths)), 24) if len(told) == 1 else f"limits of {len(told)} endpoints"
-    sheet.write(0.12, sheet.height - 0.2, f"▬ used up: {which}")
+    which = shortened(next(iter(lengths)), 23) if len(told) == 1 else f"{len(told)} endpoints"
+    sheet.write(0.12, sheet.height - 0.215, f"▬ limit used up: {which}")
     spans = [f"{clock(start)}–{clock(end)}" for start, end in times[:MOST_TOLD]]
     rest = f" and {len(times) - MOST_TOLD} more times" if len(times) > MOST_TOLD else ""
     return f"Used up: {'; '.join(told)}, at {', '.join(spans)}{rest}. ", times
