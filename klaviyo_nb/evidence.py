@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Asked = ParamSpec("Asked")
 Told = TypeVar("Told")
-Answers = Callable[Concatenate["Evidence", Asked], Told]
+Seen = TypeVar("Seen")
+Answers = Callable[Concatenate[Seen, Asked], Told]
 
 SCHEMA = "klaviyo-nb/evidence/1"
 #: `Coverage.gap` of a source that was read whole and holds nothing.
@@ -181,19 +182,19 @@ class Evidence:
         }
 
 
-def remembered(function: Answers[Asked, Told]) -> Answers[Asked, Told]:
-    """Remember what a function said of the last evidence, for each of its other arguments.
+def remembered(function: Answers[Seen, Asked, Told]) -> Answers[Seen, Asked, Told]:
+    """Remember what a function said of the last evidence or frame, for each of its other arguments.
 
     Verdict, texts, charts, page and cells ask the same of the same evidence, which is a value: whoever
-    changes a frame of it in place gets the former answer. Answers are shared: they are not to be changed.
+    changes a frame in place gets the former answer. Answers are shared: they are not to be changed.
     """
-    known: dict[object, tuple[Evidence, Told]] = {}
+    known: dict[object, tuple[Seen, Told]] = {}
 
-    def told(evidence: Evidence, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
+    def told(seen: Seen, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
         key = (*args, *named.items())
         last = known.get(key)
-        if last is None or last[0] is not evidence:
-            last = known[key] = evidence, function(evidence, *args, **named)
+        if last is None or last[0] is not seen:
+            last = known[key] = seen, function(seen, *args, **named)
         return last[1]
 
     update_wrapper(told, function)

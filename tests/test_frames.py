@@ -40,6 +40,7 @@ TEXT = st.one_of(
 )
 VALUES = {
     "str": TEXT,
+    "category": TEXT,
     "Int64": st.integers(-(2**53), 2**53),
     "float64": st.floats(allow_nan=False),
     "boolean": st.booleans(),

@@ -31,7 +31,7 @@ def alerts(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     firing = metrics[(metrics["role"] == "alerts") & (metrics["value"] == 1)]
     step = pd.Timedelta(seconds=step_s(metrics) or 0.0)
-    labels = firing["series"].map(json.loads)
+    labels = firing["series"].astype("str").map(json.loads)
     table = pd.DataFrame(
         {
             "alert": labels.map(lambda each: each.get("alertname")).astype("str"),

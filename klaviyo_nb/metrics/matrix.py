@@ -81,7 +81,9 @@ def _apart(body: bytes) -> tuple[bytes, list[tuple[Floats, Floats]]]:
     if not texts:
         return body, []
     counts = [text.count(b"],[") + 1 for text in texts]
-    rows = b"\n".join(texts).replace(b"],[", b"\n").replace(b'"+', b'"')
+    rows = b"\n".join(texts).replace(b"],[", b"\n")
+    if b'"+' in rows:
+        rows = rows.replace(b'"+', b'"')
     kinds = dict.fromkeys("tv", pyarrow.float64())
     try:
         table = csv.read_csv(
@@ -115,14 +117,15 @@ def _one_series(metric: Mapping[str, Any], times: Floats, values: Floats) -> Ser
 def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.DataFrame:
     """METRICS rows of the series of each role."""
     every = [each for series in found.values() for each in series]
-    told = [_labels(each.labels, role, names) for role, series in found.items() for each in series]
-    table = pd.DataFrame(told)
-    frame = table.take(np.repeat(np.arange(len(every)), [len(each.values) for each in every]))
+    told = METRICS.frame(
+        _labels(each.labels, role, names) for role, series in found.items() for each in series
+    )
+    frame = told.take(np.repeat(np.arange(len(every)), [len(each.values) for each in every]))
     frame = frame.reset_index(drop=True)
     times = np.concatenate([each.times for each in every])
-    frame["timestamp"] = pd.to_datetime(times, unit="ms", utc=True).as_unit("ns")
+    frame["timestamp"] = pd.DatetimeIndex(times.view("datetime64[ms]"), tz="UTC").as_unit("ns")
     frame["value"] = np.concatenate([each.values for each in every])
-    return METRICS.frame(frame)
+    return METRICS.check(frame)
 
 
 def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.metrics.names import SUCCEEDED
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Numbers = NDArray[np.integer[Any]]
     Texts = pd.Series[str]
 
 #: Labels that tell one scraped process from another.
@@ -28,15 +30,17 @@ TARGET = ("job", "namespace", "instance", "pod")
 QUANTILES = (0.5, 0.95, 0.99)
 _CODE = r"[45][0-9][0-9]"
 _KEYS = ["timestamp", "endpoint", "method", "status", "error_code", "le"]
+_SERIES = ["name", "series"]
 _COLUMNS = ["timestamp", "endpoint", "method", "status", "calls"]
 
 
 def step_s(metrics: pd.DataFrame) -> float | None:
     """Seconds between samples; None if there are fewer than two times."""
-    times = np.sort(metrics["timestamp"].unique().astype("int64"))
+    times = np.sort(pd.unique(_nanoseconds(metrics)))
     return float(np.diff(times).min()) / 1e9 if len(times) > 1 else None
 
 
+@remembered
 def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
     """How far the counters of one role rose in each step, added up over processes.
 
@@ -57,22 +61,50 @@ def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
     frame = metrics[((metrics["role"] == role) & metrics["value"].notna()).to_numpy()]
     step = step_s(metrics)
     if step is None or frame.empty:
-        return pd.DataFrame(
-            {key: metrics[key].head(0) for key in _KEYS} | {"calls": pd.Series(dtype="float64")}
-        )
-    group = frame.groupby(["name", "series"], sort=False, dropna=False).ngroup().to_numpy()
-    times = frame["timestamp"].astype("int64").to_numpy()
-    order = np.lexsort((times, group))
-    frame, group, times = frame.iloc[order], group[order], times[order]
-    value = frame["value"].to_numpy(dtype=float)
+        frame = metrics.head(0)
+        return pd.DataFrame({key: _plain(frame[key]) for key in _KEYS} | {"calls": frame["value"]})
+    starts = _stretches(frame)
+    firsts = frame.iloc[starts]
+    number = firsts.groupby(_SERIES, sort=False, dropna=False).ngroup().to_numpy()
+    series = np.repeat(number, np.diff(starts, append=len(frame)))
+    at, times = pd.factorize(_nanoseconds(frame), sort=True)
+    order = np.argsort(series * len(times) + at, kind="stable")
+    series, at, value = series[order], at[order], frame["value"].to_numpy()[order]
+    begins = np.flatnonzero(np.diff(series, prepend=-1))
+    firsts = frame.iloc[order[begins]]
     before = np.append(np.nan, value[:-1])
-    begins = np.append(True, np.diff(group) != 0)
-    before[begins] = np.where(_appeared(frame[begins], metrics), 0.0, np.nan)
+    before[begins] = np.where(_appeared(firsts, metrics), 0.0, np.nan)
     rise = np.where(value < before, value, value - before)
-    kept = ~np.isnan(rise)
-    frame = frame.loc[kept, _KEYS].assign(calls=rise[kept])
-    frame["timestamp"] -= pd.Timedelta(seconds=step)
-    return _summed(frame, _KEYS)
+    begun = pd.DatetimeIndex(times, tz="UTC") - pd.Timedelta(seconds=step)
+    return _added(rise, begun, at, firsts, series)
+
+
+def _added(
+    calls: Floats, times: pd.DatetimeIndex, at: Numbers, labels: pd.DataFrame, series: Numbers
+) -> pd.DataFrame:
+    """Sums per time and labels of calls, each with the number of its time and of its series."""
+    kind = labels.groupby(_KEYS[1:], dropna=False).ngroup().to_numpy()
+    many = kind.max() + 1
+    sums = pd.Series(calls).groupby(at * many + kind[series]).sum(min_count=1).dropna()
+    moments, kinds = np.divmod(sums.index.to_numpy(), many)
+    told = labels.iloc[np.unique(kind, return_index=True)[1]]
+    found = {key: _plain(told[key]).array.take(kinds) for key in _KEYS[1:]}
+    return pd.DataFrame({"timestamp": times.take(moments)} | found | {"calls": sums.to_numpy()})
+
+
+def _stretches(metrics: pd.DataFrame) -> Numbers:
+    """Where another series begins than that of the row before."""
+    codes = [pd.Categorical(metrics[name]).codes for name in _SERIES]
+    return np.flatnonzero(np.any([np.diff(each, prepend=-2) != 0 for each in codes], axis=0))
+
+
+def _nanoseconds(metrics: pd.DataFrame) -> NDArray[np.int64]:
+    return metrics["timestamp"].to_numpy(dtype="datetime64[ns]").view(np.int64)
+
+
+def _plain(column: Any) -> Any:
+    """Texts as texts: what follows replaces some of them."""
+    return column.astype("str") if column.dtype == "category" else column
 
 
 def _summed(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -81,11 +113,13 @@ def _summed(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 def _appeared(firsts: pd.DataFrame, metrics: pd.DataFrame) -> NDArray[np.bool_]:
     """Was the process of these series, given by their first numbers, sampled before they appeared?"""
-    scraped = metrics[metrics["role"] != "alerts"]  # those the server makes itself
-    seen = scraped.groupby([scraped["name"].fillna(""), "series"], sort=False)["timestamp"].min()
-    targets = pd.Series([_target(series) for _, series in seen.index], index=seen.index, dtype=object)
-    appeared = seen > seen.groupby(targets).transform("min")
-    return appeared.loc[pd.MultiIndex.from_arrays([firsts["name"].fillna(""), firsts["series"]])].to_numpy()
+    starts = _stretches(metrics)
+    parts = metrics.iloc[starts].assign(timestamp=np.minimum.reduceat(_nanoseconds(metrics), starts))
+    parts = parts[parts["role"] != "alerts"]  # those the server makes itself
+    seen = parts.groupby(_SERIES, sort=False, dropna=False)["timestamp"].min().reset_index()
+    targets = seen["series"].astype("str").map(_target)
+    seen["appeared"] = seen["timestamp"] > seen["timestamp"].groupby(targets).transform("min")
+    return firsts[_SERIES].merge(seen, how="left")["appeared"].to_numpy(dtype=bool)
 
 
 def _target(series: str) -> tuple[str | None, ...]:
@@ -93,6 +127,7 @@ def _target(series: str) -> tuple[str | None, ...]:
     return tuple(labels.get(label) for label in TARGET)
 
 
+@remembered
 def increases(metrics: pd.DataFrame) -> pd.DataFrame:
     """All calls, failed ones included, per step, endpoint, method and status.
 
@@ -112,14 +147,14 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
         failures alone nobody knows what share they are. `counted(metrics, "errors")` has them.
     """
     requests, errors = counted(metrics, "requests"), counted(metrics, "errors")
-    requests["status"] = requests["status"].mask(
-        requests["status"].str.fullmatch(SUCCEEDED).fillna(False), "success"
-    )
+    succeeded = requests["status"].str.fullmatch(SUCCEEDED).fillna(False)
+    requests = requests.assign(status=requests["status"].mask(succeeded, "success"))
     vague = _vague(requests["status"])
     if requests.empty or errors.empty or requests["status"].str.fullmatch(_CODE).any():
         return _tidy([requests])
-    known, calls = requests["endpoint"].unique(), requests[vague].copy()
-    calls["endpoint"], errors["endpoint"] = _common(calls["endpoint"], errors["endpoint"], known)
+    calls, known = requests[vague], requests["endpoint"].unique()
+    pair = _common(calls["endpoint"], errors["endpoint"], known)
+    calls, errors = calls.assign(endpoint=pair[0]), errors.assign(endpoint=pair[1])
     rest = _remaining(calls, errors, "error" if requests["status"].notna().any() else "success")
     return _tidy([requests[~vague], errors, rest])
 
@@ -136,7 +171,7 @@ def _common(calls: Texts, errors: Texts, known: Any) -> tuple[Texts, Texts]:
     Errors of an endpoint that the requests counter does not know (an older counter has no such label) belong
     to the failures that no error names: to their endpoint if that is one, else to none.
     """
-    strays, alone = ~errors.isin(known), ~calls.isin(errors)
+    strays, alone = ~errors.isin(known), ~calls.isin(errors.unique())
     if not (strays.any() and alone.any()):
         return calls, errors
     candidates = calls[alone].unique()
