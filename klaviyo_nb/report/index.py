@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Rows of the table of endpoints.
 MOST_ENDPOINTS = 12
+#: Folder of a log: on a phone it would be most of what is seen; timeline.csv and the log sources have it.
+_PLACE = re.compile(r"^/(?:[^/]+/)+")
 _WITHIN = {"P1": "in 15 minutes", "P2": "in 1 hour", "P3": "in 4 hours", "P4": "on the next working day"}
 
 
@@ -139,26 +142,36 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     yield "In the whole window", share(failed, calls) or "unknown", known or "no call was counted"
     onset, recovered = document["onset"], document["recovered"]
     if onset:
-        yield "Began", _moments(onset, evidence), ""
-        ended = _moments(recovered, evidence) if recovered else "not seen to end"
-        yield "Ended", ended, f"lasted {duration(document)}"
+        yield _bounds("Began", onset, evidence)
+        label, ended, _ = (
+            _bounds("Ended", recovered, evidence) if recovered else ("Ended", "not seen to end", "")
+        )
+        yield label, ended, f"lasted {duration(document)}"
     else:
         yield "Began", "not found", "no onset in the window"
-    open_causes = f"{number(len(document['rivals']), 'other cause')} possible"
+    rivals = len(document["rivals"])
+    open_causes = f"{number(rivals, 'other cause')} possible" if rivals else "no other cause is left open"
     yield "Verdict is", document["certainty"] or "undecided", open_causes
 
 
-def _moments(interval: Mapping[str, str], evidence: Evidence) -> str:
-    """`06:19 to 06:21 UTC`, with the date where it is not the window's last day."""
+def _bounds(what: str, interval: Mapping[str, str], evidence: Evidence) -> tuple[str, str, str]:
+    """`Began between`, `06:19 and 06:21 UTC`, with the date where it is not the window's last day."""
     both = (same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest"))
     earliest, latest = (text.removesuffix(":00") for text in both)
-    return f"{earliest} UTC" if earliest == latest else f"{earliest} to {latest} UTC"
+    if earliest == latest:
+        return what, f"{earliest} UTC", ""
+    return f"{what} between", f"{earliest} and {latest} UTC", ""
 
 
 def _event(entry: Entry, evidence: Evidence) -> dict[str, str]:
     first = same_day(evidence.window.end, entry.at)
     until = f" to {same_day(entry.at, entry.until)}" if entry.until else ""
-    return {"iso": iso(entry.at), "time": first + until, "what": entry.what, "source": entry.source}
+    return {
+        "iso": iso(entry.at),
+        "time": first + until,
+        "what": entry.what,
+        "source": _PLACE.sub("…/", entry.source),
+    }
 
 
 def _picture(chart: SavedChart) -> dict[str, Any]:

@@ -102,6 +102,11 @@ def test_a_page_opens_without_a_request_or_a_complaint(
     )
     assert page.evaluate("document.images.length + document.querySelectorAll('svg').length") >= 2
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
+    if name == "index.html":
+        hidden = (
+            "[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > each.clientWidth)"
+        )
+        assert page.evaluate(f"{hidden}.length") == 0, "part of a table is out of sight"
     page.close()
 
 

@@ -94,6 +94,19 @@ def test_the_verdict_and_the_respond_by_time_come_first() -> None:
     assert html.index("Respond by") < html.index("What to do") < html.index('id="timeline"')
 
 
+def test_when_it_began_and_ended_cannot_be_read_as_how_long_it_lasted() -> None:
+    text = " ".join(page_of(recovered())[1].text.split())
+    assert re.search(r"Began between ?05:[\d:]+ and 05:[\d:]+ UTC", text)
+    assert re.search(r"Ended between ?06:[\d:]+ and 06:[\d:]+ UTC", text)
+
+
+def test_a_line_of_a_log_is_cited_without_its_folder_which_the_log_sources_have() -> None:
+    _, page = page_of(samples.rate_limited())
+    assert "…/app.log:" in page.text
+    assert "/var/log/app.log:" not in page.text
+    assert "/var/log/app.log" in page.text
+
+
 def test_the_respond_by_time_is_told_in_the_organisations_zone_too() -> None:
     _, page = page_of(recovered())
     assert "11:00 UTC (Mon 12:00 Europe/Berlin)" in page.text
