@@ -13,6 +13,7 @@ import random
 import re
 import string
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
@@ -21,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS
-from klaviyo_nb.report.manifest import swept
+from klaviyo_nb.report.manifest import pictures, swept
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -100,8 +102,10 @@ def readable(redactor: Redactor, now: datetime) -> list[str]:
         now: When; its lines are written then.
     """
     canaries = Canaries.hatch(random.SystemRandom())
-    texts = redactor.in_all({**_read(canaries, redactor, now), **_notebook(canaries)})
+    texts = redactor.in_all(_read(canaries, redactor, now)) | _notebook(canaries)
     texts = {name: swept(text, redactor.text) for name, text in texts.items()}
+    drawn = {name: b"".join(pictures(text)).decode("latin-1") for name, text in texts.items()}
+    texts |= {f"a picture of {name}": words for name, words in drawn.items() if words}
     forms = {
         f"{kind} as {name}": write(value).strip('"\n')
         for name, write in ENCODINGS.items()
@@ -119,17 +123,24 @@ def planted() -> int:
 
 
 def _read(canaries: Canaries, redactor: Redactor, now: datetime) -> dict[str, str]:
-    """A log with them as the report's evidence would have it; read in chunks, as logs are."""
+    """A log with them, in lines, in its file's name, in titles of processes, as the report's evidence has it.
+
+    It is read in chunks, as logs are.
+    """
     from klaviyo_nb.logs import read
 
+    title = f"node worker.js --to {canaries.email} --key {canaries.key} --sms {canaries.phone}"
     call = {"time": iso(now), "method": "POST", "url": "https://a.klaviyo.com/api/events", "status": 503}
     with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
-        path = Path(folder, "app.log")
+        path = Path(folder, f"app {canaries.email} {canaries.key} {canaries.phone}.log")
         padded = ("x" * (at % 40 * 12) + " " + line for at, line in enumerate(canaries.lines()))
-        path.write_text("".join(json.dumps(call | {"msg": line}) + "\n" for line in padded), "utf-8")
+        path.write_text(
+            "".join(json.dumps(call | {"process": title, "msg": line}) + "\n" for line in padded), "utf-8"
+        )
         window = Window(now - timedelta(hours=1), now + timedelta(hours=1))
         found = read([str(path)], window, redact=redactor.text)
-    return {"evidence": CALLS.to_csv(found.calls)}
+    header = Evidence(window, now, coverage=found.coverage, context={"logs": [path.name]}).header()
+    return {"evidence": CALLS.to_csv(found.calls), "header": json.dumps(header, indent=2)}
 
 
 def _notebook(canaries: Canaries) -> dict[str, str]:
@@ -144,6 +155,9 @@ def _notebook(canaries: Canaries) -> dict[str, str]:
     cell.outputs = [
         v4.new_output("stream", text=text),
         v4.new_output("display_data", {"text/html": f"<p>{escape(text)}</p>", "text/plain": repr(text)}),
+        v4.new_output("display_data", {"text/markdown": text, "application/json": {"note": text}}),
+        v4.new_output("display_data", {"image/svg+xml": f"<svg><title>{escape(text)}</title></svg>"}),
+        v4.new_output("display_data", {"image/png": _picture(canaries)}),
         v4.new_output("error", ename="ValueError", evalue=text, traceback=text.split("\n")),
     ]
     book = v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"note": text}}})
@@ -152,3 +166,15 @@ def _notebook(canaries: Canaries) -> dict[str, str]:
         nbformat.write(book, source)
         notebook_html(source, page)
         return {"notebook": source.read_text("utf-8"), "page": page.read_text("utf-8")}
+
+
+def _picture(canaries: Canaries) -> str:
+    """One grey dot, as notebooks hold it, that tells them in what is written beside it."""
+    words = b"Comment\0" + " ".join(canaries.values()).encode("latin-1")
+    chunks = {b"IHDR": bytes((0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0)), b"tEXt": words, b"eXIf": words,
+              b"IDAT": zlib.compress(b"\0\x80"), b"IEND": b""}  # fmt: skip
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+        for kind, data in chunks.items()
+    )
+    return base64.b64encode(png).decode()

@@ -7,6 +7,7 @@ since.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import platform
@@ -16,6 +17,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +35,9 @@ MANIFEST, SUMS, SIGNATURE = "manifest.json", "SHA256SUMS", "SHA256SUMS.sig"
 REDACTION_SCHEMA = "klaviyo-nb/redaction/1"
 PICTURES = (".png",)
 # A picture inside a page or notebook: random letters in which a rule may find what is not there.
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"pHYs", b"gAMA", b"cHRM", b"sRGB",
+                         b"sBIT", b"bKGD"))  # fmt: skip
 _PICTURE = re.compile(r"(iVBORw0KGgo[A-Za-z0-9+/=]+)")
 #: Text that is looked through at a time, and the longest block of lines that is not cut [bytes].
 AT_ONCE, _LONGEST_KEY = 8_000_000, 65_536
@@ -81,8 +86,45 @@ def marked(path: Path) -> Counter[str]:
 
 
 def swept(text: str, redact: Callable[[str], str]) -> str:
-    """`text` redacted, but for the pictures in it."""
-    return "".join(part if index % 2 else redact(part) for index, part in enumerate(_PICTURE.split(text)))
+    """`text` redacted; the pictures in it stay as they are seen, without anything that is written in them."""
+    parts = _PICTURE.split(text)
+    return "".join(_wordless(part, redact) if index % 2 else redact(part) for index, part in enumerate(parts))
+
+
+def pictures(text: str) -> Iterator[bytes]:
+    """The PNGs that stand in a text."""
+    for coded in _PICTURE.findall(text):
+        with suppress(ValueError):
+            yield base64.b64decode(coded, validate=True)
+
+
+def _wordless(coded: str, redact: Callable[[str], str]) -> str:
+    try:
+        png = base64.b64decode(coded, validate=True)
+        plain = without_words(png)
+    except ValueError:  # it only begins like one
+        return redact(coded)
+    return coded if plain == png else base64.b64encode(plain).decode()
+
+
+def without_words(png: bytes) -> bytes:
+    """A PNG with no other chunks than those that make its picture: no text, no EXIF, nothing behind its end.
+
+    Raises:
+        ValueError: It is no PNG.
+
+    Source:
+        https://www.w3.org/TR/png-3/#4Concepts.FormatTypes
+    """
+    if not png.startswith(_PNG_HEAD):
+        raise ValueError("no PNG")
+    position, kept = len(_PNG_HEAD), [_PNG_HEAD]
+    while position < len(png) and kept[-1][4:8] != b"IEND":
+        end = position + 12 + int.from_bytes(png[position : position + 4])
+        if png[position + 4 : position + 8] in _PNG_CHUNKS:
+            kept.append(png[position:end])
+        position = end
+    return b"".join(kept)
 
 
 def hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:

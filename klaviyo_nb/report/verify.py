@@ -24,7 +24,16 @@ from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.again import Again, made_again, origins_again
-from klaviyo_nb.report.manifest import MANIFEST, PICTURES, REDACTION_SCHEMA, SIGNATURE, SUMS, swept
+from klaviyo_nb.report.manifest import (
+    MANIFEST,
+    PICTURES,
+    REDACTION_SCHEMA,
+    SIGNATURE,
+    SUMS,
+    pictures,
+    swept,
+    without_words,
+)
 
 _SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, "redaction.json": REDACTION_SCHEMA}
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -39,14 +48,12 @@ _DAMAGED = (
     ValueError,
     OSError,
 )
-_PNG_TEXT = re.compile(rb"(?:tEXt|zTXt|iTXt|eXIf)")
 #: As `made_again`.
 MakeAgain = Callable[[Path, Evidence, Any], Again]
 #: Problems of a folder.
 Check = Callable[[Path], Iterator["Problem"]]
 #: What the sums cannot tell of.
 BESIDE = (SUMS, SIGNATURE)
-_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +207,24 @@ def _manifest(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
 def _secrets(folder: Path) -> Iterator[Problem]:
     for name in manifest.files(folder):
         if name.endswith(PICTURES):
-            data = (folder / name).read_bytes()
-            if not data.startswith(_PNG_HEAD) or _has_text(data):
+            if not _plain((folder / name).read_bytes()):
                 yield Problem(name, "it is no plain PNG, or carries text")
             continue
         redactor = Redactor(secrets.token_bytes(16))
         for text in manifest.pieces(folder / name):
             swept(text, redactor.text)
+            if not all(map(_plain, pictures(text))):
+                yield Problem(name, "a picture in it carries text")
         if redactor.counts:
             kinds = ", ".join(sorted(redactor.counts))
             yield Problem(name, f"it holds what looks like a secret or personal data: {kinds}")
 
 
-def _has_text(png: bytes) -> bool:
-    position = len(_PNG_HEAD)
-    while position + 8 <= len(png):
-        if _PNG_TEXT.fullmatch(png, position + 4, position + 8):
-            return True
-        position += 12 + int.from_bytes(png[position : position + 4])
-    return False
+def _plain(png: bytes) -> bool:
+    try:
+        return without_words(png) == png
+    except ValueError:
+        return False
 
 
 def _recomputed(folder: Path, again: MakeAgain) -> Iterator[Problem]:

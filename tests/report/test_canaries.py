@@ -8,7 +8,8 @@ import pytest
 
 import samples
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.report.canaries import ENCODINGS, Canaries, readable
+from klaviyo_nb.report.canaries import ENCODINGS, Canaries, _picture, readable
+from klaviyo_nb.report.manifest import pictures, swept, without_words
 
 
 def test_no_canary_can_be_read_in_evidence_notebook_or_page() -> None:
@@ -34,3 +35,26 @@ class Blind(Redactor):
 
 def test_a_redactor_that_misses_something_is_found_out() -> None:
     assert any("email" in place for place in readable(Blind(b"k"), samples.WINDOW.end))
+
+
+def test_what_is_written_in_a_picture_is_taken_out_and_the_picture_stays() -> None:
+    canaries = Canaries.hatch(random.Random(1))
+    coded = _picture(canaries)
+    (before,) = pictures(coded)
+    (after,) = pictures(swept(f'"{coded}"', Redactor(b"k").text))
+    assert b"canary." in before
+    assert b"canary." not in after
+    assert b"IDAT" in after
+    assert after.endswith(before[-12:])
+    assert without_words(after) == after
+
+
+class ShortSighted(Redactor):
+    """Sees no address in names of files."""
+
+    def text(self, text: str) -> str:
+        return text if '"coverage"' in text else super().text(text)
+
+
+def test_a_redactor_that_forgets_names_of_files_is_found_out() -> None:
+    assert any("in header" in place for place in readable(ShortSighted(b"k"), samples.WINDOW.end))
