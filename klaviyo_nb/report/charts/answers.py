@@ -55,7 +55,7 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     totals = series.endpoint_totals(counts, evidence.window)
     shown = totals[:MOST_ROWS]
     key = [(role, words) for _, role, words in _LEVELS] + [("grid", "no call")]
-    sheet, axes = plot(_map_headline(totals), key, "", evidence, verdict, PAD + _TALL * len(shown))
+    sheet, axes = plot(_map_headline(totals, verdict), key, "", evidence, verdict, PAD + _TALL * len(shown))
     axes.set_ylim(_TALL * len(shown), -PAD)
     axes.set_yticks([])
     for number, total in enumerate(shown):
@@ -72,13 +72,13 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     return sheet.drawn(alt, table)
 
 
-def _map_headline(totals: Any) -> str:
+def _map_headline(totals: Any, verdict: Verdict) -> str:
     bad = [each for each in totals if each.failed >= 0.05 * each.calls and each.failed]
     if not bad:
         return f"No endpoint fails often, of {len(totals)}"
     worst = max(bad, key=lambda each: (each.failed / each.calls, each.failed))
     if len(bad) == len(totals) > 1:
-        return f"All {len(totals)} endpoints fail"
+        return f"All {len(totals)} endpoints {'failed' if verdict.recovered else 'fail'}"
     return (
         f"{shortened(worst.endpoint, 34)} fails {share(worst.failed, worst.calls)}"
         f"; {len(totals) - len(bad)} of {len(totals)} endpoints are well"
