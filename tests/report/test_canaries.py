@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ import samples
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.canaries import ENCODINGS, Canaries, _picture, readable
 from klaviyo_nb.report.manifest import pictures, swept, without_words
+from klaviyo_nb.report.verify import _secrets
 
 
 def test_no_canary_can_be_read_in_evidence_notebook_or_page() -> None:
@@ -58,3 +60,11 @@ class ShortSighted(Redactor):
 
 def test_a_redactor_that_forgets_names_of_files_is_found_out() -> None:
     assert any("in header" in place for place in readable(ShortSighted(b"k"), samples.WINDOW.end))
+
+
+def test_a_picture_that_carries_text_is_found_by_verify(tmp_path: Path) -> None:
+    coded = _picture(Canaries.hatch(random.Random(1)))
+    (tmp_path / "triage.html").write_text(f'<img src="data:image/png;base64,{coded}">')
+    assert "a picture in it carries text" in [problem.what for problem in _secrets(tmp_path)]
+    (tmp_path / "triage.html").write_text(swept(coded, str))
+    assert not list(_secrets(tmp_path))
