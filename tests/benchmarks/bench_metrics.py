@@ -7,8 +7,8 @@ Unit:     ratio of the medians (goal 1.5), peak memory of our process (goal 400 
           over that of half of them (goal: about 1).
 Command:  python tests/benchmarks/bench_metrics.py [--server prometheus] [--hours 24] [--rounds 5]
 
-By hand, on a machine that is idle: CI does not run it. `--hours 2 --rounds 1` tries it in some 8 s of processor time, which is
-too short a window for the goals.
+By hand, on a machine that is idle: CI does not run it. `--hours 2 --rounds 1` tries it in some 8 s of processor
+time; that is too short a window for the goals.
 """
 
 from __future__ import annotations
