@@ -139,7 +139,7 @@ class Likeness:
 
     def tell(self, raws: Sequence[bytes]) -> tuple[list[Calls], list[tuple[int, Told]]]:
         """Calls of kinds that are known, by column; and what each other record tells."""
-        calls: dict[int, tuple[_Kind, list[int], list[_Carried]]] = {}
+        calls: dict[int, tuple[_Kind, list[int], list[str], list[Any]]] = {}
         others: list[tuple[int, Told]] = []
         for row, raw in enumerate(raws):
             carried = self._taken_apart(raw)
@@ -153,10 +153,11 @@ class Likeness:
                 self._meet(form, groups, carried, told)
             elif kind.told.kind == "call":
                 if id(kind) not in calls:
-                    calls[id(kind)] = kind, [], []
-                _, rows, alike = calls[id(kind)]
+                    calls[id(kind)] = kind, [], [], []
+                _, rows, texts, clocks = calls[id(kind)]  # not the envelopes: they would fill the caches
                 rows.append(row)
-                alike.append(carried)
+                texts.append(carried.text)
+                clocks.append(carried.clock)
                 continue
             else:
                 told = self._recalled(kind, carried)
@@ -174,27 +175,28 @@ class Likeness:
 
     def _is_doubted(self, kind: _Kind) -> bool:
         kind.uses += 1
-        return kind.uses & (kind.uses - 1) == 0 and kind.uses.bit_length() % 2 == 1  # 1, 4, 16, 64 ...
+        return kind.uses & (kind.uses - 1) == 0 and kind.uses.bit_length() % 3 == 1  # 1, 8, 64, 512 ...
 
-    def _calls(self, kind: _Kind, rows: list[int], alike: list[_Carried]) -> Calls:
+    def _calls(self, kind: _Kind, rows: list[int], texts: list[str], clocks: list[Any]) -> Calls:
         columns: dict[str, list[Any]] = {
             name: [value] * len(rows) for name, value in kind.told.fields.items()
         }
         for name, (span, read) in kind.spans.items():
-            columns[name] = [read(carried.text[span]) for carried in alike]
-        return Calls(rows, self._moments(kind, alike), columns)
+            columns[name] = [read(text[span]) for text in texts]
+        return Calls(rows, self._moments(kind, texts, clocks), columns)
 
-    def _moments(self, kind: _Kind, alike: Sequence[_Carried]) -> list[int | None]:
+    def _moments(self, kind: _Kind, texts: Sequence[str], clocks: Sequence[Any]) -> list[int | None]:
         if kind.clock:
-            return [times.of(carried.clock, self._near) for carried in alike]
+            return [times.of(clock, self._near) for clock in clocks]
         if kind.time is not None:
-            told = [carried.text[kind.time] for carried in alike]
+            told = [text[kind.time] for text in texts]
             return [*(times.instants(told) or (times.of(each, self._near) for each in told))]
-        return [kind.told.moment] * len(alike)
+        return [kind.told.moment] * len(texts)
 
     def _recalled(self, kind: _Kind, carried: _Carried) -> Told:
         fields = {name: read(carried.text[span]) for name, (span, read) in kind.spans.items()}
-        return Told(kind.told.kind, self._moments(kind, [carried])[0], {**kind.told.fields, **fields})
+        (moment,) = self._moments(kind, [carried.text], [carried.clock])
+        return Told(kind.told.kind, moment, {**kind.told.fields, **fields})
 
     def _meet(self, form: _Form | None, groups: tuple[str, ...], carried: _Carried, told: Told) -> None:
         """Learn a form, and then a kind, when it is seen for the second time; doubt a kind that is known."""

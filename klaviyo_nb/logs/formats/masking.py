@@ -7,8 +7,9 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from klaviyo_nb.logs.formats import values
@@ -31,6 +32,7 @@ _PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 #: A number so short is no mere digits [characters].
 _SHORT = 3
 _NO_DIGITS = str.maketrans("123456789", "000000000")
+_ID_CHAR, _DIGIT = "[0-9A-Za-z]", "[0-9]"
 #: Stands for a letter or digit of an id.
 _ANY = "\0"
 _NO_ID = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _ANY * 62)
@@ -80,15 +82,22 @@ def pattern(text: str, kept: Sequence[tuple[int, int]], days: Sequence[tuple[int
     place = 0
     while place < len(text):
         char = text[place]
-        parts.append(")" * (place in ends) + "(" * (place in begins))
+        parts += [")"] * (place in ends) + ["("] * (place in begins)
         if any(start == place for start, _ in days):
             parts.append(_ANY_DAY)
             place += len("2026-11-23")
             continue
         digit = place in counted and "0" <= char <= "9"
-        parts.append("[0-9A-Za-z]" if masked[place] == _ANY else "[0-9]" if digit else re.escape(char))
+        parts.append(_ID_CHAR if masked[place] == _ANY else _DIGIT if digit else re.escape(char))
         place += 1
-    return re.compile("".join(parts) + ")" * (len(text) in ends))
+    return re.compile("".join(_counted(parts)) + ")" * (len(text) in ends))
+
+
+def _counted(parts: Iterable[str]) -> Iterator[str]:
+    """With a count for classes that follow each other: it compiles and matches in a fraction of the time."""
+    for part, run in groupby(parts):
+        count = len(list(run))
+        yield f"{part}{{{count}}}" if part in (_ID_CHAR, _DIGIT) else part * count
 
 
 def _masked(word: re.Match[str]) -> str:
