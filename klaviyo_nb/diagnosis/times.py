@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.evidence import remembered
@@ -15,8 +17,6 @@ from klaviyo_nb.metrics.rates import step_s
 from klaviyo_nb.metrics.times import Estimate, Moment, Source, Written, combined
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from klaviyo_nb.diagnosis.counted import Tally
     from klaviyo_nb.evidence import Evidence
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LINE_S, CLOCKS = 1.0, timedelta(minutes=3)
 #: Hosts whose clocks are compared at most, and the fewest failures that tell something of one.
 MOST_HOSTS, HOST_FAILURES = 8, 5
+#: Share of calls that logs and metrics may place differently, before the logs' clocks are believed to be off.
+OFF = 0.05
 #: Share of failing calls from which a host's first failing call tells when that began.
 NEARLY_ALL = 0.9
 #: Pauses of a host that its newest line's age is compared with: the last ones.
@@ -66,24 +68,30 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counted: `counted.tallies` of it.
     """
     found: dict[Source, list[Episode]] = {}
+    off = False
     if "logs" in counted:
         found["logs"] = _from_logs(counted["logs"].frame, evidence.collected_at)
     if "metrics" in counted and evidence.metrics is not None:
         step = step_s(evidence.metrics) or 0.0
         counts = _counts(counted["metrics"].frame, ("endpoint", "kind"))
         found["metrics"] = episodes(counts, step, step or None)
+        off = "logs" in found and _clocks_off(
+            counted["logs"].frame, counted["metrics"].frame, timedelta(seconds=step)
+        )
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
     watched = recovery_seen(evidence)
     goes_on = any(each.recovered is None for each in same.values()) and watched is None
     begun = [_estimate(name, each.onset) for name, each in same.items() if each.onset]
+    if len(begun) < len(same):
+        begun = []  # one of them saw it under way from the first: that the other did not is no beginning
     over = [_estimate(name, each.recovered) for name, each in same.items() if each.recovered]
     seen = [Estimate("probes", *watched, "triage --watch: last bad round, first good one")] if watched else []
     written = {name: written_of(evidence, name) for name in ("onset", "recovered")}
     return Times(
-        combined([*begun, *_failing_probes(evidence)], written["onset"]),
-        combined(seen or ([] if goes_on else over), written["recovered"]),
+        combined([*begun, *_failing_probes(evidence)], written["onset"], off),
+        combined(seen or ([] if goes_on else over), written["recovered"], off),
         tuple(each for name in same for each in found[name][:-1]),
         bool(same),
         goes_on and not written["recovered"],
@@ -162,6 +170,28 @@ def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:
             onset = _spanning(onset, _later(each.onset, behind))
             recovered = _spanning(recovered, _later(each.recovered, behind))
     return replace(found, onset=onset, recovered=recovered)
+
+
+def _clocks_off(logs: pd.DataFrame, metrics: pd.DataFrame, step: timedelta) -> bool:
+    """Do log lines carry other times than the metrics, whose server has one clock, have for the same calls?
+
+    Where both count as many calls of an endpoint with one outcome, the n-th in one is the n-th in the other.
+    """
+    late: list[pd.Series[Any]] = []
+    parts = [
+        dict(iter(frame.fillna({"kind": ""}).groupby(["endpoint", "kind"]))) for frame in (logs, metrics)
+    ]
+    for series, lines in parts[0].items():
+        counts = parts[1].get(series)
+        if counts is None or round(counts["calls"].sum()) != len(lines):
+            continue
+        times = counts["timestamp"].repeat(counts["calls"].round().astype(int).tolist()).sort_values()
+        if len(times) == len(lines):
+            late.append(times.reset_index(drop=True) - lines["timestamp"].sort_values(ignore_index=True))
+    if not late:
+        return False
+    every = pd.concat(late)
+    return float((every.abs() > step + timedelta(seconds=LINE_S)).mean()) > OFF
 
 
 def _behind(moments: pd.Series[pd.Timestamp], until: datetime) -> timedelta:

@@ -28,6 +28,8 @@ SURE = 1.96
 PRICE, PRICE_EACH = 1.5, 4.0
 #: Log-likelihood by which a border may fall short of the best one and still be possible.
 SHORTFALL = 3.0
+#: Log-likelihood by which successes before the first failure must tell that it was not under way already.
+BEGUN = 2.0
 #: More pieces than this are not tried: bins are cut in groups; borders are placed on the bins themselves.
 MOST_BINS = 1500
 #: Calls may fail in bunches (retries): variance over binomial variance, as far as it is believed; and the
@@ -182,7 +184,7 @@ def _begun(bins: Bins, end: int, spread: float) -> Span | None:
     calls, failed = bins.calls[:end].sum(), bins.failed[:end].sum()
     before = bins.calls[:first].sum()
     told = _likelihood(np.array([failed, failed]), np.array([calls - before, calls]))
-    if told[0] - told[1] < SHORTFALL * spread:
+    if told[0] - told[1] < BEGUN * spread:
         return None
     return int(bins.ends[first - 1]), int(bins.ends[first])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,13 +74,17 @@ def episodes(counts: pd.DataFrame, lag_s: float = 0.0, width_s: float | None = N
     width = round(width_s * 1e9) if width_s else _width(counts)
     frame = _comparable(_usable(counts))
     parts = list(_parts(frame))
-    seen = [(label, run) for label, part in parts for run in _runs(label, part, width, len(parts))]
-    spans, lag, found = _joined([run.seen for _, run in seen]), round(lag_s * 1e9), []
+    seen = [
+        (label, value, run) for label, value, part in parts for run in _runs(label, part, width, len(parts))
+    ]
+    kinds = {value for label, value, _ in seen if label == "kind"}
+    spans, lag, found = _joined([run.seen for *_, run in seen]), round(lag_s * 1e9), []
+    end = int(frame["at"].max()) + width if len(frame) else 0
     for before, span, after in zip([None, *spans], spans, [*spans[1:], None], strict=False):
         since, until = before[1] if before else -(2**62), after[0] if after else 2**62
         around = frame[(frame["at"] >= since) & (frame["at"] < until)]
-        own = [run for label, run in seen if label in ("endpoint", "kind") and _within(run.seen, span)]
-        found += [_episode(runs, own, lag) for runs in _placed(around, span, width)]
+        own = [(label, run) for label, _, run in seen if label != "host" and _within(run.seen, span)]
+        found += [_episode(*placed, own, end, lag) for placed in _placed(around, span, kinds, width)]
     return found
 
 
@@ -140,17 +145,18 @@ def _bins(frame: pd.DataFrame, width: int) -> Bins:
     return Bins(calls, failed, at[first], width)
 
 
-def _parts(frame: pd.DataFrame) -> Iterator[tuple[str | None, pd.DataFrame]]:
-    """All calls, and those of each endpoint, host and kind with failures enough; the label comes first."""
+def _parts(frame: pd.DataFrame) -> Iterator[tuple[str | None, str, pd.DataFrame]]:
+    """Label, value, calls: all of them, and those of each endpoint, host and kind with failures enough."""
     if frame["failed"].sum() < LEAST_FAILURES:
         return
-    yield None, frame
+    yield None, "", frame
     for label in LABELS:
         if label in frame:
             sums = frame.groupby(label)["failed"].sum()
             worst = sums[(sums >= LEAST_FAILURES) & (sums.index != "")].nlargest(MOST_VALUES)
             for value in worst.index if len(sums) > 1 else ():
-                yield label, _only_kinds(frame, [value]) if label == "kind" else frame[frame[label] == value]
+                own = _only_kinds(frame, [value]) if label == "kind" else frame[frame[label] == value]
+                yield label, value, own
 
 
 def _only_kinds(frame: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
@@ -180,26 +186,36 @@ def _within(inner: Span, outer: Span) -> bool:
     return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def _placed(around: pd.DataFrame, span: Span, width: int) -> Iterator[list[Run]]:
-    """The stretches of one span, seen by the calls that it concerns; runs of one stretch belong together."""
-    group: list[Run] = []
-    for run in failing_runs(_bins(_concerned(around, span), width)):
-        if group and run.seen[0] >= group[-1].seen[1] + PAUSE:
-            yield group
+def _placed(around: pd.DataFrame, span: Span, kinds: set[str], width: int) -> Iterator[tuple[list[Run], int]]:
+    """The stretches of one span, seen by the calls that it concerns, and when the first of those failed.
+
+    Runs of one stretch belong together.
+    """
+    bins = _bins(_concerned(around, span, kinds), width)
+    bad, group = bins.starts[bins.failed > 0], list[Run]()
+    for run in [*failing_runs(bins), None]:
+        if group and (run is None or run.seen[0] >= group[-1].seen[1] + PAUSE):
+            yield group, int(bad[np.searchsorted(bad, group[0].seen[0])])
             group = []
-        group.append(run)
-    if group:
-        yield group
+        if run:
+            group.append(run)
 
 
-def _concerned(frame: pd.DataFrame, span: Span) -> pd.DataFrame:
-    """The calls that the trouble of a span concerns; failures of other kinds count as no failures."""
+def _concerned(frame: pd.DataFrame, span: Span, own: set[str]) -> pd.DataFrame:
+    """The calls that the trouble of a span concerns; failures of other kinds count as no failures.
+
+    `own` are the kinds that were seen to begin or to end.
+    """
     inside = ((frame["at"] >= span[0]) & (frame["at"] < span[1])).to_numpy()
     if "kind" in frame:
         within, other = frame[inside], frame[~inside]
         often = within.groupby("kind")["failed"].sum() / within["calls"].sum()
         usual = (other.groupby("kind")["failed"].sum() + 0.5) / (other["calls"].sum() + 1.0)
         kinds = often[often > MORE_OFTEN * usual.reindex(often.index).fillna(0.0)]
+        if not len(other) and often[often.index.isin(own)].sum() > often.sum() / 2:
+            kinds = often[
+                often.index.isin(own)
+            ]  # nothing lies outside: those that have a stretch of their own
         if len(kinds):
             frame = _only_kinds(frame, list(kinds.index))
     for label in ("endpoint", "host"):
@@ -219,15 +235,28 @@ def _share(groups: DataFrameGroupBy[Any, Any]) -> pd.Series[float]:
     return sums["failed"] / (sums["calls"] + 1.0)
 
 
-def _episode(runs: list[Run], own: list[Run], lag: int) -> Episode:
-    """Put together; what one endpoint or kind shows of an earlier beginning or a later end is believed."""
-    onset, recovered = runs[0].onset, runs[-1].recovered
-    for run in own:
-        cut = run.onset is not None and run.onset[0] <= run.seen[0]  # not within its first piece
-        if onset and run.onset and cut and run.onset[1] < onset[0] < run.seen[1]:
-            onset = run.onset
-        if recovered and run.recovered and run.recovered[0] > recovered[1] > run.seen[0]:
-            recovered = run.recovered
+def _episode(
+    runs: list[Run], failed_at: int, own: list[tuple[str | None, Run]], end: int, lag: int
+) -> Episode:
+    """Put together; an earlier beginning or later end that all calls, an endpoint or a kind show is possible.
+
+    What is seldom seen is vague: the interval of an endpoint or kind counts where it excludes that of all.
+    What paused before for as long as nothing has failed by the `end` of the bins is not over.
+    """
+    first, last = runs[0].onset, runs[-1].recovered
+    if first is None:  # too few succeeded before, of those that it concerns
+        spans = [run.onset for _, run in own if run.onset and run.onset[0] <= failed_at <= run.onset[1]]
+        first = min(spans, default=None)
+    onset, recovered = first, last
+    for label, run in own:
+        begun, over, whole = run.onset, run.recovered, label is None
+        if onset and first and begun and (begun[1] < first[0] or (whole and begun[1] == first[1])):
+            onset = (min(begun[0], onset[0]), onset[1]) if first[0] < run.seen[1] else onset
+        if recovered and last and over and (over[0] > last[1] or (whole and over[0] == last[0])):
+            recovered = (recovered[0], max(over[1], recovered[1])) if run.seen[0] < last[1] else recovered
+    pauses = [after.seen[0] - before.seen[1] for before, after in pairwise(runs)]
+    if end - runs[-1].seen[1] <= max(pauses, default=0):
+        recovered = None
     return Episode(
         _moments(onset, lag),
         _moments(recovered, lag),

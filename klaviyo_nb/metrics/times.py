@@ -71,8 +71,10 @@ class Moment:
     derived: tuple[datetime, datetime] | None = None
 
 
-def combined(estimates: Iterable[Estimate], written: Written | None = None) -> Moment | None:
-    """What is believed of a moment, from estimates in the order of trust.
+def combined(
+    estimates: Iterable[Estimate], written: Written | None = None, spanning: bool = False
+) -> Moment | None:
+    """What is believed of a moment, from estimates in the order of trust; all of them together if `spanning`.
 
     Returns:
         None if no estimate has both bounds and nobody wrote it down.
@@ -82,8 +84,10 @@ def combined(estimates: Iterable[Estimate], written: Written | None = None) -> M
     derived, disagreement = None, None
     if spans:
         derived = spans[0]
-        if max(first for first, _ in spans) > min(last for _, last in spans):
+        apart = max(first for first, _ in spans) > min(last for _, last in spans)
+        if apart or spanning:
             derived = min(first for first, _ in spans), max(last for _, last in spans)
+        if apart:
             told = (f"{each.source} {_clock(*each.whole)}" for each in known if each.whole)
             disagreement = f"the estimates exclude each other: {'; '.join(told)}"
     if written:

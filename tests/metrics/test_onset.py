@@ -183,6 +183,37 @@ class TestAnIncident:
         assert found.onset[1] - found.onset[0] <= 3 * MINUTE
 
 
+class TestWhatIsNotCertain:
+    def test_is_a_slow_rise_and_the_interval_holds_its_first_failing_call(self):
+        failed = [0.0] * 30 + [float(round(30 * minute / 20)) for minute in range(1, 21)] + [30.0] * 30
+        found = only(episodes(bins([30.0] * 80, failed)))
+        assert holds(found.onset, 30.5)
+        assert found.recovered is None
+
+    def test_is_no_beginning_at_the_end_of_a_night_with_hardly_a_call(self):
+        rng = np.random.default_rng(7)
+        calls = np.round(30 * (1 - np.cos(np.arange(288) / 288 * 2 * np.pi)) / 2)
+        quiet = rng.binomial(calls.astype(int), 0.02).astype(float)
+        assert episodes(bins(list(calls), list(quiet), timedelta(minutes=5))) == []
+
+    def test_is_a_single_failure_that_may_be_the_first_of_one_endpoint(self):
+        rows = [
+            (second, name, 1.0, 1.0 if second >= 3000 or (name == "/api/lists" and second == 2860) else 0.0)
+            for second in range(0, 6000, 20)
+            for name in ("/api/events", "/api/lists")
+        ]
+        frame = pd.DataFrame(rows, columns=["second", "endpoint", "calls", "failed"])
+        frame["timestamp"] = [START + timedelta(seconds=second) for second in frame["second"]]
+        found = only(episodes(frame, width_s=1.0))
+        assert holds(found.onset, 50)
+
+    def test_is_an_end_after_no_more_time_than_it_paused_before(self):
+        on_and_off = [30.0, 30.0, 0.0, 0.0, 0.0] * 6
+        assert only(episodes(bins([30.0] * 60, [0.0] * 30 + on_and_off))).recovered is None
+        over = only(episodes(bins([30.0] * 80, [0.0] * 30 + on_and_off + [0.0] * 20)))
+        assert over.recovered is not None
+
+
 class TestNoIncident:
     def test_no_bins_and_no_failures_give_nothing(self):
         assert episodes(bins([], [])) == []

@@ -53,6 +53,12 @@ class TestEstimates:
         assert found is not None
         assert len(found.estimates) == 2
 
+    def test_by_clocks_that_differ_give_all_the_time_of_both_and_no_disagreement(self):
+        found = combined([by("logs", 2, 3), by("metrics", 1, 4)], spanning=True)
+        assert told(found) == (at(1), at(4))
+        assert found is not None
+        assert found.disagreement is None
+
     def test_of_nothing_are_nothing(self):
         assert combined([]) is None
 
