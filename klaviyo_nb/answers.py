@@ -16,10 +16,11 @@ import pandas as pd
 
 from klaviyo_nb import logs, terminal
 from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
+from klaviyo_nb.diagnosis.harm import harm
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.evidence import Coverage, Evidence, Gap
+from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query
 from klaviyo_nb.frames import CALLS, without_formulas
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.counts import by as grouped
@@ -27,9 +28,8 @@ from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import fetch
-from klaviyo_nb.metrics.impact import SLO, Impact, impact
+from klaviyo_nb.metrics.impact import SLO, Impact
 from klaviyo_nb.metrics.names import from_table
-from klaviyo_nb.metrics.rates import bins
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import Window, iso
@@ -69,6 +69,9 @@ class MetricAnswer:
     frame: pd.DataFrame | None
     gaps: tuple[Gap, ...]
     calls: pd.DataFrame | None = None
+    coverage: tuple[Coverage, ...] = ()
+    queries: tuple[Query, ...] = ()
+    notes: pd.DataFrame | None = None
 
 
 def need_logs(settings: Settings) -> None:
@@ -187,8 +190,8 @@ def _seen(found: LogAnswer) -> dict[str, Any]:
     }
 
 
-def read_metrics(settings: Settings) -> MetricAnswer:
-    """Ask the settings' metrics server over their window."""
+def read_metrics(settings: Settings, notes: pd.DataFrame | None = None) -> MetricAnswer:
+    """Ask the settings' metrics server over their window, and read the logs; `notes` stand above both."""
     window = window_of(settings, utc_now())
     fetched = asyncio.run(
         fetch(
@@ -202,15 +205,24 @@ def read_metrics(settings: Settings) -> MetricAnswer:
         )
     )
     if not settings.logs:
-        return MetricAnswer(window, fetched.frame, fetched.gaps)
+        return MetricAnswer(window, fetched.frame, fetched.gaps, queries=fetched.queries, notes=notes)
     read = logs.read(
         settings.logs, window, redact=redactor_for(settings).text, progress=None, engine=settings.engine,
         formats=settings.log_format,
     )  # fmt: skip
     unread = LogAnswer(window, read.calls, read.coverage)
-    return MetricAnswer(
-        window, fetched.frame, (*fetched.gaps, *unread.gaps), read.calls if unread.lines else None
-    )
+    calls, gaps = read.calls if unread.lines else None, (*fetched.gaps, *unread.gaps)
+    return MetricAnswer(window, fetched.frame, gaps, calls, read.coverage, fetched.queries, notes)
+
+
+def unfit_rules(found: MetricAnswer) -> str | None:
+    """Which series of the server the alert rules do not name, if they cannot fire there as they are."""
+    shipped = rules.shipped()
+    used = {each.expr.partition("{")[0] for each in found.queries if each.role in ("requests", "errors")}
+    other = sorted(name for name in used if name and name not in shipped)
+    if not other:
+        return None
+    return f"the rules name klaviyo_api_…, this server has {', '.join(other)}: put its names and labels there"
 
 
 def alert_rules(found: MetricAnswer | None) -> str:
@@ -222,9 +234,12 @@ def alert_rules(found: MetricAnswer | None) -> str:
 
 def render_metrics(found: MetricAnswer, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
-    evidence = Evidence(found.window, found.window.end, calls=found.calls, metrics=found.frame)
-    when, repaired = times_of(evidence), fixed(evidence)
-    total = None if found.frame is None else impact(bins(found.frame), found.window)
+    evidence = Evidence(
+        found.window, found.window.end, calls=found.calls, metrics=found.frame, coverage=found.coverage,
+        notes=found.notes,
+    )  # fmt: skip
+    when, repaired, harmed = times_of(evidence), fixed(evidence), harm(evidence)
+    total = harmed.total if harmed else None
     if form == "json":
         return _json(_metrics_document(found, when, total, repaired))
     start, end = found.window.as_json().values()
@@ -237,6 +252,7 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
           for each in when.earlier),
         *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
+        *([f"counted   from {harmed.source}, as in the verdict"] if harmed else []),
         f"window    {start} to {end}",
         *(f"not seen  {gap.signal}: {gap.reason}" for gap in found.gaps),
     ]  # fmt: skip

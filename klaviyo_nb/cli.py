@@ -15,7 +15,7 @@ from klaviyo_nb import __version__, steps
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.options import engine, in_full, output, signals, window_options
-from klaviyo_nb.places import must_be_free, must_be_writable, must_exist, no_colour
+from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
 from klaviyo_nb.report_commands import COMMANDS
 from klaviyo_nb.steps import FAILED, STOPPED, USAGE
 
@@ -177,10 +177,15 @@ def logs(
 @click.argument("url", required=False)
 @window_options
 @click.option("--rules", is_flag=True, help="Print alert rules; with URL, thresholds from its last 7 days.")
+@click.option(
+    "--incident", metavar="ID", help="Count its notes: `onset` and `recovered` stand above the rest."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
 @output("text", "json")
-def metrics(url: str | None, rules: bool, form: str, **flags: Any) -> None:
+def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
-    from klaviyo_nb import answers
+    from klaviyo_nb import answers, notes
+    from klaviyo_nb.collect import utc_now
 
     if rules and url is None:
         click.echo(answers.alert_rules(None), nl=False)
@@ -189,8 +194,12 @@ def metrics(url: str | None, rules: bool, form: str, **flags: Any) -> None:
         flags["since"] = flags["since"] or answers.BASELINE
     settings = steps.settings_of(flags | {"metrics_url": url})
     answers.need_metrics(settings)
-    found = answers.read_metrics(settings)
+    found = answers.read_metrics(
+        settings, notes.read(out, incident_name(incident, utc_now())) if incident else None
+    )
     steps.report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
+    if rules and (unfit := answers.unfit_rules(found)):
+        click.echo(f"klaviyo-nb: {unfit}", err=True)
     steps.print_bytes(answers.alert_rules(found).encode() if rules else answers.render_metrics(found, form))
 
 

@@ -38,11 +38,17 @@ def severity(
         return "P4", f"no user impact; {advisories} {'advisory' if advisories == 1 else 'advisories'}"
     if cause == "klaviyo_server_error" and facts.failing is not True:
         return "P2", f"p95 latency {facts.p95_s:.1f} s against {facts.baseline_p95_s:.1f} s before"
+    graded = level(cause, nearly_all=_nearly_all(facts, limits), one_endpoint=bool(facts.one_endpoint))
+    return graded, (_figure_of(cause, facts) if cause in _FIXED else figure(facts))
+
+
+def level(cause: Cause, *, nearly_all: bool, one_endpoint: bool) -> Severity | None:
+    """The severity of calls that fail for a cause; None for a cause that is none."""
     if cause in _BY_SHARE:
-        return ("P1" if _nearly_all(facts, limits) else "P2"), figure(facts)
+        return "P1" if nearly_all else "P2"
     if cause in _BY_ENDPOINT:
-        return ("P3" if facts.one_endpoint else "P2"), figure(facts)
-    return _FIXED[cause], _figure_of(cause, facts)
+        return "P3" if one_endpoint else "P2"
+    return _FIXED.get(cause)
 
 
 def figure(facts: Facts) -> str:

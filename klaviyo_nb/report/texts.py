@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
+from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.impact import SLO
 from klaviyo_nb.report import views, words
@@ -44,6 +45,7 @@ _MARKDOWN.globals |= {
     "between": words.between,
     "counted": "{:,}".format,
     "duration": words.duration,
+    "length": words.length,
     "number": words.number,
     "share": words.share,
     "stamp": stamp,
@@ -102,13 +104,14 @@ def _durations(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield name, f"{least if least == most else f'{least} to {most}'} (from {row['from']} to {row['to']})"
 
 
-def _budget(facts: Mapping[str, Any]) -> str | None:
+def _budget(evidence: Evidence) -> str | None:
     """How much of the window's error budget was spent; None if no calls were counted."""
-    calls, failed = facts.get("calls"), facts.get("failed_calls")
-    if not calls or failed is None:
+    found = harm(evidence)
+    if found is None or not found.total.calls or found.total.budget_spent is None:
         return None
-    allowed = calls * (1 - SLO)
-    return f"spent {failed / allowed:,.1f} times ({failed:,} failed; {SLO:.1%} allows {allowed:,.1f})"
+    allowed = found.total.calls * (1 - SLO)
+    told = f"{found.total.failed_calls:,} failed; {SLO:.1%} allows {allowed:,.1f}"
+    return f"spent {found.total.budget_spent:,.1f} times ({told})"
 
 
 def postmortem(
@@ -142,7 +145,9 @@ def postmortem(
         entries=entries(evidence, document),
         known=milestones(evidence),
         durations=[*_durations(evidence)],
-        budget=_budget(document["facts"]),
+        budget=_budget(evidence),
+        graded=[*at_each_severity(evidence, document["cause"]).items()],
+        touched=views.reached(evidence),
         asked_of_people=[(kind, NOTED[kind], ask) for kind, ask in words.MILESTONES.items()],
         outcomes=[(count, words.OUTCOMES[str(kind)]) for kind, count in kinds.value_counts().items()],
         failed=len(kinds),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb.diagnosis import phases
+from klaviyo_nb.diagnosis import decide, phases
+from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.diagnosis.times import times_of, written_of
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import CALLS, WEBHOOKS
@@ -22,7 +23,6 @@ from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.metrics.durations import MILESTONES
 from klaviyo_nb.metrics.durations import durations as took
 from klaviyo_nb.metrics.impact import burn_rates
-from klaviyo_nb.metrics.impact import impact as measured
 from klaviyo_nb.metrics.rates import bins, increases
 from klaviyo_nb.report import timeline
 from klaviyo_nb.report.words import length
@@ -207,10 +207,32 @@ def burning(evidence: Evidence) -> pd.DataFrame | None:
 
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:
-    """What the failures came to, from metrics: `fact`, `value`."""
-    if evidence.metrics is None:
+    """What the failures came to, by the calls that the verdict counts: `fact`, `value`; None: no calls."""
+    found, touched = harm(evidence), reached(evidence)
+    if found is None:
         return None
-    return facts(asdict(measured(bins(evidence.metrics), evidence.window)))
+    graded = at_each_severity(evidence, decide(evidence).cause).items()
+    times = {f"time at {name}" if name[0] == "P" else f"time, {name}": length(span) for name, span in graded}
+    told = {"touched": touched} if touched else {}
+    return facts({"counted from": found.source} | asdict(found.total) | told | times)
+
+
+def reached(evidence: Evidence) -> str | None:
+    """Distinct profiles, events, lists that failed calls name, with bounds; None where none names one."""
+    found = ask(evidence, "reach")
+    return None if found is None or found.rows.empty else found.says
+
+
+def changed(evidence: Evidence) -> pd.DataFrame | None:
+    """`phases.changed` as people write it: shares in percent, the change with its 95 % interval."""
+    found = phases.changed(evidence)
+    if found is None:
+        return None
+    shares = {name: found[f"{name}_share"].map("{:.1%}".format) for name in phases.PHASES}
+    bounds = zip(found["change"], found["low"], found["high"], strict=True)
+    change = [f"{each:+.1%} ({low:+.1%} to {high:+.1%})" for each, low, high in bounds]
+    table = pd.DataFrame({"of": found["value"], "calls": found["calls"], **shares, "change": change})
+    return table.replace({"nan%": "–", "nan% (nan% to nan%)": "–"}).replace("+nan% (+nan% to +nan%)", "–")
 
 
 def events(evidence: Evidence, document: Mapping[str, Any]) -> pd.DataFrame:

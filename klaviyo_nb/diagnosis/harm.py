@@ -1,0 +1,87 @@
+"""How bad it was: of the calls that the verdict is decided from. Every page shows this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from klaviyo_nb.diagnosis.counted import Tally, chosen, tallies
+from klaviyo_nb.diagnosis.probed import asked_in_vain
+from klaviyo_nb.diagnosis.severity import level
+from klaviyo_nb.diagnosis.shares import is_noise
+from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
+from klaviyo_nb.evidence import Evidence, remembered
+from klaviyo_nb.metrics.impact import Impact, impact
+from klaviyo_nb.metrics.rates import bins
+
+if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.verdict import Cause
+
+#: A severity is told of so long a slice of the window, as the alerts do.
+SLICE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What the failures of a window came to.
+
+    Attributes:
+        source: Where calls were counted: the verdict's choice, logs first where they are whole.
+        total: What they came to there.
+    """
+
+    source: Literal["logs", "metrics"]
+    total: Impact
+
+
+@remembered
+def harm(evidence: Evidence) -> Harm | None:
+    """What the failures came to; None if neither logs nor metrics were read."""
+    if tally := _tally(evidence):
+        failed = tally.frame["calls"].where(tally.frame["kind"].notna(), 0.0)
+        counts = tally.frame[["timestamp", "calls"]].assign(failed=failed)
+        return Harm(tally.source, impact(counts, evidence.window))
+    if evidence.metrics is None:
+        return None
+    return Harm("metrics", impact(bins(evidence.metrics), evidence.window))
+
+
+def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:
+    """How long it was how bad, in slices of five minutes, each graded as the whole would be.
+
+    Returns:
+        Severity → time; `none` where failures are no more than noise; `not known` where nothing was
+        called, or too few calls failed to grade. Empty without calls, or for a cause that has no severity.
+    """
+    limits, tally = _limits(evidence), _tally(evidence)
+    if tally is None or level(cause, nearly_all=False, one_endpoint=False) is None:
+        return {}
+    window, frame = evidence.window, tally.frame
+    number = (frame["timestamp"] - window.start) // SLICE
+    found: dict[str, timedelta] = {}
+    slices = dict(iter(frame.groupby(number)))
+    for index in range(-(-(window.end - window.start) // SLICE)):
+        name = "not known"
+        if index in slices:
+            calls = slices[index]
+            bad = calls[calls["kind"].notna()]
+            every, failed = float(calls["calls"].sum()), float(bad["calls"].sum())
+            if not is_noise(failed, every, limits):
+                nearly_all = failed >= limits.nearly_all_share * every
+                name = str(level(cause, nearly_all=nearly_all, one_endpoint=bad["endpoint"].nunique() == 1))
+            elif failed < limits.noise_share * every:
+                name = "none"
+        span = min(SLICE, window.end - window.start - index * SLICE)
+        found[name] = found.get(name, timedelta(0)) + span
+    return dict(sorted(found.items(), key=lambda each: (each[0][0] != "P", each[0] == "not known", each[0])))
+
+
+def _tally(evidence: Evidence) -> Tally | None:
+    limits = _limits(evidence)
+    whole = "some logs" not in asked_in_vain(evidence, {}, limits)
+    return chosen(tallies(evidence, limits), limits, whole)
+
+
+def _limits(evidence: Evidence) -> Thresholds:
+    return from_table(evidence.context.get("thresholds") or {})

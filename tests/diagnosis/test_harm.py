@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pandas as pd
+
+import samples
+from klaviyo_nb.answers import MetricAnswer, render_metrics
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.frames import NOTES
+from klaviyo_nb.report import views
+
+
+def test_the_impact_is_that_of_the_calls_that_the_verdict_counts():
+    evidence = samples.rate_limited()
+    found, facts = harm(evidence), decide(evidence).facts
+    assert found is not None
+    assert (found.source, found.total.calls, found.total.failed_calls) == (
+        facts["counted_from"], facts["calls"], facts["failed_calls"],
+    )  # fmt: skip
+
+
+def test_the_times_at_each_severity_add_up_to_the_window():
+    evidence = samples.rate_limited()
+    graded = at_each_severity(evidence, "rate_limited")
+    assert set(graded) == {"P3", "none"}
+    assert sum(graded.values(), timedelta(0)) == evidence.window.end - evidence.window.start
+
+
+def test_without_calls_nothing_is_known_of_it():
+    evidence = replace(samples.rate_limited(), calls=None, metrics=None)
+    assert harm(evidence) is None
+    assert at_each_severity(evidence, "rate_limited") == {}
+    assert views.impact(evidence) is None
+
+
+def test_what_changed_is_told_in_percent():
+    told = views.changed(samples.rate_limited())
+    assert told is not None
+    assert told.loc[0, "of"] == "all calls"
+    assert str(told.loc[0, "during"]).endswith("%")
+    assert not told.astype("str").apply(lambda column: column.str.contains("nan")).any(axis=None)
+
+
+def test_a_note_of_the_onset_counts_in_metrics_too():
+    evidence = samples.rate_limited()
+    at = evidence.window.start + timedelta(minutes=1)
+    row = {"written_at": evidence.collected_at, "at": at, "kind": "onset", "who": "Ann", "text": "a call"}
+    notes = NOTES.frame(pd.DataFrame([row]))
+    found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls, notes=notes)
+    assert "written by Ann: a call" in render_metrics(found, "text").decode()
