@@ -99,8 +99,8 @@ def _waits(rows: pd.DataFrame) -> dict[str, Any]:
     told = rows[rows["retry_after_s"].notna()]
     if told.empty:
         return {}
-    frees = told["timestamp"] + pd.to_timedelta(told["retry_after_s"], unit="s")
-    return {"retry_after_s": float(told["retry_after_s"].max()), "frees_at": frees.max().to_pydatetime()}
+    frees = (told["timestamp"] + pd.to_timedelta(told["retry_after_s"], unit="s")).max().floor("us")
+    return {"retry_after_s": float(told["retry_after_s"].max()), "frees_at": frees.to_pydatetime()}
 
 
 def _answered(rows: pd.DataFrame, counted: Tally) -> dict[str, Any]:

@@ -45,7 +45,9 @@ ROW = np.dtype([
     ("key", "u8"), ("same", "u8"), ("moment", "i8"), ("wait", "f4"), ("answer", "i2"), ("place", "i2"),
     ("attempt", "i2"), ("by", "u1"), ("became", "u1"),
 ])  # fmt: skip
-_BARE = ["bin", "place", "became", "answer", "first"]
+#: Numbers of attempts above it are not told apart where no key joins them.
+MOST_ATTEMPTS = 20
+_BARE = ["bin", "place", "became", "answer", "attempt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Attempts:
             which attempt it says it is (0: it does not), what joins it, what became of it.
         below: Only keys whose hash is below it were kept.
         bare: Those without a key, as counts by bin of time (-1: no time), place, what became of it, answer,
-            and whether it says it is the first attempt (1), a later one (2) or nothing (0).
+            and which attempt it says it is, at most `MOST_ATTEMPTS` (0: it does not).
         untold: Rows that tell neither what was called nor what became of it.
     """
 
@@ -134,7 +136,7 @@ def without(told: Attempts, kept: Any, window: Window) -> Attempts:
     groups = {name: rows[name].astype(np.int64) for name in ("place", "became", "answer")}
     groups |= {
         "bin": bins_of(rows["moment"], window),
-        "first": np.minimum(rows["attempt"], 2).astype(np.int64),
+        "attempt": np.minimum(rows["attempt"], MOST_ATTEMPTS).astype(np.int64),
     }
     counts = counted(pd.DataFrame(groups)[_BARE], {"calls": np.ones(len(rows))})
     bare = pd.concat([told.bare, counts], ignore_index=True)

@@ -179,7 +179,7 @@ def _bare(told: Attempts, window: Window) -> _Bare:
     after = failed[failed["bin"].to_numpy() > last[failed["place"].to_numpy()]]
     for _, each in after.groupby("place"):
         if each["became"].nunique() == 1:
-            least[each["became"].iloc[0]] += max(1, int(each.loc[each["first"] == 1, "calls"].sum()))
+            least[each["became"].iloc[0]] += max(1, int(each.loc[each["attempt"] == 1, "calls"].sum()))
     return _Bare(most, least)
 
 

@@ -119,11 +119,11 @@ def _rows(told: Attempts, found: Joined) -> pd.DataFrame:
 
 def _add_bare(bare: pd.DataFrame, attempts: Any, calls: Any, most: Any) -> None:
     """Attempts without a key: one that says it is the second or later one begins no call."""
-    place, count = bare["place"].to_numpy(), bare["calls"].to_numpy()
-    begins = (bare["first"] < 2).to_numpy()
+    place, count, number = (bare[name].to_numpy() for name in ("place", "calls", "attempt"))
+    begins = number < 2
     np.add.at(attempts, place, count)
     np.add.at(calls, place[begins], count[begins])
-    np.maximum.at(most, place, 1)
+    np.maximum.at(most, place, np.maximum(number, 1))
 
 
 def _frame(calls: Any, attempts: Any, most: Any, futile: Any) -> pd.DataFrame:

@@ -248,7 +248,7 @@ def test_without_keys_the_numbers_of_attempts_tell_how_many_calls_there_were() -
         {"status_code": 202, "attempt": 1},
     )
     row = retries(calls, WINDOW).iloc[0]
-    assert (row["calls"], row["attempts"]) == (2, 3)
+    assert (row["calls"], row["attempts"], row["most"]) == (2, 3, 2)
 
 
 def test_no_retries_are_a_factor_of_one() -> None:
