@@ -1,0 +1,48 @@
+"""`klaviyo-nb metrics --incident ID`: what people noted stands above what was derived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from klaviyo_nb.cli import commands
+from klaviyo_nb.collect import utc_now
+from klaviyo_nb.drills.server import serve
+from klaviyo_nb.drills.worlds import generator
+from klaviyo_nb.window import iso
+
+NOW = utc_now()
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    world = generator("reporting").make("clean", "rate_limited", 3, NOW)
+    with serve(world, tmp_path_factory.mktemp("world")) as services:
+        yield dict(services.environ)
+
+
+def metrics(environ: dict[str, str], *arguments: str) -> dict[str, Any]:
+    done = CliRunner(env=environ).invoke(commands, ["metrics", "--format", "json", *arguments])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_noted_onset_stands_above_the_derived_one_for_its_incident_alone(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    at = (NOW - timedelta(minutes=50)).replace(second=0, microsecond=0)
+    note = ["note", "the job began", "--incident", "INC-7", "--kind", "onset", "--at", iso(at), "--by", "Ada"]
+    assert CliRunner().invoke(commands, [*note, "--out", str(tmp_path)]).exit_code == 0
+    out = ("--out", str(tmp_path))
+    derived = metrics(environ, *out)
+    noted = metrics(environ, "--incident", "INC-7", *out)
+    assert noted["onset"] == {"earliest": iso(at), "latest": iso(at)}
+    assert noted["onset"] != derived["onset"]
+    assert noted["estimates"] == derived["estimates"]  # what was derived is still told
+    assert metrics(environ, "--incident", "INC-8", *out) == derived
