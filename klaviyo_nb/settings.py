@@ -58,7 +58,7 @@ class Limits:
     source_s: float = 600.0
     source_size: int = 4 * 1024**3
     calls: int = 250_000
-    samples: int = 500_000
+    samples: int = 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
