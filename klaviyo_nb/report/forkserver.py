@@ -120,8 +120,10 @@ def _fork(work: Callable[[], None]) -> int:
 def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> None:
     os.chdir(cwd)
     os.environ.clear()
-    os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})  # the kernel ends when we do
-    import_module("ipykernel.kernelapp").IPKernelApp.launch_instance(argv=argv)
+    os.environ.update(env)
+    # The kernel ends when we do, also if we are killed. (What the environment says was read at import.)
+    ends_with = f"--IPKernelApp.parent_handle={os.getppid()}"
+    import_module("ipykernel.kernelapp").IPKernelApp.launch_instance(argv=[*argv, ends_with])
 
 
 def _draw(folder: str, incident: str, lead: str | None, to: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -54,6 +55,20 @@ def test_a_forked_kernel_answers_and_is_gone_at_the_end(tmp_path: Path) -> None:
             return await _ask(server, tmp_path)
 
     assert asyncio.run(both()) == ("ForkProvisioner", True)
+
+
+def test_a_forked_kernel_ends_with_its_fork_server_also_if_that_is_killed(tmp_path: Path) -> None:
+    async def killed() -> bool:
+        with fork_server(kernel_environment(CLEAN)) as server:
+            assert server is not None
+            async with kernel(server, tmp_path, kernel_environment(CLEAN), tmp_path) as (manager, _):
+                ended = os.pidfd_open(manager.provisioner.pid)  # type: ignore[union-attr, arg-type]
+                psutil.Process(os.getpid()).children()[-1].kill()
+                seen = await asyncio.to_thread(select.select, [ended], [], [], 30)
+                os.close(ended)
+                return bool(seen[0])
+
+    assert asyncio.run(killed())
 
 
 def test_kernels_are_forked_also_after_evidence_that_cannot_be_read(tmp_path: Path) -> None:
