@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from klaviyo_nb.diagnosis.counted import Tally, chosen, tallies
+from klaviyo_nb.diagnosis.counted import Tally, tally
 from klaviyo_nb.diagnosis.probed import asked_in_vain
 from klaviyo_nb.diagnosis.severity import level
 from klaviyo_nb.diagnosis.shares import is_noise
@@ -38,10 +38,10 @@ class Harm:
 @remembered
 def harm(evidence: Evidence) -> Harm | None:
     """What the failures came to; None if neither logs nor metrics were read."""
-    if tally := _tally(evidence):
-        failed = tally.frame["calls"].where(tally.frame["kind"].notna(), 0.0)
-        counts = tally.frame[["timestamp", "calls"]].assign(failed=failed)
-        return Harm(tally.source, impact(counts, evidence.window))
+    if counted := _counted(evidence):
+        failed = counted.frame["calls"].where(counted.frame["kind"].notna(), 0.0)
+        counts = counted.frame[["timestamp", "calls"]].assign(failed=failed)
+        return Harm(counted.source, impact(counts, evidence.window))
     if evidence.metrics is None:
         return None
     return Harm("metrics", impact(bins(evidence.metrics), evidence.window))
@@ -54,10 +54,10 @@ def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:
         Severity → time; `none` where failures are no more than noise; `not known` where nothing was
         called, or too few calls failed to grade. Empty without calls, or for a cause that has no severity.
     """
-    limits, tally = _limits(evidence), _tally(evidence)
-    if tally is None or level(cause, nearly_all=False, one_endpoint=False) is None:
+    limits, counted = _limits(evidence), _counted(evidence)
+    if counted is None or level(cause, nearly_all=False, one_endpoint=False) is None:
         return {}
-    window, frame = evidence.window, tally.frame
+    window, frame = evidence.window, counted.frame
     number = (frame["timestamp"] - window.start) // SLICE
     found: dict[str, timedelta] = {}
     slices = dict(iter(frame.groupby(number)))
@@ -77,10 +77,10 @@ def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:
     return dict(sorted(found.items(), key=lambda each: (each[0][0] != "P", each[0] == "not known", each[0])))
 
 
-def _tally(evidence: Evidence) -> Tally | None:
+def _counted(evidence: Evidence) -> Tally | None:
     limits = _limits(evidence)
     whole = "some logs" not in asked_in_vain(evidence, {}, limits)
-    return chosen(tallies(evidence, limits), limits, whole)
+    return tally(evidence, limits, whole)
 
 
 def _limits(evidence: Evidence) -> Thresholds:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from klaviyo_nb.diagnosis.counted import chosen, tallies
+from klaviyo_nb.diagnosis.counted import tally
 from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.evidence import Evidence, remembered
@@ -111,10 +111,10 @@ def fixed(evidence: Evidence) -> Fixed:
 @remembered
 def _counted(evidence: Evidence) -> tuple[pd.DataFrame | None, Times]:
     """The calls that the verdict counts, each with its phase (-1: none), and when it was."""
-    when, tally = times_of(evidence), chosen(tallies(evidence, _limits(evidence)), _limits(evidence))
-    if tally is None:
+    when, counted = times_of(evidence), tally(evidence, _limits(evidence))
+    if counted is None:
         return None, when
-    moment, phase = tally.frame["timestamp"], np.full(len(tally.frame), -1)
+    moment, phase = counted.frame["timestamp"], np.full(len(counted.frame), -1)
     begun = (when.onset.earliest, when.onset.latest) if when.onset else None
     over = (when.recovered.earliest, when.recovered.latest) if when.recovered else None
     if when.failed:
@@ -123,7 +123,7 @@ def _counted(evidence: Evidence) -> tuple[pd.DataFrame | None, Times]:
             phase[_within(moment, None, begun[0])] = 0
         if over:
             phase[_within(moment, over[1], None)] = 2
-    return tally.frame.assign(phase=phase), when
+    return counted.frame.assign(phase=phase), when
 
 
 def _within(moment: pd.Series[pd.Timestamp], start: datetime | None, end: datetime | None) -> Any:
