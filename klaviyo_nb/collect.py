@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -128,20 +128,15 @@ async def collect(
     )  # fmt: skip
     await asyncio.sleep(0)  # the requests leave before the heavy imports begin
 
-    async def take(name: str, work: Awaitable[Any]) -> None:
-        setattr(coming, name, await work)
-        coming.more()
-
-    async def take_all() -> None:
-        await asyncio.gather(
-            take("probed", asked),
-            take("read", _logs(settings, window, redactor, span, progress, reading, coming)),
-            take("fetched", _metrics(settings, window, span, progress)),
+    await asyncio.gather(
+        coming.take_all(
+            asked,
+            _logs(settings, window, redactor, span, progress, reading, coming),
+            _metrics(settings, window, span, progress),
             asyncio.to_thread(meanwhile),
-        )
-        coming.end()
-
-    await asyncio.gather(take_all(), coming.keeping())
+        ),
+        coming.keeping(),
+    )
     return coming.evidence()
 
 

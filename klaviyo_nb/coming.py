@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,6 +91,31 @@ class Coming:
         self.rows.append(row)
         self.more()
 
+    async def take_all(
+        self,
+        probed: Awaitable[Probed],
+        read: Awaitable[tuple[LogsRead | None, list[Gap]]],
+        fetched: Awaitable[tuple[Fetched | None, list[Gap]]],
+        meanwhile: Awaitable[object],
+    ) -> None:
+        """Take each when it is there, until all are."""
+
+        async def take_probed() -> None:
+            self.probed = await probed
+            self.more()
+
+        async def take_read() -> None:
+            self.read = await read
+            self.more()
+
+        async def take_fetched() -> None:
+            self.fetched = await fetched
+            self.more()
+
+        await asyncio.gather(take_probed(), take_read(), take_fetched(), meanwhile)
+        self._over.set()
+        self._news.set()
+
     def more(self) -> None:
         """Something has come in."""
         self._news.set()
@@ -116,8 +141,3 @@ class Coming:
 
     def _keep(self, keep: Callable[[Evidence], None]) -> None:
         keep(self.evidence())
-
-    def end(self) -> None:
-        """All has come in."""
-        self._over.set()
-        self._news.set()
