@@ -8,12 +8,12 @@ and redactor work on them as on the rest. If one can still be read, the report i
 from __future__ import annotations
 
 import base64
+import io
 import json
 import random
 import re
 import string
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
@@ -170,11 +170,10 @@ def _notebook(canaries: Canaries) -> dict[str, str]:
 
 def _picture(canaries: Canaries) -> str:
     """One grey dot, as notebooks hold it, that tells them in what is written beside it."""
-    words = b"Comment\0" + " ".join(canaries.values()).encode("latin-1")
-    chunks = {b"IHDR": bytes((0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0)), b"tEXt": words, b"eXIf": words,
-              b"IDAT": zlib.compress(b"\0\x80"), b"IEND": b""}  # fmt: skip
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
-        for kind, data in chunks.items()
-    )
-    return base64.b64encode(png).decode()
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    words, beside, png = " ".join(canaries.values()), PngInfo(), io.BytesIO()
+    beside.add_text("Comment", words)
+    Image.new("L", (1, 1)).save(png, "png", pnginfo=beside, exif=words.encode())
+    return base64.b64encode(png.getvalue()).decode()
