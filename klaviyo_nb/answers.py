@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -217,7 +218,7 @@ def read_metrics(settings: Settings, notes: pd.DataFrame | None = None) -> Metri
 
 def unfit_rules(found: MetricAnswer) -> str | None:
     """Which series of the server the alert rules do not name, if they cannot fire there as they are."""
-    shipped = rules.shipped()
+    shipped = set(re.findall(r"[\w:]+", rules.shipped()))
     used = {each.expr.partition("{")[0] for each in found.queries if each.role in ("requests", "errors")}
     other = sorted(name for name in used if name and name not in shipped)
     if not other:
