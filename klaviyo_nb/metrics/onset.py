@@ -213,9 +213,7 @@ def _concerned(frame: pd.DataFrame, span: Span, own: set[str]) -> pd.DataFrame:
         usual = (other.groupby("kind")["failed"].sum() + 0.5) / (other["calls"].sum() + 1.0)
         kinds = often[often > MORE_OFTEN * usual.reindex(often.index).fillna(0.0)]
         if not len(other) and often[often.index.isin(own)].sum() > often.sum() / 2:
-            kinds = often[
-                often.index.isin(own)
-            ]  # nothing lies outside: those that have a stretch of their own
+            kinds = often[often.index.isin(own)]  # nothing lies outside: those with a stretch of their own
         if len(kinds):
             frame = _only_kinds(frame, list(kinds.index))
     for label in ("endpoint", "host"):

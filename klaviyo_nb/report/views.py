@@ -119,8 +119,9 @@ def ask(evidence: Evidence, name: str) -> Answer | None:
 def broken(evidence: Evidence) -> pd.DataFrame:
     """When windows of rate limits were used up, by the calls in the logs: as `ratelimit.broken`."""
     answer = ask(evidence, "ratelimit")
-    seen = CALLS.empty() if answer is None or answer.rows.empty else evidence.calls
-    return ratelimit.broken(CALLS.empty() if seen is None else seen, evidence.window)
+    if evidence.calls is None or answer is None or answer.rows.empty:
+        return ratelimit.broken(CALLS.empty(), evidence.window)
+    return ratelimit.broken(evidence.calls, evidence.window)
 
 
 def failing(evidence: Evidence) -> pd.DataFrame | None:
@@ -228,11 +229,13 @@ def changed(evidence: Evidence) -> pd.DataFrame | None:
     found = phases.changed(evidence)
     if found is None:
         return None
-    shares = {name: found[f"{name}_share"].map("{:.1%}".format) for name in phases.PHASES}
+    shares = {name: found[f"{name}_share"].map("{:.1%}".format, na_action="ignore") for name in phases.PHASES}
     bounds = zip(found["change"], found["low"], found["high"], strict=True)
-    change = [f"{each:+.1%} ({low:+.1%} to {high:+.1%})" for each, low, high in bounds]
-    table = pd.DataFrame({"of": found["value"], "calls": found["calls"], **shares, "change": change})
-    return table.replace({"nan%": "–", "nan% (nan% to nan%)": "–"}).replace("+nan% (+nan% to +nan%)", "–")
+    change = [
+        f"{each:+.1%} ({low:+.1%} to {high:+.1%})" if pd.notna(each) else None for each, low, high in bounds
+    ]
+    told = pd.DataFrame({"of": found["value"], "calls": found["calls"], **shares, "change": change})
+    return told.astype(dict.fromkeys((*shares, "change"), "str")).fillna("–")
 
 
 def events(evidence: Evidence, document: Mapping[str, Any]) -> pd.DataFrame:

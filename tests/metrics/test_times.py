@@ -76,6 +76,14 @@ class TestEvidence:
         assert onset is not None
         assert told(times_of(evidence).onset) == (onset.earliest, onset.latest)
 
+    def test_under_way_from_the_first_sample_of_the_metrics_claims_no_beginning(self):
+        evidence = samples.rate_limited()
+        assert evidence.metrics is not None
+        later = evidence.metrics["timestamp"] >= evidence.window.start + timedelta(minutes=90)
+        found = times_of(replace(evidence, metrics=evidence.metrics[later].reset_index(drop=True)))
+        assert found.ongoing
+        assert found.onset is None
+
     def test_with_a_note_of_the_onset_has_the_persons_time_and_keeps_the_derived_interval(self):
         evidence = samples.rate_limited()
         derived = told(times_of(evidence).onset)
