@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
-from klaviyo_nb import __version__, steps
+from klaviyo_nb import __version__
+from klaviyo_nb.commands import steps
+from klaviyo_nb.commands.options import engine, in_full, output, signals, window_options
+from klaviyo_nb.commands.reports import COMMANDS
+from klaviyo_nb.commands.steps import FAILED, STOPPED, USAGE
 from klaviyo_nb.errors import KlaviyoNbError, Stopped, UsageError
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
-from klaviyo_nb.options import engine, in_full, output, signals, window_options
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist, no_colour
-from klaviyo_nb.report_commands import COMMANDS
-from klaviyo_nb.steps import FAILED, STOPPED, USAGE
 
 
 def main() -> None:
@@ -87,13 +88,13 @@ def triage(
     if every is not None:
         if names:
             raise UsageError("--watch", "it cannot be combined with --check", "klaviyo-nb triage --watch 30s")
-        from klaviyo_nb.triage import keep_watching
+        from klaviyo_nb.commands.triage import keep_watching
 
         return keep_watching(steps.settings_of(flags), every, out, form)
     if out is not None:
         raise UsageError("--out", "only --watch writes evidence here", "klaviyo-nb collect --out DIR")
     if names:
-        from klaviyo_nb.triage import must_be_known, show_checks
+        from klaviyo_nb.commands.triage import must_be_known, show_checks
 
         must_be_known(names)
     evidence, redactor = steps.collected(flags, deadline=True)
@@ -159,7 +160,7 @@ def logs(
         what = "it cannot be combined with --by or --line, nor they with each other"
         raise UsageError("--ask", what, "klaviyo-nb logs LOG-FILE --ask scopes")
     asked = by_name(name) if name else None
-    from klaviyo_nb import answers
+    from klaviyo_nb.commands import answers
 
     settings = steps.settings_of(flags | {"logs": urls})
     answers.need_logs(settings)
@@ -184,8 +185,9 @@ def logs(
 @output("text", "json")
 def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
-    from klaviyo_nb import answers, notes
+    from klaviyo_nb import notes
     from klaviyo_nb.collect import utc_now
+    from klaviyo_nb.commands import answers
 
     if rules and url is None:
         click.echo(answers.alert_rules(None), nl=False)
@@ -236,7 +238,7 @@ def drill(scenario: str | None, seed: int, listing: bool, serve: bool, out: Path
 
     With --score, SCENARIO limits the cells to those with it in their name.
     """
-    from klaviyo_nb import rehearsal
+    from klaviyo_nb.commands import rehearsal
 
     if listing:
         click.echo(rehearsal.listing(), nl=False)

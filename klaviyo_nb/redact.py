@@ -1,6 +1,6 @@
 r"""Take secrets and personal data out of text; make hostile text harmless.
 
-`redact_rules` says what to take out: its clues, looked for by Hyperscan, find the lines worth reading, most
+`redaction.rules` says what to take out: its clues, found by Hyperscan, name the lines worth reading, most
 text has none; on those the rules are tried. Secrets become `[redacted:<rule>]`; personal data become keyed
 pseudonyms such as `email-3f2a9c1b`, the same for the same address however it is written, so that files join.
 
@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from klaviyo_nb.redact_rules import RULES, Rule
+from klaviyo_nb.redaction.rules import RULES, Rule
 
 if TYPE_CHECKING:
     from klaviyo_nb.sought import Sought

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from klaviyo_nb.meter import Meter, told
+from klaviyo_nb.commands.meter import Meter, told
 
 
 class Terminal(io.StringIO):

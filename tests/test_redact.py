@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klaviyo_nb.redact import Redactor, harmless, marks
-from klaviyo_nb.redact_rules import RULES, Rule
+from klaviyo_nb.redaction.rules import RULES, Rule
 
 KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
 PASSWORD = 'p@ss w"ord&1'

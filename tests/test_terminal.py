@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import samples
-from klaviyo_nb import terminal
+from klaviyo_nb.commands import terminal
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.evidence import Evidence

@@ -21,6 +21,7 @@ import pytest
 
 from klaviyo_nb import drills
 from klaviyo_nb.collect import load
+from klaviyo_nb.commands.watch import Round, watch
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.redact import Redactor
@@ -28,7 +29,6 @@ from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.settings import Settings
 from klaviyo_nb.settings import load as load_settings
-from klaviyo_nb.watch import Round, watch
 from probes_world import KEY, KLAVIYO, PAGE
 from test_cli import run
 

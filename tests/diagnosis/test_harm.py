@@ -6,7 +6,7 @@ from datetime import timedelta
 import pandas as pd
 
 import samples
-from klaviyo_nb.answers import MetricAnswer, render_metrics
+from klaviyo_nb.commands.answers import MetricAnswer, render_metrics
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.frames import NOTES

@@ -12,13 +12,13 @@ import pytest
 
 import samples
 from bodies import GREEN, WELL, calls, evidence, incident, probe
+from klaviyo_nb.commands.terminal import verdict as printed
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Verdict
 from klaviyo_nb.evidence import Gap
 from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.response.document import verdict_document
-from klaviyo_nb.terminal import verdict as printed
 
 START, NOW = samples.WINDOW.start, samples.NOW
 

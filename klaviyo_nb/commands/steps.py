@@ -20,8 +20,8 @@ from klaviyo_nb.places import no_colour
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from klaviyo_nb.commands.meter import Meter
     from klaviyo_nb.evidence import Evidence, Gap
-    from klaviyo_nb.meter import Meter
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.report.forks import ForkServer
     from klaviyo_nb.settings import Settings
@@ -74,7 +74,7 @@ def _get_ready_to_decide(redactor: Redactor) -> None:
     from importlib import import_module
 
     redactor.text("")
-    for name in ("klaviyo_nb.diagnosis", "klaviyo_nb.response.document", "klaviyo_nb.terminal"):
+    for name in ("klaviyo_nb.diagnosis", "klaviyo_nb.response.document", "klaviyo_nb.commands.terminal"):
         import_module(name)
 
 
@@ -92,7 +92,7 @@ def settings_of(flags: dict[str, Any]) -> Settings:
 @cache
 def meter() -> Meter:
     """What says on a terminal how far reading has got."""
-    from klaviyo_nb.meter import Meter
+    from klaviyo_nb.commands.meter import Meter
 
     return Meter(sys.stderr, plain=no_colour(os.environ))
 
@@ -108,7 +108,7 @@ def progress(text: str) -> None:
 
 def show_verdict(evidence: Evidence, form: str, redactor: Redactor, full: bool = False) -> int:
     """Decide and print; the exit status says incident, none, or cannot tell."""
-    from klaviyo_nb import terminal
+    from klaviyo_nb.commands import terminal
     from klaviyo_nb.diagnosis import decide
     from klaviyo_nb.response.document import verdict_document
 

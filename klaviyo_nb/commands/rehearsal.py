@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from klaviyo_nb import drills, steps
+from klaviyo_nb import drills
 from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.commands import steps
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.drills.scenarios import SCENARIOS
 from klaviyo_nb.errors import UsageError

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from klaviyo_nb import steps
+from klaviyo_nb.commands import steps
+from klaviyo_nb.commands.options import output, signals
+from klaviyo_nb.commands.steps import FAILED
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import NOTE_KINDS
-from klaviyo_nb.options import output, signals
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist
-from klaviyo_nb.steps import FAILED
 
 
 @click.command()
@@ -143,8 +143,8 @@ def verify(path: Path, signers: Path | None, form: str) -> int:
 )
 def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
     """Draft the message of a phase, from an evidence folder or bundle; or check what became of the draft."""
-    from klaviyo_nb import telling
     from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.commands import telling
 
     redactor = redactor_for(steps.settings_of({}))
     if text is None:
@@ -161,8 +161,8 @@ def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
 @click.option("--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="Is it finished?")
 def postmortem(folder: Path, text: Path | None) -> int:
     """Draft the postmortem, from an evidence folder or bundle; or check what became of the draft."""
-    from klaviyo_nb import telling
     from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.commands import telling
 
     redactor = redactor_for(steps.settings_of({}))
     if text is None:
@@ -183,7 +183,7 @@ def postmortem(folder: Path, text: Path | None) -> int:
 def promote(folder: Path, label: str, name: str, why: str | None, wanted: bool, out: Path) -> None:
     """Make a regression case of a bundle or evidence folder, for the tests to decide again."""
     from klaviyo_nb.collect import redactor_for
-    from klaviyo_nb.promotion import promote as make
+    from klaviyo_nb.commands.promotion import promote as make
 
     must_be_free(out / incident_name(name, datetime.now(UTC), "--as"), "choose another --as")
     must_be_writable(out)

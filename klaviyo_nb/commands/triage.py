@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from klaviyo_nb import terminal
 from klaviyo_nb.collect import redactor_for, utc_now
+from klaviyo_nb.commands import terminal
+from klaviyo_nb.commands.steps import INCIDENT, INCONCLUSIVE, progress
+from klaviyo_nb.commands.watch import Round, watch
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.places import must_be_free, must_be_writable, no_colour
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.check import check, must_be_known
 from klaviyo_nb.response.document import verdict_document
-from klaviyo_nb.steps import INCIDENT, INCONCLUSIVE, progress
-from klaviyo_nb.watch import Round, watch
 from klaviyo_nb.window import parse_duration
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What is taken out of text, as data: one rule per kind of secret or personal datum, samples beside it.
 
 To add a rule: its clues, its patterns, samples that match and look-alikes that do not (they are its tests).
-Keys of other services are a table in `redact_vendors`.
+Keys of other services are a table in `vendors`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from klaviyo_nb.redact_shapes import (
+from klaviyo_nb.redaction.shapes import (
     AT,
     BREAK,
     DOMAIN,
@@ -44,7 +44,7 @@ from klaviyo_nb.redact_shapes import (
     no_constraint,
     quoted,
 )
-from klaviyo_nb.redact_vendors import VENDOR_KEYS
+from klaviyo_nb.redaction.vendors import VENDOR_KEYS
 
 
 @dataclass(frozen=True, slots=True)

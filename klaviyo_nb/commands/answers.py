@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb import logs, terminal
+from klaviyo_nb import logs
 from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
+from klaviyo_nb.commands import terminal
 from klaviyo_nb.diagnosis.harm import harm
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
