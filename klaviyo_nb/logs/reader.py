@@ -19,9 +19,7 @@ from klaviyo_nb.evidence import EMPTY, UNFINISHED, Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.chunks import LATE, TOO_LARGE, Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import engine as engine_named
-from klaviyo_nb.logs.formats.own import own_formats
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.rows import Piece
 from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
 from klaviyo_nb.redact import Redactor
@@ -31,6 +29,9 @@ from klaviyo_nb.window import Window
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from klaviyo_nb.logs.formats.table import Format
+    from klaviyo_nb.logs.rows import Piece
 
 #: Of the time up to the deadline, what looking at the files that globs found may take [1].
 _FINDING = 0.15
@@ -230,7 +231,7 @@ def _read(
     limits: Limits = NO_LIMITS,
 ) -> list[_Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
-    what = {"window": window, "redact": redact, "deadline": deadline, "own": own_formats(formats)}
+    what = {"window": window, "redact": redact, "deadline": deadline, "own": _own(formats)}
     shelves = _shelves(urls, window, deadline)
     for shelf in shelves:
         shelf.limit(limits.source_size)
@@ -238,6 +239,7 @@ def _read(
     total, done = sum(job.chunk.size for job in jobs), 0
     chosen = engine_named(engine, total)
     parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
+    import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
     threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
 
     def tell(job: Job, read: int) -> None:
@@ -258,6 +260,14 @@ def _read(
     finally:
         advancing.reset(telling)
     return shelves
+
+
+def _own(formats: Sequence[Mapping[str, Any]]) -> tuple[Format, ...]:
+    if not formats:
+        return ()
+    from klaviyo_nb.logs.formats.own import own_formats  # brings all patterns, which workers import too
+
+    return own_formats(formats)
 
 
 def _jobs(shelves: Sequence[_Shelf], most: int, **what: Any) -> list[Job]:
@@ -325,6 +335,8 @@ def _first_lines(shelf: _Shelf) -> list[int | None]:
 
 def _pieces(shelves: Iterable[_Shelf], which: Callable[[Part], pa.Table]) -> Iterator[Piece]:
     """Rows of every part, the oldest part of a source first."""
+    from klaviyo_nb.logs.rows import Piece
+
     for shelf in shelves:
         name = without_credentials(shelf.name)
         for part, before in reversed(list(zip(shelf.parts, _first_lines(shelf), strict=True))):

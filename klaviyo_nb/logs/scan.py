@@ -15,19 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from klaviyo_nb.logs.formats.envelopes import alone, begins, dated, follows
+from klaviyo_nb.logs.sources.base import CONTEXT, MAX_LINES, REACH, Read
 from klaviyo_nb.logs.words import Finder, WordFinder
 
 BLOCK = 256 * 1024
-#: A record holds lines at most this far before and after the one with the word [lines, bytes].
-MAX_LINES = 80
-REACH = 32 * 1024
-#: What a range must be given of the bytes before and after it, so that records at its borders are whole
-#: [bytes].
-CONTEXT = 2 * REACH
 #: A longer line is read in pieces [bytes].
 MAX_LINE = 16 * 1024 * 1024
 
-Read = Callable[[memoryview], int]
 _ENDLESS = 1 << 62
 
 

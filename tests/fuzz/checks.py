@@ -19,6 +19,7 @@ import zstandard
 from klaviyo_nb.logs import chunks
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
+from klaviyo_nb.logs.records import _LEARNT, micros
 from klaviyo_nb.logs.scan import CONTEXT, Record, Seen, scan
 from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import Opened
@@ -98,7 +99,7 @@ def every_record_is_told_of_or_counted(data: bytes, about: bool) -> None:
     """The fast ways give as many calls, webhooks and unparsed records as `understand` does one by one."""
     seen = Seen()
     kinds: Counter[str] = Counter()
-    begin, end = chunks.micros(WINDOW.start), chunks.micros(WINDOW.end)
+    begin, end = micros(WINDOW.start), micros(WINDOW.end)
     for record in scan(io.BytesIO(data).readinto, seen, find=EveryLine() if about else WordFinder()):
         told = understand(record.raw, WINDOW.end, about)
         assert told.kind != "other" or b"klaviyo" not in record.raw.lower(), record.raw
@@ -139,7 +140,7 @@ def seeds() -> list[bytes]:
 
 
 def _read(chunk: Bytes, about: bool = False) -> chunks.Part:
-    chunks._LEARNT.of.cache_clear()  # an input alone decides what happens
+    _LEARNT.of.cache_clear()  # an input alone decides what happens
     return chunks.read_chunk(chunks.Job(0, chunk, WINDOW, str, None, about))
 
 

@@ -15,6 +15,12 @@ from typing import Protocol
 from klaviyo_nb.window import Window
 
 Read = Callable[[memoryview], int]
+#: A record holds lines at most this far before and after the one with the word [lines, bytes].
+MAX_LINES = 80
+REACH = 32 * 1024
+#: What a range must be given of the bytes before and after it, so that records at its borders are whole
+#: [bytes].
+CONTEXT = 2 * REACH
 _PATIENCE_S = 0.1
 _SLICES = 4
 _SHORTEST = timedelta(minutes=10)

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
-from klaviyo_nb.logs.scan import CONTEXT
 from klaviyo_nb.logs.sources import packed
-from klaviyo_nb.logs.sources.base import Chunk, Opened, Read, pipe_reader
+from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, Read, pipe_reader
 from klaviyo_nb.window import Window
 
 #: Ranges of plain files [bytes].

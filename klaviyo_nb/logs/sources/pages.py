@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.formats.envelopes import alone, begins
-from klaviyo_nb.logs.scan import MAX_LINES
-from klaviyo_nb.logs.sources.base import Opened, pipe_reader, stamp
+from klaviyo_nb.logs.sources.base import MAX_LINES, Opened, pipe_reader, stamp
 
 _UNFIT = re.compile(r"[\]\s]")
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
-from klaviyo_nb.logs.scan import CONTEXT
 from klaviyo_nb.logs.sources import packed
-from klaviyo_nb.logs.sources.base import Chunk, Opened, without_credentials
+from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, without_credentials
 from klaviyo_nb.logs.sources.pages import fetched
 from klaviyo_nb.window import Window
 

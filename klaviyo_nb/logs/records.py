@@ -1,0 +1,222 @@
+"""The records of a chunk to its rows: found, understood, redacted, packed."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import compress
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late
+from klaviyo_nb.logs.formats import times
+from klaviyo_nb.logs.formats.alike import Alike
+from klaviyo_nb.logs.formats.likeness import Likeness
+from klaviyo_nb.logs.formats.table import Format
+from klaviyo_nb.logs.formats.understand import Told
+from klaviyo_nb.logs.pairs import joined
+from klaviyo_nb.logs.questions.question import Question, Records
+from klaviyo_nb.logs.rows import Piece, Rows
+from klaviyo_nb.logs.scan import Record, Seen, scan
+from klaviyo_nb.logs.sources.base import Opened, Read
+from klaviyo_nb.logs.words import EveryLine, WordFinder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
+#: was read is understood even if the deadline passes meanwhile.
+_OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
+#: So many times more where the deadline is further off than this [s]: alike records are told in one go.
+_AT_LEISURE, _HURRY_S = 4, 60.0
+_EDGE = 4_096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@contextmanager
+def no_collecting() -> Iterator[None]:
+    """Reading makes very many small objects and no cycles: to look for some takes a fifth of its time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def read(job: Job, opened: Opened, part: Part) -> None:
+    """Read what was opened, to its end or to the deadline, into `part`."""
+    seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
+    tell = advancing.get(None)
+
+    def halt() -> bool:
+        if tell:
+            tell(job, opened.done)
+        return late(job.deadline) or _enough(job, seen)
+
+    records = scan(
+        edges.read, seen, at=opened.at, start=opened.start, stop=opened.stop,
+        find=EveryLine() if job.about else _LEARNT.words, halt=halt,
+    )  # fmt: skip
+    hurry = job.deadline is not None and job.deadline - time.monotonic() < _HURRY_S
+    for objects, others in _batches(records, 1 if hurry else _AT_LEISURE):
+        reading.take(objects, others)
+    for moment in edges.times(job.window.end):
+        reading.saw(moment)
+    calls, webhooks = joined(reading.calls.table()), reading.webhooks.table()
+    part.found = calls.num_rows
+    if job.question is None:
+        part.calls, part.webhooks = calls, webhooks
+    else:
+        part.told = _told(job, job.question, calls, webhooks)
+    part.unparsed, part.first, part.last = reading.unparsed, reading.first, reading.last
+    part.lines, part.read = seen.lines, seen.read
+    if seen.stopped and not opened.truncated:
+        part.truncated = True
+        part.problems.append(
+            f"only its first {job.most:,} bytes were read ({TOO_LARGE})"
+            if _enough(job, seen)
+            else "it was not read to its end before the deadline"
+        )
+
+
+def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:
+    """What rows tell a question; their lines are counted from the beginning of the chunk."""
+    from klaviyo_nb.logs import frame  # brings pandas: half a second that reading alone does not need
+
+    frames = frame.calls([Piece(job.name, 0, calls)]), frame.webhooks([Piece(job.name, 0, webhooks)])
+    return question.part(Records(*frames), job.window)
+
+
+def _batches(records: Iterable[Record], leisure: int) -> Iterator[tuple[list[Record], list[Record]]]:
+    """Records a few at a time: whole JSON objects, and the others."""
+    objects: list[Record] = []
+    others: list[Record] = []
+    size = 0
+    for record in records:
+        (objects if record.alone else others).append(record)
+        size += len(record.raw)
+        if len(objects) >= _OBJECTS or len(others) >= _OTHERS * leisure or size >= _BYTES:
+            yield objects, others
+            objects, others, size = [], [], 0
+    yield objects, others
+
+
+class _Learnt(threading.local):
+    """What was learnt from earlier chunks serves the next ones; bounded (docs/design/alike-lines.md).
+
+    Each thread learns for itself: a cluster's worker may read several chunks at once.
+    """
+
+    def __init__(self) -> None:
+        self.of = lru_cache(2)(self._make)
+        self.words = WordFinder()
+
+    @staticmethod
+    def _make(near: datetime, about: bool, own: tuple[Format, ...]) -> tuple[Alike, Likeness]:
+        return Alike(near, own), Likeness(near, about, own)
+
+
+_LEARNT = _Learnt()
+
+
+class _Reading:
+    """What the records of a chunk told so far."""
+
+    def __init__(self, job: Job, offsets: bool) -> None:
+        self._offsets = offsets
+        self._near = job.window.end
+        self._begin, self._end = micros(job.window.start), micros(job.window.end)
+        self._alike, self._likeness = _LEARNT.of(self._near, job.about, job.own)
+        self.calls, self.webhooks = Rows(job.redact), Rows(job.redact)
+        self.unparsed = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def take(self, objects: Sequence[Record], others: Sequence[Record]) -> None:
+        """Understand records: objects by column, then lines of known kinds by column, all else one by one."""
+        left = set(range(len(objects)))
+        for calls in self._alike.calls([record.raw for record in objects]):
+            left.difference_update(calls.rows)
+            self._add_calls([objects[row] for row in calls.rows], calls.moments, calls.columns)
+        records = [*(objects[row] for row in sorted(left)), *others]
+        known, others_told = self._likeness.tell([record.raw for record in records])
+        for calls in known:
+            self._add_calls([records[row] for row in calls.rows], calls.moments, calls.columns)
+        for row, told in others_told:
+            self._add(records[row], told)
+
+    def saw(self, moment: int | None) -> bool:
+        """Note a time; is it in the window, or unknown?"""
+        if moment is None:
+            return True
+        if not self._begin <= moment < self._end:
+            return False
+        self.first = moment if self.first is None else min(self.first, moment)
+        self.last = moment if self.last is None else max(self.last, moment)
+        return True
+
+    def _add(self, record: Record, told: Told) -> None:
+        if not self.saw(told.moment):
+            return
+        if told.kind in ("call", "webhook"):
+            rows = self.calls if told.kind == "call" else self.webhooks
+            row = {**told.fields, "moment": told.moment, "line": record.line}
+            if told.kind == "webhook":
+                row["sent_at"] = times.of(row["sent_at"], self._near)
+            elif self._offsets:
+                row["offset"] = record.offset
+            rows.add(row)
+        elif told.kind == "mention":
+            self.unparsed += 1
+
+    def _add_calls(
+        self, records: Sequence[Record], moments: Sequence[int | None], columns: dict[str, list[Any]]
+    ) -> None:
+        columns["moment"] = list(moments)
+        columns["line"] = [record.line for record in records]
+        if self._offsets:
+            columns["offset"] = [record.offset for record in records]
+        known = [moment for moment in moments if moment is not None]
+        if not known or (self.saw(min(known)) and self.saw(max(known))):
+            self.calls.extend(columns, len(records))
+            return
+        inside = list(map(self.saw, moments))
+        if any(inside):
+            columns = {name: list(compress(values, inside)) for name, values in columns.items()}
+            self.calls.extend(columns, sum(inside))
+
+
+def _enough(job: Job, seen: Seen) -> bool:
+    return job.most is not None and seen.read >= job.most
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+class _Edges:
+    """Remembers the first and the last bytes that were read: they tell which time a source covers."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._head = self._tail = b""
+
+    def read(self, memory: memoryview) -> int:
+        got = self._read(memory)
+        if got:
+            self._head = self._head or bytes(memory[: min(got, _EDGE)])
+            self._tail = bytes(memory[max(0, got - _EDGE) : got])
+        return got
+
+    def times(self, near: datetime) -> list[int]:
+        """Times at the beginning of the outermost whole lines."""
+        lines = (self._head.split(b"\n")[:3], self._tail.split(b"\n")[-4:])
+        found = (times.search(line[:300].decode("utf-8", "replace"), near) for edge in lines for line in edge)
+        return [moment[0] for moment in found if moment and moment[1] < 120]  # the head of a line
