@@ -24,7 +24,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from klaviyo_nb.redaction import wrapped
 from klaviyo_nb.redaction.rules import RULES, Rule
+from klaviyo_nb.redaction.shapes import hides_something
 
 if TYPE_CHECKING:
     from klaviyo_nb.sought import Sought
@@ -37,6 +39,8 @@ SHORTEST_SECRET = 6
 AT_ONCE = 4_000_000
 #: Recognised secrets of this length, mixed of letters and digits, are looked for everywhere; so many at most.
 SHORTEST_LEARNT, MOST_LEARNT = 10, 1_000
+#: So far around a clue a secret in base64 may reach.
+AROUND_CLUE = 160
 
 
 class Redactor:
@@ -96,11 +100,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without secrets and personal data; as many lines as before."""
-        for form, name in self._literals:
-            if form in text:
-                self.counts[name] += text.count(form)
-                text = text.replace(form, f"[redacted:{name}]" + "\n" * form.count("\n"))
-        text = self._without_learnt(text)
+        text = self._without_known(text)
         for rule in RULES:
             if rule.spans_lines and any(clue in text for clue in rule.clues):
                 text = self._apply(rule, text)
@@ -115,14 +115,15 @@ class Redactor:
             if len(self.learnt) == known:
                 return found
 
-    def _without_learnt(self, text: str) -> str:
+    def _without_known(self, text: str) -> str:
+        for form, name in self._literals:
+            if form in text:
+                self.counts[name] += text.count(form)
+                text = text.replace(form, f"[redacted:{name}]" + "\n" * form.count("\n"))
         if not self.learnt:
             return text
-        forms = _learnt_forms(tuple(self.learnt.items()))
-        data = text.encode("utf-8", "surrogatepass")
-        listed = list(forms)
-        for number in {number for number, _ in _literally(tuple(listed)).ends(data)}:
-            form, rule = listed[number], forms[listed[number]]
+        found = self._learnt_in(text.encode("utf-8", "surrogatepass"))
+        for form, rule in {form: rule for form, rule, _ in found}.items():
             # Not inside a longer word; what base64 makes of it stands inside one.
             text, count = re.subn(
                 _whole_word(form) if form in self.learnt else re.escape(form), f"[redacted:{rule}]", text
@@ -130,8 +131,39 @@ class Redactor:
             self.counts[rule] += count
         return text
 
+    def _learnt_in(self, data: bytes) -> Iterator[tuple[str, str, int]]:
+        """Form, rule and end of each remembered secret in a text, as a part of a word too."""
+        forms = list(_learnt_forms(tuple(self.learnt.items())).items())
+        sought = _literally(tuple(form for form, _ in forms))
+        return ((*forms[number], end) for number, end in sought.ends(data))
+
+    def _unwrapped(self, data: bytes) -> bytes:
+        """`data` without what hides in base64 that is broken into lines."""
+        pieces, done = [], 0
+        for block in wrapped.blocks(data):
+            found = list(self._hidden(block.joined))
+            if found:
+                self.counts.update(name for _, _, name in found)
+                pieces += [data[done : block.start], block.without(found)]
+                done = block.end
+        return b"".join([*pieces, data[done:]]) if pieces else data
+
+    def _hidden(self, coded: str) -> Iterator[tuple[int, int, str]]:
+        """Start, end and rule of what hides in base64."""
+        for form, name in self._literals:
+            yield from ((hit.start(), hit.end(), name) for hit in re.finditer(re.escape(form), coded))
+        data, done = coded.encode(), 0
+        for form, name, end in self._learnt_in(data) if self.learnt else ():
+            yield end - len(form), end, name
+        for end in sorted(end for _, end in _clues_in_base64().ends(data)):
+            around = max(0, end - AROUND_CLUE), min(end + AROUND_CLUE, len(coded))
+            if end > done and hides_something(coded[slice(*around)]):
+                yield *around, "base64"
+                done = around[1]
+
     def _by_line(self, text: str) -> str:
-        data = text.encode("utf-8", "surrogatepass")
+        before = text.encode("utf-8", "surrogatepass")
+        data = self._unwrapped(before)
         pieces, done = [], 0
         for start, end in _lines_with_clues(data, self._ip_addresses):
             line = data[start:end].decode("utf-8", "surrogatepass")
@@ -139,7 +171,9 @@ class Redactor:
             if after != line:
                 pieces += [data[done:start].decode("utf-8", "surrogatepass"), after]
                 done = end
-        return "".join([*pieces, data[done:].decode("utf-8", "surrogatepass")]) if pieces else text
+        if not pieces and data is before:
+            return text
+        return "".join([*pieces, data[done:].decode("utf-8", "surrogatepass")])
 
     def _line(self, line: str) -> str:
         for _ in range(ROUNDS):
@@ -200,12 +234,13 @@ def _marks() -> tuple[Sought, list[str]]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces that end with lines."""
+    """The text in pieces that end with lines, none of them inside base64."""
     start = 0
     while len(text) - start > AT_ONCE:
         end = (
             text.rfind("\n", start, start + AT_ONCE) + 1 or text.find("\n", start + AT_ONCE) + 1 or len(text)
         )
+        end = wrapped.before_open_end(text, start, end)
         yield text[start:end]
         start = end
     yield text[start:] if start else text
@@ -236,6 +271,13 @@ def _literally(texts: tuple[str, ...]) -> Sought:
 def _whole_word(form: str) -> str:
     before = r"(?:(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])|(?<![A-Za-z0-9]))" if form[0].isalnum() else ""
     return before + re.escape(form) + (r"(?![A-Za-z0-9])" if form[-1].isalnum() else "")
+
+
+@functools.cache
+def _clues_in_base64() -> Sought:
+    from klaviyo_nb.sought import Sought
+
+    return Sought([clue.encode() for rule in RULES if rule.name == "base64" for clue in rule.clues])
 
 
 @functools.cache

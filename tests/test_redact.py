@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from klaviyo_nb.redact import Redactor, harmless, marks
 from klaviyo_nb.redaction.rules import RULES, Rule
+from klaviyo_nb.redaction.wrapped import before_open_end
 
 KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
 PASSWORD = 'p@ss w"ord&1'
@@ -134,6 +135,85 @@ def test_a_configured_secret_is_found_however_it_is_written(secret: str, encodin
     assert core not in after
     assert "[redacted:" in after
     assert after.count("\n") == written.count("\n")
+
+
+#: How the lines of base64 are kept apart.
+BETWEEN = {
+    "MIME": "\r\n",
+    "openssl": "\n",
+    "indented": "\n      ",
+    "with tabs": "\n\t",
+    "in JSON": "\\n",
+    "in JSON, from Windows": "\\r\\n",
+    "in JSON in JSON": "\\\\n",
+    "in JSON, by number": "\\u000a",
+    "in a URL": "%0A",
+    "in a URL in a URL": "%250D%250A",
+    "quoted mail": "\n> ",
+    "strings of Python": '"\n    "',
+    "strings that are added": '" +\n    "',
+    "a list of strings": '",\n    "',
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
+@pytest.mark.parametrize("width", [60, 64, 72, 76])
+def test_base64_in_lines_hides_nothing(width: int, between: str) -> None:
+    told = (
+        "pk_Zk3JtQ9LwXv2RbN7YcP5HsD8MfG4KaT6Ue",
+        "ann.lee@shop.example",
+        "+447700900123",
+        PASSWORD,
+        "Zx81Key77q",
+    )
+    for before in range(20, 90, 8):
+        for value in told:
+            plain = f"{'to whom it may concern ' * 5:.{before}} {value}; {'yours truly, ' * 8}".encode()
+            coded = base64.b64encode(plain).decode()
+            lines = between.join(coded[at : at + width] for at in range(0, len(coded), width))
+            redact = Redactor(b"k", (PASSWORD,))
+            redact.learn({"Zx81Key77q": "secret"})
+            text = f'2026-11-23 sent\nbody: "{lines}" in 7 ms\n2026-11-23 answered'
+            after = redact.text(text)
+            core = coded[-(-(before + 1) // 3) * 4 : (before + 1 + len(value)) // 3 * 4]
+            assert core not in after.replace(between, "")
+            assert "[redacted:" in after
+            assert after.startswith('2026-11-23 sent\nbody: "')
+            assert after.endswith('" in 7 ms\n2026-11-23 answered')
+            assert after.count(between) == text.count(between)
+            assert redact.text(after) == after
+
+
+def test_only_the_lines_of_base64_that_hide_something_are_taken_out() -> None:
+    lines = base64.encodebytes(b"a letter of many lines " * 20 + b"ann@shop.example" + b" and more " * 60)
+    before = lines.decode().splitlines()
+    after = redactor().text(lines.decode()).splitlines()
+    assert after[:3] == before[:3]
+    assert after[-5:-1] == before[-5:-1]
+    assert after.count("[redacted:base64]") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.encodebytes(random.Random(3).randbytes(900)).decode(),
+        "".join(f"{number * 2654435761:032x}\n" for number in range(50)),
+        "undefined\nisNotAFunctionOfTheClient\nundefined\n",
+        json.dumps([{"trace": "7c9e66797425", "status": "ok"}] * 3, indent=2),
+        json.dumps({"error": "in handleRequestToKlaviyo\nundefined\n", "at": 4155550100}),
+        "https://a.klaviyo.com/api/profiles/01HMKGK1BB4D6VV4ZNGJRBKQMS\nhttps\n",
+    ],
+)
+def test_words_below_each_other_are_left_alone(text: str) -> None:
+    assert redactor().text(text) == text
+
+
+def test_a_text_is_not_cut_within_base64() -> None:
+    lines = "once upon a time\n" + base64.encodebytes(b"k" * 300).decode()
+    assert before_open_end(lines, 0, len(lines)) == lines.index("\n") + 1
+    assert before_open_end(lines + "the end\n", 0, len(lines) + 8) == len(lines) + 8
+    endless = "x" * 76 + "\n"
+    assert before_open_end(endless * 2_000, 0, 77 * 2_000) == 77 * 2_000
 
 
 def test_a_key_with_a_stray_newline_is_found_without_it() -> None:

@@ -30,6 +30,12 @@ from klaviyo_nb.window import Window, iso
 if TYPE_CHECKING:
     from klaviyo_nb.redact import Redactor
 
+
+def _in_lines(text: str) -> str:
+    """As in the body of a mail, where it lies across the end of a line."""
+    return base64.encodebytes(f"{'X-Note: ':<50}{text}".encode()).decode().strip()
+
+
 _LOWER_URL = re.compile("%..")
 
 #: Name → how a text is written.
@@ -45,6 +51,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64 after 1": lambda text: base64.b64encode(f"u{text};".encode()).decode(),
     "base64 after 2": lambda text: base64.b64encode(f"u:{text};".encode()).decode(),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 in lines": lambda text: _in_lines(text),
+    "base64 in lines, JSON": lambda text: json.dumps({"body": _in_lines(text)}),
     "Python": lambda text: repr({"value": text}),
     "traceback": lambda text: f'  File "app.py", line 7, in send\n    raise ValueError({text!r})',
     "process title": lambda text: f"4711 ? Ssl 0:02 node worker.js {text} --queue q1",

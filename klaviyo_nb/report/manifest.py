@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import __version__
 from klaviyo_nb.redact import marks
+from klaviyo_nb.redaction.wrapped import before_open_end
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def sha256(path: Path) -> str:
 
 
 def pieces(path: Path, at_once: int = AT_ONCE) -> Iterator[str]:
-    """A text of any size, some bytes at a time, cut between lines but not inside a key of several."""
+    """A text of any size, some bytes at a time, cut between lines, inside no key or base64 of several."""
     with path.open("rb") as file:
         rest = b""
         while data := file.read(at_once):
@@ -70,6 +71,9 @@ def pieces(path: Path, at_once: int = AT_ONCE) -> Iterator[str]:
             begin = rest.rfind(b"-----BEGIN", max(cut - _LONGEST_KEY, 0), cut)
             if begin >= 0 and b"-----END" not in rest[begin:cut]:
                 cut = rest.rfind(b"\n", 0, begin) + 1  # nothing, if that is where it begins
+            else:
+                end = rest[:cut][-2 * _LONGEST_KEY :].decode("latin-1")
+                cut -= len(end) - before_open_end(end, 0, len(end))
             yield rest[:cut].decode("utf-8", "replace")
             rest = rest[cut:]
         yield rest.decode("utf-8", "replace")
