@@ -124,10 +124,9 @@ class Redactor:
             return text
         found = self._learnt_in(text.encode("utf-8", "surrogatepass"))
         for form, rule in {form: rule for form, rule, _ in found}.items():
-            # Not inside a longer word; what base64 makes of it stands inside one.
-            text, count = re.subn(
-                _whole_word(form) if form in self.learnt else re.escape(form), f"[redacted:{rule}]", text
-            )
+            # Not inside a longer word; what base64 makes of it stands inside one, on no escape's letter.
+            where = _whole_word(form) if form in self.learnt else _NO_ESCAPE + re.escape(form)
+            text, count = re.subn(where, f"[redacted:{rule}]", text)
             self.counts[rule] += count
         return text
 
@@ -266,6 +265,9 @@ def _literally(texts: tuple[str, ...]) -> Sought:
     from klaviyo_nb.sought import Sought
 
     return Sought([re.escape(text.encode("utf-8", "surrogatepass")) for text in texts], caseless=False)
+
+
+_NO_ESCAPE = r"(?<!\\(?=[bfnrtu]))(?<!\\u[0-9A-Fa-f]{3})"
 
 
 def _whole_word(form: str) -> str:

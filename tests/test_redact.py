@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import itertools
 import json
 import pickle
 import random
@@ -182,6 +183,16 @@ def test_base64_in_lines_hides_nothing(width: int, between: str) -> None:
             assert after.endswith('" in 7 ms\n2026-11-23 answered')
             assert after.count(between) == text.count(between)
             assert redact.text(after) == after
+
+
+def test_base64_behind_an_escape_leaves_json_json() -> None:
+    told = ["ann.lee@shop.example", "Zx81Key77q"]
+    for break_, value, before in itertools.product(("\\n", "\\u000a"), told, range(12)):
+        coded = base64.b64encode(f"{'o' * (42 + before)}{value} and more of it".encode()).decode()
+        redact = Redactor(b"k")
+        redact.learn({"Zx81Key77q": "secret"})
+        for text in (f'"{break_}{coded}"', f'"{coded[:60]}{break_}{coded[60:]}"'):
+            assert "[redacted:" in json.loads(redact.text(text))
 
 
 def test_only_the_lines_of_base64_that_hide_something_are_taken_out() -> None:

@@ -229,7 +229,7 @@ RULES: tuple[Rule, ...] = (
             r"(?-i:Q[GH][BFJNRVZdhlptx159][g-z0-9+/]|[YZa-fMNOL-][EUk0]B[g-z0-9+/]|[GHWXmn23DTjz][BFJNRVZdhlptx159EUMQIcgkAY]A)",
             "(?-i:(?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){2})",
         ),
-        (r"(?<![\w+/])(?P<value>[\w+/-]{16,}={0,2})",),
+        (r"(?:(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4})|(?<![\w+/\\]))(?P<value>[\w+/-]{16,}={0,2})",),
         accept=hides_something,
         matches=("to YW5uLmxlZUBleGFtcGxlLmNvbQ==", "x=cGtfNGYxYzBhOWJlMjdkODM2NTBmNGUxYjdh"),
         spares=("cursor=bmV4dDo6aWQ6OjAxSE1LR0sxQkI", "01HMKGK1BB4D6VV4ZNGJRBKQMS"),

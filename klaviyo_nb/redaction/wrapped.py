@@ -22,7 +22,7 @@ _NEAR, _TOGETHER = 2_048, 65_536
 _FILL = rb"""[ \t"',;>|#*]|\+(?=[ \t\r\n])|\\+["'t]"""
 _BREAK = rb"\r?\n|\\+(?:[nr]|u000[adAD])|%(?:25)*0[adAD]"
 _BETWEEN = rb"(?:%b)*(?:%b)(?:%b|%b)*+" % (_FILL, _BREAK, _FILL, _BREAK)
-_EDGE = rb"(?:(?<=\\[nrt])|(?<=%[0-9a-fA-F]{2})|(?<![\w+/%\\-]))"
+_EDGE = rb"(?:(?<=\\[nrt])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2})|(?<![\w+/%\\-]))"
 # The first word of an ordinary line is no part of a block: that ends with its line, or with its quotes.
 _ENDED = rb"""(?:={1,2}(?![\w=])|(?=["'\\<%)\]},;&]|[ \t\r]*(?:\n|\Z)))"""
 _BLOCK = re.compile(_EDGE + rb"[\w+/-]{16,}+(?:" + _BETWEEN + rb"[\w+/-]++" + _ENDED + rb")+")
