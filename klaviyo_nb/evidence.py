@@ -6,8 +6,9 @@ to a folder and reads it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -29,6 +30,10 @@ SCHEMA = "klaviyo-nb/evidence/1"
 EMPTY = "it is empty"
 #: Part of the reason of a gap: what had not come in when a run was stopped.
 UNFINISHED = "was stopped before"
+#: So many gaps that are alike, and so many log sources, are told one by one to a person.
+MOST_ALIKE = 3
+MOST_SOURCES = 20
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,49 @@ class Coverage:
         """Read back what `as_json` wrote."""
         windows = {name: Window.from_json(data[name]) if data[name] else None for name in ("asked", "got")}
         return cls(**(dict(data) | windows))
+
+
+def together(gaps: Iterable[Gap]) -> list[Gap]:
+    """Gaps for a person to read: of many that differ in source or numbers only, the first speaks for all.
+
+    A glob may name thousands of archives that are torn alike. Data for machines, and `limits.md`, name each.
+    """
+    alike: dict[tuple[str, bool], list[Gap]] = {}
+    for gap in gaps:
+        alike.setdefault((_NUMBER.sub("#", gap.reason), gap.configured), []).append(gap)
+    return [
+        told
+        for same in alike.values()
+        for told in (
+            same
+            if len(same) <= MOST_ALIKE
+            else [replace(same[0], signal=f"{same[0].signal} and {len(same) - 1:,} more")]
+        )
+    ]
+
+
+def in_short(coverage: Sequence[Coverage]) -> list[Coverage]:
+    """Log sources for a person to read: of many, those with trouble or most calls, and the rest as one."""
+    if len(coverage) <= MOST_SOURCES:
+        return list(coverage)
+    ranked = sorted(coverage, key=lambda each: (each.whole, -each.calls))
+    named, rest = ranked[: MOST_SOURCES - 1], ranked[MOST_SOURCES - 1 :]
+    spans = [each.got for each in rest if each.got]
+    troubles = sum(not each.whole for each in rest)
+    return [
+        *named,
+        Coverage(
+            f"{len(rest):,} more sources",
+            rest[0].asked,
+            Window(min(each.start for each in spans), max(each.end for each in spans)) if spans else None,
+            lines=sum(each.lines for each in rest),
+            calls=sum(each.calls for each in rest),
+            unparsed=sum(each.unparsed for each in rest),
+            skipped_bytes=sum(each.skipped_bytes for each in rest),
+            truncated=any(each.truncated for each in rest),
+            gap=f"{troubles:,} of them were not read whole" if troubles else None,
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

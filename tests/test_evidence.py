@@ -13,7 +13,7 @@ import pytest
 import samples
 from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import EvidenceError
-from klaviyo_nb.evidence import Coverage, Evidence, Query, header_fields
+from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, header_fields, in_short, together
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.window import Window
 
@@ -89,3 +89,35 @@ def test_a_folder_with_an_impossible_window_is_evidence_that_cannot_be_read(tmp_
     )
     with pytest.raises(EvidenceError, match="cannot be read"):
         load(tmp_path)
+
+
+def test_gaps_that_are_alike_are_told_once_and_others_one_by_one() -> None:
+    torn = [Gap(f"a{number}.gz", f"torn behind byte {number}") for number in range(2_000)]
+    other = [Gap("loki://logs", "it refused: HTTP 401"), Gap("metrics", "none was given", configured=False)]
+    assert together([torn[0], other[0], *torn[1:], other[1]]) == [
+        Gap("a0.gz and 1,999 more", "torn behind byte 0"),
+        *other,
+    ]
+    assert together(torn[:3]) == torn[:3]
+
+
+def test_of_many_log_sources_those_with_trouble_are_named_and_the_sums_stay() -> None:
+    asked, later = samples.WINDOW, Window(samples.WINDOW.start + timedelta(hours=1), samples.WINDOW.end)
+    well = [
+        Coverage(f"a{n}", asked, later, lines=n, calls=n, unparsed=1, skipped_bytes=2) for n in range(500)
+    ]
+    torn = Coverage("torn", asked, asked, lines=7, truncated=True, gap="torn")
+    told = in_short([*well, torn])
+    assert [told[0], told[1]] == [torn, well[-1]]
+    assert told[-1].source == "482 more sources"
+    assert (told[-1].gap, told[-1].truncated, told[-1].got) == (None, False, later)
+    for name in ("lines", "calls", "unparsed", "skipped_bytes"):
+        assert sum(getattr(each, name) for each in told) == sum(getattr(each, name) for each in [*well, torn])
+    assert in_short(well[:20]) == well[:20]
+
+
+def test_of_many_sources_with_trouble_the_rest_tells_how_many() -> None:
+    torn = [Coverage(f"torn{n}", samples.WINDOW, truncated=True, gap="torn") for n in range(100)]
+    last = in_short(torn)[-1]
+    assert (last.source, last.got, last.truncated) == ("81 more sources", None, True)
+    assert last.gap == "81 of them were not read whole"

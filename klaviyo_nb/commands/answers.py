@@ -22,7 +22,7 @@ from klaviyo_nb.diagnosis.harm import harm
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query
+from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, in_short, together
 from klaviyo_nb.frames import CALLS, without_formulas
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.counts import by as grouped
@@ -256,7 +256,7 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
         *_impact_text(total),
         *([f"counted   from {harmed.source}, as in the verdict"] if harmed else []),
         f"window    {start} to {end}",
-        *(f"not seen  {gap.signal}: {gap.reason}" for gap in found.gaps),
+        *(f"not seen  {gap.signal}: {gap.reason}" for gap in together(found.gaps)),
     ]  # fmt: skip
     return ("\n".join(lines) + "\n").encode()
 
@@ -337,7 +337,7 @@ def _between(moment: Moment | None) -> dict[str, str] | None:
 
 def _coverage_text(found: LogAnswer) -> str:
     lines = [f"window {found.window.as_json()['start']} to {found.window.as_json()['end']}"]
-    for each in found.coverage:
+    for each in in_short(found.coverage):
         got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no line in the window"
         lines.append(
             f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood,"

@@ -166,7 +166,9 @@ def report_gaps(gaps: tuple[Gap, ...], nothing: bool, hint: str) -> None:
         from klaviyo_nb.logs.engines import TRY
 
         raise UsageError(troubles[0].signal, troubles[0].reason.partition(TRY)[0], hint)
-    for gap in troubles:
+    from klaviyo_nb.evidence import together
+
+    for gap in together(troubles):
         click.echo(f"warning: {gap.signal}: {gap.reason}", err=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from klaviyo_nb.evidence import Gap, together
 from klaviyo_nb.redact import harmless
 
 WIDTH = 80
@@ -220,8 +221,8 @@ def _limits(document: Mapping[str, Any]) -> str:
             lines += _wrapped(f"! {advisory['text']}", indent="  ", hang="    ")
     if document["gaps"]:
         lines.append(_title("Not seen"))
-        for gap in document["gaps"]:
-            lines += _wrapped(f"– {gap['signal']}: {gap['reason']}", indent="  ", hang="    ")
+        for gap in together(Gap(**each) for each in document["gaps"]):
+            lines += _wrapped(f"– {gap.signal}: {gap.reason}", indent="  ", hang="    ")
     budget, window = document["budget"], document["window"]
     spent = f"{budget['api_calls']} of {budget['allowed']} API calls spent; seen {_clock(window['start'])} to"
     lines += [click.style(each, dim=True) for each in _wrapped(f"{spent} {_clock(window['end'])}")]

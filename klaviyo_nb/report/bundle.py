@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb import collect
 from klaviyo_nb.claims import claimed
 from klaviyo_nb.errors import RedactionError, ReportError
+from klaviyo_nb.evidence import Gap, together
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.forks import ForkFailed, fork_server, kernel_environment
 from klaviyo_nb.window import iso
@@ -170,10 +171,9 @@ class _Maker:
         collect.save(evidence, self.folder / "evidence", self.redactor.text)
         self._acquired = self._hashed()
         self.progress("evidence is written")
-        failed = [each.source for each in evidence.coverage if each.gap]
-        failed += [gap.signal for gap in evidence.gaps if gap.signal == "metrics" and gap.configured]
-        reasons = {gap.signal: gap.reason for gap in evidence.gaps}
-        self._trouble([f"{name}: {reasons.get(name, 'could not be read whole')}" for name in failed])
+        failed = [Gap(each.source, each.gap) for each in evidence.coverage if each.gap]
+        failed += [gap for gap in evidence.gaps if gap.signal == "metrics" and gap.configured]
+        self._trouble([f"{gap.signal}: {gap.reason}" for gap in together(failed)])
 
     def _hashed(self) -> dict[str, str]:
         names = (name for name in manifest.files(self.folder) if name.startswith("evidence/"))

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from markupsafe import Markup
 
 from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
+from klaviyo_nb.evidence import in_short, together
 from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings
@@ -84,8 +85,9 @@ def render(
         endpoints=list(_endpoints(evidence)),
         probes=[_probe(row) for row in document["probes"]],
         answers=answers,
+        gaps=sorted(together(evidence.gaps), key=lambda gap: not gap.configured),
         findings=findings(evidence),
-        coverage=[_coverage(each) for each in evidence.coverage],
+        coverage=[_coverage(each) for each in in_short(evidence.coverage)],
         messages=sorted((messages or {}).items()),
         notebooks=notebooks,
         collected=stamp(evidence.collected_at),

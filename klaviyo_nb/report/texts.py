@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.evidence import together
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.impact import SLO
 from klaviyo_nb.report import views, words
@@ -49,6 +50,7 @@ _MARKDOWN.globals |= {
     "number": words.number,
     "share": words.share,
     "stamp": stamp,
+    "together": together,
 }
 
 
