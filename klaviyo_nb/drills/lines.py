@@ -71,10 +71,7 @@ def logs(story: Story) -> dict[str, str]:
     worker += [(at, _text_other(at, rng)) for at in _moments(story, rng)]
     if scenario.chatter:
         web += [(at, _pino_chatter(at, rng)) for at in _moments(story, rng)]
-        worker += [
-            (at, _text_line(at, "ERROR", "worker-1", rng.choice(_WORKER_CHATTER)))
-            for at in _moments(story, rng)
-        ]
+        worker += [(at, _text_chatter(at, rng)) for at in _moments(story, rng)]
     first = story.window.start.timestamp() - 600
     leak = f"klaviyo_api: client ready, headers={{'Authorization': 'Klaviyo-API-Key {story.key}'}}"
     worker.append((first, _text_line(first, "DEBUG", "worker-1", leak)))
