@@ -156,6 +156,11 @@ def _no_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and re.match(_FORMULA, value) else value
 
 
+def as_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with texts for categories: other texts may be put beside them, and frames put together."""
+    return frame.astype(dict.fromkeys(frame.columns[frame.dtypes == "category"], "str"))
+
+
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as plain values; missing ones as None."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
@@ -218,31 +223,31 @@ CALLS = Schema(
     "CALLS",
     {
         "timestamp": Column(UTC_NS, "when the line was written; missing if it carries no time"),
-        "source": Column("str", "log source, as named by the user or expanded from a glob"),
+        "source": Column("category", "log source, as named by the user or expanded from a glob"),
         "line_no": Column("Int64", "1-based first line of the record in its source"),
         "offset": Column("Int64", "byte offset of that line; missing where the source has none"),
-        "host": Column("str", "machine or pod that wrote it"),
-        "worker": Column("str", "process, thread or worker on that machine"),
-        "caller": Column("str", "service, job or logger that made the call"),
-        "sdk": Column("str", "client library with its version: first product of the User-Agent"),
-        "level": Column("str", "debug, info, warning, error or critical"),
-        "method": Column("str", "HTTP method, upper case"),
-        "endpoint": Column("str", "path template of the catalogue without trailing slash, else the path"),
+        "host": Column("category", "machine or pod that wrote it"),
+        "worker": Column("category", "process, thread or worker on that machine"),
+        "caller": Column("category", "service, job or logger that made the call"),
+        "sdk": Column("category", "client library with its version: first product of the User-Agent"),
+        "level": Column("category", "debug, info, warning, error or critical"),
+        "method": Column("category", "HTTP method, upper case"),
+        "endpoint": Column("category", "path template of the catalogue, no trailing slash; else the path"),
         "status_code": Column("Int64", "HTTP status; missing if the line tells none"),
-        "error_type": Column("str", "why no response came: timeout, reset, refused, dns, tls, other"),
-        "error_code": Column("str", "errors[].code of the answer"),
-        "error_pointer": Column("str", "source.pointer or source.parameter of the answer"),
+        "error_type": Column("category", "why no response came: timeout, reset, refused, dns, tls, other"),
+        "error_code": Column("category", "errors[].code of the answer"),
+        "error_pointer": Column("category", "source.pointer or source.parameter of the answer"),
         "answered_by": Column(
-            "str", "klaviyo, edge, challenge, portal, proxy; missing if the line does not tell"
+            "category", "klaviyo, edge, challenge, portal, proxy; missing if the line does not tell"
         ),
         "duration_s": Column("float64", "how long the call took"),
         "retry_after_s": Column("float64", "Retry-After"),
         "request_id": Column("str", "X-Klaviyo-Req-Id or errors[].id"),
         "profile_key": Column("str", "profile id or pseudonym of the address"),
-        "profile_domain": Column("str", "domain of the profile's address, lower case"),
+        "profile_domain": Column("category", "domain of the profile's address, lower case"),
         "event_key": Column("str", "unique_id of the event"),
         "attempt": Column("Int64", "1 for the first try"),
-        "revision": Column("str", "API revision of the call"),
+        "revision": Column("category", "API revision of the call"),
         "message": Column("str", "text of the record, redacted, 500 characters at most"),
         "parsed": Column("boolean", "False: read by the generic reader only, fields may be missing"),
     },

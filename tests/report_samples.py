@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import samples
 from klaviyo_nb.evidence import Budget, Coverage, Evidence, Gap
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, as_texts
 
 HOSTILE = "<script>alert(1)</script>\"' onerror=x $\\frac{1}{0}$ | `x` [a](javascript:alert(1)) _b_ \x1b[31m\u202egnp.exe 😀 \x00"
 
@@ -72,7 +72,7 @@ def recovered() -> Evidence:
 def hostile(text: str = HOSTILE) -> Evidence:
     """Everything that others write is `text`."""
     base = samples.rate_limited(calls_per_minute=2)
-    calls = base.calls.copy()  # type: ignore[union-attr]
+    calls = as_texts(base.calls)  # type: ignore[arg-type]
     calls["endpoint"] = calls["endpoint"].replace({"/api/profiles": text * 20, "/api/events": f"={text}"})
     for column in ("source", "caller", "host", "message", "error_code", "request_id"):
         calls[column] = text

@@ -19,6 +19,7 @@ import samples
 from klaviyo_nb.collect import load, save
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Cause
+from klaviyo_nb.frames import CALLS
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.texts import texts
 from test_cli import run
@@ -94,7 +95,8 @@ def test_the_command_decides_a_case_with_the_contracts_exit_status(
 def world(folder: Path) -> Path:
     """Evidence as a drill's bundle holds it, read from logs that lie on this machine."""
     evidence = samples.rate_limited(onset_minute=60)
-    calls = evidence.calls.assign(source=f"{folder}/logs/web.log")  # type: ignore[union-attr]
+    assert evidence.calls is not None
+    calls = CALLS.frame(evidence.calls.assign(source=f"{folder}/logs/web.log"))
     save(replace(evidence, calls=calls), folder / "reports" / "INC-7" / "evidence")
     return folder / "reports" / "INC-7"
 

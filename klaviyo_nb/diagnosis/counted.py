@@ -183,7 +183,7 @@ def _from_logs(calls: pd.DataFrame, ahead: Mapping[str, float]) -> pd.DataFrame:
 
 
 def _written_by(calls: pd.DataFrame) -> pd.Series[str]:
-    return calls["host"].fillna(calls["source"])
+    return calls["host"].astype("str").fillna(calls["source"].astype("str"))
 
 
 def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -65,10 +65,10 @@ def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]
 def words(failed: pd.DataFrame) -> str:
     """Failing calls in words, most first: `36 × HTTP 401 not_authenticated, 2 × timeout`."""
     said = failed["status_code"].map(lambda code: f"HTTP {code}" if code else "")
-    said = said.where(said != "", failed["error_type"].fillna("no answer"))
-    said += (" " + failed["error_code"]).fillna("")
-    strangers = failed["answered_by"].notna() & (failed["answered_by"] != "klaviyo")
-    said += (" by " + failed["answered_by"].where(strangers)).fillna("")
+    error, code, who = (failed[name].astype("str") for name in ("error_type", "error_code", "answered_by"))
+    said = said.where(said != "", error.fillna("no answer"))
+    said += (" " + code).fillna("")
+    said += (" by " + who.where(who != "klaviyo")).fillna("")
     counts = (
         failed["calls"].groupby(said).sum().sort_values(ascending=False, kind="stable").round().astype(int)
     )

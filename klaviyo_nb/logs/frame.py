@@ -14,7 +14,7 @@ from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema
 from klaviyo_nb.logs.rows import Piece
 
 _ARROW = {"str": pa.large_string(), "float64": pa.float64(), "Int64": pa.int64(), "boolean": pa.bool_(),
-          UTC_NS: pa.timestamp("ns", "UTC")}  # fmt: skip
+          "category": pa.large_string(), UTC_NS: pa.timestamp("ns", "UTC")}  # fmt: skip
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _LATEST = np.iinfo(np.int64).max
 
@@ -37,7 +37,7 @@ def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
         if (np.diff(order) != 1).any():  # one log is mostly in order, and a copy takes as much memory again
             rows = rows.take(order)
     columns = {
-        name: _column(rows, "moment" if name == "timestamp" else name, _ARROW[column.dtype])
+        name: _column(rows, "moment" if name == "timestamp" else name, column.dtype)
         for name, column in schema.columns.items()
     }
     return schema.check(pa.table(columns).to_pandas(types_mapper=_PANDAS.get))
@@ -57,9 +57,24 @@ def _by_time(rows: pa.Table, counts: list[int]) -> Any:
     return np.lexsort((rows["line"].to_numpy(), np.repeat(np.arange(len(counts)), counts), moments))
 
 
-def _column(rows: pa.Table, name: str, dtype: pa.DataType) -> Any:
+def _column(rows: pa.Table, name: str, dtype: str) -> Any:
+    arrow = _ARROW[dtype]
     if name not in rows.column_names:
-        return pa.nulls(rows.num_rows, dtype)
-    if pa.types.is_timestamp(dtype):
-        return rows[name].cast(pa.timestamp("us", "UTC")).cast(dtype)
-    return rows[name].cast(dtype)
+        values = pa.nulls(rows.num_rows, arrow)
+    elif pa.types.is_timestamp(arrow):
+        values = rows[name].cast(pa.timestamp("us", "UTC")).cast(arrow)
+    else:
+        values = rows[name].cast(arrow)
+    return _numbered(values) if dtype == "category" else values
+
+
+def _numbered(texts: Any) -> pa.DictionaryArray:
+    """Texts as places among the distinct ones, which are sorted."""
+    found = pc.dictionary_encode(texts)
+    if isinstance(found, pa.ChunkedArray):
+        found = found.combine_chunks()
+    order = pc.sort_indices(found.dictionary)
+    places = np.empty(len(order), dtype=np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    numbers = pc.take(pa.array(places), found.indices)
+    return pa.DictionaryArray.from_arrays(numbers, found.dictionary.take(order))

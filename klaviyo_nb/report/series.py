@@ -108,7 +108,7 @@ def by_endpoint(counts: Tally, window: Window, width_s: int | None = None) -> pd
     keyed = pd.DataFrame(
         {
             "timestamp": frame["timestamp"].dt.floor(f"{width_s or bin_s(window)}s"),
-            "endpoint": frame["endpoint"].fillna("endpoint not told"),
+            "endpoint": frame["endpoint"].astype("str").fillna("endpoint not told"),
             "calls": frame["calls"],
             "failed": frame["calls"].where(frame["kind"].notna(), 0.0),
         }
@@ -186,7 +186,8 @@ def _calls_by_second(evidence: Evidence) -> pd.DataFrame:
     else:
         frame = CALLS.empty()[["timestamp", "method", "endpoint"]].assign(calls=1.0)
     frame = _within(frame, evidence.window).rename(columns={"endpoint": "path"}).dropna(subset="path")
-    frame = frame.assign(timestamp=frame["timestamp"].dt.floor("1s"), method=frame["method"].fillna(""))
+    methods = frame["method"].astype("str").fillna("")
+    frame = frame.assign(timestamp=frame["timestamp"].dt.floor("1s"), method=methods)
     return frame.groupby(["timestamp", "method", "path"], as_index=False)[["calls"]].sum()
 
 

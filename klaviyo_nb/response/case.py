@@ -131,7 +131,7 @@ class Case:
     def most_common(self, column: str) -> tuple[str, int] | None:
         """The value that most failing calls carry in `column`, with its count."""
         calls = self.failing_calls()
-        counts = calls[column].value_counts() if calls is not None else None
+        counts = calls[column].dropna().astype("str").value_counts() if calls is not None else None
         return None if counts is None or counts.empty else (str(counts.index[0]), int(counts.iloc[0]))
 
     def probes_failing_as(self, kind: str | None) -> list[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.frames import CALLS, plain_rows
+from klaviyo_nb.frames import CALLS, as_texts, plain_rows
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.response.case import API_URL, curl
@@ -79,7 +79,7 @@ def failing(evidence: Evidence, document: Mapping[str, Any]) -> pd.DataFrame:
     calls = calls.loc[failure_kinds(calls).notna(), list(_COLUMNS)].sort_values("timestamp", kind="stable")
     paths = {path: catalogue().operations(path) for path in calls["endpoint"].dropna().unique()}
     templates = {path: found[0].path for path, found in paths.items() if found}
-    told = calls.assign(endpoint=calls["endpoint"].map(templates).astype("str"))
+    told = as_texts(calls).assign(endpoint=calls["endpoint"].map(templates).astype("str"))
     for name in _FORMS.keys() & calls.columns:
         told[name] = told[name].where(told[name].str.fullmatch(_FORMS[name]).fillna(False))
     # An id beside an answer of somebody else, or beside none, is our own.

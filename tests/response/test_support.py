@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, as_texts
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.report.texts import packet
 from klaviyo_nb.response.document import verdict_document
@@ -73,7 +73,7 @@ def test_request_ids_counts_and_times_are_those_of_the_calls_that_failed() -> No
 
 def test_an_id_beside_an_answer_of_an_edge_or_beside_none_is_not_klaviyos() -> None:
     evidence = samples.rate_limited()
-    calls = evidence.calls.copy()  # type: ignore[union-attr]
+    calls = as_texts(evidence.calls)  # type: ignore[arg-type]
     bad = calls.index[calls["status_code"] == 429]
     calls.loc[bad[:3], "answered_by"] = "edge"
     calls.loc[bad[3:5], ["status_code", "error_type"]] = [pd.NA, "reset"]

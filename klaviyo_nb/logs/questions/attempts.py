@@ -20,7 +20,7 @@ from klaviyo_nb.klaviyo.answers import ERRORS
 from klaviyo_nb.klaviyo.outcomes import outcome
 from klaviyo_nb.logs.questions.counts import answered
 from klaviyo_nb.logs.questions.operations import places_of
-from klaviyo_nb.logs.questions.tallies import bins_of, counted, hashed, mixed, moments_of, numbered
+from klaviyo_nb.logs.questions.tallies import bins_of, counted, hashed, mixed, moments_of
 
 if TYPE_CHECKING:
     from klaviyo_nb.logs.questions.question import Records
@@ -92,11 +92,10 @@ def rows_of(calls: pd.DataFrame) -> tuple[Any, Any]:
     """The attempts of a CALLS frame as rows, those without a key too; and where in it each stands."""
     answers = _answers(calls)
     standing = np.flatnonzero((answers != 0) | calls["endpoint"].notna().to_numpy())
-    where, firsts = numbered(calls[["method", "endpoint"]])
-    by, key, same = _keys(calls, where, firsts)
+    by, key, same = _keys(calls)
     columns = {
         "key": key, "same": same, "by": by, "answer": answers,
-        "place": places_of(calls.iloc[firsts])[where], "moment": moments_of(calls["timestamp"]),
+        "place": places_of(calls), "moment": moments_of(calls["timestamp"]),
         "wait": calls["retry_after_s"].fillna(0).clip(0, 1e9).to_numpy(),
         "attempt": calls["attempt"].clip(0, 9_999).fillna(0).to_numpy(np.int16),
         "became": answered(calls, _became).astype(np.uint8),
@@ -162,7 +161,7 @@ def said(answer: int) -> str:
     return str(answer) if answer > 0 else "no status" if answer == 0 else str(_ERRORS[-answer])
 
 
-def _keys(calls: pd.DataFrame, where: Any, firsts: Any) -> tuple[Any, Any, Any]:
+def _keys(calls: pd.DataFrame) -> tuple[Any, Any, Any]:
     """What joins each row, the hash of it with method and path, and that of its request's id."""
     by = np.zeros(len(calls), dtype=np.uint8)
     key, same = np.zeros((2, len(calls)), dtype=np.uint64)
@@ -173,5 +172,5 @@ def _keys(calls: pd.DataFrame, where: Any, firsts: Any) -> tuple[Any, Any, Any]:
     if (by == PROFILE).any():
         same[by == PROFILE] = hashed(calls.loc[by == PROFILE, "request_id"])
     same = np.where(by == REQUEST, key, same)
-    method, path = (hashed(calls[name].iloc[firsts]) for name in ("method", "endpoint"))
-    return by, mixed(key ^ mixed((method * np.uint64(3) + path)[where] + by)), same
+    method, path = (hashed(calls[name]) for name in ("method", "endpoint"))
+    return by, mixed(key ^ mixed(method * np.uint64(3) + path + by)), same

@@ -70,7 +70,8 @@ def part(records: Records, window: Window) -> Part:
     coded = {name: strata.coded(calls[name]) for name in ATTRIBUTES}
     tables = {names: strata.counted({name: coded[name] for name in names}, *counts) for names in TABLES}
     untimed = int(records.calls["timestamp"].isna().sum())
-    fields = calls["error_pointer"][kinds == "invalid"].value_counts()  # a 429 points at all of it
+    refused = calls.loc[(kinds == "invalid").to_numpy(), "error_pointer"]  # a 429 points at all of it
+    fields = refused.astype("str").value_counts()
     few = _few({str(name): int(count) for name, count in fields.items()})
     return Part(_given_up(tables), len(calls), int(failed.sum()), untimed, few)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.frames import as_texts
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.tallies import numbered
 
@@ -71,6 +72,7 @@ def by(calls: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     told = grouped.agg(
         calls=("failed", "size"), failed=("failed", "sum"), first=("when", "min"), last=("when", "max")
     ).reset_index()
+    told = as_texts(told)
     order = [*(["minute"] if "minute" in columns else []), "failed", "calls"]
     told = told.sort_values(order, ascending=[name == "minute" for name in order], kind="stable")
     return told.reset_index(drop=True)

@@ -116,6 +116,7 @@ def entries(calls: pd.DataFrame, window: Window, delays: Sequence[Window] = ()) 
     told = _told(rows, row, first, became, alone)
     told["attempts"] = np.append(logical.attempts, np.ones(len(others), np.int64))
     of = calls[["event_key", "profile_key", "timestamp", "source", "line_no"]].iloc[standing[first]]
+    of = of.astype({"source": "str"})
     told = told.join(of.rename(columns={"timestamp": "at"}).reset_index(drop=True))
     return told.sort_values("at", kind="stable", ignore_index=True)[list(_ENTRY)]
 

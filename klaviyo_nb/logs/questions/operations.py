@@ -6,12 +6,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
-from klaviyo_nb.logs.questions.tallies import numbered
+from klaviyo_nb.klaviyo.endpoints import catalogue
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from klaviyo_nb.klaviyo.endpoints import Endpoint
 
 
 class Place(NamedTuple):
@@ -48,10 +50,25 @@ def places() -> tuple[Place, ...]:
 
 def places_of(calls: pd.DataFrame) -> Any:
     """Per call, the index of its place in `places`."""
-    told = calls[["method", "endpoint"]]
-    codes, firsts = numbered(told)
-    distinct = told.iloc[firsts].astype(object)
-    index = {(place.method, place.path): number for number, place in enumerate(places())}
-    pairs = zip(distinct["method"].where(distinct["method"].notna(), None), distinct["endpoint"], strict=True)
-    unknown = len(index) - 1
-    return np.fromiter((index.get(pair, unknown) for pair in pairs), np.int64, len(distinct))[codes]
+    methods, paths, table = _table()
+    return table[_where(calls["method"], methods), _where(calls["endpoint"], paths)]
+
+
+@cache
+def _table() -> tuple[Any, Any, Any]:
+    """Methods and paths of the catalogue; the place of each pair; the last two of each: any other, none."""
+    every = places()
+    methods, paths = (sorted({name for each in every if (name := each[part])}) for part in (0, 1))
+    index = {(each.method, each.path): number for number, each in enumerate(every)}
+    table = [
+        [index.get((method, path), len(every) - 1) for path in (*paths, "", None)]
+        for method in (*methods, "", None)
+    ]
+    return pa.array(methods, pa.large_string()), pa.array(paths, pa.large_string()), np.array(table)
+
+
+def _where(texts: pd.Series[Any], known: Any) -> Any:
+    """Place of each text in `known`; one more: it is not there; two more: there is no text."""
+    codes, distinct = pd.factorize(texts)
+    found = pc.index_in(pa.array(distinct.astype("str"), pa.large_string()), known)
+    return np.append(found.fill_null(len(known)).to_numpy(), len(known) + 1)[codes]

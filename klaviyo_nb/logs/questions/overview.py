@@ -19,6 +19,7 @@ from klaviyo_nb.logs.questions.tallies import (
     Silence,
     added,
     bins_of,
+    first_names,
     grouped,
     moments_of,
     silence,
@@ -65,7 +66,8 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Calls by time, place and what became of them."""
-    calls = records.calls.assign(endpoint=_fewer(records.calls["endpoint"]))
+    paths = first_names(records.calls["endpoint"], MOST, OTHERS, NONE)
+    calls = records.calls.assign(endpoint=paths.astype("category"))
     columns = {name: calls[name] for name in ("method", "endpoint", *ANSWER)}
     columns["bin"] = bins = bins_of(moments_of(calls["timestamp"]), window)
     columns["first"] = columns["last"] = pa.array(calls["timestamp"]).cast(pa.int64())
@@ -73,14 +75,6 @@ def part(records: Records, window: Window) -> Part:
     cells["kind"] = np.array(_KINDS)[answered(cells, _kind).astype(np.int64)]
     cells["status"] = cells["status_code"].clip(0, 999).fillna(0).to_numpy(np.int64) // 100
     return merge([Part(_told(cells), _speed(calls, bins, window))])
-
-
-def _fewer(paths: pd.Series[str]) -> pd.Series[str]:
-    """No more distinct paths than are kept anyway: of a million, their groups would be the whole log."""
-    names = paths.dropna().unique()
-    if len(names) <= MOST:
-        return paths
-    return paths.where(paths.isin(sorted(names)[:MOST]) | paths.isna(), OTHERS)
 
 
 def _kind(status: int | None, error_type: str | None, answered_by: str | None) -> int:

@@ -42,10 +42,11 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Count refused and working calls by operation."""
-    found = grouped({name: records.calls[name] for name in ("method", "endpoint", *ANSWER)})
+    calls = records.calls
+    found = grouped({"place": places_of(calls)} | {name: calls[name] for name in ANSWER})
     refused = found["calls"].where(failure_kinds(found) == "forbidden", 0)
     worked = found["calls"].where(found["status_code"].between(200, 399), 0)
-    told = zip(places_of(found).tolist(), refused.tolist(), worked.tolist(), strict=True)
+    told = zip(found["place"].tolist(), refused.tolist(), worked.tolist(), strict=True)
     counts = summed({place: (bad, good)} for place, bad, good in told if bad or good)
     return Part(len(records.calls), counts)
 

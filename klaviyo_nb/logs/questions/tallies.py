@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from klaviyo_nb.frames import UTC_NS
+from klaviyo_nb.frames import UTC_NS, as_texts
 from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def grouped(columns: Mapping[str, Any], how: Mapping[str, str] | None = None) ->
     told: pd.DataFrame = found.rename_columns(
         [names.get(name, name) for name in found.column_names]
     ).to_pandas()
-    return told
+    return as_texts(told)
 
 
 def _dense(number: Any, size: int) -> tuple[Any, Any]:
@@ -118,6 +119,26 @@ def fewest(counts: dict[Key, tuple[int, ...]], most: int, rest: Key) -> dict[Key
         return counts
     places = enumerate([*names, rest])
     return summed({key if place < most else rest: counts[key]} for place, key in places if key in counts)
+
+
+def first_names(texts: pd.Series[Any], most: int, rest: str, none: str) -> pd.Series[Any]:
+    """`rest` for all but the `most` names that sort first, as `fewest`: of a million, groups were the log.
+
+    Names that are `rest` or `none` are not counted.
+    """
+    codes, distinct = pd.factorize(texts)
+    if len(distinct) <= most:
+        return texts
+    names = pa.array(distinct.astype("str"), pa.large_string())
+    order = pc.sort_indices(names)
+    order = order.filter(pc.invert(pc.is_in(names.take(order), pa.array([rest, none], pa.large_string()))))
+    first = order[:most]
+    number = np.full(len(names) + 1, len(first))
+    number[first.to_numpy()] = np.arange(len(first))
+    number[-1] = -1
+    number[:-1][pc.equal(names, none).to_numpy(zero_copy_only=False)] = len(first) + 1
+    kept = pd.Categorical.from_codes(number[codes], [*names.take(first).to_pylist(), rest, none])
+    return pd.Series(kept, index=texts.index, name=texts.name)
 
 
 def width(window: Window) -> timedelta:
@@ -212,6 +233,8 @@ HASHED = 1 << 16
 
 def hashed(values: pd.Series[str]) -> Any:
     """64-bit hashes, the same in every process; 0 for what is missing."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return np.append(hashed(pd.Series(values.cat.categories)), np.uint64(0))[values.cat.codes]
     found = np.empty(len(values), dtype=np.uint64)
     for start in range(0, len(values), HASHED):
         some = values.iloc[start : start + HASHED]

@@ -77,7 +77,7 @@ def part(records: Records, window: Window) -> Part:
     sums = {"count": ("moment", "size"), "first": ("moment", "min"), "last": ("moment", "max")}
     counts = grouped.agg(**sums).reset_index()
     early = grouped.head(EXAMPLES)
-    told = lines.iloc[early.index][["source", "line_no", "message"]]
+    told = lines.iloc[early.index][["source", "line_no", "message"]].astype({"source": "str"})
     cited = pd.concat([early, told.set_axis(early.index)], axis=1)
     names = texts.dictionary.to_pandas().astype("str")
     counts, cited = (frame.assign(text=names.take(frame["text"]).to_numpy()) for frame in (counts, cited))

@@ -15,6 +15,7 @@ from klaviyo_nb.logs.questions.tallies import (
     Silence,
     added,
     bins_of,
+    first_names,
     moments_of,
     silence,
     stamps,
@@ -41,8 +42,9 @@ def part(records: Records, window: Window) -> pd.DataFrame:
     moments, sent = moments_of(hooks["timestamp"]), moments_of(hooks["sent_at"])
     known = (moments != NEVER) & (sent != NEVER)
     age = np.where(known, (moments - sent) // 1_000, 0)
+    topics = first_names(hooks["topic"], MOST, OTHERS, NONE)
     rows = pd.DataFrame({
-        "topic": hooks["topic"].fillna(NONE).to_numpy(), "bin": bins_of(moments, window), "arrivals": 1,
+        "topic": topics.astype("str").fillna(NONE).to_numpy(), "bin": bins_of(moments, window), "arrivals": 1,
         "bad_signature": (hooks["outcome"] == "bad_signature").to_numpy(np.int64),
         "failed": (hooks["outcome"] == "failed").to_numpy(np.int64), "first": moments,
         "last": np.where(moments == NEVER, -NEVER, moments), "aged": known.astype(np.int64), "age": age,

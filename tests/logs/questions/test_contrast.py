@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contrast_worlds import mask, world
-from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.frames import CALLS, WEBHOOKS, as_texts
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.contrast import AND, ATTRIBUTES, QUESTION, Part, contrast
 from klaviyo_nb.logs.questions.question import Records
@@ -69,7 +69,7 @@ def test_the_host_on_which_calls_fail_is_named_with_its_shares() -> None:
 
 
 def test_the_field_that_refusals_name_is_told_whether_something_differs_or_not() -> None:
-    calls = failing(traffic(**SHOP), True, 0.1, 400)
+    calls = as_texts(failing(traffic(**SHOP), True, 0.1, 400))
     calls.loc[calls["status_code"] == 400, "error_pointer"] = "/data/attributes/phone_number"
     calls.loc[calls.index[calls["status_code"] == 400][:5], "error_pointer"] = "/data/attributes/email"
     found = ask(calls)
@@ -93,7 +93,9 @@ def test_a_pair_is_named_where_neither_of_its_values_is_enough() -> None:
 
 def test_what_another_row_explains_is_left_out() -> None:
     calls = traffic(host=("web-1", "web-2"), caller=("a", "b"))
-    calls["worker"] = (calls["host"] + np.where(np.arange(len(calls)) % 4, "-w1", "-w2")).astype("str")
+    calls["worker"] = (
+        calls["host"].astype("str") + np.where(np.arange(len(calls)) % 4, "-w1", "-w2")
+    ).astype("str")
     rows = contrast(failing(calls, calls["worker"] == "web-2-w2", 0.7), WINDOW)
     assert rows["value"].tolist() == ["web-2-w2"]
 
@@ -127,7 +129,7 @@ def test_one_burst_of_retries_is_no_culprit() -> None:
 
 
 def test_a_job_that_runs_while_everything_fails_is_no_culprit() -> None:
-    calls = traffic(caller=("checkout",), host=("web-1", "web-2"))
+    calls = as_texts(traffic(caller=("checkout",), host=("web-1", "web-2")))
     minute = (calls["timestamp"] - WINDOW.start).dt.total_seconds() // 60
     outage = (minute >= 60) & (minute < 90)
     half = np.random.default_rng(5).random(len(calls)) < 0.5

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.frames import CALLS, WEBHOOKS, as_texts
 from klaviyo_nb.logs.questions import counts, overview
 from klaviyo_nb.logs.questions.question import Answer, Records
 from samples import WINDOW, rate_limited
@@ -36,7 +36,7 @@ def at(*minutes: float, **more: Any) -> pd.DataFrame:
 def in_pandas(calls: pd.DataFrame) -> pd.DataFrame:
     """The same by hand: exact quantiles, all rows at once."""
     kinds = counts.failure_kinds(calls)
-    frame = calls[["endpoint", "duration_s"]].assign(
+    frame = as_texts(calls[["endpoint", "duration_s"]]).assign(
         kind=kinds, failed=kinds.notna(), failed_at=calls["timestamp"].where(kinds.notna())
     )
     grouped = frame.groupby("endpoint", dropna=False, sort=False)

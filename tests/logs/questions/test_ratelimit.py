@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.frames import CALLS, WEBHOOKS, as_texts
 from klaviyo_nb.klaviyo.ratelimit import MARGIN
 from klaviyo_nb.logs.questions.demand import clears_in_s
 from klaviyo_nb.logs.questions.question import Records
@@ -246,7 +246,7 @@ def test_every_shape_of_calls_has_an_answer(status: int) -> None:
 
 
 def test_what_was_left_out_is_said() -> None:
-    calls = every(1, 100, status_code=429)
+    calls = as_texts(every(1, 100, status_code=429))
     calls.loc[:4, "timestamp"] = pd.NaT
     calls.loc[5:7, "timestamp"] = WINDOW.end + timedelta(hours=1)
     calls.loc[8:9, "endpoint"] = "/health"
@@ -268,7 +268,7 @@ def plain(part: Any) -> Any:
 @given(seed=st.integers(0, 50), cuts=st.lists(st.integers(0, 600), max_size=4), order=st.randoms())
 def test_parts_merged_in_any_order_are_the_whole(seed: int, cuts: list[int], order: Any) -> None:
     found = story(seed, rates={"web": steady(0.8), "report": steady(3.0)}, cut_s=200, until_s=210)
-    calls = found.calls.copy()
+    calls = as_texts(found.calls)
     calls.loc[calls.index % 9 == 0, "endpoint"] = "/api/profiles"
     calls.loc[calls.index % 5 == 0, "attempt"] = None
     edges = [0, *sorted(min(cut, len(calls)) for cut in cuts), len(calls)]
