@@ -172,6 +172,22 @@ def test_an_answer_fits_on_a_terminal_and_says_what_else_there_is() -> None:
     assert lines[-1] == "app.log: 40 lines"
 
 
+def test_a_few_rows_are_told_whole_and_a_long_text_is_cut() -> None:
+    row: dict[str, Any] = {
+        "template": "klaviyo " * 40,
+        "count": 12,
+        "caller": None,
+        "frees_at": "2026-11-23T05:42:01Z",
+    }
+    row |= {f"more_{n}": 1.5 for n in range(9)}
+    told = terminal.answer("12 calls failed.", [row], [*row], [], "seen")
+    assert max(map(len, told.splitlines())) <= terminal.WIDTH
+    assert told.count("klaviyo ") == 5
+    assert "…" in told
+    assert "more_8 1.5" in told
+    assert "--format csv" not in told
+
+
 def test_an_answer_without_rows_is_its_sentence() -> None:
     assert (
         terminal.answer("Cannot tell: no call was found.", [], ["endpoint"], [], "seen")

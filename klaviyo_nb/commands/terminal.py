@@ -22,6 +22,10 @@ WIDTH = 80
 IN_FULL = 2
 #: Rows of an answer that are printed.
 SHOWN = 20
+#: With so few rows, what does not stand side by side is told below; with more, the file has it.
+TOLD_WHOLE = 3
+#: Characters of a cell.
+CELL = 48
 _COLOURS = {"P1": "red", "P2": "yellow", "P3": "cyan", "P4": "blue"}
 _MARKS = {"yes": "●", "no": "○", "unknown": "?"}
 _WELL = {True: ("well", "green"), False: ("NOT well", "red"), None: ("cannot tell", "yellow")}
@@ -93,8 +97,12 @@ def answer(
     fitting = _fitting(shown, columns)
     if rows:
         parts.append(table(shown, fitting))
+    hidden = columns[len(fitting) :] if rows else []
+    if len(rows) <= TOLD_WHOLE:
+        parts += ["\n".join(_beside(row, hidden)) for row in shown if any(map(_told, map(row.get, hidden)))]
+        hidden = []
     left = [f"{len(rows) - SHOWN:,} rows"] if len(rows) > SHOWN else []
-    left += [", ".join(columns[len(fitting) :])] if rows and len(fitting) < len(columns) else []
+    left += [", ".join(hidden)] if hidden else []
     if left:
         parts.append("\n".join(_wrapped(f"With --format csv also: {'; '.join(left)}.")))
     if covers:
@@ -264,14 +272,31 @@ def _fitting(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Seque
     return [name for place, name in enumerate(columns) if place < 2 or sum(widths[: place + 1]) <= WIDTH + 2]
 
 
+def _beside(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    """What else a row tells, `name value` after `name value`, in lines that fit."""
+    line = ""
+    for text in (f"{name} {_cell(row[name])}" for name in names if _told(row.get(name))):
+        if line and len(line) + len(text) + 4 > WIDTH:
+            yield f"  {line}"
+            line = ""
+        line = f"{line}, {text}" if line else text
+    yield f"  {line}"
+
+
 def _short(value: Any) -> Any:
-    """A time as people write it within a year, to the second, in UTC."""
-    moment = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-    return f"{moment[1]} {moment[2]}" if moment else value
+    """A time as people write it within a year, to the second, in UTC; a text, if it is not too long."""
+    if not isinstance(value, str):
+        return value
+    moment = _MOMENT.fullmatch(value)
+    return f"{moment[1]} {moment[2]}" if moment else value if len(value) <= CELL else f"{value[: CELL - 1]}…"
+
+
+def _told(value: Any) -> bool:
+    return value is not None and value == value  # NaN differs from itself
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:  # NaN differs from itself
+    if not _told(value):
         return "–"
     return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 

@@ -271,6 +271,8 @@ def _untold(told: Part) -> str | None:
     single = [table for name, table in told.tables.items() if len(name) == 1 and table is not None]
     if not any(table.cells["failed"].sum() >= LEAST for table in single):
         return "the log tells no attribute of the failing calls"
+    if all(len(value) < 2 for table in single for value in table.values.values()):
+        return f"all {told.calls:,} calls are alike in what the log tells of them"
     if (
         max(table.cells.loc[table.cells["failed"] > 0, "stretch"].nunique() for table in single)
         < LEAST_STRETCHES

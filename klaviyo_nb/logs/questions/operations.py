@@ -58,7 +58,8 @@ def places_of(calls: pd.DataFrame) -> Any:
 def _table() -> tuple[Any, Any, Any]:
     """Methods and paths of the catalogue; the place of each pair; the last two of each: any other, none."""
     every = places()
-    methods, paths = (sorted({name for each in every if (name := each[part])}) for part in (0, 1))
+    methods = sorted({each.method for each in every if each.method})
+    paths = sorted({each.path for each in every if each.path})
     index = {(each.method, each.path): number for number, each in enumerate(every)}
     table = [
         [index.get((method, path), len(every) - 1) for path in (*paths, "", None)]

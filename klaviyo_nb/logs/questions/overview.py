@@ -243,14 +243,22 @@ def _says(told: Part, rows: pd.DataFrame, window: Window) -> str:
     low, high = wilson(failed, calls)
     bounds = f"{failed / calls:.1%}, between {low:.1%} and {high:.1%}"
     said = [f"{failed:,} of {calls:,} calls failed ({bounds})"]
-    for row in _causes(told).head(2).to_dict("records"):
-        first, last = row["first"], row["last"]
-        times = "" if pd.isna(first) else f" from {stamp(first)} to {same_day(first, last)} UTC"
-        said.append(f"{row['failed']:,} × {row['kind']}{times}")
+    said += [
+        f"{row['failed']:,} × {row['kind']}{_between(row['first'], row['last'])}"
+        for row in _causes(told).head(2).to_dict("records")
+    ]
     quiet = _silence(told, window)
     if quiet and quiet.unusual:
         said.append(f"the log was {quiet.words}: of that time nothing is known")
     return f"{'; '.join(said)}."
+
+
+def _between(first: Any, last: Any) -> str:
+    if pd.isna(first):
+        return ""
+    if first.floor("s") == last.floor("s"):
+        return f" at {stamp(first)} UTC"
+    return f" from {stamp(first)} to {same_day(first, last)} UTC"
 
 
 QUESTION = Question("overview", part, merge, answer)

@@ -32,12 +32,12 @@ MOST_SECONDS = 1_000_000
 #: Durations are counted in bins, each so many times as long as the one before: medians are 2.5 % off at most.
 _BIN = 1.05
 _COLUMNS = {
-    "endpoint": "str", "method": "str", "window_s": "int64", "limit": "Int64", "observed": "bool",
-    "peak": "int64", "refused": "int64", "first_exceeded": UTC_NS, "broken": "int64", "caller": "str",
-    "share": "float64", "worker": "str", "worker_share": "float64", "host": "str",
-    "host_share": "float64", "kind": "str", "others": "Int64", "frees_at": UTC_NS, "clears_at": UTC_NS,
-    "clears_from": UTC_NS, "clears_until": UTC_NS,
-    "p50_s": "float64", "concurrency": "Int64", "pause_s": "float64", "backlog_per_min": "float64",
+    "endpoint": "str", "method": "str", "window_s": "int64", "limit": "Int64", "peak": "int64",
+    "caller": "str", "share": "float64", "frees_at": UTC_NS, "refused": "int64", "kind": "str",
+    "concurrency": "Int64", "pause_s": "float64", "backlog_per_min": "float64", "clears_at": UTC_NS,
+    "clears_from": UTC_NS, "clears_until": UTC_NS, "first_exceeded": UTC_NS, "broken": "int64",
+    "observed": "bool", "others": "Int64", "worker": "str", "worker_share": "float64", "host": "str",
+    "host_share": "float64", "p50_s": "float64",
 }  # fmt: skip
 
 
@@ -68,6 +68,7 @@ class Part(NamedTuple):
         calls: In the window, of operations that the catalogue knows.
         unknown: In the window, of others.
         untimed: Calls without a time.
+        left_out: Of both, those that were refused with 429.
     """
 
     seconds: Strata | None
@@ -79,6 +80,7 @@ class Part(NamedTuple):
     calls: int
     unknown: int
     untimed: int
+    left_out: int
 
 
 def part(records: Records, window: Window) -> Part:
@@ -97,7 +99,10 @@ def part(records: Records, window: Window) -> Part:
         )
         for name in SPENDERS
     }
-    known, untimed = int((operation.codes >= 0).sum()), int(records.calls["timestamp"].isna().sum())
+    known, untimed = int((operation.codes >= 0).sum()), records.calls["timestamp"].isna()
+    left_out = int(
+        (refused & (operation.codes < 0)).sum() + (records.calls.loc[untimed, "status_code"] == 429).sum()
+    )
     return Part(
         strata.counted({"operation": operation}, seconds, ones, refused, most=MOST_SECONDS),
         spenders,
@@ -105,7 +110,7 @@ def part(records: Records, window: Window) -> Part:
         _waits(operation, at, refused, calls["retry_after_s"].to_numpy()),
         _durations(operation, calls["duration_s"].to_numpy()),
         _told(operation, at, calls["message"]),
-        known, len(calls) - known, untimed,
+        known, len(calls) - known, int(untimed.sum()), left_out,
     )  # fmt: skip
 
 
@@ -231,22 +236,22 @@ def _rows(told: Part, window: Window, limits: Mapping[str, Mapping[int, int]] | 
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
-def _row(told: Part, each: Spent, start: datetime) -> tuple[Any, ...]:
-    """As in `_COLUMNS`."""
+def _row(told: Part, each: Spent, start: datetime) -> dict[str, Any]:
+    """By the names of `_COLUMNS`."""
     method, _, path = each.operation.partition(" ")
     took = _median(told.durations.get(each.operation, {}))
-    fits = pace(each.limit, each.window_s, took) if each.limit else (None, None)
-    who = [part for name in SPENDERS for part in each.who.get(name, (None, None))]
-    moments = (
-        None if moment is None else start + timedelta(seconds=moment)
-        for moment in (each.first, each.frees, *(each.clears or (None, None, None)))
-    )
-    first, *later = moments
-    return (
-        path, method, each.window_s, each.limit, each.observed, each.peak, each.refused, first,
-        max(1, round(sum(end - begin for begin, end in each.broken) / each.window_s)), *who,
-        each.kind, each.others, *later, took, *fits, each.backlog_per_min,
-    )  # fmt: skip
+    same = ("window_s", "limit", "observed", "peak", "refused", "kind", "others", "backlog_per_min")
+    row = {name: getattr(each, name) for name in same} | {"endpoint": path, "method": method, "p50_s": took}
+    row["broken"] = max(1, round(sum(end - begin for begin, end in each.broken) / each.window_s))
+    if each.limit:
+        row["concurrency"], row["pause_s"] = pace(each.limit, each.window_s, took)
+    for name in SPENDERS:
+        share = "share" if name == "caller" else f"{name}_share"
+        row[name], row[share] = each.who.get(name, (None, None))
+    clears = each.clears or (None, None, None)
+    moments = dict(zip(("clears_at", "clears_from", "clears_until"), clears, strict=True))
+    moments |= {"first_exceeded": each.first, "frees_at": each.frees}
+    return row | {name: None if at is None else start + timedelta(seconds=at) for name, at in moments.items()}
 
 
 def _median(bins: Mapping[int, int]) -> float | None:
@@ -268,6 +273,11 @@ def answer(told: Part, window: Window) -> Answer:
 def _says(told: Part, rows: pd.DataFrame) -> str:
     if told.seconds is None:
         return "Cannot tell how limits were used: there are too many calls to count by the second."
+    if rows.empty and told.left_out:
+        why = "their endpoint is not in the catalogue, or they have no time"
+        return (
+            f"Cannot tell which limit was reached: {told.left_out:,} calls were refused with 429, but {why}."
+        )
     if not told.calls:
         return "Cannot tell how limits were used: no call of a known endpoint with a time was found."
     if rows.empty:
@@ -275,7 +285,9 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     said = [f"{first['method']} {first['endpoint']}: {_broke(first)}"]
     if pd.notna(first["others"]):
-        said.append(f"others of the account spend at least {first['others']} of it")
+        said.append(
+            f"what is not in this log (other callers, other apps) spends at least {first['others']} of it"
+        )
     elif pd.notna(first["caller"]):
         said.append(
             f"{first['caller']} makes {first['share']:.0%} of the calls{_KINDS.get(first['kind'], '')}"

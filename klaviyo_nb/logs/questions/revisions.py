@@ -59,7 +59,8 @@ def merge(parts: Sequence[Part]) -> Part:
 def answer(told: Part, window: Window) -> Answer:
     """The revisions, the one that retires first on top; their state on the last day of the window."""
     rows = _rows(told, window)
-    covers = [f"{told.untold:,} calls do not tell their revision."] if told.untold else []
+    untold = told.untold if len(rows) else 0  # else the sentence says so
+    covers = [f"{untold:,} calls do not tell their revision."] if untold else []
     if OTHERS in told.revisions:
         covers.append(
             "Calls with a name that is no revision, or beyond the first 200 names, are counted together."

@@ -137,8 +137,8 @@ def first_names(texts: pd.Series[Any], most: int, rest: str, none: str) -> pd.Se
     number[first.to_numpy()] = np.arange(len(first))
     number[-1] = -1
     number[:-1][pc.equal(names, none).to_numpy(zero_copy_only=False)] = len(first) + 1
-    kept = pd.Categorical.from_codes(number[codes], [*names.take(first).to_pylist(), rest, none])
-    return pd.Series(kept, index=texts.index, name=texts.name)
+    kept = pd.Index([*names.take(first).to_pylist(), rest, none], dtype="str")
+    return pd.Series(pd.Categorical.from_codes(number[codes], kept), index=texts.index, name=texts.name)
 
 
 def width(window: Window) -> timedelta:
@@ -204,8 +204,13 @@ class Silence(NamedTuple):
     def words(self) -> str:
         """As people say it."""
         since = stamp(pd.Timestamp(self.since, tz="UTC"))
-        usual = f"{self.usual_s / 60:.0f} min at most"
-        return f"silent for {self.longest_s / 60:.0f} min since {since} UTC (else {usual})"
+        return (
+            f"silent for {_lasting(self.longest_s)} since {since} UTC (else {_lasting(self.usual_s)} at most)"
+        )
+
+
+def _lasting(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def silence(first: Any, last: Any, window: Window) -> Silence:

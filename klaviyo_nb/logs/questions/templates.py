@@ -32,6 +32,10 @@ LONGEST = 100
 #: The quiet part of a window has so many calls at least, and the share that fails is so many times smaller
 #: than after it; the change explains the failures better by such a factor [logarithm].
 QUIET_CALLS, QUIETER, SURE = 20, 3.0, 10.0
+#: Stands before what is told of a line without a message; the columns that tell it; what a body has that says
+#: more: an object without any of these is the record itself.
+UNTOLD, _TELLING = "(no message)", ("method", "endpoint", "error_type", "error_code", "error_pointer")
+_BODY = r'"(?:errors|detail|message)"'
 _COLUMNS = {"template": "str", "status": "Int64", "count": "int64", "share": "float64", "first": UTC_NS,
             "last": UTC_NS, "new": "boolean", "cited": "str", "example": "str"}  # fmt: skip
 _KEY = ["text", "status"]
@@ -60,7 +64,7 @@ def part(records: Records, window: Window) -> Part:
     moments = moments_of(calls["timestamp"])
     wrong = (failure_kinds(calls).notna() | calls["level"].isin(["error", "critical"])).to_numpy()
     lines = calls[wrong]
-    messages = pc.dictionary_encode(pa.array(lines["message"]).cast(pa.large_string()).fill_null(""))
+    messages = pc.dictionary_encode(_texts(lines))
     if isinstance(messages, pa.ChunkedArray):
         messages = messages.combine_chunks()
     texts = masked(messages.dictionary)
@@ -82,6 +86,20 @@ def part(records: Records, window: Window) -> Part:
     names = texts.dictionary.to_pandas().astype("str")
     counts, cited = (frame.assign(text=names.take(frame["text"]).to_numpy()) for frame in (counts, cited))
     return _fitting(words, counts, cited, _stretches(moments, wrong, window))
+
+
+def _texts(lines: pd.DataFrame) -> Any:
+    """What each line says, as Arrow texts; without a message, or if that is the record, what it tells."""
+    texts = pa.array(lines["message"]).cast(pa.large_string()).fill_null("")
+    record = pc.and_not(pc.starts_with(texts, "{"), pc.match_substring_regex(texts, _BODY))
+    bare = pc.or_(pc.equal(texts, ""), record)
+    if not pc.any(bare).as_py():
+        return texts
+    rows = lines[bare.to_numpy(zero_copy_only=False)]
+    told = [pa.array(rows[name].astype("str")).cast(pa.large_string()) for name in _TELLING]
+    untold, blank = (pa.scalar(text, pa.large_string()) for text in (UNTOLD, " "))
+    told = pc.binary_join_element_wise(untold, *told, blank, null_handling="skip")
+    return pc.replace_with_mask(texts, bare, told)
 
 
 def _may_fit(texts: Any, words: int | None) -> bool:
@@ -218,7 +236,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
         what = f"none of {calls:,} calls failed" if calls else "no call was found"
         return f"{'No error message' if calls else 'Cannot tell'}: {what}."
     first = rows.iloc[0]
-    text = textwrap.shorten(first["template"], LONGEST, placeholder=" …") or "(no text)"
+    text = textwrap.shorten(first["template"], LONGEST, placeholder=" …")
     new = int(rows["new"].sum()) if rows["new"].notna().any() else None
     more = "" if new is None else f", {new:,} of them new since calls began to fail"
     since = f", first at {stamp(first['first'])} UTC" if pd.notna(first["first"]) else ""

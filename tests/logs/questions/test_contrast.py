@@ -83,6 +83,12 @@ def test_the_field_that_refusals_name_is_told_whether_something_differs_or_not()
     assert "refused for" not in ask(calls.assign(status_code=calls["status_code"].replace(400, 429))).says
 
 
+def test_calls_that_are_alike_in_all_that_is_told_cannot_be_compared() -> None:
+    says = ask(failing(traffic(host=("web-1",)), True, 0.1)).says
+    assert says.startswith("Cannot tell what differs: all ")
+    assert "are alike in what the log tells of them" in says
+
+
 def test_a_pair_is_named_where_neither_of_its_values_is_enough() -> None:
     calls = traffic(**SHOP)
     which = (calls["host"] == "web-2") & (calls["revision"] == "2026-04-15")

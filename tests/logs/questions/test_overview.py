@@ -99,7 +99,7 @@ def test_calls_by_class_endpoint_and_minute_add_up(calls: pd.DataFrame) -> None:
 def test_a_log_that_is_silent_is_not_called_healthy() -> None:
     found = ask(at(*(n / 2 for n in range(60)), *(60 + n / 2 for n in range(120))))
     assert (
-        "the log was silent for 30 min since 2026-11-23 05:29:30 UTC (else 0 min at most): of that time nothing is known"
+        "the log was silent for 30 min since 2026-11-23 05:29:30 UTC (else 30 s at most): of that time nothing is known"
         in found.says
     )
 

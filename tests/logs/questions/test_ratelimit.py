@@ -166,7 +166,7 @@ def test_refusals_that_our_calls_do_not_explain_are_spent_by_others() -> None:
     row = told.rows.iloc[0]
     assert row["window_s"] == 60
     assert 150 - row["peak"] == row["others"] > 50
-    assert f"others of the account spend at least {row['others']}" in told.says
+    assert f"(other callers, other apps) spends at least {row['others']} of it" in told.says
 
 
 def test_the_window_that_broke_first_comes_first() -> None:
@@ -231,7 +231,7 @@ def test_nothing_is_named_where_no_limit_was_reached(calls: pd.DataFrame) -> Non
 )  # fmt: skip
 def test_it_says_why_it_cannot_tell(calls: pd.DataFrame) -> None:
     told = ask(calls)
-    assert told.says.startswith("Cannot tell how limits were used: ")
+    assert told.says.startswith("Cannot tell ")
     assert told.rows.empty
 
 
@@ -254,6 +254,17 @@ def test_what_was_left_out_is_said() -> None:
     assert "5 calls without a time" in covers
     assert "outside the window are left out: 3" in covers
     assert "2 calls are of no operation of the catalogue" in covers
+
+
+def test_refused_calls_that_are_of_no_known_window_are_not_called_none() -> None:
+    calls = as_texts(every(1, 100, status_code=429)).assign(endpoint="/nowhere")
+    fine = every(1, 100, status_code=200)
+    for told in (calls, pd.concat([fine, CALLS.frame(calls)], ignore_index=True)):
+        says = ask(told).says
+        assert says.startswith(
+            "Cannot tell which limit was reached: 100 calls were refused with 429, but their"
+        )
+    assert ask(fine).says.startswith("No limit was reached: none of 100 calls")
 
 
 def plain(part: Any) -> Any:

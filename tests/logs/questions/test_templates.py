@@ -178,6 +178,16 @@ def test_messages_without_a_time_are_counted_and_not_new() -> None:
     assert any("no time" in text for text in told.covers)
 
 
+def test_a_record_without_a_message_is_told_by_what_it_tells_of_the_call() -> None:
+    record = '{"time":"2026-11-23T05:00:%02dZ","status":503,"method":"POST","url":"/api/events","ms":%d}'
+    body = '{"errors":[{"code":"error","detail":"A server error occurred."}]}'
+    place = {"method": "POST", "endpoint": "/api/events", "error_code": "error"}
+    rows = ask(frame([*(record % (n, 7 * n) for n in range(9)), None, body, "it broke"], **place)).rows
+    told = dict(zip(rows["template"], rows["count"], strict=True))
+    assert told == {"(no message) POST /api/events error": 10, body: 1, "it broke": 1}
+    assert rows["example"][0] == record % (0, 0)
+
+
 @pytest.mark.parametrize(
     ("calls", "says"),
     [
@@ -185,7 +195,7 @@ def test_messages_without_a_time_are_counted_and_not_new() -> None:
         (frame(["ok"] * 3, status_code=200), "No error message: none of 3 calls failed."),
         (
             frame([None]),
-            "Error messages: 1; kinds: 1; 100% are “(no text)”, first at 2026-11-23 05:00:00 UTC.",
+            "Error messages: 1; kinds: 1; 100% are “(no message)”, first at 2026-11-23 05:00:00 UTC.",
         ),
     ],
     ids=["no call", "none failed", "no text"],

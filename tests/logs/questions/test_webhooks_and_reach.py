@@ -25,7 +25,7 @@ def arrived(*frames: pd.DataFrame) -> Answer:
 
 def test_a_topic_that_fell_silent_is_named_with_since_when() -> None:
     found = arrived(hooks(*(n / 2 for n in range(120))), hooks(*(n / 2 for n in range(240)), topic=CLICKED))
-    assert f"{OPENED} was silent for 60 min since 2026-11-23 05:59:30 UTC (else 0 min at most)" in found.says
+    assert f"{OPENED} was silent for 60 min since 2026-11-23 05:59:30 UTC (else 30 s at most)" in found.says
     assert CLICKED not in found.says
     row = found.rows.iloc[0]
     assert (row["topic"], row["arrivals"], row["longest_silence_s"], row["usual_silence_s"]) == (
