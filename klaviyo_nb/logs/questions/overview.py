@@ -124,6 +124,9 @@ def answer(told: Part, window: Window) -> Answer:
     untimed = int(told.cells.loc[told.cells["bin"] < 0, "calls"].sum())
     if untimed:
         covers.append(f"Calls without a time: {untimed:,}; they are counted, and in no minute.")
+    untold = told.cells[(told.cells["status"] == 0) & (told.cells["kind"] == NONE)]["calls"].sum()
+    if untold:
+        covers.append(f"Calls of which the log tells no status: {untold:,}; none counts as failed.")
     if OTHERS in set(told.cells["endpoint"]):
         covers.append(f"Paths beyond the first {MOST} are counted together.")
     if len(rows):

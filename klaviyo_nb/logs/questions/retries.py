@@ -33,7 +33,8 @@ def answer(told: Attempts, window: Window) -> Answer:
     """Calls and attempts per endpoint, the most retries first."""
     told, found = keyed(told, window)
     rows = _rows(told, found)
-    return Answer("retries", _says(rows), rows, tuple(limits(told)))
+    alone = int(told.bare.loc[told.bare["attempt"] == 0, "calls"].sum())
+    return Answer("retries", _says(rows, alone), rows, tuple(limits(told)))
 
 
 def keyed(told: Attempts, window: Window) -> tuple[Attempts, Joined]:
@@ -106,15 +107,13 @@ def _rows(told: Attempts, found: Joined) -> pd.DataFrame:
     call = np.cumsum(call)
     futile = np.append(False, (became[:-1] == FIX_FIRST) & (call[1:] == call[:-1]))
     size, place = len(places()), where.astype(np.int64)
-    attempts = np.bincount(place, minlength=size)
-    calls = np.bincount(place[found.starts], minlength=size)
+    begun, futile = place[found.starts], place[futile[: len(place)]]
+    counts = [np.bincount(each, minlength=size) for each in (place, begun, futile)]
+    attempts, calls, in_vain = np.round(np.array(counts) / told.share)
     most = np.zeros(size, dtype=np.int64)
-    np.maximum.at(most, place[found.starts], np.diff(np.append(found.starts, len(place))))
-    in_vain = np.bincount(place[futile[: len(place)]], minlength=size)
+    np.maximum.at(most, begun, np.diff(np.append(found.starts, len(place))))
     _add_bare(told.bare, attempts, calls, most)
-    return _frame(
-        np.round(calls / told.share), np.round(attempts / told.share), most, np.round(in_vain / told.share)
-    )
+    return _frame(calls, attempts, most, in_vain)
 
 
 def _add_bare(bare: pd.DataFrame, attempts: Any, calls: Any, most: Any) -> None:
@@ -141,13 +140,17 @@ def _frame(calls: Any, attempts: Any, most: Any, futile: Any) -> pd.DataFrame:
     return frame.iloc[order].reset_index(drop=True)[list(_COLUMNS)]
 
 
-def _says(rows: pd.DataFrame) -> str:
+def _says(rows: pd.DataFrame, alone: int) -> str:
+    """With `alone` attempts that carry no key and do not say which attempt they are."""
     if rows.empty:
         return "Cannot tell: no call was found."
     calls, attempts, futile = (int(rows[name].sum()) for name in ("calls", "attempts", "futile"))
     if not calls:
         return f"Cannot tell: {attempts:,} attempts, none of which is known to be the first."
-    said = f"{attempts:,} attempts for {calls:,} calls: {attempts / calls:.2f} per call"
+    if alone == attempts:
+        return f"Cannot tell: none of {attempts:,} attempts carries a key or says which attempt it is."
+    most, least = (" at most", "at least ") if alone else ("", "")
+    said = f"{attempts:,} attempts for{most} {calls:,} calls: {least}{attempts / calls:.2f} per call"
     worst = rows.iloc[0]
     if worst["amplification"] >= _MUCH:
         where = " ".join(each for each in (worst["method"], worst["endpoint"]) if isinstance(each, str))

@@ -49,7 +49,7 @@ class Part(NamedTuple):
         words: So many words of the masked messages are kept; None: all.
         texts: `text` (masked), `status` (0: none), `count`, `first`, `last` [ns since 1970].
         cited: Of each, the first messages: `text`, `status`, `moment`, `source`, `line_no`, `message`.
-        stretches: `stretch`, `calls`, `failed` (and other errors).
+        stretches: `stretch` (-1: no time), `calls`, `failed` (and other errors).
     """
 
     words: int | None
@@ -118,9 +118,9 @@ def _by_place(lines: pd.DataFrame, moments: Any) -> Any:
 
 
 def _stretches(moments: Any, wrong: Any, window: Window) -> pd.DataFrame:
-    timed = moments != NEVER
-    since = (moments[timed] - pd.Timestamp(window.start).value) // (strata.stretch_s(window) * 10**9)
-    frame = pd.DataFrame({"stretch": since, "calls": 1, "failed": wrong[timed].astype(np.int64)})
+    since = (moments - pd.Timestamp(window.start).value) // (strata.stretch_s(window) * 10**9)
+    at = np.where(moments == NEVER, -1, since)
+    frame = pd.DataFrame({"stretch": at, "calls": 1, "failed": wrong.astype(np.int64)})
     return frame.groupby("stretch", as_index=False).sum()
 
 
@@ -202,7 +202,7 @@ def _rows(told: Part, window: Window, quiet_until: pd.Timestamp | None = None) -
 
 def _quiet_until(stretches: pd.DataFrame, window: Window) -> pd.Timestamp | None:
     """When calls began to fail: where two shares explain the failures best; None: there is no such time."""
-    told = stretches.sort_values("stretch")
+    told = stretches[stretches["stretch"] >= 0].sort_values("stretch")
     calls, failed = (np.cumsum(told[name].to_numpy(dtype=float)) for name in ("calls", "failed"))
     if len(told) < 2 or failed[-1] == 0:
         return None

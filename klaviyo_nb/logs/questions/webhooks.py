@@ -142,8 +142,8 @@ def _says(rows: pd.DataFrame) -> str:
         said.append(f"{failed:,} failed in our application")
     silent = [text for row in rows.to_dict("records") if (text := _silent(row))]
     if not silent:
-        enough = bool((rows["arrivals"] >= _FEW).any())
-        silent = ["no unusual silence" if enough else "too few to tell a silence from chance"]
+        enough = bool(((rows["arrivals"] >= _FEW) & rows["silent_since"].notna()).any())
+        silent = ["no unusual silence" if enough else "too few with a time to tell a silence from chance"]
     return f"{'; '.join([*said, *silent[:2]])}."
 
 

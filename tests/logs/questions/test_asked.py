@@ -6,6 +6,7 @@ import json
 import pickle
 import random
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.sources import files
 from klaviyo_nb.redact import Redactor
-from samples import NOW, WINDOW, rate_limited
+from klaviyo_nb.window import Window
+from samples import WINDOW, rate_limited
 from test_cli import run
 
 ALL = pytest.mark.parametrize("asked", [by_name(name) for name in QUESTIONS], ids=list(QUESTIONS))
@@ -77,38 +79,70 @@ def test_parts_in_any_order_and_grouping_tell_what_the_whole_tells(
     )
 
 
-def worlds() -> dict[str, Records]:
-    good = {"timestamp": WINDOW.start, "method": "GET", "endpoint": "/api/lists", "status_code": 200}
-    bad = good | {"status_code": 503, "duration_s": 1.0, "message": "it broke"}
-    hook = {"timestamp": WINDOW.start, "topic": "event:klaviyo.opened_email", "outcome": "accepted"}
+GOOD = {"timestamp": WINDOW.start, "method": "GET", "endpoint": "/api/lists", "status_code": 200}
+BAD = GOOD | {"status_code": 503, "duration_s": 1.0, "message": "it broke"}
+HOOK = {"timestamp": WINDOW.start, "topic": "event:klaviyo.opened_email", "outcome": "accepted"}
+TEN_DAYS = Window(WINDOW.end - timedelta(days=10), WINDOW.end)
+#: Of these, lines that tell of a call only, without keys, revision or an id, tell nothing.
+KEYS = {"contrast", "revisions", "retries", "reach"}
+
+
+def spread(row: dict[str, Any], count: int, step: timedelta, window: Window = WINDOW) -> list[dict[str, Any]]:
+    """`count` times, the last one a step before the end."""
+    return [row | {"timestamp": window.end - step * (count - n)} for n in range(count)]
+
+
+@cache
+def worlds() -> dict[str, tuple[Records, Window, set[str]]]:
+    """Rows, the window asked about, and the questions that cannot be answered."""
     whole = rate_limited(calls_per_minute=5).calls
     assert whole is not None
-    days = [bad | {"timestamp": WINDOW.end - timedelta(hours=hour)} for hour in range(240)]
+    minute, jumps = timedelta(minutes=1), [0, 7, 3, -20, 11]
+    jumping = [row | {"timestamp": row["timestamp"] + timedelta(minutes=jumps[n % 5])}
+               for n, row in enumerate(spread(BAD, 20, 2 * minute) + spread(GOOD, 60, minute))]  # fmt: skip
+    early = [row | {"timestamp": row["timestamp"] - timedelta(days=1)} for row in spread(BAD, 10, minute)]
+    timeless, every, no_hook = BAD | {"timestamp": None}, set(QUESTIONS), {"webhooks"}
     return {
-        "nothing": records([]), "one row": records([good], [hook]), "one failure": records([bad]),
-        "all failing": records([bad] * 50), "none failing": records([good] * 50, [hook] * 50),
-        "no column has a value": records([{}] * 20, [{}] * 20), "ten days": records(days),
-        "one minute": records([bad, good] * 30), "rows twice": Records(pd.concat([whole, whole]), WEBHOOKS.empty()),
-        "clock jumps": records([{**good, "timestamp": NOW - timedelta(hours=n % 3, minutes=n)} for n in range(40)]),
-        "outside the window": records([bad | {"timestamp": WINDOW.start - timedelta(days=1)}] * 10),
-        "without a time": records([{**bad, "timestamp": None}] * 10),
+        "nothing": (records([]), WINDOW, every),
+        "one row": (records([GOOD], [HOOK]), WINDOW, KEYS - {"reach"}),
+        "one failure": (records([BAD]), WINDOW, KEYS | no_hook),
+        "all failing": (records(spread(BAD, 50, minute)), WINDOW, KEYS | no_hook),
+        "none failing": (records(spread(GOOD, 50, minute), spread(HOOK, 50, minute)), WINDOW, KEYS - {"reach"}),
+        "no column has a value": (records([{}] * 20, [{}] * 20), WINDOW, KEYS - {"reach"} | {"ratelimit", "ledger"}),
+        "one minute": (records([BAD, GOOD] * 30), WINDOW, KEYS | no_hook),
+        "ten days": (records(spread(GOOD, 220, timedelta(hours=1), TEN_DAYS) + spread(BAD, 20, timedelta(hours=1), TEN_DAYS)),
+                     TEN_DAYS, KEYS | no_hook),
+        "rows twice": (Records(pd.concat([whole, whole]), WEBHOOKS.empty()), WINDOW, KEYS - {"contrast"} | no_hook),
+        "clock jumps": (records(jumping), WINDOW, KEYS | no_hook),
+        "outside the window": (records(early), WINDOW, every),
+        "without a time": (records([timeless] * 10), WINDOW, KEYS | no_hook | {"ratelimit"}),
     }  # fmt: skip
 
 
 @ALL
 @pytest.mark.parametrize("world", worlds())
-def test_whatever_the_rows_an_answer_is_one_sentence(asked: Question[Any], world: str) -> None:
-    found = asked.ask(worlds()[world], WINDOW)
+def test_whatever_the_rows_an_answer_is_one_sentence_or_says_that_it_cannot_tell(
+    asked: Question[Any], world: str
+) -> None:
+    given, window, cannot = worlds()[world]
+    found = asked.ask(given, window)
     assert found.ask == asked.name
     assert found.says.endswith(".")
     assert "\n" not in found.says
-    assert "nan" not in found.says.lower().split()
+    assert not {"nan", "nat", "inf", "none,", "<na>"} & set(found.says.lower().replace(";", "").split())
     assert found.rows.index.tolist() == [*range(len(found.rows))]
+    assert found.says.startswith("Cannot tell") == (asked.name in cannot), found.says
+    assert ("outside the window" in " ".join(found.covers)) == (
+        world in ("clock jumps", "outside the window")
+    )
 
 
 @ALL
-def test_nothing_is_not_called_well(asked: Question[Any]) -> None:
-    assert asked.ask(records([]), WINDOW).says.startswith("Cannot tell")
+def test_a_frame_read_back_from_csv_tells_the_same(asked: Question[Any]) -> None:
+    given = Records(CALL_ROWS.assign(line_no=range(1, 401)), HOOK_ROWS)
+    given = Records(CALLS.frame(given.calls), given.webhooks)
+    back = Records(CALLS.from_csv(CALLS.to_csv(given.calls)), given.webhooks)
+    same(asked.ask(back, WINDOW), asked.ask(given, WINDOW))
 
 
 @ALL

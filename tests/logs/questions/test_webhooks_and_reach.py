@@ -41,7 +41,7 @@ def test_a_flow_that_goes_on_is_no_silence() -> None:
 
 
 def test_few_webhooks_tell_of_no_silence() -> None:
-    assert arrived(hooks(1, 2)).says.endswith("too few to tell a silence from chance.")
+    assert arrived(hooks(1, 2)).says.endswith("too few with a time to tell a silence from chance.")
 
 
 def test_what_becomes_of_deliveries_is_counted() -> None:
