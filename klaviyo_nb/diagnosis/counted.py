@@ -15,9 +15,9 @@ from klaviyo_nb.diagnosis.shares import is_failing, is_noise
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.evidence import remembered
+from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.logs.questions.intervals import wilson
 from klaviyo_nb.metrics.rates import counted as risen
 from klaviyo_nb.metrics.rates import histogram_quantile, increases
 from klaviyo_nb.window import Window

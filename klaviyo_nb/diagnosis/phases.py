@@ -17,7 +17,7 @@ from klaviyo_nb.diagnosis.counted import tally
 from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.evidence import Evidence, remembered
-from klaviyo_nb.logs.questions.intervals import newcombe, wilson
+from klaviyo_nb.intervals import newcombe, wilson
 
 PHASES = ("before", "during", "after")
 #: Values of one attribute that are told: those with most calls.

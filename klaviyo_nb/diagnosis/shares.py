@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klaviyo_nb.logs.questions.intervals import wilson
+from klaviyo_nb.intervals import wilson
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.thresholds import Thresholds

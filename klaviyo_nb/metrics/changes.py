@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from klaviyo_nb.intervals import wilson
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -170,9 +172,7 @@ def _pieces(bins: Bins, cuts: list[int], spread: float, among: int) -> Iterator[
 
 def _fails(failed: float, calls: float, weight: float) -> bool:
     """Enough failures, and a share whose Wilson interval lies above `LEAST_SHARE`."""
-    share, weight = failed / calls, weight / calls
-    lower = share + weight / 2 - math.sqrt(weight * share * (1 - share) + weight**2 / 4)
-    return failed >= LEAST_FAILURES and lower / (1 + weight) > LEAST_SHARE
+    return failed >= LEAST_FAILURES and wilson(failed, calls, math.sqrt(weight))[0] > LEAST_SHARE
 
 
 def _begun(bins: Bins, end: int, spread: float) -> Span | None:

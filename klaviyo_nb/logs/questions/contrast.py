@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from klaviyo_nb.intervals import newcombe
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.clumped import LEAST, LEAST_STRETCHES, tested
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.logs.questions.intervals import newcombe
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.strata import Strata
 

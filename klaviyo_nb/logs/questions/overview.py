@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from klaviyo_nb.frames import UTC_NS, WEBHOOKS
+from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import Failure, failure
 from klaviyo_nb.logs.questions.counts import ANSWER, answered
-from klaviyo_nb.logs.questions.intervals import wilson
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.questions.tallies import (
     NEVER,
