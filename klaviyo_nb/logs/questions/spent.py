@@ -9,7 +9,8 @@ import numpy as np
 
 from klaviyo_nb.klaviyo.endpoints import DAY, MINUTE, SECOND, catalogue
 from klaviyo_nb.klaviyo.ratelimit import parse_limit, shortest_window_s
-from klaviyo_nb.logs.questions.demand import BACKLOG, Clears, Kind, clears_in_s, kind_of
+from klaviyo_nb.logs.questions.demand import BACKLOG, Kind, kind_of
+from klaviyo_nb.logs.questions.waiting import Clears, clears_in_s, queue_of
 from klaviyo_nb.logs.questions.windows import Filled, Seconds, filled, next_end, phase_of, stretches
 
 if TYPE_CHECKING:
@@ -236,12 +237,12 @@ def _clears(told: Part, seen: _Seen, onset: int) -> Clears | None:
     retries = _per_minute(told.tries, seen.name, length, "failed")
     if retries is None or not retries.any():
         return None
-    calls, refused = (np.bincount(seen.seconds.at // MINUTE, each, length) for each in seen.seconds[1:])
+    calls = np.bincount(seen.seconds.at // MINUTE, seen.seconds.calls, length)
     last = int(seen.seconds.at[-1])
     whole = length if last % MINUTE >= MINUTE - OVER_S else length - 1
-    waits = clears_in_s(calls - retries, calls - refused, onset, whole)
+    queue = queue_of(seen.seconds, calls - retries, onset, whole, seen.phase, seen.limits.get(SECOND))
+    waits = clears_in_s(queue) if queue else None
     if waits is None:
         return None
-    return Clears(
-        last + waits.likely, last + waits.soonest, None if waits.latest is None else last + waits.latest
-    )
+    latest = None if waits.latest is None else last + 1 + waits.latest
+    return Clears(last + 1 + waits.likely, last + 1 + waits.soonest, latest)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from klaviyo_nb.frames import CALLS, WEBHOOKS, as_texts
 from klaviyo_nb.klaviyo.ratelimit import MARGIN
-from klaviyo_nb.logs.questions.demand import clears_in_s
 from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.logs.questions.ratelimit import QUESTION, broken, ratelimit
+from klaviyo_nb.logs.questions.waiting import Clears, Queue, clears_in_s
 from klaviyo_nb.window import Window
 from ratelimit_worlds import START, Story, story
 from samples import WINDOW
@@ -82,21 +82,29 @@ def test_what_waits_is_served_about_when_it_is_said_to_be() -> None:
     assert max(off) < 0.3
 
 
-def waiting(comes: int, minutes: int) -> Any:
-    first = np.array([450] + [comes] * minutes, dtype=float)
-    served = np.array([150] + [150] * minutes, dtype=float)
-    first[0] += served[1:].sum() - first[1:].sum()  # 300 wait, whatever came since
-    return clears_in_s(first, served, 0, minutes + 1)
+def waiting(comes: int, known: int = 60, longest_s: float = 3.0) -> Clears:
+    """300 calls wait at the end of a window of 150."""
+    found = clears_in_s(Queue(300, comes / 60, known, 150, 0, 59, 10, longest_s, 5))
+    assert found is not None
+    return found
+
+
+def test_what_waits_is_served_in_windows_and_is_done_soon_after_one_began() -> None:
+    assert waiting(0).likely == pytest.approx(1 + 60 + 150 / 10)
+    assert waiting(50).likely == pytest.approx(1 + 2 * 60 + 11, abs=3)
+    assert waiting(0, longest_s=40.0).likely == pytest.approx(1 + 60 + 40, abs=1)
 
 
 def test_the_less_is_known_of_what_comes_the_wider_is_the_interval() -> None:
     known, new = waiting(100, 60), waiting(100, 3)
-    assert known.likely == new.likely == 360
-    assert 0 <= new.soonest < known.soonest < 360 < known.latest < new.latest
+    assert known.likely == new.likely
+    assert known.latest is not None
+    assert 0 <= new.soonest < known.soonest < known.likely < known.latest
+    assert new.latest is None or new.latest > known.latest
 
 
 def test_no_latest_time_is_named_where_calls_may_come_as_fast_as_they_are_served() -> None:
-    found = waiting(148, 3)
+    found = waiting(145, 3)
     assert found.latest is None
     assert 0 < found.soonest < found.likely
 
