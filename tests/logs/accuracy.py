@@ -36,6 +36,7 @@ SEEN = (
     "platforms6.txt",
     "platforms7.txt",
     "platforms8.txt",
+    "platforms9.txt",
 )
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
