@@ -37,6 +37,7 @@ SEEN = (
     "platforms7.txt",
     "platforms8.txt",
     "platforms9.txt",
+    "platforms10.txt",
 )
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
