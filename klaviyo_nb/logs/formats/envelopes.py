@@ -54,7 +54,7 @@ _EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
 _SECTION = re.compile(rb"[A-Z][\w ]{2,30}:\s*$")
 #: The head of a line of an application that logs trouble: an exception without a head is its.
 _TROUBLE = re.compile(
-    rb"\[?[\d:/T., +Z-]{8,35}\]?.{0,60}\b(?:ERR|ERROR|WARN|WARNING|FATAL|SEVERE|CRITICAL|error|warn)\b"
+    rb"\[?[\d:/T., +Z-]{8,35}\]?.{0,60}\b(?:ERR|ERROR|WARN|WRN|WARNING|FATAL|FTL|SEVERE|CRITICAL|error|warn)\b"
 )
 _TRACE = re.compile(rb"Traceback \(most recent|\s*at |  File ")
 _HEADER = re.compile(
@@ -76,7 +76,7 @@ _MAY_FOLLOW = re.compile(
     + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER, _JAVA_LEVEL, _SECTION)),
     re.IGNORECASE,
 )
-_AFTER_BLANK = re.compile(rb"HTTP|Caused by:|[{\[<(]|[<>] ?$")
+_AFTER_BLANK = re.compile(rb"HTTP|Caused by:|[{\[<(]|[<>] ?$|[a-z][\w$]*(?:\.[\w$]+)+(?:Error|Exception)\b")
 _MARKUP = re.compile(rb"</?[a-zA-Z!]")
 #: `[crm] …` is a head, no list.
 _TAGGED = re.compile(rb"\[\s*[^\s{\[\"'\]]")
@@ -136,9 +136,10 @@ def follows(before: bytes, line: bytes) -> bool:
         if alone(before):
             return False
     if not line.strip():
-        return bool(_HEADER.match(before)) or before.startswith(b"Error: ")  # Rust's anyhow
+        told = _HEADER.match(before) or _TROUBLE.match(before)  # Spring prints an exception behind it
+        return bool(told) or before.startswith(b"Error: ")  # Rust's anyhow
     if not before.strip():
-        return bool(_AFTER_BLANK.match(line))
+        return bool(_AFTER_BLANK.match(line)) and not alone(line) and not _TAGGED.match(line)
     if line[:1] in b"{[<":
         return _block_follows(before, line)
     return bool(_CONTINUES.match(line)) or _told_by_both(before, line)
@@ -186,6 +187,7 @@ def _told_by_both(before: bytes, line: bytes) -> bool:
             _INDENTED.match(before)
             or _TRACE.match(before)
             or (_TROUBLE.match(before) and not line.startswith(b"Error"))
+            or (before.rstrip()[-1:] == b":" and _DATED.match(before))
         )
     if _SECTION.match(line):
         return bool(_INDENTED.match(before))

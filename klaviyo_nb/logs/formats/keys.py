@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.formats.times import epoch
 from klaviyo_nb.logs.formats.values import level
 
@@ -21,7 +22,7 @@ FIELDS: Mapping[str, str] = {
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
     "created start loggedat occurredat emittedat executedat completedat finishedat timestampms",
     "ended": "endtimeunixnano endtime",
-    "level": "levelname log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status event",
+    "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status event",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
     "containername container.name instance computername machinename dyno approleinstance",
@@ -78,7 +79,8 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
-    ("httpcode", "status"), ("resptime", "duration"),
+    ("httpcode", "status"), ("resptime", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
+    ("method", "method"),
 )  # fmt: skip
 _RANK_OF_ENDING = 90
 #: When something will be, or was done to what the record is about.
@@ -89,6 +91,7 @@ _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 _STREAMS = frozenset(("stdout", "stderr"))
+_METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"))
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys.split()):
@@ -115,6 +118,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
             return self._remembered(spelled, meaning)
         if above == "headers":  # there `host` is whom it was sent to
             roles = tuple(each for each in roles if each[0] != "host")
+        if above == "file":  # of a program
+            roles = ()
         return self._remembered(
             spelled, (name, tuple((role, rank, _test(role, name)) for role, rank in roles))
         )
@@ -174,6 +179,15 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and (value[:1] == "/" or is_ours(value))
 
 
+def _is_known(value: Any) -> bool:
+    """Klaviyo's URL, or a path of its catalogue."""
+    return is_ours(value) or (isinstance(value, str) and value[:1] == "/" and bool(catalogue().operations(value)))
+
+
+def _is_method(value: Any) -> bool:
+    return isinstance(value, str) and value.upper() in _METHODS
+
+
 def _is_our_operation(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("klaviyo.")
 
@@ -230,7 +244,7 @@ def _is_status(value: Any) -> bool:
 
 #: Under a key without a name of its own only what cannot be anything else counts.
 _TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
-    "url": is_ours, "status": _is_status, "timestamp": _is_moment,
+    "url": _is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment,
 }  # fmt: skip
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,

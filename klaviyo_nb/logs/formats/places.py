@@ -20,7 +20,9 @@ _OPERATION = re.compile(
     r"(?<![\w/])(?:klaviyo\.)?((?:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
-_HYPHENATED = re.compile(r"(?<![\w/.@:-])[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
+_HYPHENATED = re.compile(
+    r"(?<![\w/.@:-])[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])|(?<=[\"'`])[a-z]{4,20}(?=[\"'`] endpoint\b)"
+)
 _API_PATH = re.compile(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
 _NOT_API_HOSTS = (
     "developers.",

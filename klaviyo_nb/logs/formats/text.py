@@ -97,14 +97,15 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\bTCP_\w+/(?P<v>[2-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
         rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{_VERB}) ",
-        rf"(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[)(?P<v>[45]\d\d)\b{_COUNTED}",
-        rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)=[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)[\"']?=>?[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        r"klaviyo\]?:? (?:subscri\w+|track|identify|upsert|push|send|create|update) (?P<v>20[0-24]|[45]\d\d)(?m:$)",
         r"[\[(](?P<v>20[0-24]|[45]\d\d)[\])]",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
@@ -127,7 +128,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
-        r"(?<![\w.])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
+        r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
@@ -144,8 +145,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
-        r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?:throttled|not_authenticated|authentication_failed|permission_denied|"
-        r"not_found|duplicate_profile|invalid)\b)",
+        r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
+        r"not_found|duplicate_profile|invalid(?! [a-z]))\b)",
     ),
     "error_pointer": _compiled(
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
@@ -167,7 +168,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     # Of the head of a line, not of its message: `klaviyo error: 502` is of no level.
     "level": (
         re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE|"
-                   r"VRB|DBG|INF|WRN|FTL)(?![\w/-])"),
+                   r"VRB|DBG|INF|WRN|FTL|ERRO|FATA|DEBU|TRAC|PANI)(?![\w/-])"),
         re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
         re.compile(rf"[\[(|<]\s{{0,3}}(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
@@ -181,6 +182,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
             r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"
         ),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
+        re.compile(rf",\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
     ),
 }  # fmt: skip
 
@@ -204,7 +206,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"CERT_HAS_EXPIRED|ssl_connect_error|peer_failed_verification|ssl_cacert|"
         r"OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
         "timeout": r"timed[ _-]?out|i/o timeout|reason: :?timeout|"
-        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached)|"
+        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|(?:on|for) (?:GET|POST|PUT|PATCH|DELETE|http|/))|"
         r"TimeoutE|ETIMEDOUT|"
         r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
         rf"(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)Timeout{_NO_SETTING}|"
@@ -224,7 +226,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"network ?error|network request failed|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
         r"no response|"
         r"max retries exceeded|unsupported content type|"
-        r"connection failed|(?:failed to|can't) connect|error sending request|did not respond",
+        r"connection failed|(?:failed to|can't|cannot|could not|unable to) connect|error sending request|did not respond|"
+        r"TypeError: (?:failed to fetch|load failed)",
     }.items()
 }
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
@@ -241,7 +244,7 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
               "epipe", "broken pipe", "eof", "premature", "incomplete", "curl error 5", "return_code="),
     "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
               "no response", "max retries", "unsupported content", "connection failed", "to connect",
-              "can't connect", "error sending", "did not respond"),
+              "t connect", "error sending", "did not respond", "failed to fetch", "load failed"),
 }  # fmt: skip
 #: How client libraries log an exchange: Typhoeus, httpx, urllib3, Guzzle, OkHttp, .NET.
 _WIRE = re.compile(
@@ -260,6 +263,7 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests|rate[- ]limited (?:by|on)\b|"
+         r"klaviyo\]?:? (?:api )?rate[- ]limit(?:ed\b| on\b)|rate[- ]limited\W{1,4}(?:waiting|retrying|sleeping|backing)|"
          r"rate limit (?:was )?(?:exceeded|hit|reached)|throttled (?:by|on)\b", 429),
         (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
         (r"this API has been retired", 410),
@@ -332,7 +336,7 @@ def status(text: str) -> re.Match[str] | None:
 
 def said_by_klaviyo(text: str) -> bool:
     """Does it say in as many words that Klaviyo answered with a status?"""
-    return PATTERNS["status"][0].search(text) is not None
+    return any(pattern.search(text) for pattern in PATTERNS["status"] if pattern.pattern.startswith(("\\bklaviyo", "klaviyo")))
 
 
 def lone_status(text: str) -> int | None:

@@ -40,7 +40,7 @@ SHAPES = tuple(
         rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
-        rf"(?:(?P<m>\d\d?)/(?P<d>\d\d?)/|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
+        rf"(?:(?P<m>\d\d?)[/-](?P<d>\d\d?)[/-]|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
         rf"(?P<y>\d{{4}})(?:,| @| at)? {_CLOCK_12}{_ZONE}",
         rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
         rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
@@ -154,7 +154,7 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
             int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"]), fraction,
             tzinfo=_zone(part.get("z") or part.get("z2")),
         )  # fmt: skip
-        if found[0][2:3] == "/" and day <= 12:  # 03/11 or 11/03
+        if found[0][2:3] in ("/", "-") and number and day <= 12:  # 03/11 or 11/03
             moment = min(moment, moment.replace(month=day, day=month), key=lambda each: abs(each - near))
         return _micros(moment if year else _nearest(moment, near))
     except ValueError:

@@ -27,11 +27,11 @@ _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos
             "micros": "us", "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
 _LONGEST_S = 7 * 86_400.0
 _WORDS = {
-    "debug": "trace debug verbose silly v d trce dbug vrb dbg trc",
+    "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac",
     "info": "info information notice log i n inf",
     "warning": "warn warning w wrn",
-    "error": "error err severe fail failure e",
-    "critical": "crit critical fatal alert emerg emergency panic dpanic f",
+    "error": "error err erro severe fail failure e",
+    "critical": "crit critical fatal alert emerg emergency panic dpanic f fata pani ftl",
 }
 _LEVELS = {word: level for level, words in _WORDS.items() for word in words.split()}
 #: Azure's SeverityLevel.
