@@ -38,6 +38,7 @@ SEEN = (
     "platforms8.txt",
     "platforms9.txt",
     "platforms10.txt",
+    "platforms11.txt",
 )
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
