@@ -54,7 +54,8 @@ _EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
 _SECTION = re.compile(rb"[A-Z][\w ]{2,30}:\s*$")
 #: The head of a line of an application that logs trouble: an exception without a head is its.
 _TROUBLE = re.compile(
-    rb"\[?[\d:/T., +Z-]{8,35}\]?.{0,60}\b(?:ERR|ERROR|WARN|WRN|WARNING|FATAL|FTL|SEVERE|CRITICAL|error|warn)\b"
+    rb"\[?[\d:/T., +Z-]{8,35}\]?.{0,60}\b"
+    rb"(?:ERR|ERROR|WARN|WRN|WARNING|FATAL|FTL|SEVERE|CRITICAL|error|warn)\b"
 )
 _TRACE = re.compile(rb"Traceback \(most recent|\s*at |  File ")
 _HEADER = re.compile(
@@ -139,7 +140,8 @@ def follows(before: bytes, line: bytes) -> bool:
         told = _HEADER.match(before) or _TROUBLE.match(before)  # Spring prints an exception behind it
         return bool(told) or before.startswith(b"Error: ")  # Rust's anyhow
     if not before.strip():
-        return bool(_AFTER_BLANK.match(line)) and not alone(line) and not _TAGGED.match(line)
+        itself = (alone(line) and line[1:2] != b"\\") or _TAGGED.match(line)  # not in a wrapper's quotes
+        return bool(_AFTER_BLANK.match(line)) and not itself
     if line[:1] in b"{[<":
         return _block_follows(before, line)
     return bool(_CONTINUES.match(line)) or _told_by_both(before, line)
@@ -170,13 +172,15 @@ def _block_follows(before: bytes, line: bytes) -> bool:
     """A body: after a colon, or markup after markup, or an object that is printed over several lines."""
     if _TAGGED.match(line):
         return False
+    if _STATUS.match(line):
+        return before[:1] == b">"
     if before.rstrip()[-1:] in (b":", b"=") or line.startswith((*_BODIES, b'{\\"errors')):
         return before[:1] != b"{"
     if _MARKUP.match(line):
         return before.rstrip()[-1:] == b">" or bool(_MARKUP.match(before) or _HEADER.match(before))
     if _BARE.match(line):
         return before[:1] not in (b"}", b"]", b"{", b"[")
-    return bool(_HEADER.match(line)) and bool(_HEADER.match(before))
+    return bool(_HEADER.match(line)) and bool(_HEADER.match(before) or _STATUS.match(before))
 
 
 def _told_by_both(before: bytes, line: bytes) -> bool:

@@ -69,7 +69,7 @@ FIELDS: Mapping[str, str] = {
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
     "line "
-    "text details summary description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name "
+    "text details summary description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name exctype excvalue "
     "syscall errno",
 }
 #: Keys under which a collector puts the application's own line.
@@ -82,7 +82,7 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("httpcode", "status"), ("resptime", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"),
 )  # fmt: skip
-_RANK_OF_ENDING = 90
+_RANK_OF_ENDING, _OF_KLAVIYO = 90, 200
 #: When something will be, or was done to what the record is about.
 _OTHER_TIMES = re.compile(r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due")
 _NOISE = re.compile(r"[^a-z0-9.]+")
@@ -118,8 +118,10 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
             return self._remembered(spelled, meaning)
         if above == "headers":  # there `host` is whom it was sent to
             roles = tuple(each for each in roles if each[0] != "host")
-        if above == "file":  # of a program
+        if above == "file" or (above, name) == ("job", "retry"):  # a program's; how often Sidekiq may retry
             roles = ()
+        if "klaviyo" in above:  # what it holds is surer than what stands around it
+            roles = tuple((role, rank - _OF_KLAVIYO) for role, rank in roles)
         return self._remembered(
             spelled, (name, tuple((role, rank, _test(role, name)) for role, rank in roles))
         )
@@ -181,7 +183,9 @@ def _is_path(value: Any) -> bool:
 
 def _is_known(value: Any) -> bool:
     """Klaviyo's URL, or a path of its catalogue."""
-    return is_ours(value) or (isinstance(value, str) and value[:1] == "/" and bool(catalogue().operations(value)))
+    return is_ours(value) or (
+        isinstance(value, str) and value[:1] == "/" and bool(catalogue().operations(value))
+    )
 
 
 def _is_method(value: Any) -> bool:

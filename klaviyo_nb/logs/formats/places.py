@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.logs.formats import text, values
 from klaviyo_nb.logs.formats.reading import Read
+from klaviyo_nb.logs.formats.silence import no_response
 
 #: `api`: a URL of Klaviyo's API. `path`: a path or name of its catalogue, without its host. `foreign`:
 #: another URL or path. `none`: the record names none.
@@ -90,7 +91,7 @@ def _sent_on(it: Read, body: str, where: Where, speaks: bool) -> Where:
     """A request that went on to Klaviyo; or none, if a text tells how Klaviyo answered during it."""
     if '"a.klaviyo.com' in it.text and catalogue().operations(where.path or ""):
         return replace(place_of(urlsplit(where.path or "").path, where.method, speaks), place="path")
-    if not it.access and "klaviyo" in body.lower() and (text.status(body) or text.no_response(body)):
+    if not it.access and "klaviyo" in body.lower() and (text.status(body) or no_response(body)):
         return Where("none", told=True)
     return where
 

@@ -26,6 +26,8 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+#: What AWS Lambda writes before and after the lines of an invocation.
+_INVOCATION = re.compile(r"(?:START|END|REPORT) RequestId: (?:[^\\\n\"]|\\[tr])*(?:\n|\\n)?")
 #: `web-1`, `worker-2`, `ip-10-0-0-5`: instances of a kind of machine.
 _MACHINE = re.compile(
     r"(?P<kind>web|app|api|worker|node|host|pod|srv|server|vm|box|ip|i|prod|backend|frontend)[-.]?[\w.-]*\d[\w.-]*"
@@ -67,6 +69,8 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
     outer, inner = _peel(raw)
     if "\x1b" in inner:
         inner = _COLOUR.sub("", inner)
+    if "REPORT RequestId: " in inner:
+        inner = _INVOCATION.sub("", inner)
     result = _read_text(inner, near, own)
     if outer is not None:
         result.found.merge(outer)
@@ -313,6 +317,8 @@ def _read_tail(result: Read) -> None:
 def _told(value: str) -> str:
     """Without its quotes, or the bracket that closes what it stands in."""
     bare = value.strip("\"'")
+    if bare.startswith("Some("):  # Rust's
+        return bare[5:].rstrip(")")
     return bare.rstrip(")]}>") if bare == value and not set("([{<") & set(bare) else bare
 
 

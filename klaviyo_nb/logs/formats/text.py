@@ -76,10 +76,10 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
         rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
         rf"from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{_URL}|"
-        rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?:\?[^\s\"'`]*)?)",
-        rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+)",
+        rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?<!\.)(?:\?[^\s\"'`]*)?)",
+        rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
         r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
-        r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*)",
+        r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
                        rf"\b(?P<v>{_VERB}) request\b", rf"PreparedRequest \[(?P<v>{_VERB})\]"),
@@ -103,9 +103,12 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[)(?P<v>[45]\d\d)\b{_COUNTED}",
-        rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)[\"']?=>?[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        rf"klaviyo\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        r"klaviyo\]?:? (?:subscri\w+|track|identify|upsert|push|send|create|update) (?P<v>20[0-24]|[45]\d\d)(?m:$)",
+        rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)"
+        rf"[\"']?=>?"
+        rf"[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"klaviyo(?: webhook)?\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        r"klaviyo\]?:? (?:subscri\w+|track|identify|upsert|push|send|create|update) "
+        r"(?P<v>20[0-24]|[45]\d\d)(?m:$)",
         r"[\[(](?P<v>20[0-24]|[45]\d\d)[\])]",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
@@ -133,7 +136,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "retry_after": _compiled(
         rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=]>?|is|"
-        rf"of)?\s*[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
+        rf"of)?\s*(?:Some)?[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
         r"\bretry after (?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)",
     ),
@@ -146,7 +149,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
         r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
-        r"not_found|duplicate_profile|invalid(?! [a-z]))\b)",
+        r"not_found|duplicate_profile|invalid(?! (?!at\b)[a-z]))\b)",
     ),
     "error_pointer": _compiled(
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
@@ -171,7 +174,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                    r"VRB|DBG|INF|WRN|FTL|ERRO|FATA|DEBU|TRAC|PANI)(?![\w/-])"),
         re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
-        re.compile(rf"[\[(|<]\s{{0,3}}(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
+        re.compile(rf"(?:\[[\w.]{{1,60}}[:.#]|[\[(|<]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
         re.compile(rf"(?:^|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})"
                    rf"(?i:(?P<v>{_LEVELS})): "),
         re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
@@ -179,73 +182,15 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
         re.compile(
-            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|  (?=\w  )|:\d\d\.\d{3,6} (?=\w \[))(?P<v>[VDIWEF])"
+            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|  (?=\w  )|"
+            r":\d\d\.\d{3,6}Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))(?P<v>[VDIWEF])"
         ),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
-        re.compile(rf",\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
+        re.compile(rf"(?:^|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
     ),
 }  # fmt: skip
 
-#: A setting is no event: `connectTimeout=5000`.
-_NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
-#: Why no response came → how libraries say so (Python, Node, Go, Java, Ruby, PHP, .NET, curl, nginx).
-NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
-    kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
-    for kind, pattern in {
-        "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
-        r"NameResolution|NAME_NOT_RESOLVED|no such host|"
-        r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|"
-        r"failed to resolve|"
-        r"cURL error 6\b|dns error|\bNXDOMAIN\b|couldnt_resolve",
-        "refused": r"ECONNREFUSED|connection[ _]refused|actively refused|ConnectionRefused|cURL error 7\b|"
-        r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable|couldnt_connect",
-        "tls": r"CERTIFICATE_VERIFY|\bERR_(?:CERT|SSL)_|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|"
-        r"TLS handshake (?!timeout)|SELF_SIGNED|"
-        r"UNABLE_TO_(?:GET|VERIFY)|wrong version number|\bERR_TLS|self[- ]signed|"
-        r"certificate (?:has expired|verify)|"
-        r"CERT_HAS_EXPIRED|ssl_connect_error|peer_failed_verification|ssl_cacert|"
-        r"OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
-        "timeout": r"timed[ _-]?out|i/o timeout|reason: :?timeout|"
-        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|(?:on|for) (?:GET|POST|PUT|PATCH|DELETE|http|/))|"
-        r"TimeoutE|ETIMEDOUT|"
-        r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
-        rf"(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)Timeout{_NO_SETTING}|"
-        r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout"
-        rf"{_NO_SETTING}|"
-        r"_sslobj\.read|timeout (?:calling|contacting)|"
-        r"operation_timedout|never respond(?:ed|ing)|requests? hung",
-        "reset": r"ECONNRESET|connection[ _](?:was )?reset|reason: :closed|"
-        r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|reset by peer|socket hang up|other side closed|"
-        r"UND_ERR_SOCKET|"
-        r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|"
-        r"premature close|"
-        r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|"
-        r": EOF\b|return_code=(?:recv_error|send_error|got_nothing|partial_file)|"
-        r"connection (?:unexpectedly )?closed|IncompleteMessage",
-        "other": r"fetch failed|\bnet::ERR_|"
-        r"network ?error|network request failed|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
-        r"no response|"
-        r"max retries exceeded|unsupported content type|"
-        r"connection failed|(?:failed to|can't|cannot|could not|unable to) connect|error sending request|did not respond|"
-        r"TypeError: (?:failed to fetch|load failed)",
-    }.items()
-}
-#: Words of which one is in every text that such a pattern finds something in: they are looked for first.
-SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "unknownhost",
-            "temporary failure", "nodename", "curl error 6", "dns error", "nxdomain"),
-    "refused": ("refused", "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
-                "curl error 7"),
-    "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
-            "unable_to_", "peer_failed", "wrong version number", "curl error"),
-    "timeout": ("timed", "timeout", "time-out", "econnaborted", "deadline", "curl error 28", "taskcanceled",
-                "_sslobj", "never respond", "hung"),
-    "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
-              "epipe", "broken pipe", "eof", "premature", "incomplete", "curl error 5", "return_code="),
-    "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
-              "no response", "max retries", "unsupported content", "connection failed", "to connect",
-              "t connect", "error sending", "did not respond", "failed to fetch", "load failed"),
-}  # fmt: skip
+_SAID_BY_NAME = tuple(pattern for pattern in PATTERNS["status"] if "klaviyo" in pattern.pattern)
 #: How client libraries log an exchange: Typhoeus, httpx, urllib3, Guzzle, OkHttp, .NET.
 _WIRE = re.compile(
     r"\bETHON: performed|HTTP Request: [A-Z]+ https?://\S+ \\?\"HTTP/|"
@@ -263,7 +208,8 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests|rate[- ]limited (?:by|on)\b|"
-         r"klaviyo\]?:? (?:api )?rate[- ]limit(?:ed\b| on\b)|rate[- ]limited\W{1,4}(?:waiting|retrying|sleeping|backing)|"
+         r"klaviyo\]?:? (?:api )?rate[- ]limit(?:ed\b| on\b)|"
+         r"rate[- ]limited\W{1,4}(?:waiting|retrying|sleeping|backing)|"
          r"rate limit (?:was )?(?:exceeded|hit|reached)|throttled (?:by|on)\b", 429),
         (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
         (r"this API has been retired", 410),
@@ -290,7 +236,8 @@ _NAME = re.compile(
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = re.compile(
-    r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)[^.;|]{0,24}$",
+    r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)"
+    r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )
 #: Before a number that is no answer: what somebody would do if it were.
@@ -336,7 +283,7 @@ def status(text: str) -> re.Match[str] | None:
 
 def said_by_klaviyo(text: str) -> bool:
     """Does it say in as many words that Klaviyo answered with a status?"""
-    return any(pattern.search(text) for pattern in PATTERNS["status"] if pattern.pattern.startswith(("\\bklaviyo", "klaviyo")))
+    return any(pattern.search(text) for pattern in _SAID_BY_NAME)
 
 
 def lone_status(text: str) -> int | None:
@@ -354,15 +301,6 @@ def duration(text: str) -> re.Match[str] | None:
             before = text[max(0, found.start() - 130) : found.start("v")]
             if not _WAITS.search(before) and not _PUTS_OFF.search(before):
                 return found
-    return None
-
-
-def no_response(text: str) -> tuple[str, int] | None:
-    """`timeout`, `reset`, `refused`, `dns`, `tls` or `other`, and where that is said; None if it is not."""
-    low = text.lower()
-    for kind, pattern in NO_RESPONSE.items():
-        if any(map(low.__contains__, SILENCE_WORDS[kind])) and (found := pattern.search(text)):
-            return kind, found.start()
     return None
 
 

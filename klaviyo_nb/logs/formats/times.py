@@ -35,8 +35,8 @@ _NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 SHAPES = tuple(
     re.compile(shape, re.ASCII)
     for shape in (
-        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - ){_CLOCK}{_ZONE}",
-        rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}})[: ]:?{_CLOCK}{_ZONE}",
+        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - |\]\[){_CLOCK}{_ZONE}",
+        rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)[: ]:?{_CLOCK}{_ZONE}",
         rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
@@ -145,6 +145,7 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
     if month > 12 >= day:
         month, day = day, month  # 23/11/2026
     year = part.get("y") or (f"20{part['y2']}" if part.get("y2") else None)
+    year = f"20{year}" if year and len(year) == 2 else year
     hour = int(part["h"])
     if part.get("half"):
         hour = hour % 12 + (12 if part["half"] == "PM" else 0)
@@ -154,7 +155,7 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
             int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"]), fraction,
             tzinfo=_zone(part.get("z") or part.get("z2")),
         )  # fmt: skip
-        if found[0][2:3] in ("/", "-") and number and day <= 12:  # 03/11 or 11/03
+        if part.get("m") and part.get("y") and found[0][2:3] in ("/", "-") and day <= 12:  # 03/11 or 11/03
             moment = min(moment, moment.replace(month=day, day=month), key=lambda each: abs(each - near))
         return _micros(moment if year else _nearest(moment, near))
     except ValueError:

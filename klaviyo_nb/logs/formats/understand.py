@@ -17,6 +17,7 @@ from klaviyo_nb.logs.formats import text, times, values
 from klaviyo_nb.logs.formats.answering import FAILS_FROM, answered_by, our_answer
 from klaviyo_nb.logs.formats.places import Where, called
 from klaviyo_nb.logs.formats.reading import Read, read
+from klaviyo_nb.logs.formats.silence import no_response
 from klaviyo_nb.logs.formats.table import Format
 
 Kind = Literal["call", "webhook", "mention", "other"]
@@ -29,7 +30,11 @@ _OTHERS = re.compile(
     r"database|vault|slack|sentry|datadog|zendesk|github|pagerduty|smtp|facebook|google|tiktok)(?=[\W_]|api|client|$)",
     re.IGNORECASE,
 )
+_OTHERS_HOOK = re.compile(
+    r"\b(?:shopify|stripe|recharge|bigcommerce|paypal|github|twilio|hubspot)\W{1,3}webhook"
+)
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
+_BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
@@ -56,7 +61,7 @@ _HOOK_OURS = re.compile(
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
 _PAGES = re.compile(
-    r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+    r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|[\w.+-]+@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
 )
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
@@ -64,7 +69,9 @@ _ASIDE = re.compile(
     r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
     r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
     r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
-    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|"
+    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
+    r"^\[(?:firing|resolved)\b|"
+    r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
     r"\b(?:alarm|threshold|SLO|runbook|playbook|feature flag)\b", re.IGNORECASE
 )  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
@@ -154,7 +161,7 @@ def _is_named(it: Read, body: str) -> bool:
 
 def _without_pages(low: str) -> str:
     """Without links and routes that name Klaviyo: who writes one does not say that Klaviyo answered."""
-    return _PAGES.sub("", low) if "/" in low else low
+    return _PAGES.sub("", low) if "/" in low or "@" in low else low
 
 
 def _moment_in(it: Read, near: datetime) -> int | None:
@@ -175,7 +182,7 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     worked = values.good(said.get("status")) if worked is None else worked
     if status:
         return _Outcome(status, None, worked, at)
-    silence = text.no_response(body)
+    silence = no_response(body)
     error, at = silence if silence else ("other" if status == 0 else None, None)
     if error is None and where.place in ("api", "path") and (status := text.lone_status(body)):
         return _Outcome(status)
@@ -219,6 +226,8 @@ def _klaviyo_said(body: str, at: int | None) -> bool:
     named = [(found.start(), found[1].lower()) for found in _OTHERS.finditer(body)]
     if not any(name != "klaviyo" for _, name in named):
         return True
+    if at is not None and _BY_URL.match(body[at + 3 : at + 120]):
+        return False
     if at is not None and (by := _BY.match(body[at + 3 : at + 120])) and _OTHERS.match(by[1]):
         return by[1].lower() == "klaviyo"
     before = [name for start, name in named if at is None or start < at]
@@ -239,6 +248,8 @@ def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
     if where.place == "path" and not it.access:
         return None
     if it.access and not routed:
+        return None
+    if _OTHERS_HOOK.search(low):
         return None
     verdict = _delivery(body, outcome)
     if where.endpoint is not None and not it.access and our_answer(it.text):

@@ -30,7 +30,7 @@ _WORDS = {
     "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac",
     "info": "info information notice log i n inf",
     "warning": "warn warning w wrn",
-    "error": "error err erro severe fail failure e",
+    "error": "error err erro eror severe fail failure e",
     "critical": "crit critical fatal alert emerg emergency panic dpanic f fata pani ftl",
 }
 _LEVELS = {word: level for level, words in _WORDS.items() for word in words.split()}

@@ -167,3 +167,20 @@ def test_nothing_continues_a_whole_object_in_an_envelope() -> None:
     head = b"2026-11-23T05:00:00.1Z stdout F "
     assert not follows(head + b'{"msg":"klaviyo"}\n', head + b"Traceback (most recent call last):\n")
     assert follows(head + b"klaviyo failed\n", head + b"Traceback (most recent call last):\n")
+
+
+SPRING = "2026-11-23T05:00:00.250Z ERROR 7 --- [nio-8080-exec-3] c.s.crm.Push : push failed"
+GATEWAY = "com.shop.GatewayException: 503 from POST https://a.klaviyo.com/api/events"
+
+
+def test_an_exception_behind_an_empty_line_belongs_to_the_trouble_before_it() -> None:
+    (told,) = records(f"{SPRING}\n\n{GATEWAY}\n\tat com.shop.Push.run(Push.java:41)\n")
+    assert (told.moment, told.fields["level"], told.fields["status_code"]) == (MOMENT, "error", 503)
+
+
+@pytest.mark.parametrize("line", [JSON_LINE, "[crm] klaviyo: 502 for GET https://a.klaviyo.com/api/lists"])
+def test_a_line_of_its_own_behind_an_empty_line_belongs_to_nothing_before_it(line: str) -> None:
+    told = [each for each in records(f"{SPRING}\n\n{line}\n") if each.kind == "call"]
+    assert [(each.moment, each.fields["status_code"]) for each in told] == [
+        (None, 429 if "429" in line else 502)
+    ]
