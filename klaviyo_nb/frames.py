@@ -163,8 +163,13 @@ def as_texts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as plain values; missing ones as None."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    import pandas as pd
+
+    columns = [
+        [None if pd.isna(value) else value for value in frame[name].tolist()] for name in frame.columns
+    ]
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _as_dtype(values: Any, dtype: str, index: pd.Index[Any]) -> Any:

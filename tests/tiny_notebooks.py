@@ -11,7 +11,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 from klaviyo_nb.report.forks import fork_server, kernel_environment
-from klaviyo_nb.report.run import NotebookRun, run_all
+from klaviyo_nb.report.made import NotebookRun
+from klaviyo_nb.report.run import run_all
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PARAMETERS = 'evidence: str = ""  # a folder\nincident: str = ""\nlead: str = ""\napi_key: str = ""'

@@ -54,8 +54,11 @@ def is_named(value: str) -> bool:
     return value[0].isupper() or value[0].isdigit() or not value.isascii()
 
 
-_HIDDEN = re.compile(
-    rb"pk_[A-Za-z0-9_]{20}|[\w.+-]{2,64}@(?:[\w-]{2,63}\.)+[A-Za-z]{2}|\+[1-9][0-9]{9,14}(?![0-9])"
+# Each begins with a character that is looked for at the speed of memory.
+_HIDDEN = (
+    re.compile(rb"pk_[A-Za-z0-9_]{20}"),
+    re.compile(rb"@(?<=[\w.+-]{2}@)(?:[\w-]{2,63}\.)+[A-Za-z]{2}"),
+    re.compile(rb"\+[1-9][0-9]{9,14}(?![0-9])"),
 )
 
 
@@ -66,10 +69,11 @@ def hides_something(value: str) -> bool:
         part = plain[start:]
         part = part[:-1] if len(part) % 4 == 1 else part
         try:
-            if _HIDDEN.search(base64.b64decode(part + "=" * (-len(part) % 4), validate=True)):
-                return True
+            decoded = base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
         except (binascii.Error, ValueError):
             return False
+        if any(hidden.search(decoded) for hidden in _HIDDEN):
+            return True
     return False
 
 

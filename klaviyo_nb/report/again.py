@@ -15,8 +15,7 @@ from typing import Any
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.report import index, manifest
 from klaviyo_nb.report.drawing import draw
-from klaviyo_nb.report.made import SavedChart
-from klaviyo_nb.report.run import NotebookRun
+from klaviyo_nb.report.made import NotebookRun, SavedChart
 
 #: Path in the bundle → the bytes that must stand there.
 Again = dict[str, bytes]

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.report.forks import ForkServer
-    from klaviyo_nb.report.made import Made
-    from klaviyo_nb.report.run import NotebookRun
+    from klaviyo_nb.report.made import Made, NotebookRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,8 @@ def drawable(text: str) -> str:
 def save_png(figure: Figure) -> bytes:
     """The figure as PNG, at 150 dots per inch, with no metadata."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
+    with mpl.rc_context({"text.hinting": "none"}):  # at this size nobody sees it, and it takes a fifth
+        figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
     return out.getvalue()
 
 

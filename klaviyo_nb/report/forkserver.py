@@ -80,10 +80,10 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
 
 def _read_ahead(folder: Path) -> bool:
-    """Read evidence, and decide from it as every notebook does: what that looks up is then there too."""
+    """Read evidence, decide and ask the logs as notebooks and charts do: what they look up is then there."""
     from klaviyo_nb.diagnosis import decide
     from klaviyo_nb.errors import EvidenceError
-    from klaviyo_nb.report import show
+    from klaviyo_nb.report import show, views
     from klaviyo_nb.response.actions import actions_for
     from klaviyo_nb.response.document import verdict_document
 
@@ -94,6 +94,9 @@ def _read_ahead(folder: Path) -> bool:
     verdict = decide(seen)
     verdict_document(seen, verdict)
     actions_for(verdict, seen)
+    for name in QUESTIONS:
+        views.ask(seen, name)
+    views.broken(seen)
     gc.freeze()
     return True
 

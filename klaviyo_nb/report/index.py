@@ -26,8 +26,7 @@ from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
-    from klaviyo_nb.report.made import Made, Said, SavedChart
-    from klaviyo_nb.report.run import NotebookRun
+    from klaviyo_nb.report.made import Made, NotebookRun, Said, SavedChart
     from klaviyo_nb.window import Window
 
 #: Rows of the table of endpoints.

@@ -1,10 +1,10 @@
-"""What a bundle holds beside its notebooks, as the process that draws hands it over. Nothing heavy here."""
+"""What a bundle is made of, as those who make its parts hand them over. Nothing heavy here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +50,20 @@ class Made(NamedTuple):
     charts: list[SavedChart]
     texts: dict[str, str]
     answers: list[Said]
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookRun:
+    """How one notebook went.
+
+    Attributes:
+        name: Without `.ipynb`.
+        status: The true one, as it stands in the notebook's metadata too.
+        seconds: Wall clock, kernel start included.
+        error: What went wrong, one line; None if nothing did.
+    """
+
+    name: str
+    status: Literal["completed", "failed"]
+    seconds: float
+    error: str | None = None

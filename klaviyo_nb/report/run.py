@@ -14,9 +14,8 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -32,6 +31,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.forks import ForkServer, kernel_environment
 from klaviyo_nb.report.kernels import Running, kernel
+from klaviyo_nb.report.made import NotebookRun
 from klaviyo_nb.report.notebooks import NAMES, shipped
 
 #: Wall clock for one notebook, kernel start included [s].
@@ -41,23 +41,6 @@ OUTPUT_CAP = 8_000_000
 #: The kernel has answered, and its last output has still to arrive [s].
 _DRAIN_S = 10
 _SECRET_PARAMETER = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class NotebookRun:
-    """How one notebook went.
-
-    Attributes:
-        name: Without `.ipynb`.
-        status: The true one, as it stands in the notebook's metadata too.
-        seconds: Wall clock, kernel start included.
-        error: What went wrong, one line; None if nothing did.
-    """
-
-    name: str
-    status: Literal["completed", "failed"]
-    seconds: float
-    error: str | None = None
 
 
 async def run_all(

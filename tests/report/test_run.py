@@ -9,7 +9,8 @@ import pytest
 from tiny_notebooks import run_notebooks, write
 
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.report.run import NotebookRun, prepared
+from klaviyo_nb.report.made import NotebookRun
+from klaviyo_nb.report.run import prepared
 
 SECRET = "pk_0123456789abcdef0123456789abcdef01"
 
