@@ -48,7 +48,7 @@ _CONTINUES = re.compile(
     rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|"
     rb"Reason: |"
     rb"At [A-Z]:\\\S+:\d+ char:|[<>*]\s*$|"
-    rb"\([1-5]\d\d\)\s*(?:$|\\n)|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
+    rb"\([1-5]\d\d\)\s*(?:$|\\n)|\*\* \(|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
 )
 _EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
 _SECTION = re.compile(rb"[A-Z][\w ]{2,30}:\s*$")

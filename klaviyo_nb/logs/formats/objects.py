@@ -154,6 +154,8 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
             name, roles = meanings[parent, key]
             inside = _object(value) if _holds_more(value) else None
             if inside is not None:
+                if isinstance(inside, list) and roles and roles[0][0] == "text":
+                    _keep_arguments(found, inside)
                 if depth < _DEEPEST:
                     queue.append((name, inside, depth + 1))
                 continue
@@ -162,6 +164,12 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
                     rank += OURS
                 if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
                     _keep(found, role, rank, name, value)
+
+
+def _keep_arguments(found: Found, told: list[Any]) -> None:
+    """What was logged as several arguments, such as a text and a number, is one text."""
+    if len(told) > 1 and any(isinstance(each, int) for each in told) and len(found.texts) < MOST_TEXTS:
+        found.texts.append(" ".join(str(each) for each in told[:9] if isinstance(each, str | int)))
 
 
 def _keep(found: Found, role: str, rank: int, name: str, value: Any) -> None:

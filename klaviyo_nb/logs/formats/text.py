@@ -150,6 +150,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
         r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid(?! (?!at\b)[a-z]))\b)",
+        r"(?<![\w./-])(?P<v>(?-i:not_authenticated|authentication_failed|permission_denied|duplicate_profile))(?![\w./-])",
     ),
     "error_pointer": _compiled(
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
@@ -182,7 +183,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
         re.compile(
-            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|  (?=\w  )|"
+            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|(?:[a-z]\w{1,40}\.){2}\w{1,40} +(?=\w )|  (?=\w  )|"
             r":\d\d\.\d{3,6}Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))(?P<v>[VDIWEF])"
         ),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),

@@ -38,7 +38,7 @@ _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
-    r"deadlock detected",
+    r"deadlock detected|\b(?i:database|compilation|runtime) (?i:error) in (?:model|test|snapshot|seed)\b",
     re.DOTALL,
 )
 _WORKED = re.compile(
@@ -72,7 +72,7 @@ _ASIDE = re.compile(
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^\[(?:firing|resolved)\b|"
     r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
-    r"\b(?:alarm|threshold|SLO|runbook|playbook|feature flag)\b", re.IGNORECASE
+    r"\b(?:alarm|threshold|SLO|(?<!see )(?:runbook|playbook)|feature flag)\b", re.IGNORECASE
 )  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
