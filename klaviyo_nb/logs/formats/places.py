@@ -24,6 +24,10 @@ _OPERATION = re.compile(
 _HYPHENATED = re.compile(
     r"(?<![\w/.@:-])[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])|(?<=[\"'`])[a-z]{4,20}(?=[\"'`] endpoint\b)"
 )
+#: `PATCH profiles/01HV…`: a path below that of the API.
+_RELATIVE = re.compile(
+    rf"(?<![\w/])(?P<method>{text.VERB}) (?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
+)
 _API_PATH = re.compile(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
 _NOT_API_HOSTS = (
     "developers.",
@@ -79,12 +83,22 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     if where.place in ("api", "path") and where.method is None and (found := text.search("method", body)):
         where = replace(place_of(where.path or "", found["v"], speaks), place=where.place)
     if where.path is None and speaks and where.place == "none":
-        operation = _operation(it, body)
-        if operation is not None:
-            return Where("none", operation.method, operation.path, operation)
-        if (path := _bare(body)) and (known := catalogue().operations(path)):
-            return Where("none", method or (known[0].method if len(known) == 1 else None), path)
+        return _named(it, body, method) or where
     return where
+
+
+def _named(it: Read, body: str, method: str | None) -> Where | None:
+    """What was called, told without a whole path."""
+    if found := _RELATIVE.search(body):
+        told = place_of(found["v"], found["method"], True)
+        if told.place == "path":
+            return told
+    operation = _operation(it, body)
+    if operation is not None:
+        return Where("none", operation.method, operation.path, operation)
+    if (path := _bare(body)) and (known := catalogue().operations(path)):
+        return Where("none", method or (known[0].method if len(known) == 1 else None), path)
+    return None
 
 
 def _sent_on(it: Read, body: str, where: Where, speaks: bool) -> Where:
@@ -128,6 +142,9 @@ def place_of(url: str, method: str | None, speaks: bool) -> Where:
         )
         url = known[0].path if known else url
         method = method or (named.method if named else None)
+    elif not known and speaks and host is None and url[:1] != "/":
+        known = catalogue().operations(f"/api/{url}")
+        url = f"/api/{url}" if known else url
     endpoint = next((each for each in known if each.method == method), known[0] if len(known) == 1 else None)
     place = _kind_of_place(host, url, bool(known))
     return Where(place, method, url, endpoint) if place != "none" else Where(place)

@@ -38,6 +38,7 @@ _SPAN = re.compile(r"\b\w+\{(?=\w+=)|\}:")
 _UNIT = re.compile(r"_(?:s|ms|us|ns)$")
 #: Attributes as OpenTelemetry's debug exporter prints them.
 _PRINTED = re.compile(r"-> ([\w.]{1,80}): (?:Str|Int|Double)\((.*)\)")
+_DECODER = json.JSONDecoder(strict=False)
 _MOST_JSON = 32 * 1024 * 1024
 
 
@@ -297,6 +298,8 @@ def _read_tail(result: Read) -> None:
     if 0 <= brace < text.MOST:
         end = body.rfind("}")
         data = load(body[brace : end + 1]) if end > brace else None
+        if data is None and end > brace:
+            data, end = _first_object(body, brace, end)
         if isinstance(data, dict):
             names = result.found.names
             walk(data, result.found)
@@ -312,6 +315,15 @@ def _read_tail(result: Read) -> None:
     limited = text.ends(body)
     if _read_pairs(result, _PAIRS.findall(_SPAN.sub(" ", limited) if "}:" in limited else limited)):
         result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
+
+
+def _first_object(text: str, begin: int, end: int) -> tuple[Any, int]:
+    """The object that begins there, and its last character: of several, as Monolog writes them."""
+    try:
+        data, behind = _DECODER.raw_decode(text, begin)
+    except (ValueError, RecursionError):
+        return None, end
+    return data, behind - 1
 
 
 def _told(value: str) -> str:

@@ -38,7 +38,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|reset by peer|socket hang up|other side closed|"
         r"UND_ERR_SOCKET|"
         r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|"
-        r"premature close|"
+        r"premature close|received no bytes|"
         r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|"
         r": EOF\b|return_code=(?:recv_error|send_error|got_nothing|partial_file)|"
         r"connection (?:unexpectedly |was )?closed|IncompleteMessage",
@@ -62,7 +62,8 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "timeout": ("timed", "timeout", "time-out", "econnaborted", "deadline", "curl error 28", "taskcanceled",
                 "_sslobj", "never respond", "hung"),
     "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
-              "epipe", "broken pipe", "eof", "premature", "incomplete", "curl error 5", "return_code="),
+              "epipe", "broken pipe", "eof", "premature", "incomplete", "no bytes", "curl error 5",
+              "return_code="),
     "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
               "no response", "max retries", "unsupported content", "connection failed", "to connect",
               "t connect", "error sending", "did not respond", "failed to fetch", "load failed"),

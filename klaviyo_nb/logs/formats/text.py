@@ -16,7 +16,7 @@ MOST = 12_000
 
 _URL = r"https?://[^\s\"'`<>\])}\\,|]+(?<![:.;])"
 _STEP = r"(?:[\w.%/{}$~@+-]|:(?=[\w:$]))"
-_VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
+VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
     sorted(
         {each.phrase for each in HTTPStatus if " " in each.phrase} | {"Gateway Time-out", "TooManyRequests"},
@@ -74,15 +74,15 @@ def _bounded(pattern: str) -> str:
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
-        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{_VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
+        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
         rf"from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{_URL}|"
         rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?<!\.)(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
-        r"(?P<v>https?://a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
+        r"(?<![\w.@/-])(?P<v>(?:https?://)?a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
     ),
-    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{_VERB})\b",
-                       rf"\b(?P<v>{_VERB}) request\b", rf"PreparedRequest \[(?P<v>{_VERB})\]"),
+    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{VERB})\b",
+                       rf"\b(?P<v>{VERB}) request\b", rf"PreparedRequest \[(?P<v>{VERB})\]"),
     "status": _compiled(
         _KLAVIYO_SAID,
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
@@ -96,13 +96,13 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:\d+/){4}\+?\d+ (?P<v>[2-5]\d\d) ",  # HAProxy
         r"\bTCP_\w+/(?P<v>[2-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
-        rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{_VERB}) ",
+        rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{VERB}) ",
         rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
-        rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[)(?P<v>[45]\d\d)\b{_COUNTED}",
+        rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[| )(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)"
         rf"[\"']?=>?"
         rf"[\"'(]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
@@ -129,6 +129,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"us|ns|s|secs?|seconds?)\b",
         r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
+        r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9}|"
+        r"(?:\d+h)?\d+m\d+(?:\.\d+)?s)\b",
+        r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
@@ -145,6 +148,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"errors\W{{1,8}}id\W{{1,8}}(?P<v>{_UUID})",
         rf"(?<![\w-])id\\*[\"']?\s*[:=]>?\s*\\*[\"'](?P<v>{_UUID})",
         rf"\breq(?:uest)?(?:[-_ ]?id)?\W{{0,6}}(?P<v>{_UUID})",
+        rf"(?-i:\bcode=[a-z_]{{3,40}} .{{0,40}}\bid)=(?P<v>{_UUID})",
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
@@ -155,12 +159,13 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "error_pointer": _compiled(
         r"(?<!\w)pointer\\*[\"']?\s*[:=]>?\s*\\*[\"']?\[?(?P<v>/[\w./-]{0,200})",
         r"(?<![\w/])(?P<v>/data/(?:attributes|relationships)[\w./-]{0,200})",
-        r"(?<!\w)parameter\\*[\"']?\s*:\s*\\*[\"'](?P<v>[\w.\[\]-]{1,100})",
+        r"(?<!\w)parameter(?:\\*[\"']?\s*:\s*\\*[\"']|=)(?P<v>[\w.\[\]-]{1,100})",
     ),
     "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
+                         r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d", r"\btries\W{1,2}(?P<v>\d{1,2})\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
     "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
                          r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
@@ -183,9 +188,12 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
         re.compile(
-            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|(?:[a-z]\w{1,40}\.){2}\w{1,40} +(?=\w )|  (?=\w  )|"
-            r":\d\d\.\d{3,6}Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))(?P<v>[VDIWEF])"
+            r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|"
+            r"[a-z]\.\w{1,40} {1,40}(?=\w )|"
+            r"  (?=\w  )|:\d\d\.\d{3,6}Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))"
+            r"(?P<v>[VDIWEF])"
         ),
+        re.compile(r"^<(?P<v>[0-7])>"),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
         re.compile(rf"(?:^|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
     ),
@@ -221,8 +229,8 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 _REFUSALS = {each.phrase.lower(): int(each) for each in HTTPStatus if each >= 400 and each != 408}
 _PHRASE = "|".join(map(re.escape, sorted(_REFUSALS, key=len, reverse=True)))
 _REASON = re.compile(
-    r"\b(?:reason|error|failed|status|response|answer|answered|responded|returned|replied|got|received|with)"
-    rf"\W{{1,4}}(?:an? )?({_PHRASE})\b|^({_PHRASE})\s*$", re.IGNORECASE | re.MULTILINE
+    r"(?:error|exception|\b(?:reason|failed|status|response|answer|answered|responded|returned|replied|got|"
+    rf"received|with))\W{{1,4}}(?:an? )?({_PHRASE})\b|^({_PHRASE})\s*$", re.IGNORECASE | re.MULTILINE
 )  # fmt: skip
 #: As exceptions and constants are named: `Faraday::TooManyRequestsError`, `503 SERVICE_UNAVAILABLE`.
 _NAMES = {
@@ -246,7 +254,7 @@ _IF = re.compile(
     r"\b(?:retry(?:ing|able)?(?: only)? (?:on|for|of)|(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
     r"whenever|unless|case|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
     r"(?:retryable|ignored|expected) status(?:es| codes?)?)"
-    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code ){0,3}$",
+    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$",
     re.IGNORECASE,
 )
 _URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,]+")

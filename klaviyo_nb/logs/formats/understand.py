@@ -69,6 +69,8 @@ _ASIDE = re.compile(
     r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
     r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
     r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
+    r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
+    r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^\[(?:firing|resolved)\b|"
     r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
@@ -365,7 +367,7 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "error_pointer": ("error_pointer", ("pointer", "parameter", "/data/")),
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
-    "attempt": ("attempt", ("attempt", " try", "(try", " tries")),
+    "attempt": ("attempt", ("attempt", " try", "(try", " tries", "retrying (", "retry (")),
     "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
     "retry_after": ("retry_after_s", ("retry", "available")),
 }
