@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import remembered
-from klaviyo_nb.logs.questions.question import Answer, Records
+from klaviyo_nb.logs.questions.question import Answer, of_calls
 from klaviyo_nb.response.messages import Data
 from klaviyo_nb.window import Window, parse_time
 
@@ -27,11 +27,9 @@ def lost(evidence: Evidence) -> Answer | None:
     """What became of every logical call of the logs; None if no log was read."""
     if evidence.calls is None:
         return None
-    from klaviyo_nb.frames import WEBHOOKS
     from klaviyo_nb.logs.questions.ledger import question
 
-    records = Records(evidence.calls, WEBHOOKS.empty())
-    return question([*delays(evidence)]).ask(records, evidence.window)
+    return question([*delays(evidence)]).ask(of_calls(evidence.calls), evidence.window)
 
 
 def data(found: Answer | None) -> Data | None:

@@ -20,7 +20,7 @@ from klaviyo_nb.klaviyo.answers import ERRORS
 from klaviyo_nb.klaviyo.outcomes import outcome
 from klaviyo_nb.logs.questions.counts import answered
 from klaviyo_nb.logs.questions.operations import places_of
-from klaviyo_nb.logs.questions.tallies import bins_of, counted, hashed, mixed, moments_of
+from klaviyo_nb.logs.questions.tallies import added, bins_of, grouped, hashed, mixed, moments_of
 
 if TYPE_CHECKING:
     from klaviyo_nb.logs.questions.question import Records
@@ -110,8 +110,7 @@ def merge(parts: Sequence[Attempts]) -> Attempts:
     """Parts put together."""
     below = min(each.below for each in parts)
     rows = np.concatenate([each.rows for each in parts])
-    bare = pd.concat([each.bare for each in parts], ignore_index=True)
-    bare = counted(bare[_BARE], {"calls": bare["calls"]}).sort_values(_BARE, ignore_index=True)
+    bare = added([each.bare for each in parts], _BARE, {"calls": "sum"})
     rows = rows if below == _ALL else rows[rows["key"] < below]
     return bounded(Attempts(rows, below, bare, sum(each.untold for each in parts)))
 
@@ -137,9 +136,8 @@ def without(told: Attempts, kept: Any, window: Window) -> Attempts:
         "bin": bins_of(rows["moment"], window),
         "attempt": np.minimum(rows["attempt"], MOST_ATTEMPTS).astype(np.int64),
     }
-    counts = counted(pd.DataFrame(groups)[_BARE], {"calls": np.ones(len(rows))})
-    bare = pd.concat([told.bare, counts], ignore_index=True)
-    return replace(told, rows=told.rows[kept], bare=counted(bare[_BARE], {"calls": bare["calls"]}))
+    bare = added([told.bare, grouped(groups)], _BARE, {"calls": "sum"})
+    return replace(told, rows=told.rows[kept], bare=bare)
 
 
 def _became(status: int | None, error_type: str | None, answered_by: str | None) -> int:

@@ -19,7 +19,7 @@ from klaviyo_nb.intervals import newcombe
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.clumped import LEAST, LEAST_STRETCHES, tested
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.strata import Strata
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def contrast(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         `p_adjusted`, `calls`, `failed` (that have it), `fails`, `others_fail` (share that failed, with and
         without it). Shares are of calls whose attribute the log tells.
     """
-    return _rows(part(Records(calls, pd.DataFrame()), window))
+    return _rows(part(of_calls(calls).inside(window), window))
 
 
 def in_words(row: pd.Series[Any]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from klaviyo_nb.frames import UTC_NS, WEBHOOKS
+from klaviyo_nb.frames import UTC_NS
 from klaviyo_nb.klaviyo.outcomes import ACCEPTED, Outcome, Replay, replay
 from klaviyo_nb.logs.questions.attempts import (
     BECAME,
@@ -33,9 +33,9 @@ from klaviyo_nb.logs.questions.attempts import (
 )
 from klaviyo_nb.logs.questions.logical import Calls, calls_of, joined
 from klaviyo_nb.logs.questions.operations import places
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, of_calls
 from klaviyo_nb.logs.questions.retries import keyed, limits
-from klaviyo_nb.logs.questions.tallies import NEVER, bins_of, counted, numbered, width
+from klaviyo_nb.logs.questions.tallies import NEVER, bins_of, grouped, numbered, width
 
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
@@ -93,7 +93,7 @@ def ledger(calls: pd.DataFrame, window: Window, delays: Sequence[Window] = ()) -
         `with_unique_id` (calls whose event's unique_id the log tells), `first`, `last` (when they were first
         tried), `reasons` (answers with their counts), `replay` (advices with their counts).
     """
-    return question(delays).ask(Records(calls, WEBHOOKS.empty()), window).rows
+    return question(delays).ask(of_calls(calls), window).rows
 
 
 def entries(calls: pd.DataFrame, window: Window, delays: Sequence[Window] = ()) -> pd.DataFrame:
@@ -187,9 +187,9 @@ def _bare(told: Attempts, window: Window) -> _Bare:
 def _rows(told: Attempts, calls: Calls, became: Any, bare: _Bare, delays: bool) -> pd.DataFrame:
     if not len(calls.row) and not bare.most.any():
         return _frame([])
-    groups = pd.DataFrame({name: told.rows[name][calls.row] for name in ("place", "answer")})
-    groups["became"], groups["unique"] = became, told.rows["by"][calls.row] == EVENT
-    sure = counted(groups.astype(np.int64), {"calls": np.ones(len(groups))})
+    groups = {name: told.rows[name][calls.row].astype(np.int64) for name in ("place", "answer")}
+    unique = (told.rows["by"][calls.row] == EVENT).astype(np.int64)
+    sure = grouped(groups | {"became": became, "unique": unique})
     sure["calls"] = (sure["calls"] / told.share).round().astype(np.int64)
     lone = told.bare[["became", "place", "answer", "calls"]].assign(unique=0)
     both = pd.concat([sure, lone], ignore_index=True)

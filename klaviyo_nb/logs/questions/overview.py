@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from klaviyo_nb.frames import UTC_NS, WEBHOOKS
+from klaviyo_nb.frames import UTC_NS
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import Failure, failure
 from klaviyo_nb.logs.questions.counts import ANSWER, answered
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import (
     NEVER,
     Silence,
@@ -147,7 +147,7 @@ def overview(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         at most 5 % of all calls failed, and the 95 % Wilson interval of the share, `share_low` to
         `share_high`.
     """
-    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+    return QUESTION.ask(of_calls(calls), window).rows
 
 
 def over_time(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -157,7 +157,7 @@ def over_time(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         `timestamp` (beginning of the bin), `method`, `endpoint`, `status` (class: 2 to 5; 0: none is known),
         `kind` of failure (missing: none), `calls`.
     """
-    cells = part(Records(calls, WEBHOOKS.empty()), window).cells
+    cells = part(of_calls(calls).inside(window), window).cells
     cells = cells[cells["bin"] >= 0]
     times = pd.Timestamp(window.start) + cells["bin"] * pd.Timedelta(width(window))
     told = _named(cells.assign(timestamp=times))
@@ -170,7 +170,7 @@ def causes(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
     Returns:
         `kind`, `failed`, `first`, `last`.
     """
-    return _causes(part(Records(calls, WEBHOOKS.empty()), window))
+    return _causes(part(of_calls(calls).inside(window), window))
 
 
 def _causes(told: Part) -> pd.DataFrame:

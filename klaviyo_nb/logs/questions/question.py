@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from klaviyo_nb.frames import WEBHOOKS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,6 +26,15 @@ class Records(NamedTuple):
 
     calls: pd.DataFrame
     webhooks: pd.DataFrame
+
+    def inside(self, window: Window) -> Records:
+        """Without rows outside the window; those without a time stay."""
+        return Records(*(_inside(frame, window) for frame in self))
+
+
+def of_calls(calls: pd.DataFrame) -> Records:
+    """Records of a log that tells of no webhooks."""
+    return Records(calls, WEBHOOKS.empty())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ class Question(Generic[Part]):
 
     def ask(self, records: Records, window: Window) -> Answer:
         """Ask it of records that are all here; rows outside the window are left out, and that is said."""
-        inside = Records(*(_inside(frame, window) for frame in records))
+        inside = records.inside(window)
         found = self.answer(self.merge([self.part(inside, window)]), window)
         left = sum(map(len, records)) - sum(map(len, inside))
         if not left:

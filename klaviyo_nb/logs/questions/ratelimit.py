@@ -17,7 +17,7 @@ from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND
 from klaviyo_nb.klaviyo.ratelimit import WINDOWS, limit_in, pace, parse_limit
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.operations import places, places_of
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.spent import Spent, spent
 from klaviyo_nb.logs.questions.strata import Coded, Strata
 from klaviyo_nb.window import stamp
@@ -213,7 +213,7 @@ def ratelimit(
         missing: perhaps never), `p50_s` [s], `concurrency` and `pause_s` that stay below the margin,
         `backlog_per_min` (calls of a backlog that may be sent beside the live ones).
     """
-    return _rows(part(Records(calls, pd.DataFrame()), window), window, limits)
+    return _rows(part(of_calls(calls).inside(window), window), window, limits)
 
 
 def broken(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -223,7 +223,7 @@ def broken(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
     """
     rows = [
         (*each.operation.split(" ", 1), each.window_s, *(window.start + timedelta(seconds=at) for at in both))
-        for each in spent(part(Records(calls, pd.DataFrame()), window))
+        for each in spent(part(of_calls(calls).inside(window), window))
         for both in each.broken
     ]
     found = pd.DataFrame(rows, columns=["method", "endpoint", "window_s", "start", "end"])

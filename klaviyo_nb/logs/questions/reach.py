@@ -11,10 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import answered
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import hashed, mixed
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def reach(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         failed call that names none touches another one; missing where most calls would name none), `calls`
         (failed ones that name one); kinds that none names are left out.
     """
-    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+    return QUESTION.ask(of_calls(calls), window).rows
 
 
 def _lowest(hashes: Sequence[Any], calls: int, cut: bool) -> tuple[Any, int, bool]:

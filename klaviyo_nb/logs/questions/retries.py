@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.logs.questions.attempts import (
     FIX_FIRST,
     REQUEST,
@@ -18,7 +17,7 @@ from klaviyo_nb.logs.questions.attempts import (
 )
 from klaviyo_nb.logs.questions.logical import Joined, joined
 from klaviyo_nb.logs.questions.operations import places
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, of_calls
 from klaviyo_nb.logs.questions.tallies import bins_of, width
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def retries(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         (attempts of one call), `futile` (attempts after an answer that no retry changes: 400, 401, 403,
         404…).
     """
-    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+    return QUESTION.ask(of_calls(calls), window).rows
 
 
 def amplification(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -87,7 +86,7 @@ def amplification(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         `timestamp` (beginning of the bin), `calls` (that began in it), `attempts` (that were made in it),
         `amplification` (missing where no call began).
     """
-    told, found = keyed(part(Records(calls, WEBHOOKS.empty()), window), window)
+    told, found = keyed(part(of_calls(calls).inside(window), window), window)
     bin_ns = pd.Timedelta(width(window)).value
     bins = bins_of(told.rows["moment"][found.order], window)
     count = -(-round(window.seconds * 1e9) // bin_ns)

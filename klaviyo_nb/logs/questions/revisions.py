@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.klaviyo.revisions import state, well_formed
 from klaviyo_nb.logs.questions.counts import ANSWER, failure_kinds
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import fewest, grouped, summed
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def revisions(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         `revision`, `calls`, `failed`, `state` (stable, deprecated, retired, beta, unknown), `retires` (the
         first day, ISO 8601; missing if it is not known), `days_left` (until then; negative after it).
     """
-    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+    return QUESTION.ask(of_calls(calls), window).rows
 
 
 def _rows(told: Part, window: Window) -> pd.DataFrame:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from klaviyo_nb.frames import WEBHOOKS
 from klaviyo_nb.logs.questions.counts import ANSWER, failure_kinds
 from klaviyo_nb.logs.questions.operations import places, places_of
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import grouped, summed
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def scopes(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         `method`, `endpoint`, `refused`, `worked` [calls], `needs`, `seen` (of those, used by calls that
         worked), `lacks` (the others); scopes separated by commas, missing if there are none.
     """
-    return QUESTION.ask(Records(calls, WEBHOOKS.empty()), window).rows
+    return QUESTION.ask(of_calls(calls), window).rows
 
 
 def _rows(told: Part) -> pd.DataFrame:

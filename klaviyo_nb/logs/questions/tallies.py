@@ -26,23 +26,6 @@ NEVER = 1 << 62
 MUCH_LONGER, LEAST_SILENCE_S = 3.0, 300.0
 
 
-def counted(groups: pd.DataFrame, what: Mapping[str, Any]) -> pd.DataFrame:
-    """Sums of `what` per distinct row of `groups`.
-
-    Args:
-        groups: Columns to group by; missing is a group of its own.
-        what: Name → numbers, one per row.
-
-    Returns:
-        The group's columns, then the sums as int64.
-    """
-    codes, firsts = numbered(groups)
-    told: pd.DataFrame = groups.iloc[firsts].reset_index(drop=True)
-    for name, values in what.items():
-        told[name] = np.bincount(codes, weights=values, minlength=len(firsts)).astype(np.int64)
-    return told
-
-
 def numbered(groups: pd.DataFrame) -> tuple[Any, Any]:
     """Number of each row's group, from 0; and the first row of each group."""
     number, size = np.zeros(len(groups), dtype=np.int64), 1

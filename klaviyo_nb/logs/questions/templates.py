@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from klaviyo_nb.frames import UTC_NS, WEBHOOKS
+from klaviyo_nb.frames import UTC_NS
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.masks import alike, masked, shortened
-from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import NEVER, moments_of, stamps
 from klaviyo_nb.window import stamp
 
@@ -174,7 +174,7 @@ def templates(calls: pd.DataFrame, window: Window, quiet_until: pd.Timestamp | N
         such messages), `first`, `last`, `new` (not seen in the baseline; missing: there is none), `cited`
         (source and line of the first three), `example` (the first).
     """
-    return _rows(QUESTION.merge([part(Records(calls, WEBHOOKS.empty()), window)]), window, quiet_until)
+    return _rows(QUESTION.merge([part(of_calls(calls).inside(window), window)]), window, quiet_until)
 
 
 def _rows(told: Part, window: Window, quiet_until: pd.Timestamp | None = None) -> pd.DataFrame:
