@@ -93,7 +93,8 @@ def reach(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def _lowest(hashes: Sequence[Any], calls: int, cut: bool) -> tuple[Any, int, bool]:
-    distinct = np.unique(np.concatenate(hashes))
+    ordered = np.sort(np.concatenate(hashes))  # many times faster than np.unique on a million
+    distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
     return distinct[:MOST], calls, cut or len(distinct) > MOST
 
 
