@@ -182,10 +182,22 @@ def test_a_few_rows_are_told_whole_and_a_long_text_is_cut() -> None:
     row |= {f"more_{n}": 1.5 for n in range(9)}
     told = terminal.answer("12 calls failed.", [row], [*row], [], "seen")
     assert max(map(len, told.splitlines())) <= terminal.WIDTH
-    assert told.count("klaviyo ") == 5
     assert "…" in told
     assert "more_8 1.5" in told
     assert "--format csv" not in told
+
+
+def test_of_many_rows_the_first_is_told_whole_and_its_texts_are_not_cut() -> None:
+    rows = [
+        {"template": f"it broke {n}", **dict.fromkeys(("more", "and more"), 0.5), "example": "word " * 30 + f"end{n}"}
+        for n in range(1, 6)
+    ]  # fmt: skip
+    told = terminal.answer("5 calls failed.", rows, ["template", "more", "and more", "example"], [], "seen")
+    assert max(map(len, told.splitlines())) <= terminal.WIDTH
+    assert "Row 1: example word word" in told
+    assert "end1" in told
+    assert "end2" not in told
+    assert "With --format csv" not in told
 
 
 def test_an_answer_without_rows_is_its_sentence() -> None:

@@ -22,16 +22,18 @@ WIDTH = 80
 IN_FULL = 2
 #: Rows of an answer that are printed.
 SHOWN = 20
-#: With so few rows, what does not stand side by side is told below; with more, the file has it.
+#: Of so few rows, what does not stand side by side, or was cut, is told below; of more, of the first only.
 TOLD_WHOLE = 3
 #: Characters of a cell.
-CELL = 48
+CELL = 40
 _COLOURS = {"P1": "red", "P2": "yellow", "P3": "cyan", "P4": "blue"}
 _MARKS = {"yes": "●", "no": "○", "unknown": "?"}
 _WELL = {True: ("well", "green"), False: ("NOT well", "red"), None: ("cannot tell", "yellow")}
 _LABEL = " " * 11
 #: An ISO 8601 time in UTC: month and day, time of day.
 _MOMENT = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+#: A blank at which no line is broken.
+_HOLD = "\u00a0"
 #: What a shell takes as one word.
 _WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+|\S+""")
 
@@ -98,9 +100,11 @@ def answer(
     if rows:
         parts.append(table(shown, fitting))
     hidden = columns[len(fitting) :] if rows else []
-    if len(rows) <= TOLD_WHOLE:
-        parts += ["\n".join(_beside(row, hidden)) for row in shown if any(map(_told, map(row.get, hidden)))]
-        hidden = []
+    for number, row in enumerate(rows[: len(rows) if len(rows) <= TOLD_WHOLE else 1], 1):
+        cut = [name for name in fitting if _short(row.get(name)) != _moment(row.get(name))]
+        told = _beside(_harmless(row), [*cut, *hidden])
+        parts += ["\n".join(_wrapped(f"Row {number}: {told}", hang="  ")).replace(_HOLD, " ")] if told else []
+    hidden = hidden if len(rows) > TOLD_WHOLE else []
     left = [f"{len(rows) - SHOWN:,} rows"] if len(rows) > SHOWN else []
     left += [", ".join(hidden)] if hidden else []
     if left:
@@ -272,23 +276,22 @@ def _fitting(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Seque
     return [name for place, name in enumerate(columns) if place < 2 or sum(widths[: place + 1]) <= WIDTH + 2]
 
 
-def _beside(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
-    """What else a row tells, `name value` after `name value`, in lines that fit."""
-    line = ""
-    for text in (f"{name} {_cell(row[name])}" for name in names if _told(row.get(name))):
-        if line and len(line) + len(text) + 4 > WIDTH:
-            yield f"  {line}"
-            line = ""
-        line = f"{line}, {text}" if line else text
-    yield f"  {line}"
+def _beside(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What else a row tells, `name value, name value`; short ones are not broken."""
+    told = [f"{name} {_cell(_moment(row[name]))}" for name in names if _told(row.get(name))]
+    return ", ".join(each.replace(" ", _HOLD) if len(each) <= CELL else each for each in told)
+
+
+def _moment(value: Any) -> Any:
+    """A time as people write it within a year, to the second, in UTC."""
+    moment = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    return f"{moment[1]} {moment[2]}" if moment else value
 
 
 def _short(value: Any) -> Any:
-    """A time as people write it within a year, to the second, in UTC; a text, if it is not too long."""
-    if not isinstance(value, str):
-        return value
-    moment = _MOMENT.fullmatch(value)
-    return f"{moment[1]} {moment[2]}" if moment else value if len(value) <= CELL else f"{value[: CELL - 1]}…"
+    """What fits into a cell."""
+    told = _moment(value)
+    return f"{told[: CELL - 1]}…" if isinstance(told, str) and len(told) > CELL else told
 
 
 def _told(value: Any) -> bool:

@@ -129,7 +129,7 @@ def answer(told: Part, window: Window) -> Answer:
         covers.append(f"Calls of which the log tells no status: {untold:,}; none counts as failed.")
     if OTHERS in set(told.cells["endpoint"]):
         covers.append(f"Paths beyond the first {MOST} are counted together.")
-    if len(rows):
+    if rows["p50_s"].notna().any():
         covers.append("Quantiles are known to 2.5 %; quiet is where at most 5 % of all calls failed.")
     return Answer("overview", _says(told, rows, window), rows, tuple(covers))
 
