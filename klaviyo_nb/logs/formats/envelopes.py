@@ -25,7 +25,8 @@ HEAD = re.compile(
     rb"|<\d{1,3}>1 (?P<rfc5424>" + _STAMP + rb") (?P<host2>\S+) (?P<tag2>\S+) (?P<pid2>\S+) \S+ "
     rb"(?:-|(?:\[[^\]]*\])+) ?)"
     rb"|(?P<iso2>" + _STAMP + rb") (?P<tag3>[a-z][\w-]{0,40})"  # Heroku's logs, Fly.io's
-    rb"\[(?:(?P<pid3>[\w.-]{1,60})\]: |(?P<host3>\w{1,40})\] [a-z]{3} )"
+    rb"\[(?:(?P<pid3>[\w.-]{1,60})\]: |(?P<host3>\w{1,40})\] [a-z]{3} "
+    rb"(?:\[(?P<level3>[a-z]{4,7})\] ?(?=\[?\d\d|ts=|time=|level=|\{))?)"
     rb"|\[pod/(?P<pod2>[^\]]+)\] |(?:\d+\|)?(?P<service2>[\w.-]{1,64}) +\| "  # PM2 counts its services
 )
 #: Keys under which collectors put the application's text, and what opens it.
@@ -46,7 +47,7 @@ _INDENTED = re.compile(_INDENT)
 _CONTINUES = re.compile(
     _INDENT + rb"|[})\]]+[,;]?\s*(?:$|\\n)|Traceback \(most recent|Caused by:|During handling|"
     rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|"
-    rb"Reason: |"
+    rb"Reason: |(?:METHOD|FROM): |(?:COMMON|CONTENT) HEADERS\b|"
     rb"At [A-Z]:\\\S+:\d+ char:|[<>*]\s*$|"
     rb"\([1-5]\d\d\)\s*(?:$|\\n)|\*\* \(|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
 )

@@ -70,6 +70,8 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
     outer, inner = _peel(raw)
     if "\x1b" in inner:
         inner = _COLOUR.sub("", inner)
+    if '{""' in inner:  # in a cell of an export
+        inner = inner.replace('""', '"')
     if "REPORT RequestId: " in inner:
         inner = _INVOCATION.sub("", inner)
     result = _read_text(inner, near, own)
@@ -138,7 +140,7 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
 _HEAD_ROLES = {
     "pod": "host", "pod2": "host", "host": "host", "host2": "host", "service": "caller", "service2": "caller",
     "tag": "caller", "tag2": "caller",
-    "host3": "host", "tag3": "caller", "pid3": "worker", "iso2": "timestamp",
+    "host3": "host", "level3": "level", "tag3": "caller", "pid3": "worker", "iso2": "timestamp",
     "pid": "worker", "pid2": "worker", "cri": "timestamp", "bsd": "timestamp",
     "iso": "timestamp", "rfc5424": "timestamp",
 }  # fmt: skip

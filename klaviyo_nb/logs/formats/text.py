@@ -46,7 +46,8 @@ _SAYS = (
     r"unexpected"
 )
 _LEVELS = (
-    r"trace|debug|info|information|notice|warn|warning|error|err|crit|critical|fatal|alert|emerg|panic|severe"
+    r"trace|debug|dbg|info(?:rmation)?|inf|notice|warn(?:ing)?|wrn|err(?:or)?|crit(?:ical)?|fatal|alert|emerg|"
+    r"panic|severe"
 )
 _KLAVIYO_SAID = (
     rf"\bklaviyo\b(?: api| upstream| server| sdk)?(?: \w+ed(?= ))?[ :-]{{1,3}}(?:{_SAYS})\b"
@@ -81,7 +82,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.@/-])(?P<v>(?:https?://)?a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
     ),
-    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=)?{_QUOTE}(?P<v>{VERB})\b",
+    "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=|:)?{_QUOTE}(?P<v>{VERB})\b",
                        rf"\b(?P<v>{VERB}) request\b", rf"PreparedRequest \[(?P<v>{VERB})\]"),
     "status": _compiled(
         _KLAVIYO_SAID,
@@ -94,7 +95,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?P<v>[2-5]\d\d)[\s:,()\]-]{{1,3}}(?:[\"'`]?(?:{_PHRASES})|{_ONE_WORD})\b",
         rf"\bHTTP(?: error| status| response)?[:\s]+(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"(?:\d+/){4}\+?\d+ (?P<v>[2-5]\d\d) ",  # HAProxy
-        r"\bTCP_\w+/(?P<v>[2-5]\d\d)\b",
+        r"\b(?:TCP|NONE)_\w+/(?P<v>[2-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
         rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{VERB}) ",
         rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
@@ -125,10 +126,10 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\b(?:took|in|after|within|timeout of|durations?|elapsed|latency|"
         r"(?:total|request|response|execution|"
         r"elapsed)[ _-]?time|time|rt)"
-        r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)\s?(?P<u>ms|msecs?|milliseconds?|µs|"
+        r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)[\s(]?(?P<u>ms|msecs?|milliseconds?|µs|"
         r"us|ns|s|secs?|seconds?)\b",
         r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
-        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+\.\d+)\b",
+        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9}|"
         r"(?:\d+h)?\d+m\d+(?:\.\d+)?s)\b",
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
@@ -164,7 +165,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))",
-                         r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) attempt\b",
+                         r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
                          r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d", r"\btries\W{1,2}(?P<v>\d{1,2})\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
     "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
@@ -245,7 +246,8 @@ _NAME = re.compile(
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = re.compile(
-    r"(?:retr|wait|available|sleep|backoff|back off|again|expire|pause|delay|ttl|interval)"
+    r"(?:retr|wait|available|next (?:try|attempt|run)|"
+    r"sleep|backoff|back off|again|expire|pause|delay|ttl|interval)"
     r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )

@@ -61,7 +61,7 @@ _HOOK_OURS = re.compile(
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
 _PAGES = re.compile(
-    r"https?://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|[\w.+-]+@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|[\w.+-]+@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
 )
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
@@ -70,6 +70,7 @@ _ASIDE = re.compile(
     r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
     r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
     r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
+    r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^\[(?:firing|resolved)\b|"
@@ -79,7 +80,8 @@ _ASIDE = re.compile(
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
 _NAME = re.compile(
-    r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b)?"
+    r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
+    r"[-_.]?(?:status|response|error|http)\w{0,20}\")?"
 )
 _WITH = re.compile(
     r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
@@ -367,7 +369,7 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "error_pointer": ("error_pointer", ("pointer", "parameter", "/data/")),
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
-    "attempt": ("attempt", ("attempt", " try", "(try", " tries", "retrying (", "retry (")),
+    "attempt": ("attempt", ("attempt", " try", "(try", " tries", "retrying (", "retry (", "time calling")),
     "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
     "retry_after": ("retry_after_s", ("retry", "available")),
 }
