@@ -44,7 +44,7 @@ def part(records: Records, window: Window) -> pd.DataFrame:
     age = np.where(known, (moments - sent) // 1_000, 0)
     topics = first_names(hooks["topic"], MOST, OTHERS, NONE)
     rows = pd.DataFrame({
-        "topic": topics.astype("str").fillna(NONE).to_numpy(), "bin": bins_of(moments, window), "arrivals": 1,
+        "topic": topics.astype("str").fillna(NONE).array, "bin": bins_of(moments, window), "arrivals": 1,
         "bad_signature": (hooks["outcome"] == "bad_signature").to_numpy(np.int64),
         "failed": (hooks["outcome"] == "failed").to_numpy(np.int64), "first": moments,
         "last": np.where(moments == NEVER, -NEVER, moments), "aged": known.astype(np.int64), "age": age,
