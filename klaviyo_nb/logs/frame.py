@@ -40,7 +40,14 @@ def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
         name: _column(rows, "moment" if name == "timestamp" else name, column.dtype)
         for name, column in schema.columns.items()
     }
-    return schema.check(pa.table(columns).to_pandas(types_mapper=_PANDAS.get))
+    frame = pa.table(columns).to_pandas(types_mapper=_PANDAS.get)
+    repeated = [name for name in frame if frame[name].dtype == "category"]
+    untold = [name for name in repeated if not len(frame[name].cat.categories)]
+    texts = pd.CategoricalDtype(
+        pd.Index([], dtype="str")
+    )  # pandas makes objects of none
+    none = pd.Categorical.from_codes(np.full(len(frame), -1, dtype=np.int8), dtype=texts)
+    return schema.check(frame.assign(**dict.fromkeys(untold, none)))
 
 
 def _cited(piece: Piece) -> pa.Table:
@@ -60,8 +67,8 @@ def _by_time(rows: pa.Table, counts: list[int]) -> Any:
 def _column(rows: pa.Table, name: str, dtype: str) -> Any:
     arrow = _ARROW[dtype]
     if name not in rows.column_names:
-        values = pa.nulls(rows.num_rows, arrow)
-    elif pa.types.is_timestamp(arrow):
+        return pa.nulls(rows.num_rows, pa.dictionary(pa.int8(), arrow) if dtype == "category" else arrow)
+    if pa.types.is_timestamp(arrow):
         values = rows[name].cast(pa.timestamp("us", "UTC")).cast(arrow)
     else:
         values = rows[name].cast(arrow)

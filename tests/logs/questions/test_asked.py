@@ -179,6 +179,12 @@ def test_asked_where_the_log_is_read_the_answer_is_that_of_the_whole_frame(
     assert asked_there.coverage == read.coverage
 
 
+def test_a_frame_that_was_read_is_the_same_when_it_comes_back_from_csv(tmp_path: Path) -> None:
+    calls = logs.read([str(write(tmp_path / "app.log", 60))], WINDOW, redact=Redactor(b"test").text).calls
+    assert len(calls) == 60
+    pd.testing.assert_frame_equal(CALLS.from_csv(CALLS.to_csv(calls)), calls)
+
+
 def test_lines_that_an_answer_cites_are_counted_from_the_beginning_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
