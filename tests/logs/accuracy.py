@@ -42,6 +42,7 @@ SEEN = (
     "platforms12.txt",
     "platforms13.txt",
     "platforms14.txt",
+    "platforms15.txt",
 )
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
