@@ -24,7 +24,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"certificate (?:has expired|verify)|"
         r"CERT_HAS_EXPIRED|ssl_connect_error|peer_failed_verification|ssl_cacert|"
         r"OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
-        "timeout": r"timed[ _-]?out|i/o timeout|reason: :?timeout|"
+        "timeout": r"timed[ _-]?out|execution expired|i/o timeout|reason: :?timeout|"
         r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|"
         r"(?:on|for) (?:GET|POST|PUT|PATCH|DELETE|http|/))|"
         r"TimeoutE|ETIMEDOUT|"
@@ -60,7 +60,8 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
     "timeout": ("timed", "timeout", "time-out", "econnaborted", "deadline", "curl error 28", "taskcanceled",
-                "_sslobj", "never respond", "hung"),
+                "_sslobj", "never respond", "hung",
+                "execution expired"),
     "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
               "epipe", "broken pipe", "eof", "premature", "incomplete", "no bytes", "curl error 5",
               "return_code="),

@@ -75,8 +75,8 @@ def _bounded(pattern: str) -> str:
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
-        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b[\]\"'`:,]*\s*(?:request |call )?(?:to |for |on |"
-        rf"from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{_URL}|"
+        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b(?!/\d)[\]\"'`:,]*\s*(?:request |call )?(?:to |for |"
+        rf"on |from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{_URL}|"
         rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?<!\.)(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
         r"(?<![\w.@/-])(?P<v>(?:https?://)?a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",

@@ -41,7 +41,7 @@ SHAPES = tuple(
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
         rf"(?:(?P<m>\d\d?)[/-](?P<d>\d\d?)[/-]|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
-        rf"(?P<y>\d{{4}})(?:,| @| at)? {_CLOCK_12}{_ZONE}",
+        rf"(?P<y>\d{{4}}|[23]\d(?=, \d))(?:,| @| at)? {_CLOCK_12}{_ZONE}",
         rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
         rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
         rf"(?<![\d:.-])(?P<y2>[23]\d)(?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # Tornado, MySQL

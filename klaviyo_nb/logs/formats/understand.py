@@ -35,6 +35,8 @@ _OTHERS_HOOK = re.compile(
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
+#: Of a server that only played Klaviyo.
+_PLAYED = re.compile(r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b", re.IGNORECASE)
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
@@ -55,7 +57,8 @@ _HOOK_ARRIVED = re.compile(
     r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
 )
 _HOOK_OURS = re.compile(
-    r"\b(?:send|sending|sent|create[sd]?|creating|register\w*|subscri\w+|configur\w+|deliver to)\b",
+    r"(?<![.:/_-])\b(?:send|sending|sent|create[sd]?|creating|"
+    r"register\w*|subscri\w+|configur\w+|deliver to)\b",
     re.IGNORECASE,
 )
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
@@ -202,7 +205,8 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if str(it.found.values.get("method")) == "CONNECT" and (outcome.status or 0) < FAILS_FROM:
         return False  # a proxy's tunnel: what was asked in it nobody saw
     if where.place == "api":
-        return outcome.known or outcome.worked is not None
+        played = it.text[:1] != "{" and _PLAYED.search(body)
+        return not played and (outcome.known or outcome.worked is not None)
     if where.place == "foreign":
         return bool(
             outcome.known
