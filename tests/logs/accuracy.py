@@ -43,6 +43,7 @@ SEEN = (
     "platforms13.txt",
     "platforms14.txt",
     "platforms15.txt",
+    "platforms16.txt",
 )
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
