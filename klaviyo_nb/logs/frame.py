@@ -43,9 +43,7 @@ def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
     frame = pa.table(columns).to_pandas(types_mapper=_PANDAS.get)
     repeated = [name for name in frame if frame[name].dtype == "category"]
     untold = [name for name in repeated if not len(frame[name].cat.categories)]
-    texts = pd.CategoricalDtype(
-        pd.Index([], dtype="str")
-    )  # pandas makes objects of none
+    texts = pd.CategoricalDtype(pd.Index([], dtype="str"))  # pandas makes objects of none
     none = pd.Categorical.from_codes(np.full(len(frame), -1, dtype=np.int8), dtype=texts)
     return schema.check(frame.assign(**dict.fromkeys(untold, none)))
 

@@ -164,7 +164,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
-                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)))",
+                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
                          r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d", r"\btries\W{1,2}(?P<v>\d{1,2})\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
