@@ -42,13 +42,15 @@ RESERVE_S = 0.5
 READING = 0.75
 #: A thread that a source still holds so many times that limit later is left behind [1].
 HELD = 1.2
-_SCHEMAS = {"probes": PROBES, "calls": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS, "watch": WATCH,
-            "notes": NOTES}  # fmt: skip
+_SCHEMAS = {"probes": PROBES, "calls": CALLS, "earlier": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS,
+            "watch": WATCH, "notes": NOTES}  # fmt: skip
 
 #: A frame of so many rows is kept as text while all evidence is read for what must be taken out of it.
 KEPT = 100_000
 #: By how much a log's clock may be ahead of ours without its newest lines being lost.
 CLOCK_AHEAD = timedelta(minutes=2)
+#: Logs are read from so long before the window on, or so large a part of it: was it under way at its start?
+BEFORE, BEFORE_PART = timedelta(minutes=15), 1 / 4
 
 
 _USER = re.compile(r"//[^/@]*@")
@@ -294,8 +296,9 @@ def _read_logs(
 ) -> LogsRead:
     from klaviyo_nb import logs
 
-    if not settings.end:  # a host's clock may be ahead of ours: its newest lines lie in the future
-        window = Window(window.start, window.end + CLOCK_AHEAD)
+    start = window.start - min(BEFORE, (window.end - window.start) * BEFORE_PART)
+    # A host's clock may be ahead of ours: its newest lines lie in the future.
+    window = Window(start, window.end if settings.end else window.end + CLOCK_AHEAD)
     read = logs.read(
         settings.logs,
         window,

@@ -6,18 +6,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.evidence import UNFINISHED, Budget, Evidence, Gap
+from klaviyo_nb.evidence import UNFINISHED, Budget, Coverage, Evidence, Gap
 from klaviyo_nb.frames import PROBES
 from klaviyo_nb.probes.api import PATHS
 from klaviyo_nb.probes.asked import ALLOWED
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from klaviyo_nb.logs import LogsRead
     from klaviyo_nb.metrics.client import Fetched
     from klaviyo_nb.probes import Probed
@@ -65,15 +67,17 @@ class Coming:
         api_calls = sum(row["probe"] in PATHS for row in self.rows)
         seen = read is not None and not all(each.gap and not each.lines for each in read.coverage)
         gaps = probed.gaps if probed else [Gap("probes", _NOT_YET)]
+        earlier, calls = _apart(read.calls, self.window) if read and seen else (None, None)
         return Evidence(
             window=self.window,
             collected_at=self.clock(),
             probe_rows=tuple(map(PROBES.row, probed.rows if probed else self.rows)),
-            calls=read.calls if read and seen else None,
-            webhooks=read.webhooks if read and seen else None,
+            calls=calls,
+            webhooks=_apart(read.webhooks, self.window)[1] if read and seen else None,
+            earlier=earlier,
             metrics=fetched.frame if fetched else None,
             status_page=probed.status_page if probed else None,
-            coverage=read.coverage if read else (),
+            coverage=tuple(_about(each, earlier, self.window) for each in read.coverage) if read else (),
             queries=fetched.queries if fetched else (),
             gaps=(*gaps, *log_gaps, *metric_gaps),
             budget=probed.budget if probed else Budget(api_calls, ALLOWED),
@@ -141,3 +145,19 @@ class Coming:
 
     def _keep(self, keep: Callable[[Evidence], None]) -> None:
         keep(self.evidence())
+
+
+def _apart(frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What lay before the window, and the rest; the frame is in order, rows without a time last."""
+    before = int((frame["timestamp"] < window.start).sum())
+    return frame.iloc[:before], frame.iloc[before:].reset_index(drop=True)
+
+
+def _about(coverage: Coverage, earlier: pd.DataFrame | None, window: Window) -> Coverage:
+    """What a source gave of the window, without what lay before it."""
+    got, calls = coverage.got, coverage.calls
+    if got and got.start < window.start:
+        got = Window(window.start, got.end) if got.end > window.start else None
+    if earlier is not None:
+        calls -= int((earlier["source"] == coverage.source).sum())
+    return replace(coverage, asked=Window(window.start, coverage.asked.end), got=got, calls=calls)

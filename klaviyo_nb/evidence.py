@@ -181,6 +181,8 @@ class Evidence:
         probe_rows: One per probe that ran, with the columns of PROBES; missing values are None.
         calls: CALLS frame; None if no log could be read, which is not the same as no call.
         webhooks: WEBHOOKS frame; None likewise.
+        earlier: CALLS frame of what lay shortly before the window, from the same logs: it tells whether what
+            fails at the window's start was under way, and nothing else is counted from it.
         metrics: METRICS frame; None if no metrics server could be read.
         watch: WATCH frame, one row per round; None if nobody watched.
         notes: NOTES frame, what people noted; None if nobody did.
@@ -201,6 +203,7 @@ class Evidence:
     # Frames are left out of the repr: asyncio.run makes one of its result, and it took 50 ms.
     calls: pd.DataFrame | None = field(default=None, repr=False)
     webhooks: pd.DataFrame | None = field(default=None, repr=False)
+    earlier: pd.DataFrame | None = field(default=None, repr=False)
     metrics: pd.DataFrame | None = field(default=None, repr=False)
     watch: pd.DataFrame | None = field(default=None, repr=False)
     notes: pd.DataFrame | None = field(default=None, repr=False)

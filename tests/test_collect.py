@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from klaviyo_nb.collect import RESERVE_S, _limit_s, collect
+from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, load, save
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Settings
@@ -69,6 +69,27 @@ def test_a_pipe_that_nobody_writes_to_holds_nobody_and_other_logs_are_read(
     assert evidence.calls is not None
     assert len(evidence.calls) == 1
     assert "nothing was written" in reasons(evidence)[str(pipe)][0]
+
+
+def test_what_logs_tell_from_shortly_before_the_window_is_kept_apart(window: Window, tmp_path: Path) -> None:
+    length = window.end - window.start
+    moments = [window.start - length * part for part in (0.9, 0.1, 0.05)] + [window.start + length / 2]
+    line = '{{"time":"{}","method":"POST","url":"https://a.klaviyo.com/api/events","status":503}}\n'
+    log = tmp_path / "app.log"
+    log.write_text("".join(line.format(each.isoformat()) for each in moments))
+    evidence = ask(window, LONG_S, logs=(str(log),), end=window.end.isoformat())
+    assert evidence.calls is not None
+    assert evidence.earlier is not None
+    assert list(evidence.calls["timestamp"]) == moments[3:]
+    assert list(evidence.earlier["timestamp"]) == moments[1:3]
+    (coverage,) = evidence.coverage
+    assert (coverage.asked, coverage.calls) == (window, 1)
+    assert coverage.got is not None
+    assert coverage.got.start == window.start
+    save(evidence, tmp_path / "kept")
+    kept = load(tmp_path / "kept").earlier
+    assert kept is not None
+    assert kept["line_no"].tolist() == evidence.earlier["line_no"].tolist() == [2, 3]
 
 
 def test_a_deadline_too_short_for_anything_gives_gaps_and_no_error(window: Window, tmp_path: Path) -> None:

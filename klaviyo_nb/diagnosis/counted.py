@@ -18,8 +18,8 @@ from klaviyo_nb.evidence import remembered
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.metrics.rates import beforehand, histogram_quantile, increases
 from klaviyo_nb.metrics.rates import counted as risen
-from klaviyo_nb.metrics.rates import histogram_quantile, increases
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -79,8 +79,21 @@ def tallies(evidence: Evidence, limits: Thresholds) -> dict[str, Tally]:
         ahead = clocks_ahead(evidence.calls, evidence)
         found["logs"] = _tally("logs", _from_logs(evidence.calls, ahead), window, part, ahead)
     if evidence.metrics is not None:
-        found["metrics"] = _tally("metrics", _from_metrics(evidence.metrics), window, part, {})
+        found["metrics"] = _tally("metrics", _from_steps(increases(evidence.metrics)), window, part, {})
     return {name: each for name, each in found.items() if len(each.frame)}
+
+
+def earlier(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """What logs tell of the time before the window, and what the metrics' counters had come to by then.
+
+    As a `Tally.frame`; the latter all at the window's start, since nothing tells when they were counted.
+    """
+    found = {}
+    if evidence.earlier is not None and evidence.calls is not None:
+        found["logs"] = _from_logs(evidence.earlier, clocks_ahead(evidence.calls, evidence))
+    if evidence.metrics is not None:
+        found["metrics"] = _from_steps(beforehand(evidence.metrics))
+    return found
 
 
 def chosen(found: Mapping[str, Tally], limits: Thresholds, whole: bool = True) -> Tally | None:
@@ -186,8 +199,7 @@ def _written_by(calls: pd.DataFrame) -> pd.Series[str]:
     return calls["host"].astype("str").fillna(calls["source"].astype("str"))
 
 
-def _from_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
-    steps = increases(metrics)
+def _from_steps(steps: pd.DataFrame) -> pd.DataFrame:
     steps = steps[steps["status"].notna()]  # calls of which nothing tells whether they failed
     frame = steps[["timestamp", "endpoint", "calls"]].assign(clock="")
     codes = pd.to_numeric(steps["status"], errors="coerce")

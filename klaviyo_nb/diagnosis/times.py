@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from klaviyo_nb.diagnosis.counted import earlier
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
@@ -68,14 +69,17 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counted: `counted.tallies` of it.
     """
     found: dict[Source, list[Episode]] = {}
-    off = False
+    off, before = False, earlier(evidence)
     if "logs" in counted:
-        found["logs"] = _from_logs(counted["logs"].frame, evidence.collected_at)
+        frame = pd.concat([*(before[name] for name in ("logs",) if name in before), counted["logs"].frame])
+        found["logs"] = list(_since(evidence.window.start, _from_logs(frame, evidence.collected_at)))
     if "metrics" in counted and evidence.metrics is not None:
         step = step_s(evidence.metrics) or 0.0
-        counts = _counts(counted["metrics"].frame, ("endpoint", "kind"))
-        found["metrics"] = episodes(counts, step, step or None)
-        off = "logs" in found and _clocks_off(
+        counts, past = (
+            _counts(frame, ("endpoint", "kind")) for frame in (counted["metrics"].frame, before["metrics"])
+        )
+        found["metrics"] = episodes(counts, step, step or None, past)
+        off = "logs" in found and clocks_differ(
             counted["logs"].frame, counted["metrics"].frame, timedelta(seconds=step)
         )
     last = {name: each[-1] for name, each in found.items() if each}
@@ -84,7 +88,7 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
     watched = recovery_seen(evidence)
     goes_on = any(each.recovered is None for each in same.values()) and watched is None
     begun = [_estimate(name, each.onset) for name, each in same.items() if each.onset]
-    if len(begun) < len(same):
+    if len(begun) < len(same) and not any(each.proven for each in same.values()):
         begun = []  # one of them saw it under way from the first: that the other did not is no beginning
     over = [_estimate(name, each.recovered) for name, each in same.items() if each.recovered]
     seen = [Estimate("probes", *watched, "triage --watch: last bad round, first good one")] if watched else []
@@ -96,6 +100,14 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         bool(same),
         goes_on and not written["recovered"],
     )
+
+
+def _since(start: datetime, found: list[Episode]) -> Iterator[Episode]:
+    """Those that were seen in the window; what began before it was under way."""
+    for each in found:
+        if each.seen[1] > start:
+            begun = each.onset and (each.onset if each.onset[1] >= start else None)
+            yield replace(each, onset=begun)
 
 
 def _failing_probes(evidence: Evidence) -> list[Estimate]:
@@ -172,26 +184,32 @@ def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:
     return replace(found, onset=onset, recovered=recovered)
 
 
-def _clocks_off(logs: pd.DataFrame, metrics: pd.DataFrame, step: timedelta) -> bool:
+def clocks_differ(logs: pd.DataFrame, metrics: pd.DataFrame, step: timedelta) -> bool:
     """Do log lines carry other times than the metrics, whose server has one clock, have for the same calls?
 
     Where both count as many calls of an endpoint with one outcome, the n-th in one is the n-th in the other.
+
+    Args:
+        logs: A `Tally.frame`.
+        metrics: Another.
+        step: Width of the metrics' bins; calls may lie so far apart, and a second, on one clock.
+
+    Returns:
+        False also where no series counts as many calls in both, so that nothing can be held side by side.
     """
-    late: list[pd.Series[Any]] = []
-    parts = [
+    apart: list[pd.Series[Any]] = []
+    of_logs, of_metrics = (
         dict(iter(frame.fillna({"kind": ""}).groupby(["endpoint", "kind"]))) for frame in (logs, metrics)
-    ]
-    for series, lines in parts[0].items():
-        counts = parts[1].get(series)
-        if counts is None or round(counts["calls"].sum()) != len(lines):
-            continue
-        times = counts["timestamp"].repeat(counts["calls"].round().astype(int).tolist()).sort_values()
-        if len(times) == len(lines):
-            late.append(times.reset_index(drop=True) - lines["timestamp"].sort_values(ignore_index=True))
-    if not late:
+    )
+    for series in of_logs.keys() & of_metrics.keys():
+        lines, counts = of_logs[series], of_metrics[series]
+        often = counts["calls"].round().astype(int)
+        if often.sum() == len(lines):
+            times = counts["timestamp"].repeat(often.tolist()).sort_values(ignore_index=True)
+            apart.append((times - lines["timestamp"].sort_values(ignore_index=True)).abs())
+    if not apart:
         return False
-    every = pd.concat(late)
-    return float((every.abs() > step + timedelta(seconds=LINE_S)).mean()) > OFF
+    return float((pd.concat(apart) > step + timedelta(seconds=LINE_S)).mean()) > OFF
 
 
 def _behind(moments: pd.Series[pd.Timestamp], until: datetime) -> timedelta:

@@ -7,8 +7,9 @@ concerns: failures of its kinds, on its endpoints and hosts. `changes` finds the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ LABELS, MOST_VALUES = ("endpoint", "host", "kind"), 12
 #: A kind of failure belongs to an episode if it is so many times as frequent as outside; so does an endpoint
 #: or host, if its share of failures is also at least this part of the worst one's.
 MORE_OFTEN, PART_OF_WORST = 2.0, 0.2
+#: So many failures of an endpoint before the bins begin are not chance, if it goes on failing.
+AGO = 3
 #: A label is of no use if more than this share of failures has values that no success has.
 SELDOM = 0.2
 #: Largest distance from an even spread, times the root of the number, that comes by chance 95 times in 100.
@@ -49,6 +52,7 @@ class Episode:
         seen: First and last moment it was observed: borders of bins.
         calls: Calls in it, of those that it concerns.
         failed: How many of them failed.
+        proven: None of those that it concerns had failed before the bins begin, and some had been made.
     """
 
     onset: Moments | None
@@ -56,9 +60,15 @@ class Episode:
     seen: Moments
     calls: float
     failed: float
+    proven: bool = False
 
 
-def episodes(counts: pd.DataFrame, lag_s: float = 0.0, width_s: float | None = None) -> list[Episode]:
+def episodes(
+    counts: pd.DataFrame,
+    lag_s: float = 0.0,
+    width_s: float | None = None,
+    before: pd.DataFrame | None = None,
+) -> list[Episode]:
     """Find the stretches in which calls failed, in order of time.
 
     A bin that is absent, holds no calls, or whose counts are missing says nothing; a border beside such bins
@@ -70,9 +80,12 @@ def episodes(counts: pd.DataFrame, lag_s: float = 0.0, width_s: float | None = N
             several rows, told apart by `endpoint`, `host` and `kind` (of failures; missing for successes).
         lag_s: By how much a bin can be late: 0 for logs, the scrape interval for metrics [s].
         width_s: Width of a bin [s]; None: the least distance between two.
+        before: What had been counted when the bins begin, since nobody knows when: with the same columns,
+            `timestamp` is that moment. It tells whether what fails from the first bin on was under way.
     """
     width = round(width_s * 1e9) if width_s else _width(counts)
     frame = _comparable(_usable(counts))
+    past = _usable(before) if before is not None else None
     parts = list(_parts(frame))
     seen = [
         (label, value, run) for label, value, part in parts for run in _runs(label, part, width, len(parts))
@@ -80,11 +93,16 @@ def episodes(counts: pd.DataFrame, lag_s: float = 0.0, width_s: float | None = N
     kinds = {value for label, value, _ in seen if label == "kind"}
     spans, lag, found = _joined([run.seen for *_, run in seen]), round(lag_s * 1e9), []
     end = int(frame["at"].max()) + width if len(frame) else 0
-    for before, span, after in zip([None, *spans], spans, [*spans[1:], None], strict=False):
-        since, until = before[1] if before else -(2**62), after[0] if after else 2**62
+    for former, span, after in zip([None, *spans], spans, [*spans[1:], None], strict=False):
+        since, until = former[1] if former else -(2**62), after[0] if after else 2**62
         around = frame[(frame["at"] >= since) & (frame["at"] < until)]
         own = [(label, run) for label, _, run in seen if label != "host" and _within(run.seen, span)]
-        found += [_episode(*placed, own, end, lag) for placed in _placed(around, span, kinds, width)]
+        concern = _concern(around, span, kinds)
+        concerned = concern.of(around)
+        some = [_episode(*placed, own, end, lag) for placed in _placed(concerned, width)]
+        if some and former is None and past is not None:
+            some[0] = _with_past(some[0], concern.of(past), concerned, width, lag)
+        found += some
     return found
 
 
@@ -186,12 +204,12 @@ def _within(inner: Span, outer: Span) -> bool:
     return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def _placed(around: pd.DataFrame, span: Span, kinds: set[str], width: int) -> Iterator[tuple[list[Run], int]]:
+def _placed(concerned: pd.DataFrame, width: int) -> Iterator[tuple[list[Run], int]]:
     """The stretches of one span, seen by the calls that it concerns, and when the first of those failed.
 
     Runs of one stretch belong together.
     """
-    bins = _bins(_concerned(around, span, kinds), width)
+    bins = _bins(concerned, width)
     bad, group = bins.starts[bins.failed > 0], list[Run]()
     for run in [*failing_runs(bins), None]:
         if group and (run is None or run.seen[0] >= group[-1].seen[1] + PAUSE):
@@ -201,12 +219,26 @@ def _placed(around: pd.DataFrame, span: Span, kinds: set[str], width: int) -> It
             group.append(run)
 
 
-def _concerned(frame: pd.DataFrame, span: Span, own: set[str]) -> pd.DataFrame:
-    """The calls that the trouble of a span concerns; failures of other kinds count as no failures.
+@dataclass(frozen=True, slots=True)
+class _Concern:
+    """What the trouble of a span concerns; a label that is absent, or None, is all of it."""
 
-    `own` are the kinds that were seen to begin or to end.
-    """
+    kinds: list[str] | None
+    values: dict[str, list[str]]
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Its calls; failures of other kinds count as no failures."""
+        if self.kinds is not None and "kind" in frame:
+            frame = _only_kinds(frame, self.kinds)
+        for label in self.values.keys() & set(frame):
+            frame = frame[frame[label].isin(self.values[label])]
+        return frame
+
+
+def _concern(frame: pd.DataFrame, span: Span, own: set[str]) -> _Concern:
+    """What the trouble of a span concerns; `own` are the kinds that were seen to begin or to end."""
     inside = ((frame["at"] >= span[0]) & (frame["at"] < span[1])).to_numpy()
+    concern = _Concern(None, {})
     if "kind" in frame:
         within, other = frame[inside], frame[~inside]
         often = within.groupby("kind")["failed"].sum() / within["calls"].sum()
@@ -215,16 +247,18 @@ def _concerned(frame: pd.DataFrame, span: Span, own: set[str]) -> pd.DataFrame:
         if not len(other) and often[often.index.isin(own)].sum() > often.sum() / 2:
             kinds = often[often.index.isin(own)]  # nothing lies outside: those with a stretch of their own
         if len(kinds):
-            frame = _only_kinds(frame, list(kinds.index))
+            concern = _Concern(list(kinds.index), {})
+    frame = concern.of(frame)
     for label in ("endpoint", "host"):
         if label in frame:
             during, before = (_share(frame[part].groupby(label)) for part in (inside, ~inside))
             worse = during[during > MORE_OFTEN * before.reindex(during.index).fillna(0.0)]
             if len(worse):
                 touched = worse.index[worse >= max(LEAST_SHARE, PART_OF_WORST * worse.max())]
+                concern.values[label] = list(touched)
                 kept = frame[label].isin(touched).to_numpy()
                 frame, inside = frame[kept], inside[kept]
-    return frame
+    return concern
 
 
 def _share(groups: DataFrameGroupBy[Any, Any]) -> pd.Series[float]:
@@ -262,6 +296,34 @@ def _episode(
         sum(run.calls for run in runs),
         sum(run.failed for run in runs),
     )
+
+
+def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: int, lag: int) -> Episode:
+    """The same, where the counts of before tell whether it was under way when the bins began.
+
+    It was not if none had failed; it was if an endpoint had failed and goes on from its first call.
+    """
+    if past["calls"].sum() == 0:
+        return found
+    if found.onset is None and past["failed"].sum() == 0:
+        first, earlier = _firsts(frame)
+        begun = int(earlier) + width if earlier < first else int(past["at"].max())
+        return replace(found, onset=_moments((begun, int(first) + width), lag), proven=True)
+    label = "endpoint" if {"endpoint"} <= set(frame) & set(past) else None
+    for value, rows in past.groupby(label) if label else [("", past)]:
+        calls, failed = rows["calls"].sum(), rows["failed"].sum()
+        first, earlier = _firsts(frame[frame[label] == value] if label else frame)
+        if failed >= AGO and failed > LEAST_SHARE * calls and first < math.inf == earlier:
+            return replace(found, onset=None)
+    return found
+
+
+def _firsts(frame: pd.DataFrame) -> tuple[float, float]:
+    """Start of the first bin with a failure, and of the last one without before it; inf: there is none."""
+    bad = frame.loc[frame["failed"] > 0, "at"]
+    first = bad.min() if len(bad) else math.inf
+    good = frame.loc[(frame["at"] < first) & (frame["failed"] < frame["calls"]), "at"]
+    return first, good.max() if len(good) else math.inf
 
 
 def _moments(span: Span | None, lag: int) -> Moments | None:

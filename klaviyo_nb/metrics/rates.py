@@ -159,6 +159,14 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
     return _tidy([requests[~vague], errors, rest])
 
 
+def beforehand(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the counters had come to at the first sample: calls since the processes began, as `increases`."""
+    step, first = step_s(metrics) or 1.0, metrics["timestamp"].min()
+    held = metrics[metrics["timestamp"] == first]
+    zero = held.assign(timestamp=first - pd.Timedelta(seconds=step), value=0.0)
+    return increases(pd.concat([zero, held], ignore_index=True)).assign(timestamp=first)
+
+
 def _vague(status: pd.Series[str]) -> pd.Series[bool]:
     """Calls of which the requests counter leaves open how they ended: failed somehow, or no status at all."""
     failed = status.notna() & (status != "success")

@@ -240,7 +240,7 @@ def _origin(name: str, evidence: Evidence, created_at: str, failed: bool) -> dic
 
 def _asked(stem: str, evidence: Evidence) -> dict[str, Any]:
     context = evidence.context
-    if stem in ("calls", "webhooks"):
+    if stem in ("calls", "earlier", "webhooks"):
         return {
             "source": [each.source for each in evidence.coverage],
             "exit_status": int(any(each.gap for each in evidence.coverage)),

@@ -65,6 +65,41 @@ def only(found: list[Episode]) -> Episode:
     return found[0]
 
 
+class TestBeforeTheBins:
+    """What counters had come to when the bins begin."""
+
+    def past(self, calls: float, failed: float, **labels: str) -> pd.DataFrame:
+        return bins([calls], [failed]).assign(**labels)
+
+    def test_calls_of_which_none_failed_place_the_beginning_at_the_first_failing_bin(self):
+        frame = bins([1.0] * 30, [1.0] * 30).iloc[2:]
+        found = only(episodes(frame, before=self.past(40, 0)))
+        assert found.onset == (at(0), at(3))
+        assert found.proven
+
+    def test_failures_are_no_proof_that_it_had_not_begun(self):
+        found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(40, 1)))
+        assert found.onset is None
+        assert not found.proven
+
+    def test_no_calls_prove_nothing(self):
+        found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(0, 0)))
+        assert found.onset is None
+
+    def test_an_endpoint_that_had_failed_and_goes_on_was_under_way(self):
+        well = bins([10.0] * 10, [0.0] * 10).assign(endpoint="/api/events")
+        bad = bins([10.0] * 60, [8.0] * 60).iloc[10:].assign(endpoint="/api/lists")
+        also = bins([10.0] * 60, [8.0] * 60).iloc[20:].assign(endpoint="/api/events")
+        frame = pd.concat([well, bad, also])
+        assert only(episodes(frame)).onset is not None
+        past = pd.concat([self.past(40, 0, endpoint="/api/events"), self.past(9, 4, endpoint="/api/lists")])
+        assert only(episodes(frame, before=past)).onset is None
+
+    def test_failures_that_successes_followed_do_not_make_it_under_way(self):
+        frame = bins([10.0] * 60, [0.0] * 20 + [8.0] * 40)
+        assert episodes(frame, before=self.past(40, 9)) == episodes(frame)
+
+
 class TestAnIncident:
     def test_its_beginning_and_end_are_placed_to_the_bin_that_holds_them(self):
         calls = [30.0] * 60

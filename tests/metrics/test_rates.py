@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.metrics.rates import (
+    beforehand,
     bins,
     counted,
     disagreements,
@@ -76,6 +77,15 @@ class TestCounters:
 
     def test_the_calls_of_days_before_the_first_sample_are_not_counted(self):
         assert sum(rises(frame(counter("requests", [1e6, 1e6 + 1]))).values()) == 1
+
+    def test_what_they_had_come_to_at_the_first_sample_is_what_was_counted_before(self):
+        good = counter("requests", [90, 95], endpoint="/api/events", status="success")
+        bad = counter("requests", [4, 9], endpoint="/api/events", status="error")
+        born = counter("requests", [None, 3], endpoint="/api/lists", status="success")
+        found = beforehand(frame(good, bad, born))
+        sums = {(row.endpoint, row.status): row.calls for row in found.itertuples()}
+        assert sums == {("/api/events", "success"): 90, ("/api/events", "error"): 4}
+        assert set(found["timestamp"]) == {pd.Timestamp(START)}
 
     def test_a_restarted_process_counts_from_zero(self):
         assert rises(frame(counter("requests", [100, 104, 3, 5]))) == {0: 4, 1: 3, 2: 2}

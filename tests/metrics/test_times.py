@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
+import pytest
 
 import samples
 from klaviyo_nb.diagnosis import decide
-from klaviyo_nb.diagnosis.times import times_of
+from klaviyo_nb.diagnosis.times import clocks_differ, times_of
 from klaviyo_nb.frames import NOTES
 from klaviyo_nb.metrics.times import Estimate, Moment, combined
+from klaviyo_nb.window import Window
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -63,6 +65,46 @@ class TestEstimates:
         assert combined([]) is None
 
 
+STEP = timedelta(seconds=15)
+
+
+def lines(ahead_s: float = 0.0, hosts: int = 1) -> pd.DataFrame:
+    """Two calls a minute, as a log tells them; the clock of one host in so many is ahead."""
+    seconds = [30.0 * number + (ahead_s if number % hosts == 0 else 0.0) for number in range(120)]
+    times = pd.to_datetime([NOON + timedelta(seconds=each) for each in seconds])
+    kinds = ["server" if number >= 60 else None for number in range(120)]
+    return pd.DataFrame({"timestamp": times, "endpoint": "/api/events", "kind": kinds, "calls": 1.0})
+
+
+def counts(lost: int = 0) -> pd.DataFrame:
+    """The same calls in steps of their counters, but for some that were not counted."""
+    frame = lines().iloc[lost:].copy()
+    frame["timestamp"] = frame["timestamp"].dt.floor("15s") - timedelta(seconds=7)
+    return frame
+
+
+class TestClocks:
+    @pytest.mark.parametrize("ahead_s", [40.0, -40.0])
+    def test_ahead_or_behind_show_beside_the_metrics(self, ahead_s: float):
+        assert clocks_differ(lines(ahead_s), counts(), STEP)
+
+    def test_of_one_host_in_five_show_as_well(self):
+        assert clocks_differ(lines(100.0, hosts=5), counts(), STEP)
+
+    def test_that_are_right_differ_by_no_more_than_a_step(self):
+        assert not clocks_differ(lines(), counts(), STEP)
+        assert not clocks_differ(lines(6.0), counts(), STEP)
+
+    def test_are_not_judged_by_other_calls_than_the_log_has(self):
+        assert not clocks_differ(lines(40.0), counts().assign(endpoint="/api/profiles"), STEP)
+        one_series_fits = clocks_differ(lines(40.0), counts(lost=1), STEP)  # the failing calls
+        assert one_series_fits
+        assert not clocks_differ(lines(40.0).iloc[1:-1], counts(), STEP)
+
+    def test_of_no_calls_are_not_judged(self):
+        assert not clocks_differ(lines().head(0), counts().head(0), STEP)
+
+
 class TestEvidence:
     def test_without_calls_has_no_times(self):
         found = times_of(replace(samples.rate_limited(), calls=None, metrics=None))
@@ -104,3 +146,38 @@ class TestEvidence:
         assert (found.written.who, found.written.why) == ("Ann", "a customer called")
         assert decide(noted).onset is not None
         assert decide(noted).onset.earliest == when  # type: ignore[union-attr]
+
+
+def test_calls_that_failed_before_the_window_make_it_under_way() -> None:
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    start = evidence.window.start + timedelta(minutes=100)
+    late = replace(evidence, window=Window(start, evidence.window.end), metrics=None)
+    calls = evidence.calls
+    cut = replace(late, calls=calls[calls["timestamp"] >= start], earlier=calls[calls["timestamp"] < start])
+    found = times_of(cut)
+    assert found.ongoing
+    assert found.onset is None
+
+
+def test_calls_that_succeeded_before_the_window_place_the_beginning_at_its_first_call() -> None:
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    begun = times_of(replace(evidence, metrics=None)).onset
+    assert begun is not None
+    start = begun.latest - timedelta(seconds=1)
+    calls = evidence.calls
+    bare = replace(evidence, metrics=None, window=Window(start, evidence.window.end))
+    calls, earlier = calls[calls["timestamp"] >= start], calls[calls["timestamp"] < start]
+    assert times_of(replace(bare, calls=calls)).onset is None
+    found = times_of(replace(bare, calls=calls, earlier=earlier)).onset
+    assert told(found) == told(begun)
+
+
+def test_what_ended_before_the_window_is_not_told() -> None:
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    shifted = evidence.calls.assign(timestamp=evidence.calls["timestamp"] - timedelta(hours=2))
+    good = evidence.calls[evidence.calls["status_code"] < 400]
+    found = times_of(replace(evidence, calls=good, earlier=shifted, metrics=None))
+    assert not found.failed
