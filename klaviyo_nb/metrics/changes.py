@@ -32,6 +32,8 @@ PRICE, PRICE_EACH = 1.5, 4.0
 SHORTFALL = 3.0
 #: Log-likelihood by which successes before the first failure must tell that it was not under way already.
 BEGUN = 2.0
+#: Log-likelihood by which the share must be seen to rise within a piece, to be told that it began in it.
+CHANGED = 6.0
 #: More pieces than this are not tried: bins are cut in groups; borders are placed on the bins themselves.
 MOST_BINS = 1500
 #: Calls may fail in bunches (retries): variance over binomial variance, as far as it is believed; and the
@@ -93,7 +95,7 @@ def failing_runs(bins: Bins, among: int = 1) -> Iterator[Run]:
         # The bin of a change can be a piece of its own; then its neighbour in the run shows the share.
         after = first + 2 if first < last and cuts[first + 1] - cuts[first] == 1 else first + 1
         before = last - 1 if first < last and cuts[last + 1] - cuts[last] == 1 else last
-        onset, end = _begun(bins, cuts[1], spread), None
+        onset, end = None if first else _begun(bins, cuts[1], spread), None
         if first:
             onset = _border(bins, cuts[first - 1], cuts[after], spread, rising=True)
         if last + 2 < len(cuts):
@@ -178,15 +180,30 @@ def _fails(failed: float, calls: float, weight: float) -> bool:
 def _begun(bins: Bins, end: int, spread: float) -> Span | None:
     """When the first piece began to fail, if calls succeeded before; None if it may have been under way.
 
-    The successes before are too few for a piece of their own, but more than come by chance.
+    The successes before are too few for a piece of their own, but more than come by chance; so are single
+    failures among many successes, as noise has them.
     """
-    first = int(np.flatnonzero(bins.failed > 0)[0])
-    calls, failed = bins.calls[:end].sum(), bins.failed[:end].sum()
-    before = bins.calls[:first].sum()
-    told = _likelihood(np.array([failed, failed]), np.array([calls - before, calls]))
-    if told[0] - told[1] < BEGUN * spread:
+    calls, failed = bins.calls[:end], bins.failed[:end]
+    whole = _likelihood(np.array([failed.sum()]), np.array([calls.sum()]))[0]
+    told = _splits(calls, failed, rising=True) - whole
+    first, at = int(np.flatnonzero(failed > 0)[0]), int(np.argmax(told))
+    noise = first < at and failed[first:at].sum() < LEAST_SHARE * calls[first:at].sum()
+    if noise and told[at] >= CHANGED * spread:
+        return _border(bins, 0, end, spread, rising=True)
+    before = calls[:first].sum()
+    if _likelihood(failed.sum(keepdims=True), calls.sum(keepdims=True) - before)[0] - whole < BEGUN * spread:
         return None
     return int(bins.ends[first - 1]), int(bins.ends[first])
+
+
+def _splits(calls: Floats, failed: Floats, *, rising: bool) -> Floats:
+    """Log-likelihood of a rise (or fall) of the share before each bin; -inf where it does not."""
+    n, k = np.append(0.0, np.cumsum(calls)), np.append(0.0, np.cumsum(failed))
+    told = (_likelihood(k, n) + _likelihood(k[-1] - k, n[-1] - n))[:-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        change = (k[-1] - k[:-1]) / (n[-1] - n[:-1]) - k[:-1] / n[:-1]
+    told[~(change > 0 if rising else change < 0)] = -math.inf
+    return told
 
 
 def _border(bins: Bins, start: int, end: int, spread: float, *, rising: bool) -> Span:
@@ -199,10 +216,7 @@ def _border(bins: Bins, start: int, end: int, spread: float, *, rising: bool) ->
     """
     calls, failed = bins.calls[start:end], bins.failed[start:end]
     n, k = np.append(0.0, np.cumsum(calls)), np.append(0.0, np.cumsum(failed))
-    between = (_likelihood(k, n) + _likelihood(k[-1] - k, n[-1] - n))[:-1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        change = (k[-1] - k[:-1]) / (n[-1] - n[:-1]) - k[:-1] / n[:-1]
-    between[~(change > 0 if rising else change < 0)] = -math.inf
+    between = _splits(calls, failed, rising=rising)
     mixed = np.flatnonzero((failed > 0) & (failed < calls))
     within = _within(calls, failed, n, k)[mixed]
     best = max(between.max(), within.max(initial=-math.inf))

@@ -84,8 +84,8 @@ def episodes(
             `timestamp` is that moment. It tells whether what fails from the first bin on was under way.
     """
     width = round(width_s * 1e9) if width_s else _width(counts)
-    frame = _comparable(_usable(counts))
     past = _usable(before) if before is not None else None
+    frame = _comparable(_usable(counts), past)
     parts = list(_parts(frame))
     seen = [
         (label, value, run) for label, value, part in parts for run in _runs(label, part, width, len(parts))
@@ -120,7 +120,7 @@ def _usable(counts: pd.DataFrame) -> pd.DataFrame:
     return usable
 
 
-def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
+def _comparable(frame: pd.DataFrame, past: pd.DataFrame | None) -> pd.DataFrame:
     """Without labels that failures have and successes have not, and without failures that are chatter.
 
     Chatter names no endpoint, as nothing that succeeds does, and comes all the time.
@@ -132,7 +132,8 @@ def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
             frame = frame[~strange]
     for label in ("endpoint", "host"):
         if label in frame:
-            sums = frame.groupby(label)[["calls", "failed"]].sum()
+            every = frame if past is None or label not in past else pd.concat([past, frame])
+            sums = every.groupby(label)[["calls", "failed"]].sum()
             alone = sums["failed"] >= sums["calls"]
             if sums.loc[alone, "failed"].sum() > SELDOM * sums["failed"].sum():
                 frame = frame.drop(columns=label)
@@ -305,10 +306,13 @@ def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: i
     """
     if past["calls"].sum() == 0:
         return found
-    if found.onset is None and past["failed"].sum() == 0:
-        first, earlier = _firsts(frame)
+    first, earlier = _firsts(frame)
+    if past["failed"].sum() == 0 and (found.onset is None or earlier == math.inf):
         begun = int(earlier) + width if earlier < first else int(past["at"].max())
-        return replace(found, onset=_moments((begun, int(first) + width), lag), proven=True)
+        onset = _moments((begun, int(first) + width), lag)
+        if onset and found.onset:
+            onset = onset[0], max(onset[1], found.onset[1])
+        return replace(found, onset=onset, proven=True)
     label = "endpoint" if {"endpoint"} <= set(frame) & set(past) else None
     for value, rows in past.groupby(label) if label else [("", past)]:
         calls, failed = rows["calls"].sum(), rows["failed"].sum()
