@@ -15,6 +15,7 @@ from klaviyo_nb.redaction.shapes import (
     BREAK,
     DOMAIN,
     EDGE,
+    JOB_TITLES,
     KEYWORD_CLUE,
     KEYWORDS,
     LOCAL,
@@ -295,14 +296,22 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "profile",
         "secret",
-        (PERSON_CLUE,),
-        quoted(OF_PERSON),
+        (PERSON_CLUE, r"title[\\\"']{1,9}[ \t]*:"),
+        quoted(OF_PERSON) + JOB_TITLES,
         matches=(
+            '{"last_name": null, "locale": "en-US", "title": "Regional Manager"}',
+            '{\\"title\\":\\"Head of Data\\",\\"organization\\":null}',
             '{"first_name": "Marguerite"}',
             '{\\"last_name\\":\\"Szczepanik\\"}',
             "lastName: 'Drinkwater'",
         ),
-        spares=('{"first_name": null}', '"first_name": ""', "first_name is required", "name=worker-3"),
+        spares=(
+            '{"first_name": null, "last_name": ""}',
+            "first_name is required",
+            "name=worker-3",
+            '{"errors": [{"title": "Invalid."}], "organization": null}',
+            '{"title": "Bad Gateway", "status": 502}',
+        ),
     ),
     Rule(
         "profile",

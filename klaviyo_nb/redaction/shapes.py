@@ -172,6 +172,14 @@ OF_PLACE = (
     r"(?:address_?[12]|street(?:_?address)?|city|region|zip(?:_?code)?|postal_?code|latitude|longitude"
     r"|organi[sz]ation(?:_name)?)"
 )
+# The title of a person, not of an error or a page: in one object with what only profiles have.
+_OF_PROFILE = r"""[\\"'](?:(?:first|last)_name|organi[sz]ation)[\\"']"""
+_TITLE = r"""[\\"']title(?P<q>\\*["'])[ \t]*:[ \t]*(?P=q)"""
+_TITLE_VALUE = rf"(?P<value>{NO_VALUE}(?:(?!(?P=q))(?:[^\"'\\\n]|\\++[^\"\n]))+)"
+JOB_TITLES = (
+    rf"{_OF_PROFILE}[^{{}}\n]{{0,400}}?{_TITLE}{_TITLE_VALUE}",
+    rf"{_TITLE}{_TITLE_VALUE}(?=[^{{}}\n]{{0,400}}?{_OF_PROFILE})",
+)
 EDGE = r"(?:(?<=%[0-9a-f]{2})|(?<=\\[nrt])|(?<![A-Za-z0-9]))"
 PHONE_NAMES = r"(?:phone|mobile)(?:[_ -]?(?:number|num|no))?"
 SCHEME = r"(?:(?:klaviyo-api-key|bearer|basic|token|apikey)(?:[ \t]+|%20|\+))?+"
