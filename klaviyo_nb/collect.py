@@ -18,13 +18,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from klaviyo_nb import __version__, probes
 from klaviyo_nb.coming import Coming
-from klaviyo_nb.errors import EvidenceError
+from klaviyo_nb.errors import EvidenceError, UsageError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, Schema, plain_rows
 from klaviyo_nb.klaviyo.keys import key_facts, usable
 from klaviyo_nb.klaviyo.revisions import NEWEST
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.window import Window, parse_duration, parse_time
+from klaviyo_nb.window import Window, iso, parse_duration, parse_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,11 +65,14 @@ def window_of(settings: Settings, now: datetime) -> Window:
     """The window that the settings ask for: `start` and `end`, or the last `since`.
 
     Raises:
-        UsageError: A time is malformed, or the window is empty.
+        UsageError: A time is malformed, or the window is empty, or has not begun.
     """
     end = parse_time(settings.end, "--end") if settings.end else now
     start = parse_time(settings.start, "--start") if settings.start else end - parse_duration(settings.since)
-    return Window(start, end)
+    window = Window(start, end)
+    if start >= now:
+        raise UsageError("--start", f"{iso(start)} lies in the future", "klaviyo-nb triage --since 2h")
+    return window
 
 
 def redactor_for(settings: Settings) -> Redactor:

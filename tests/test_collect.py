@@ -6,11 +6,13 @@ import asyncio
 import os
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, load, save
+from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, load, save, window_of
+from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Settings
@@ -108,3 +110,10 @@ def test_a_busy_machine_has_more_kept_for_deciding_and_never_more_than_half(
     deadline_s: float | None, slowness: float, limit_s: float | None
 ) -> None:
     assert _limit_s(deadline_s, slowness) == limit_s
+
+
+def test_a_window_that_has_not_begun_is_refused() -> None:
+    settings = Settings(start="2026-11-23T07:00:00Z", end="2026-11-23T08:00:00Z")
+    with pytest.raises(UsageError, match="lies in the future"):
+        window_of(settings, datetime(2026, 11, 23, 6, 30, tzinfo=UTC))
+    assert window_of(settings, datetime(2026, 11, 23, 7, 30, tzinfo=UTC)).seconds == 3600

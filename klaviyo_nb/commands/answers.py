@@ -18,7 +18,8 @@ import pandas as pd
 from klaviyo_nb import logs
 from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
 from klaviyo_nb.commands import terminal
-from klaviyo_nb.diagnosis.harm import harm
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
@@ -34,6 +35,8 @@ from klaviyo_nb.metrics.impact import SLO, Impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.redact import harmless
+from klaviyo_nb.report import views
+from klaviyo_nb.report.words import length
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -242,9 +245,13 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
     )  # fmt: skip
     when, repaired, harmed = times_of(evidence), fixed(evidence), harm(evidence)
     total = harmed.total if harmed else None
+    touched, graded = views.reached(evidence), at_each_severity(evidence, decide(evidence).cause)
     if form == "json":
-        return _json(_metrics_document(found, when, total, repaired))
+        seconds = {name: span.total_seconds() for name, span in graded.items()}
+        more = {"touched": touched, "time_at_s": seconds}
+        return _json(_metrics_document(found, when, total, repaired) | more)
     start, end = found.window.as_json().values()
+    spans = [f"{name} for {length(each)}" for name, each in graded.items()]
     lines = [
         f"began     {_moment_text(when.onset, 'under way before' if when.failed else 'nothing stands out')}",
         *_told_by(when.onset),
@@ -254,6 +261,8 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
           for each in when.earlier),
         *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
+        *([f"touched   {touched}"] if touched else []),
+        *([f"severity  {', '.join(spans)}"] if spans else []),
         *([f"counted   from {harmed.source}, as in the verdict"] if harmed else []),
         f"window    {start} to {end}",
         *(f"not seen  {gap.signal}: {gap.reason}" for gap in together(found.gaps)),

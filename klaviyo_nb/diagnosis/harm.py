@@ -16,6 +16,8 @@ from klaviyo_nb.metrics.impact import Impact, impact
 from klaviyo_nb.metrics.rates import bins
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from klaviyo_nb.diagnosis.verdict import Cause
 
 #: A severity is told of so long a slice of the window, as the alerts do.
@@ -36,15 +38,19 @@ class Harm:
 
 
 @remembered
-def harm(evidence: Evidence) -> Harm | None:
-    """What the failures came to; None if neither logs nor metrics were read."""
+def counts(evidence: Evidence) -> tuple[Literal["logs", "metrics"], pd.DataFrame] | None:
+    """Where calls are counted, and `timestamp`, `calls`, `failed` there; None if neither was read."""
     if counted := _counted(evidence):
         failed = counted.frame["calls"].where(counted.frame["kind"].notna(), 0.0)
-        counts = counted.frame[["timestamp", "calls"]].assign(failed=failed)
-        return Harm(counted.source, impact(counts, evidence.window))
-    if evidence.metrics is None:
-        return None
-    return Harm("metrics", impact(bins(evidence.metrics), evidence.window))
+        return counted.source, counted.frame[["timestamp", "calls"]].assign(failed=failed)
+    return None if evidence.metrics is None else ("metrics", bins(evidence.metrics))
+
+
+@remembered
+def harm(evidence: Evidence) -> Harm | None:
+    """What the failures came to; None if neither logs nor metrics were read."""
+    found = counts(evidence)
+    return None if found is None else Harm(found[0], impact(found[1], evidence.window))
 
 
 def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:

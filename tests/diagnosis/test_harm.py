@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -51,3 +52,21 @@ def test_a_note_of_the_onset_counts_in_metrics_too():
     notes = NOTES.frame(pd.DataFrame([row]))
     found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls, notes=notes)
     assert "written by Ann: a call" in render_metrics(found, "text").decode()
+
+
+def test_the_metrics_command_tells_what_was_touched_and_how_long_it_was_how_bad():
+    evidence = samples.rate_limited()
+    found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls)
+    document = json.loads(render_metrics(found, "json"))
+    assert sum(document["time_at_s"].values()) == evidence.window.seconds
+    assert document["time_at_s"]["P3"] == 2400
+    assert document["touched"] == views.reached(evidence)
+    assert "severity  P3 for 40 min" in render_metrics(found, "text").decode()
+
+
+def test_the_budget_burns_by_logs_too_where_there_are_no_metrics():
+    evidence = samples.rate_limited()
+    assert views.burning(replace(evidence, calls=None, metrics=None)) is None
+    found = views.burning(replace(evidence, metrics=None))
+    assert found is not None
+    assert found["burning"].fillna(False).any()
