@@ -75,6 +75,11 @@ def window_of(settings: Settings, now: datetime) -> Window:
     return window
 
 
+def with_before(window: Window) -> Window:
+    """The window from so early on as logs are read."""
+    return Window(window.start - min(BEFORE, (window.end - window.start) * BEFORE_PART), window.end)
+
+
 def redactor_for(settings: Settings) -> Redactor:
     """A redactor that knows this run's own secrets; its pseudonyms are this run's alone."""
     known = [
@@ -299,7 +304,7 @@ def _read_logs(
 ) -> LogsRead:
     from klaviyo_nb import logs
 
-    start = window.start - min(BEFORE, (window.end - window.start) * BEFORE_PART)
+    start = with_before(window).start
     # A host's clock may be ahead of ours: its newest lines lie in the future.
     window = Window(start, window.end if settings.end else window.end + CLOCK_AHEAD)
     read = logs.read(

@@ -67,17 +67,17 @@ class Coming:
         api_calls = sum(row["probe"] in PATHS for row in self.rows)
         seen = read is not None and not all(each.gap and not each.lines for each in read.coverage)
         gaps = probed.gaps if probed else [Gap("probes", _NOT_YET)]
-        earlier, calls = _apart(read.calls, self.window) if read and seen else (None, None)
+        earlier, calls = apart(read.calls, self.window) if read and seen else (None, None)
         return Evidence(
             window=self.window,
             collected_at=self.clock(),
             probe_rows=tuple(map(PROBES.row, probed.rows if probed else self.rows)),
             calls=calls,
-            webhooks=_apart(read.webhooks, self.window)[1] if read and seen else None,
+            webhooks=apart(read.webhooks, self.window)[1] if read and seen else None,
             earlier=earlier,
             metrics=fetched.frame if fetched else None,
             status_page=probed.status_page if probed else None,
-            coverage=tuple(_about(each, earlier, self.window) for each in read.coverage) if read else (),
+            coverage=tuple(about(each, earlier, self.window) for each in read.coverage) if read else (),
             queries=fetched.queries if fetched else (),
             gaps=(*gaps, *log_gaps, *metric_gaps),
             budget=probed.budget if probed else Budget(api_calls, ALLOWED),
@@ -147,13 +147,13 @@ class Coming:
         keep(self.evidence())
 
 
-def _apart(frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFrame]:
+def apart(frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What lay before the window, and the rest; the frame is in order, rows without a time last."""
     before = int((frame["timestamp"] < window.start).sum())
     return frame.iloc[:before], frame.iloc[before:].reset_index(drop=True)
 
 
-def _about(coverage: Coverage, earlier: pd.DataFrame | None, window: Window) -> Coverage:
+def about(coverage: Coverage, earlier: pd.DataFrame | None, window: Window) -> Coverage:
     """What a source gave of the window, without what lay before it."""
     got, calls = coverage.got, coverage.calls
     if got and got.start < window.start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,9 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
-from klaviyo_nb.collect import utc_now
+from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.drills.server import serve
 from klaviyo_nb.drills.worlds import generator
+from klaviyo_nb.settings import load
 from klaviyo_nb.window import iso
 
 NOW = utc_now()
@@ -46,3 +49,12 @@ def test_a_noted_onset_stands_above_the_derived_one_for_its_incident_alone(
     assert noted["onset"] != derived["onset"]
     assert noted["estimates"] == derived["estimates"]  # what was derived is still told
     assert metrics(environ, "--incident", "INC-8", *out) == derived
+
+
+def test_it_tells_the_same_beginning_as_the_verdict_of_the_same_window(environ: dict[str, str]) -> None:
+    start, end = (iso(NOW.replace(microsecond=0) - timedelta(minutes=each)) for each in (60, 0))
+    settings = load({**environ, "KLAVIYO_NB_START": start, "KLAVIYO_NB_END": end})
+    evidence = asyncio.run(collect(settings, window_of(settings, NOW), redactor_for(settings)))
+    onset = decide(evidence).onset
+    told = metrics(environ, "--start", start, "--end", end)["onset"]
+    assert told == (onset and {"earliest": iso(onset.earliest), "latest": iso(onset.latest)})

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from klaviyo_nb import logs
-from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of
+from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of, with_before
+from klaviyo_nb.coming import about, apart
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
@@ -77,6 +78,7 @@ class MetricAnswer:
     coverage: tuple[Coverage, ...] = ()
     queries: tuple[Query, ...] = ()
     notes: pd.DataFrame | None = None
+    earlier: pd.DataFrame | None = None
 
 
 def need_logs(settings: Settings) -> None:
@@ -212,12 +214,15 @@ def read_metrics(settings: Settings, notes: pd.DataFrame | None = None) -> Metri
     if not settings.logs:
         return MetricAnswer(window, fetched.frame, fetched.gaps, queries=fetched.queries, notes=notes)
     read = logs.read(
-        settings.logs, window, redact=redactor_for(settings).text, progress=None, engine=settings.engine,
-        formats=settings.log_format,
+        settings.logs, with_before(window), redact=redactor_for(settings).text, progress=None,
+        engine=settings.engine, formats=settings.log_format,
     )  # fmt: skip
-    unread = LogAnswer(window, read.calls, read.coverage)
-    calls, gaps = read.calls if unread.lines else None, (*fetched.gaps, *unread.gaps)
-    return MetricAnswer(window, fetched.frame, gaps, calls, read.coverage, fetched.queries, notes)
+    earlier, calls = apart(read.calls, window)
+    unread = LogAnswer(window, calls, tuple(about(each, earlier, window) for each in read.coverage))
+    both, gaps = (calls, earlier) if unread.lines else (None, None), (*fetched.gaps, *unread.gaps)
+    return MetricAnswer(
+        window, fetched.frame, gaps, both[0], unread.coverage, fetched.queries, notes, both[1]
+    )
 
 
 def unfit_rules(found: MetricAnswer) -> str | None:
@@ -241,7 +246,7 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
     evidence = Evidence(
         found.window, found.window.end, calls=found.calls, metrics=found.frame, coverage=found.coverage,
-        notes=found.notes,
+        notes=found.notes, earlier=found.earlier,
     )  # fmt: skip
     when, repaired, harmed = times_of(evidence), fixed(evidence), harm(evidence)
     total = harmed.total if harmed else None
