@@ -61,7 +61,7 @@ def figure(facts: Facts) -> str:
     failing = sum(endpoint.failed > 0 for endpoint in facts.endpoints or ())
     places = f" on {failing} endpoint{'' if failing == 1 else 's'}" if failing else ""
     unclear = f"; {facts.since_unclear} more may be the portal's" if facts.since_unclear else ""
-    return f"{share}{places} ({facts.since_failed} of {facts.since_calls} {_when(facts)}{unclear})"
+    return f"{share}{places} ({facts.since_failed:,} of {facts.since_calls:,} {_when(facts)}{unclear})"
 
 
 def _when(facts: Facts) -> str:
@@ -107,5 +107,5 @@ def _figure_of(cause: Cause, facts: Facts) -> str:
     if cause == "webhook_endpoint_down":
         return f"the webhook route: {facts.webhook_says}"
     if cause == "resolved_or_intermittent":
-        return f"{facts.failed_calls} of {facts.calls} calls failed, {facts.last_failed} of them lately"
+        return f"{facts.failed_calls:,} of {facts.calls:,} calls failed, {facts.last_failed:,} of them lately"
     return figure(facts)

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from markupsafe import Markup
 
 from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
+from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import in_short, together
 from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
@@ -182,11 +183,12 @@ def _picture(chart: SavedChart) -> dict[str, Any]:
 
 
 def _endpoints(evidence: Evidence) -> Iterator[Row]:
-    """Endpoint, calls, failed calls, their share."""
-    counts = series.counted(evidence)
+    """Endpoint, calls, failed calls, their share; marked where more fail than is noise to the verdict."""
+    counts, limits = series.counted(evidence), from_table(evidence.context.get("thresholds") or {})
     for each in series.endpoint_totals(counts, evidence.window)[:MOST_ENDPOINTS] if counts else ():
         part = share(each.failed, each.calls) or "–"
-        yield each.failed > 0, (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", part)
+        bad = each.failed >= max(limits.noise_failures, limits.noise_share * each.calls)
+        yield bad, (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", part)
 
 
 def _probe(row: Mapping[str, Any]) -> Row:

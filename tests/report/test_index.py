@@ -14,8 +14,9 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Verdict
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.frames import CALLS
 from klaviyo_nb.report import charts
-from klaviyo_nb.report.index import render
+from klaviyo_nb.report.index import _endpoints, render
 from klaviyo_nb.report.look import CSP
 from klaviyo_nb.report.made import Said
 from klaviyo_nb.report.words import TITLES
@@ -174,3 +175,14 @@ def test_no_text_breaks_out_of_the_page(text: str) -> None:
     page = page_of(evidence, lead=text or "x", problems=[text], messages={text: text})[1]
     assert set(page.tags) <= set(shape.tags) | {"br"}
     assert {name for _, name, _ in page.attributes} <= {name for _, name, _ in shape.attributes}
+
+
+@pytest.mark.parametrize(("failed", "marked"), [(4, False), (9, False), (10, True), (200, True)])
+def test_an_endpoint_is_marked_where_more_fails_than_noise(failed: int, marked: bool) -> None:
+    calls = samples.rate_limited().calls
+    assert calls is not None
+    ours = calls.iloc[[0] * 200].assign(status_code=[500] * failed + [200] * (200 - failed), error_type=None)
+    evidence = replace(samples.rate_limited(), calls=CALLS.frame(ours.reset_index(drop=True)), metrics=None)
+    ((bad, cells),) = _endpoints(evidence)
+    assert cells[1:3] == ("200", str(failed))
+    assert bad is marked
