@@ -196,9 +196,10 @@ def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form:
         flags["since"] = flags["since"] or answers.BASELINE
     settings = steps.settings_of(flags | {"metrics_url": url})
     answers.need_metrics(settings)
-    found = answers.read_metrics(
-        settings, notes.read(out, incident_name(incident, utc_now())) if incident else None
-    )
+    found = answers.read_metrics(settings)
+    if incident:
+        name = incident_name(incident, utc_now())
+        found = answers.with_incident(found, notes.read(out, name), out / name)
     steps.report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
     if rules and (unfit := answers.unfit_rules(found)):
         click.echo(f"klaviyo-nb: {unfit}", err=True)

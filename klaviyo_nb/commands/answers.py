@@ -8,15 +8,15 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from klaviyo_nb import logs
-from klaviyo_nb.collect import context_of, redactor_for, utc_now, window_of, with_before
+from klaviyo_nb.collect import context_of, load, redactor_for, utc_now, window_of, with_before
 from klaviyo_nb.coming import about, apart
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.diagnosis import decide
@@ -79,6 +79,7 @@ class MetricAnswer:
     queries: tuple[Query, ...] = ()
     notes: pd.DataFrame | None = None
     earlier: pd.DataFrame | None = None
+    probe_rows: tuple[Mapping[str, Any], ...] = ()
 
 
 def need_logs(settings: Settings) -> None:
@@ -197,8 +198,19 @@ def _seen(found: LogAnswer) -> dict[str, Any]:
     }
 
 
-def read_metrics(settings: Settings, notes: pd.DataFrame | None = None) -> MetricAnswer:
-    """Ask the settings' metrics server over their window, and read the logs; `notes` stand above both."""
+def with_incident(found: MetricAnswer, notes: pd.DataFrame | None, report: Path) -> MetricAnswer:
+    """The same with an incident's notes, which stand above it, and its report's probes of the window.
+
+    Raises:
+        EvidenceError: The report cannot be read.
+    """
+    rows = load(report).probe_rows if (report / "evidence").is_dir() else ()
+    seen = tuple(row for row in rows if row["checked_at"] in found.window)
+    return replace(found, notes=notes, probe_rows=seen)
+
+
+def read_metrics(settings: Settings) -> MetricAnswer:
+    """Ask the settings' metrics server over their window, and read the logs."""
     window = window_of(settings, utc_now())
     fetched = asyncio.run(
         fetch(
@@ -212,17 +224,18 @@ def read_metrics(settings: Settings, notes: pd.DataFrame | None = None) -> Metri
         )
     )
     if not settings.logs:
-        return MetricAnswer(window, fetched.frame, fetched.gaps, queries=fetched.queries, notes=notes)
+        return MetricAnswer(window, fetched.frame, fetched.gaps, queries=fetched.queries)
     read = logs.read(
         settings.logs, with_before(window), redact=redactor_for(settings).text, progress=None,
         engine=settings.engine, formats=settings.log_format,
     )  # fmt: skip
     earlier, calls = apart(read.calls, window)
     unread = LogAnswer(window, calls, tuple(about(each, earlier, window) for each in read.coverage))
-    both, gaps = (calls, earlier) if unread.lines else (None, None), (*fetched.gaps, *unread.gaps)
+    read_any, gaps = bool(unread.lines), (*fetched.gaps, *unread.gaps)
     return MetricAnswer(
-        window, fetched.frame, gaps, both[0], unread.coverage, fetched.queries, notes, both[1]
-    )
+        window, fetched.frame, gaps, calls if read_any else None, unread.coverage, fetched.queries,
+        earlier=earlier if read_any else None,
+    )  # fmt: skip
 
 
 def unfit_rules(found: MetricAnswer) -> str | None:
@@ -246,7 +259,7 @@ def render_metrics(found: MetricAnswer, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
     evidence = Evidence(
         found.window, found.window.end, calls=found.calls, metrics=found.frame, coverage=found.coverage,
-        notes=found.notes, earlier=found.earlier,
+        notes=found.notes, earlier=found.earlier, probe_rows=found.probe_rows,
     )  # fmt: skip
     when, repaired, harmed = times_of(evidence), fixed(evidence), harm(evidence)
     total = harmed.total if harmed else None

@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pandas as pd
 
 import samples
-from klaviyo_nb.commands.answers import MetricAnswer, render_metrics
+from klaviyo_nb.collect import save
+from klaviyo_nb.commands.answers import MetricAnswer, render_metrics, with_incident
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
-from klaviyo_nb.frames import NOTES
+from klaviyo_nb.frames import NOTES, PROBES
 from klaviyo_nb.report import views
+from klaviyo_nb.window import iso
 
 
 def test_the_impact_is_that_of_the_calls_that_the_verdict_counts():
@@ -70,3 +73,17 @@ def test_the_budget_burns_by_logs_too_where_there_are_no_metrics():
     found = views.burning(replace(evidence, metrics=None))
     assert found is not None
     assert found["burning"].fillna(False).any()
+
+
+def test_the_first_failing_probe_of_an_incidents_report_is_an_estimate_too(tmp_path: Path):
+    evidence = samples.rate_limited()
+    at = evidence.window.start + timedelta(minutes=110)
+    rows = [
+        {"probe": "auth", "checked_at": each, "status_code": 503} for each in (at, at - timedelta(hours=9))
+    ]
+    save(replace(evidence, probe_rows=tuple(map(PROBES.row, rows))), tmp_path / "INC-7" / "evidence")
+    found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls)
+    told = json.loads(render_metrics(with_incident(found, None, tmp_path / "INC-7"), "json"))
+    probes = [each for each in told["estimates"] if each["from"] == "probes"]
+    assert [(each["earliest"], each["latest"]) for each in probes] == [(None, iso(at))]
+    assert with_incident(found, None, tmp_path / "INC-8") == found
