@@ -92,7 +92,7 @@ class Grouping:
 
     def groups(self, raws: Sequence[bytes]) -> Iterator[Group]:
         """Groups of records that are whole JSON objects. Objects with lists in them are left out."""
-        objects = list(map(_loaded, raws))
+        objects = _all_loaded(raws)
         marked = self._marks.among(raws)
         alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for row, keys in enumerate(map(tuple, objects)):
@@ -103,6 +103,13 @@ class Grouping:
             for table in _opened(outer, marked):
                 shape: Shape = keys if len(table.shape) == 1 else tuple(table.shape)
                 yield Group(plans[shape], table.rows, [raws[row] for row in table.rows], table.columns)
+
+
+def _all_loaded(raws: Sequence[bytes]) -> list[dict[str, Any]]:
+    try:
+        return list(map(orjson.loads, raws))  # nearly always, and faster than asking one by one
+    except orjson.JSONDecodeError:
+        return list(map(_loaded, raws))
 
 
 def _loaded(raw: bytes) -> dict[str, Any]:

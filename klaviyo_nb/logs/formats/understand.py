@@ -326,7 +326,7 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
     """Fill from the text what no key told."""
     low = whole.lower()
     for name, (column, clues) in _SOUGHT.items():
-        if column not in fields and any(clue in low for clue in clues):
+        if column not in fields and any(map(low.__contains__, clues)):
             found = text.search(name, whole)
             if found:
                 unit = found.groupdict().get("u") or "s"
