@@ -31,7 +31,15 @@ _STRANGE = ("html", "json", "unexpected", "location", "'<'")
 #: A text without any of them tells no more than the status and the code that came with it.
 CLUES = tuple(
     word.encode()
-    for word in (*_OUR_WORDS, "pointer", *_PAGE_WORDS, *_EDGE_WORDS, *_PROXY_WORDS, "just a moment...", *_STRANGE)
+    for word in (
+        *_OUR_WORDS,
+        "pointer",
+        *_PAGE_WORDS,
+        *_EDGE_WORDS,
+        *_PROXY_WORDS,
+        "just a moment...",
+        *_STRANGE,
+    )
 )
 _EDGE_STATUSES = range(520, 528)
 _VIA = re.compile(
