@@ -61,7 +61,9 @@ def random_case(word: bytes, rng: random.Random) -> bytes:
     st.lists(
         st.one_of(
             st.binary(max_size=12),
-            st.sampled_from([*WORDS, *LISTED, b'":[1,22,133,', b"klaviy", b"laviyo", b"KLAVIYO", b"kla\nviyo"]),
+            st.sampled_from(
+                [*WORDS, *LISTED, b'":[1,22,133,', b"klaviy", b"laviyo", b"KLAVIYO", b"kla\nviyo"]
+            ),
         )
     ),
     st.integers(0, 9),
