@@ -21,7 +21,7 @@ _WHAT: dict[Cause, str] = {
     "missing_scope": "Klaviyo forbids our key some calls",
     "rate_limited": "Klaviyo throttles our calls",
     "invalid_request": "Klaviyo rejects what we send",
-    "endpoint_degraded": "One endpoint of Klaviyo fails, the others are well",
+    "endpoint_degraded": "Klaviyo fails",
     "network_unreachable": "Our calls do not get through to Klaviyo: the way out of our network is broken",
     "app_unhealthy": "Our own application is unwell; calls to Klaviyo are not the trouble",
     "webhook_endpoint_down": "Klaviyo's webhooks do not reach our application",
@@ -107,5 +107,6 @@ def _figure(cause: Cause, facts: Facts, alive: Sequence[tuple[Cause, Question]])
         return f": they are slow, p95 {facts.p95_s:.1f} s" if facts.p95_s is not None else ""
     where = ""
     if facts.one_endpoint and facts.endpoints:
-        where = f" on {facts.endpoints[0].endpoint}"
+        alone = " alone" if cause == "endpoint_degraded" else ""
+        where = f" on {facts.endpoints[0].endpoint}{alone}"
     return f"{where}: {figure(facts)}"
