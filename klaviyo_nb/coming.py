@@ -77,7 +77,7 @@ class Coming:
             earlier=earlier,
             metrics=fetched.frame if fetched else None,
             status_page=probed.status_page if probed else None,
-            coverage=tuple(about(each, earlier, self.window) for each in read.coverage) if read else (),
+            coverage=about(read.coverage, earlier, self.window) if read else (),
             queries=fetched.queries if fetched else (),
             gaps=(*gaps, *log_gaps, *metric_gaps),
             budget=probed.budget if probed else Budget(api_calls, ALLOWED),
@@ -153,11 +153,14 @@ def apart(frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFra
     return frame.iloc[:before], frame.iloc[before:].reset_index(drop=True)
 
 
-def about(coverage: Coverage, earlier: pd.DataFrame | None, window: Window) -> Coverage:
-    """What a source gave of the window, without what lay before it."""
-    got, calls = coverage.got, coverage.calls
+def about(coverage: Sequence[Coverage], earlier: pd.DataFrame | None, window: Window) -> tuple[Coverage, ...]:
+    """What each source gave of the window, without what lay before it."""
+    before = {} if earlier is None else earlier["source"].value_counts().to_dict()
+    return tuple(_of_window(each, int(before.get(each.source, 0)), window) for each in coverage)
+
+
+def _of_window(coverage: Coverage, before: int, window: Window) -> Coverage:
+    got, asked = coverage.got, Window(window.start, coverage.asked.end)
     if got and got.start < window.start:
         got = Window(window.start, got.end) if got.end > window.start else None
-    if earlier is not None:
-        calls -= int((earlier["source"] == coverage.source).sum())
-    return replace(coverage, asked=Window(window.start, coverage.asked.end), got=got, calls=calls)
+    return replace(coverage, asked=asked, got=got, calls=coverage.calls - before)

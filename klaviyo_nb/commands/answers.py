@@ -230,7 +230,7 @@ def read_metrics(settings: Settings) -> MetricAnswer:
         engine=settings.engine, formats=settings.log_format,
     )  # fmt: skip
     earlier, calls = apart(read.calls, window)
-    unread = LogAnswer(window, calls, tuple(about(each, earlier, window) for each in read.coverage))
+    unread = LogAnswer(window, calls, about(read.coverage, earlier, window))
     read_any, gaps = bool(unread.lines), (*fetched.gaps, *unread.gaps)
     return MetricAnswer(
         window, fetched.frame, gaps, calls if read_any else None, unread.coverage, fetched.queries,
