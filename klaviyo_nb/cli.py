@@ -160,18 +160,18 @@ def logs(
         what = "it cannot be combined with --by or --line, nor they with each other"
         raise UsageError("--ask", what, "klaviyo-nb logs LOG-FILE --ask scopes")
     asked = by_name(name) if name else None
-    from klaviyo_nb.commands import answers
+    from klaviyo_nb.commands import log_answers
 
     settings = steps.settings_of(flags | {"logs": urls})
-    answers.need_logs(settings)
+    log_answers.need_logs(settings)
     if line_no is not None:
-        click.echo(answers.raw_lines(settings, line_no), nl=False)
+        click.echo(log_answers.raw_lines(settings, line_no), nl=False)
         return
     meter = steps.meter()
-    found = answers.read_logs(settings, asked, meter.reading)
+    found = log_answers.read_logs(settings, asked, meter.reading)
     meter.wipe()
-    steps.report_gaps(found.gaps, nothing=not found.lines, hint=answers.look_at_logs(found))
-    steps.print_bytes(answers.render_logs(found, by, form))
+    steps.report_gaps(found.gaps, nothing=not found.lines, hint=log_answers.look_at_logs(found))
+    steps.print_bytes(log_answers.render_logs(found, by, form))
 
 
 @commands.command()
@@ -187,23 +187,25 @@ def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import notes
     from klaviyo_nb.collect import utc_now
-    from klaviyo_nb.commands import answers
+    from klaviyo_nb.commands import metric_answers
 
     if rules and url is None:
-        click.echo(answers.alert_rules(None), nl=False)
+        click.echo(metric_answers.alert_rules(None), nl=False)
         return
     if rules and not flags["start"]:
-        flags["since"] = flags["since"] or answers.BASELINE
+        flags["since"] = flags["since"] or metric_answers.BASELINE
     settings = steps.settings_of(flags | {"metrics_url": url})
-    answers.need_metrics(settings)
-    found = answers.read_metrics(settings)
+    metric_answers.need_metrics(settings)
+    found = metric_answers.read_metrics(settings)
     if incident:
         name = incident_name(incident, utc_now())
-        found = answers.with_incident(found, notes.read(out, name), out / name)
-    steps.report_gaps(found.gaps, nothing=found.frame is None, hint=answers.look_at_metrics(settings))
-    if rules and (unfit := answers.unfit_rules(found)):
+        found = metric_answers.with_incident(found, notes.read(out, name), out / name)
+    steps.report_gaps(found.gaps, nothing=found.frame is None, hint=metric_answers.look_at_metrics(settings))
+    if rules and (unfit := metric_answers.unfit_rules(found)):
         click.echo(f"klaviyo-nb: {unfit}", err=True)
-    steps.print_bytes(answers.alert_rules(found).encode() if rules else answers.render_metrics(found, form))
+    steps.print_bytes(
+        metric_answers.alert_rules(found).encode() if rules else metric_answers.render_metrics(found, form)
+    )
 
 
 @commands.command()

@@ -15,7 +15,7 @@ import pytest
 
 import samples
 from klaviyo_nb import collect
-from klaviyo_nb.commands.answers import MetricAnswer, render_metrics
+from klaviyo_nb.commands.metric_answers import MetricAnswer, render_metrics
 from klaviyo_nb.commands.steps import MOST_SLOW, _so_far
 from klaviyo_nb.evidence import Gap
 from klaviyo_nb.places import must_be_writable

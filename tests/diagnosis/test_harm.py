@@ -9,7 +9,7 @@ import pandas as pd
 
 import samples
 from klaviyo_nb.collect import save
-from klaviyo_nb.commands.answers import MetricAnswer, render_metrics, with_incident
+from klaviyo_nb.commands.metric_answers import MetricAnswer, render_metrics, with_incident
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.frames import NOTES, PROBES

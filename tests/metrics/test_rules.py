@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
-from klaviyo_nb.commands.answers import MetricAnswer, unfit_rules
+from klaviyo_nb.commands.metric_answers import MetricAnswer, unfit_rules
 from klaviyo_nb.evidence import Query
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.metrics.alerts import alerts
