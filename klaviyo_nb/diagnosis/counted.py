@@ -142,7 +142,7 @@ def counted_facts(counted: Tally, when: Times, evidence: Evidence, limits: Thres
     }
     minutes = round(counted.part.seconds / 60)
     fields["because"]["failing"] = (
-        f"{failed} of {calls} calls failed in the last {minutes} minutes ({counted.source})"
+        f"{failed:,} of {calls:,} calls failed in the last {minutes} minutes ({counted.source})"
     )
     fields["evidence"]["failing"] = (f"{counted.source}:last_part",)
     if fields["failed_earlier"] is not None:

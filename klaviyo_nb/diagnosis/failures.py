@@ -72,7 +72,7 @@ def words(failed: pd.DataFrame) -> str:
     counts = (
         failed["calls"].groupby(said).sum().sort_values(ascending=False, kind="stable").round().astype(int)
     )
-    told = [f"{count} × {each}" for each, count in counts.iloc[:_MOST_WORDS].items()]
+    told = [f"{count:,} × {each}" for each, count in counts.iloc[:_MOST_WORDS].items()]
     more = counts.iloc[_MOST_WORDS:].sum()
     return ", ".join(told) + (f", {more} others" if more else "")
 
@@ -145,8 +145,8 @@ def _places(counted: Tally, kind: str, quiet: float, limits: Thresholds) -> dict
     return fields | {
         "evidence": {"one_endpoint": (f"{counted.source}:endpoint",)},
         "because": {
-            "one_endpoint": f"{counts.index[0]}: {worst.failed} of {worst.calls} failed that way;"
-            f" {len(counts) - 1} other endpoints: {rest.failed} of {rest.calls}"
+            "one_endpoint": f"{counts.index[0]}: {worst.failed:,} of {worst.calls:,} failed that way;"
+            f" {len(counts) - 1} other endpoints: {rest.failed:,} of {rest.calls:,}"
         },
     }
 
