@@ -70,7 +70,7 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
     outer, inner = _peel(raw)
     if "\x1b" in inner:
         inner = _COLOUR.sub("", inner)
-    if '{""' in inner:  # in a cell of an export
+    if '"{""' in inner:  # in a cell of an export; in no JSON
         inner = inner.replace('""', '"')
     if "REPORT RequestId: " in inner:
         inner = _INVOCATION.sub("", inner)
@@ -319,10 +319,10 @@ def _read_tail(result: Read) -> None:
         result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
 
 
-def _first_object(text: str, begin: int, end: int) -> tuple[Any, int]:
+def _first_object(body: str, begin: int, end: int) -> tuple[Any, int]:
     """The object that begins there, and its last character: of several, as Monolog writes them."""
     try:
-        data, behind = _DECODER.raw_decode(text, begin)
+        data, behind = _DECODER.raw_decode(body, begin)
     except (ValueError, RecursionError):
         return None, end
     return data, behind - 1

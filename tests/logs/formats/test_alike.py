@@ -54,6 +54,10 @@ SEVERAL = [
 ]  # fmt: skip
 
 
+def test_an_empty_key_is_a_key_as_any_other() -> None:
+    assert assert_same(PINO | {"tags": {"": "", "shop": ""}}, {"": ""} | PINO) == 2
+
+
 def test_objects_of_many_loggers_are_understood_by_column_as_they_are_alone() -> None:
     assert assert_same(*SEVERAL * 3) == len(SEVERAL) * 3
 
