@@ -155,7 +155,7 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
             int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"]), fraction,
             tzinfo=_zone(part.get("z") or part.get("z2")),
         )  # fmt: skip
-        if part.get("m") and part.get("y") and found[0][2:3] in ("/", "-") and day <= 12:  # 03/11 or 11/03
+        if part.get("m") and part.get("y") and {*found[0][1:3]} & {"/", "-"} and day <= 12:  # 3/11 or 11/3
             moment = min(moment, moment.replace(month=day, day=month), key=lambda each: abs(each - near))
         return _micros(moment if year else _nearest(moment, near))
     except ValueError:
