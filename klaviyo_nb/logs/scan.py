@@ -101,10 +101,10 @@ class _Buffer:
         """Was all searched that a record of the range may reach into?"""
         return self.base + self.looked > self.last_break + CONTEXT
 
-    def whole(self) -> int:
-        """Where the last whole line ends; the end of the buffer if the line is too long to wait for."""
+    def whole(self, longest: int) -> int:
+        """Where the last whole line ends; the end of the buffer if the line is longer than that already."""
         found = self.data.rfind(b"\n", self.looked, self.end) + 1
-        return found or (self.end if self.end - self.looked >= MAX_LINE else self.looked)
+        return found or (self.end if self.end - self.looked >= longest else self.looked)
 
     def advance(self, until: int) -> None:
         """Count the lines up to `until`."""
@@ -175,6 +175,7 @@ def scan(
     start: int = 0,
     stop: int | None = None,
     find: Finder | None = None,
+    longest: int = MAX_LINE,
     halt: Callable[[], bool] = bool,
 ) -> Generator[Record, None, None]:
     """The records that hold one of `WORDS` and begin in `[start, stop)`.
@@ -186,6 +187,7 @@ def scan(
         start: First byte of the range.
         stop: End of the range; None: of the stream.
         find: `WordFinder()` if None, or `EveryLine()`.
+        longest: A longer line is read in pieces [bytes].
         halt: Asked once per block; True ends the scan.
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
@@ -196,7 +198,7 @@ def scan(
             got = buffer.fill(read)
             seen.read += got
             aligned = aligned or buffer.align()
-            limit = looked = (buffer.whole() if got else buffer.end) if aligned else buffer.looked
+            limit = looked = (buffer.whole(longest) if got else buffer.end) if aligned else buffer.looked
             data, behind = buffer.data, 0
             for place in find(data, buffer.looked, limit):
                 if place < behind:  # in a line that was looked at

@@ -20,9 +20,9 @@ from klaviyo_nb.logs import chunks
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
 from klaviyo_nb.logs.records import _LEARNT, micros
-from klaviyo_nb.logs.scan import CONTEXT, Record, Seen, scan
+from klaviyo_nb.logs.scan import Record, Seen, scan
 from klaviyo_nb.logs.sources import packed
-from klaviyo_nb.logs.sources.base import Opened
+from klaviyo_nb.logs.sources.base import CONTEXT, Opened
 from klaviyo_nb.logs.words import LISTED, WORDS, EveryLine, WordFinder
 from klaviyo_nb.window import Window
 

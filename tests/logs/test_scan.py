@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs import scan as scanning
-from klaviyo_nb.logs.scan import BLOCK, CONTEXT, Record, Seen, scan
+from klaviyo_nb.logs.scan import BLOCK, Record, Seen, scan
+from klaviyo_nb.logs.sources.base import CONTEXT, MAX_LINES
 from klaviyo_nb.logs.words import LIST, LISTED, WORDS, EveryLine, WordFinder
 
 PLAIN = b'{"level":"info","msg":"order 17 done","path":"/checkout"}\n'
@@ -165,18 +165,18 @@ def test_a_line_of_three_megabytes_is_one_record() -> None:
     assert seen.lines == 3
 
 
-def test_a_line_longer_than_the_limit_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "MAX_LINE", 600_000)
+def test_a_line_longer_than_the_limit_is_read_in_pieces() -> None:
     data = b"x" * 5_000_000 + b" klaviyo 429\n" + CALL
-    records, seen = whole(data)
+    records, seen = whole(data, longest=600_000)
     assert records[-1].raw.endswith(CALL)
     assert b"klaviyo 429" in b"".join(record.raw for record in records)
+    assert max(len(record.raw) for record in records) < 1_000_000
     assert seen.lines == 2
 
 
 def test_a_record_ends_after_so_many_lines() -> None:
     records, _ = whole(b"klaviyo failed\n" + b"  at frame\n" * 500 + CALL)
-    assert records[0].raw.count(b"\n") == scanning.MAX_LINES
+    assert records[0].raw.count(b"\n") == MAX_LINES
     assert records[-1].raw == CALL
 
 

@@ -130,8 +130,10 @@ class _Form:
 class Likeness:
     """Understands records, and remembers their kinds."""
 
-    def __init__(self, near: datetime, about: bool, own: tuple[Format, ...] = ()) -> None:
-        self._near, self._about, self._own = near, about, own
+    def __init__(
+        self, near: datetime, about: bool, own: tuple[Format, ...] = (), most: int = _MOST_KINDS
+    ) -> None:
+        self._near, self._about, self._own, self._most = near, about, own, most
         self._forms: dict[Hashable, list[_Form]] = {}
         self._once: set[Hashable] = set()
         self._remembered = 0
@@ -200,7 +202,7 @@ class Likeness:
 
     def _meet(self, form: _Form | None, groups: tuple[str, ...], carried: _Carried, told: Told) -> None:
         """Learn a form, and then a kind, when it is seen for the second time; doubt a kind that is known."""
-        if self._remembered >= _MOST_KINDS:
+        if self._remembered >= self._most:
             self._forms.clear()
             self._once.clear()
             self._remembered, form = 0, None

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.formats import likeness
 from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import Told, understand
@@ -128,9 +127,8 @@ def test_a_kind_that_turns_out_to_differ_is_given_up() -> None:
     assert told(like, LINE.encode()) == understand(LINE.encode(), NEAR)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeness, "_MOST_KINDS", 20)
-    like = Likeness(NEAR, about=False)
+def test_what_is_remembered_is_bounded() -> None:
+    like = Likeness(NEAR, about=False, most=20)
     for name in range(200):
         for _ in range(2):
             told(like, b"klaviyo failed for " + b"x" * name)
