@@ -15,7 +15,7 @@ __all__ = ["Asked", "LogsRead", "Progress", "ask", "read"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the reader, and pandas with it, when it is asked for."""
+    """Import the reader when it is asked for: workers import a part of this package only."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from klaviyo_nb.logs import reader

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from klaviyo_nb import logs
-from klaviyo_nb.logs.reader import NO_LIMITS, _Shelf
+from klaviyo_nb.logs.reader import NO_LIMITS
+from klaviyo_nb.logs.shelves import Shelf
 from klaviyo_nb.settings import Limits
 from klaviyo_nb.window import Window, parse_time
 
@@ -64,7 +65,7 @@ class _Chunk:
 
 @pytest.mark.parametrize(("most", "fit"), [(10, 1), (40, 1), (79, 1), (80, 2), (119, 2), (120, 3)])
 def test_of_a_file_that_is_too_large_the_newest_parts_are_read(most: int, fit: int) -> None:
-    shelf = _Shelf("app.log", "app.log", chunks=[_Chunk(40) for _ in range(3)])
+    shelf = Shelf("app.log", "app.log", chunks=[_Chunk(40) for _ in range(3)])
     shelf.limit(most)
     assert len(shelf.chunks) == fit
     assert shelf.left_out == 40 * (3 - fit)

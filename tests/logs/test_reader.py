@@ -17,7 +17,7 @@ import pytest
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS, WEBHOOKS
-from klaviyo_nb.logs import reader
+from klaviyo_nb.logs import shelves
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.redact import Redactor
@@ -260,19 +260,14 @@ def test_of_many_files_the_newest_are_read_by_the_deadline_and_the_rest_is_one_g
     assert rest.skipped_bytes == 299 * path.stat().st_size
 
 
-def test_looking_at_many_files_ends_early_enough_to_read_some(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looking_at_many_files_ends_early_enough_to_read_some(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number:02d}.log").write_text(call("2026-11-23T05:00:00Z") + "\n")
-    monkeypatch.setattr(reader, "_FINDING", 0.0)
-    found = logs.read(
-        [f"{tmp_path}/*.log", f"{tmp_path}/17.log"], WINDOW, redact=str, deadline=time.monotonic() + 60
-    )
-    assert found.calls.empty
-    (coverage,) = found.coverage
+    urls = [f"{tmp_path}/*.log", f"{tmp_path}/17.log"]
+    found = shelves.found(urls, WINDOW, time.monotonic() + 60, finding=0.0)
+    assert not any(shelf.chunks for shelf in found)
+    (coverage,) = shelves.coverages(found, WINDOW)
     assert (coverage.gap, coverage.truncated) == ("30 of its files were not read before the deadline", True)
-    monkeypatch.setattr(reader, "_TOGETHER", 100)
-    found = logs.read([f"{tmp_path}/*.log"], WINDOW, redact=str, deadline=time.monotonic() + 60)
-    assert [each.gap for each in found.coverage] == ["not read before the deadline"] * 30
-    assert all(each.truncated for each in found.coverage)
+    apart = list(shelves.coverages(found, WINDOW, each=100))
+    assert [each.gap for each in apart] == ["not read before the deadline"] * 30
+    assert all(each.truncated for each in apart)
