@@ -8,25 +8,25 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from klaviyo_nb import logs
 from klaviyo_nb.collect import redactor_for, utc_now, window_of
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap, in_short
-from klaviyo_nb.frames import CALLS, without_formulas
+from klaviyo_nb.frames import CALLS, plain_rows, without_formulas
 from klaviyo_nb.logs.engines import TRY
-from klaviyo_nb.logs.questions.counts import by as grouped
 from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
+    import pandas as pd  # the reader imports it while others read
+
     from klaviyo_nb.settings import Settings
 
 
@@ -116,6 +116,8 @@ def render_logs(found: LogAnswer, by: Sequence[str], form: str) -> bytes:
     """`text`, `json`, `csv` or `parquet`; without `by`, the last two give the CALLS frame."""
     if isinstance(found.given, Answer):
         return _answered(found, found.given, form)
+    from klaviyo_nb.logs.questions.counts import by as grouped
+
     if form in ("csv", "parquet"):
         frame = grouped(found.given, by) if by else found.given
         return _csv(frame, bool(by)) if form == "csv" else _parquet(frame)
@@ -161,14 +163,10 @@ def _coverage_text(found: LogAnswer) -> str:
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON-able values: times as ISO 8601, missing as None."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(key): _value(value) for key, value in row.items()} for row in rows]
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, pd.Timestamp):
-        return iso(value.to_pydatetime())
-    return value.item() if hasattr(value, "item") else value
+    return [
+        {name: iso(value) if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in plain_rows(frame)
+    ]
 
 
 def _csv(frame: pd.DataFrame, is_grouped: bool) -> bytes:
