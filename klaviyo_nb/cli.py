@@ -200,7 +200,9 @@ def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form:
     if incident:
         name = incident_name(incident, utc_now())
         found = metric_answers.with_incident(found, notes.read(out, name), out / name)
-    steps.report_gaps(found.gaps, nothing=found.frame is None, hint=metric_answers.look_at_metrics(settings))
+    steps.report_gaps(
+        found.gaps, nothing=found.metrics is None, hint=metric_answers.look_at_metrics(settings)
+    )
     if rules and (unfit := metric_answers.unfit_rules(found)):
         click.echo(f"klaviyo-nb: {unfit}", err=True)
     steps.print_bytes(

@@ -15,9 +15,9 @@ import pytest
 
 import samples
 from klaviyo_nb import collect
-from klaviyo_nb.commands.metric_answers import MetricAnswer, render_metrics
+from klaviyo_nb.commands.metric_answers import render_metrics
 from klaviyo_nb.commands.steps import MOST_SLOW, _so_far
-from klaviyo_nb.evidence import Gap
+from klaviyo_nb.evidence import Evidence, Gap
 from klaviyo_nb.places import must_be_writable
 
 
@@ -261,8 +261,8 @@ def test_ctrl_c_while_a_report_is_made_says_where_what_was_collected_lies(
 
 
 def test_metrics_are_told_with_units() -> None:
-    evidence = samples.rate_limited()
-    text = render_metrics(MetricAnswer(samples.WINDOW, evidence.metrics, ()), "text").decode()
+    found = Evidence(samples.WINDOW, samples.WINDOW.end, metrics=samples.rate_limited().metrics)
+    text = render_metrics(found, "text").decode()
     told = {line.split()[0]: line for line in text.splitlines()}
     moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
     assert re.fullmatch(rf"began +{moment} to {moment}", told["began"])
@@ -275,7 +275,7 @@ def test_metrics_are_told_with_units() -> None:
 
 def test_metrics_that_were_not_seen_are_told_as_such_and_not_as_zero() -> None:
     gap = Gap("metrics", "the server does not answer")
-    found = MetricAnswer(samples.WINDOW, None, (gap,))
+    found = Evidence(samples.WINDOW, samples.WINDOW.end, gaps=(gap,))
     text, document = render_metrics(found, "text").decode(), json.loads(render_metrics(found, "json"))
     assert "impact    not observed" in text
     assert "not seen  metrics: the server does not answer" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import chdir
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,11 @@ def test_it_tells_the_same_beginning_as_the_verdict_of_the_same_window(environ: 
     onset = decide(evidence).onset
     told = metrics(environ, "--start", start, "--end", end)["onset"]
     assert told == (onset and {"earliest": iso(onset.earliest), "latest": iso(onset.latest)})
+
+
+def test_thresholds_of_the_settings_count_here_too(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "klaviyo-nb.toml").write_text("[thresholds]\nnoise_failures = 1_000_000\n")
+    with chdir(tmp_path):
+        told = metrics(environ)["time_at_s"]
+    assert not any(name.startswith("P") for name in told)
+    assert any(name.startswith("P") for name in metrics(environ)["time_at_s"])

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import logs
 from klaviyo_nb.collect import context_of, load, redactor_for, utc_now, window_of, with_before
 from klaviyo_nb.coming import about, apart
-from klaviyo_nb.commands.log_answers import LogAnswer, as_json
+from klaviyo_nb.commands.log_answers import as_json
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, together
+from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.impact import SLO, Impact
@@ -27,7 +26,7 @@ from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
 from klaviyo_nb.report.words import length
-from klaviyo_nb.window import Window, iso
+from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,21 +36,6 @@ if TYPE_CHECKING:
 METRICS_TIMEOUT_S = 60.0
 #: Span that thresholds of alerts are taken from, if none is given: a week holds what a day and a weekend do.
 BASELINE = "7d"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricAnswer:
-    """What the metrics server gave, and the calls in the logs, if some are configured."""
-
-    window: Window
-    frame: pd.DataFrame | None
-    gaps: tuple[Gap, ...]
-    calls: pd.DataFrame | None = None
-    coverage: tuple[Coverage, ...] = ()
-    queries: tuple[Query, ...] = ()
-    notes: pd.DataFrame | None = None
-    earlier: pd.DataFrame | None = None
-    probe_rows: tuple[Mapping[str, Any], ...] = ()
 
 
 def need_metrics(settings: Settings) -> None:
@@ -71,7 +55,7 @@ def look_at_metrics(settings: Settings) -> str:
     return f"curl -sS {shlex.quote(str(context_of(settings)['metrics_url']))}/-/ready"
 
 
-def with_incident(found: MetricAnswer, notes: pd.DataFrame | None, report: Path) -> MetricAnswer:
+def with_incident(found: Evidence, notes: pd.DataFrame | None, report: Path) -> Evidence:
     """The same with an incident's notes, which stand above it, and its report's probes of the window.
 
     Raises:
@@ -82,8 +66,8 @@ def with_incident(found: MetricAnswer, notes: pd.DataFrame | None, report: Path)
     return replace(found, notes=notes, probe_rows=seen)
 
 
-def read_metrics(settings: Settings) -> MetricAnswer:
-    """Ask the settings' metrics server over their window, and read the logs."""
+def read_metrics(settings: Settings) -> Evidence:
+    """Ask the settings' metrics server over their window, and read the logs; nobody else is asked."""
     window = window_of(settings, utc_now())
     fetched = asyncio.run(
         fetch(
@@ -96,22 +80,24 @@ def read_metrics(settings: Settings) -> MetricAnswer:
             timeout_s=METRICS_TIMEOUT_S,
         )
     )
+    found = Evidence(
+        window, window.end, metrics=fetched.frame, gaps=fetched.gaps, queries=fetched.queries,
+        context=context_of(settings),
+    )  # fmt: skip
     if not settings.logs:
-        return MetricAnswer(window, fetched.frame, fetched.gaps, queries=fetched.queries)
+        return found
     read = logs.read(
         settings.logs, with_before(window), redact=redactor_for(settings).text, progress=None,
         engine=settings.engine, formats=settings.log_format,
     )  # fmt: skip
     earlier, calls = apart(read.calls, window)
-    unread = LogAnswer(window, calls, about(read.coverage, earlier, window))
-    read_any, gaps = bool(unread.lines), (*fetched.gaps, *unread.gaps)
-    return MetricAnswer(
-        window, fetched.frame, gaps, calls if read_any else None, unread.coverage, fetched.queries,
-        earlier=earlier if read_any else None,
-    )  # fmt: skip
+    gaps = (Gap(each.source, each.gap) for each in read.coverage if each.gap)
+    found = replace(found, coverage=about(read.coverage, earlier, window), gaps=(*found.gaps, *gaps))
+    seen = any(each.lines for each in read.coverage)
+    return replace(found, calls=calls, earlier=earlier) if seen else found
 
 
-def unfit_rules(found: MetricAnswer) -> str | None:
+def unfit_rules(found: Evidence) -> str | None:
     """Which series of the server the alert rules do not name, if they cannot fire there as they are."""
     shipped = set(re.findall(r"[\w:]+", rules.shipped()))
     used = {each.expr.partition("{")[0] for each in found.queries if each.role in ("requests", "errors")}
@@ -121,22 +107,18 @@ def unfit_rules(found: MetricAnswer) -> str | None:
     return f"the rules name klaviyo_api_…, this server has {', '.join(other)}: put its names and labels there"
 
 
-def alert_rules(found: MetricAnswer | None) -> str:
+def alert_rules(found: Evidence | None) -> str:
     """The alert rules, with thresholds from what was found, if anything was."""
-    if found is None or found.frame is None:
+    if found is None or found.metrics is None:
         return rules.shipped()
-    return rules.tuned(rules.limits(found.frame), found.window)
+    return rules.tuned(rules.limits(found.metrics), found.window)
 
 
-def render_metrics(found: MetricAnswer, form: str) -> bytes:
+def render_metrics(found: Evidence, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
-    evidence = Evidence(
-        found.window, found.window.end, calls=found.calls, metrics=found.frame, coverage=found.coverage,
-        notes=found.notes, earlier=found.earlier, probe_rows=found.probe_rows,
-    )  # fmt: skip
-    when, repaired, harmed = times_of(evidence), fixed(evidence), harm(evidence)
+    when, repaired, harmed = times_of(found), fixed(found), harm(found)
     total = harmed.total if harmed else None
-    touched, graded = views.reached(evidence), at_each_severity(evidence, decide(evidence).cause)
+    touched, graded = views.reached(found), at_each_severity(found, decide(found).cause)
     if form == "json":
         seconds = {name: span.total_seconds() for name, span in graded.items()}
         more = {"touched": touched, "time_at_s": seconds}
@@ -196,9 +178,7 @@ def _share(value: float) -> str:
     return f"{value:,.1%}" if value >= 0.1 or not value else f"{max(value, 0.0001):.2%}"
 
 
-def _metrics_document(
-    found: MetricAnswer, when: Times, total: Impact | None, repaired: Fixed
-) -> dict[str, Any]:
+def _metrics_document(found: Evidence, when: Times, total: Impact | None, repaired: Fixed) -> dict[str, Any]:
     nothing = dict.fromkeys(("failed_calls", "calls", "share", "peak_share", "budget_spent"))
     return {
         "schema": "klaviyo-nb/metrics/1",

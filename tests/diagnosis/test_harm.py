@@ -9,9 +9,10 @@ import pandas as pd
 
 import samples
 from klaviyo_nb.collect import save
-from klaviyo_nb.commands.metric_answers import MetricAnswer, render_metrics, with_incident
+from klaviyo_nb.commands.metric_answers import render_metrics, with_incident
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import NOTES, PROBES
 from klaviyo_nb.report import views
 from klaviyo_nb.window import iso
@@ -48,18 +49,23 @@ def test_what_changed_is_told_in_percent():
     assert not told.astype("str").apply(lambda column: column.str.contains("nan")).any(axis=None)
 
 
+def counted(evidence: Evidence) -> Evidence:
+    """What `klaviyo-nb metrics` would have of it."""
+    return Evidence(evidence.window, evidence.window.end, calls=evidence.calls, metrics=evidence.metrics)
+
+
 def test_a_note_of_the_onset_counts_in_metrics_too():
     evidence = samples.rate_limited()
     at = evidence.window.start + timedelta(minutes=1)
     row = {"written_at": evidence.collected_at, "at": at, "kind": "onset", "who": "Ann", "text": "a call"}
     notes = NOTES.frame(pd.DataFrame([row]))
-    found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls, notes=notes)
+    found = replace(counted(evidence), notes=notes)
     assert "written by Ann: a call" in render_metrics(found, "text").decode()
 
 
 def test_the_metrics_command_tells_what_was_touched_and_how_long_it_was_how_bad():
     evidence = samples.rate_limited()
-    found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls)
+    found = counted(evidence)
     document = json.loads(render_metrics(found, "json"))
     assert sum(document["time_at_s"].values()) == evidence.window.seconds
     assert document["time_at_s"]["P3"] == 2400
@@ -82,7 +88,7 @@ def test_the_first_failing_probe_of_an_incidents_report_is_an_estimate_too(tmp_p
         {"probe": "auth", "checked_at": each, "status_code": 503} for each in (at, at - timedelta(hours=9))
     ]
     save(replace(evidence, probe_rows=tuple(map(PROBES.row, rows))), tmp_path / "INC-7" / "evidence")
-    found = MetricAnswer(evidence.window, evidence.metrics, (), evidence.calls)
+    found = counted(evidence)
     told = json.loads(render_metrics(with_incident(found, None, tmp_path / "INC-7"), "json"))
     probes = [each for each in told["estimates"] if each["from"] == "probes"]
     assert [(each["earliest"], each["latest"]) for each in probes] == [(None, iso(at))]

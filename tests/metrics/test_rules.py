@@ -21,8 +21,8 @@ import pytest
 from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
-from klaviyo_nb.commands.metric_answers import MetricAnswer, unfit_rules
-from klaviyo_nb.evidence import Query
+from klaviyo_nb.commands.metric_answers import unfit_rules
+from klaviyo_nb.evidence import Evidence, Query
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.metrics.client import fetch
@@ -226,5 +226,5 @@ def test_the_command_prints_the_shipped_rules_without_asking_anybody():
 def test_a_server_whose_series_the_rules_do_not_name_is_told_so(name: str, unfit: bool):
     window = Window(datetime(2026, 11, 23, 5, tzinfo=UTC), datetime(2026, 11, 23, 7, tzinfo=UTC))
     query = Query("requests", f'{name}{{job="shop"}}', "", "", 60, 1, 9, "")
-    said = unfit_rules(MetricAnswer(window, None, (), queries=(query,)))
+    said = unfit_rules(Evidence(window, window.end, queries=(query,)))
     assert (said is not None and name in said) is unfit
