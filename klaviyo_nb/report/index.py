@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from markupsafe import Markup
 
 from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
+from klaviyo_nb.diagnosis.shares import is_noise
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import in_short, together
 from klaviyo_nb.report import series
@@ -187,7 +188,7 @@ def _endpoints(evidence: Evidence) -> Iterator[Row]:
     counts, limits = series.counted(evidence), from_table(evidence.context.get("thresholds") or {})
     for each in series.endpoint_totals(counts, evidence.window)[:MOST_ENDPOINTS] if counts else ():
         part = share(each.failed, each.calls) or "–"
-        bad = each.failed >= max(limits.noise_failures, limits.noise_share * each.calls)
+        bad = not is_noise(each.failed, each.calls, limits)
         yield bad, (each.endpoint, f"{each.calls:,}", f"{each.failed:,}", part)
 
 
