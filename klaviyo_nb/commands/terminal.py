@@ -97,16 +97,15 @@ def answer(
     parts = ["\n".join(_wrapped(harmless(says)))]
     shown = [{name: _short(value) for name, value in _harmless(row).items()} for row in rows[:SHOWN]]
     fitting = _fitting(shown, columns)
+    hidden, few = columns[len(fitting) :], len(rows) <= TOLD_WHOLE
     if rows:
         parts.append(table(shown, fitting))
-    hidden = columns[len(fitting) :] if rows else []
-    for number, row in enumerate(rows[: len(rows) if len(rows) <= TOLD_WHOLE else 1], 1):
+    for number, row in enumerate(rows if few else rows[:1], 1):
         cut = [name for name in fitting if _short(row.get(name)) != _moment(row.get(name))]
         told = _beside(_harmless(row), [*cut, *hidden])
         parts += ["\n".join(_wrapped(f"Row {number}: {told}", hang="  ")).replace(_HOLD, " ")] if told else []
-    hidden = hidden if len(rows) > TOLD_WHOLE else []
     left = [f"{len(rows) - SHOWN:,} rows"] if len(rows) > SHOWN else []
-    left += [", ".join(hidden)] if hidden else []
+    left += [", ".join(hidden)] if hidden and not few else []
     if left:
         parts.append("\n".join(_wrapped(f"With --format csv also: {'; '.join(left)}.")))
     if covers:

@@ -51,7 +51,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64 after 1": lambda text: base64.b64encode(f"u{text};".encode()).decode(),
     "base64 after 2": lambda text: base64.b64encode(f"u:{text};".encode()).decode(),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
-    "base64 in lines": lambda text: _in_lines(text),
+    "base64 in lines": _in_lines,
     "base64 in lines, JSON": lambda text: json.dumps({"body": _in_lines(text)}),
     "Python": lambda text: repr({"value": text}),
     "traceback": lambda text: f'  File "app.py", line 7, in send\n    raise ValueError({text!r})',

@@ -72,7 +72,7 @@ def pieces(path: Path, at_once: int = AT_ONCE) -> Iterator[str]:
             if begin >= 0 and b"-----END" not in rest[begin:cut]:
                 cut = rest.rfind(b"\n", 0, begin) + 1  # nothing, if that is where it begins
             else:
-                end = rest[:cut][-2 * _LONGEST_KEY :].decode("latin-1")
+                end = rest[max(cut - 2 * _LONGEST_KEY, 0) : cut].decode("latin-1")
                 cut -= len(end) - before_open_end(end, 0, len(end))
             yield rest[:cut].decode("utf-8", "replace")
             rest = rest[cut:]

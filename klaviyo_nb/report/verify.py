@@ -42,7 +42,6 @@ _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    NotImplementedError,
     RuntimeError,
     EOFError,
     ValueError,
