@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klaviyo_nb.redact import Redactor, harmless, marks
+from klaviyo_nb.redact import AT_ONCE, Redactor, harmless, marks
 from klaviyo_nb.redaction.rules import RULES, Rule
 from klaviyo_nb.redaction.wrapped import before_open_end
 
@@ -225,6 +225,13 @@ def test_a_text_is_not_cut_within_base64() -> None:
     assert before_open_end(lines + "the end\n", 0, len(lines) + 8) == len(lines) + 8
     endless = "x" * 76 + "\n"
     assert before_open_end(endless * 2_000, 0, 77 * 2_000) == 77 * 2_000
+
+
+def test_base64_in_lines_is_read_as_one_where_a_large_text_is_cut() -> None:
+    hidden = base64.encodebytes(b"a letter of many lines " * 2 + b"to ann.lee@shop.example " * 2).decode()
+    before = "a line\n" * ((AT_ONCE - 100) // 7)
+    after = redactor().text(before + hidden + "the end\n").removeprefix(before)
+    assert after == "[redacted:base64]\n\nthe end\n"
 
 
 def test_a_key_with_a_stray_newline_is_found_without_it() -> None:

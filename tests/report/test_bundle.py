@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import json
@@ -360,11 +361,20 @@ def test_a_killed_run_leaves_nothing_that_looks_sealed_and_its_evidence(tmp_path
     assert load(reports / ".INC-7.partial").window == samples.WINDOW
 
 
-def test_a_text_is_looked_through_in_pieces_of_whole_lines_and_whole_keys(tmp_path: Path) -> None:
-    key = "-----BEGIN PRIVATE KEY-----\n" + "MIIB\n" * 20 + "-----END PRIVATE KEY-----\n"
+@pytest.mark.parametrize(
+    ("key", "sizes"),
+    [
+        ("-----BEGIN PRIVATE KEY-----\n" + "MIIB\n" * 20 + "-----END PRIVATE KEY-----\n", range(1, 400, 7)),
+        (base64.encodebytes(bytes(range(200))).decode(), range(300, 700, 7)),
+    ],
+    ids=["PEM", "base64"],
+)
+def test_a_text_is_looked_through_in_pieces_of_whole_lines_and_whole_keys(
+    tmp_path: Path, key: str, sizes: range
+) -> None:
     text = "a line\n" * 30 + key + "é line\n" * 30 + "and no end"
     (tmp_path / "text").write_text(text, "utf-8")
-    for size in range(1, 400, 7):
+    for size in sizes:
         found = list(manifest.pieces(tmp_path / "text", size))
         assert "".join(found) == text
         assert all(piece.endswith("\n") for piece in found[:-1] if piece)
