@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from klaviyo_nb.redaction import wrapped
-from klaviyo_nb.redaction.rules import RULES, Rule
+from klaviyo_nb.redaction.rule import Rule
+from klaviyo_nb.redaction.rules import RULES
 from klaviyo_nb.redaction.shapes import hides_something
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klaviyo_nb.redact import AT_ONCE, Redactor, harmless, marks
-from klaviyo_nb.redaction.rules import RULES, Rule
+from klaviyo_nb.redaction.rule import Rule
+from klaviyo_nb.redaction.rules import RULES
 from klaviyo_nb.redaction.wrapped import before_open_end
 
 KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
