@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,10 +71,20 @@ def of(name: str) -> Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The workers of a Dask scheduler. What cannot travel is read here meanwhile."""
+    """The workers of a Dask scheduler. What cannot travel is read here meanwhile.
+
+    Attributes:
+        host: Of the scheduler.
+        port: Likewise.
+        connect_s: What connecting may take [s].
+        workers_s: How long a first worker is waited for, or one that comes back [s].
+        far: See `Engine`.
+    """
 
     host: str
     port: int
+    connect_s: float = _CONNECT_S
+    workers_s: float = _WORKERS_S
     far: bool = True
 
     @property
@@ -136,22 +146,19 @@ class _Crew:
 
     def _run(self) -> None:
         with _quiet():
-            client = None
-            try:
-                client = _connected(self._cluster, self._left(_CONNECT_S))
-                self._work_with(client)
-            except SourceError as exc:
-                self._give_up(f"{exc.what}{TRY}{exc.hint}")
-            except Exception as exc:  # noqa: BLE001 - whatever Dask or the connection raised: nobody else would
-                self._give_up(f"{self._cluster.name} failed: {_words(exc)}{TRY}{_HERE}")
-            finally:
-                if client is not None:
-                    with suppress(Exception):  # it may be gone
-                        client.close(timeout=_GOODBYE_S)  # the scheduler drops what nobody waits for
+            client = end = _answer(_connected, self._cluster, self._left(self._cluster.connect_s))
+            if not isinstance(client, Exception):
+                end = _answer(self._work_with, client)
+            if isinstance(end, SourceError):
+                self._give_up(f"{end.what}{TRY}{end.hint}")
+            elif isinstance(end, Exception):
+                self._give_up(f"{self._cluster.name} failed: {_words(end)}{TRY}{_HERE}")
+            if not isinstance(client, Exception):
+                _answer(client.close, _GOODBYE_S)  # the scheduler drops what nobody waits for; it may be gone
 
     def _work_with(self, client: Any) -> None:
         """Let tasks be done as long as there are workers."""
-        threads, clocks = _workers(client, self._cluster, self._left(_WORKERS_S))
+        threads, clocks = _workers(client, self._cluster, self._left(self._cluster.workers_s))
         for _ in range(min(_MOST, _AHEAD * threads, len(self._work.left))):
             threading.Thread(target=self._feed, args=(client, clocks), daemon=True).start()
         seen = time.monotonic()
@@ -159,7 +166,7 @@ class _Crew:
             there_are = _answer(client.nthreads)
             if there_are and not isinstance(there_are, Exception):
                 seen = time.monotonic()
-            elif time.monotonic() - seen > _WORKERS_S:
+            elif time.monotonic() - seen > self._cluster.workers_s:
                 raise SourceError(self._cluster.name, f"{self._cluster.name} lost its workers", _HERE)
 
     def _left(self, most: float) -> float:
@@ -175,18 +182,22 @@ class _Crew:
     def _asked(self, client: Any, job: Job, clocks: Mapping[str, float]) -> Part:
         from distributed import CancelledError, KilledWorker
 
-        try:
+        def read() -> Any:
             left = None if job.deadline is None else job.deadline - time.monotonic()
-            part = client.submit(there, self._function, _fit_to_leave(job), clocks, left, pure=False).result()
-            return part if isinstance(part, Part) else Part.lost(job, f"{_which(job)}: no answer")
-        except CancelledError:
+            return client.submit(there, self._function, _fit_to_leave(job), clocks, left, pure=False).result()
+
+        part = _answer(read)
+        if isinstance(part, Part):
+            return part
+        if isinstance(part, CancelledError):
             why = f"{self._cluster.name} was lost while it read{TRY}{_HERE}"
             self._give_up(why)
             return Part.lost(job, why)
-        except KilledWorker:
+        if isinstance(part, KilledWorker):
             return Part.lost(job, f"{_which(job)}: the workers that read it died")
-        except Exception as exc:  # noqa: BLE001 - whatever the function, a worker or the connection raised
-            return Part.lost(job, job.redact(f"{_which(job)}: reading it failed there: {_words(exc)}"))
+        if isinstance(part, Exception):
+            return Part.lost(job, job.redact(f"{_which(job)}: reading it failed there: {_words(part)}"))
+        return Part.lost(job, f"{_which(job)}: no answer")
 
     def _give_up(self, why: str) -> None:
         """Nothing that is not done will be."""
@@ -234,8 +245,11 @@ def _connected(cluster: Cluster, limit_s: float) -> Any:
     Raises:
         SourceError: It cannot be reached.
     """
-    try:
-        socket.create_connection((cluster.host, cluster.port), min(limit_s, _KNOCK_S)).close()
+
+    def connect() -> Any:
+        with socket.create_connection((cluster.host, cluster.port), min(limit_s, _KNOCK_S)) as knocking:
+            knocking.settimeout(limit_s)
+            knocking.recv(1)  # a scheduler speaks first; for one that does not, Dask would wait without end
         from distributed import Client
 
         with warnings.catch_warnings():
@@ -243,9 +257,12 @@ def _connected(cluster: Cluster, limit_s: float) -> Any:
             return Client(
                 f"tcp://{cluster.authority}", timeout=limit_s, set_as_default=False, name="klaviyo-nb"
             )
-    except Exception as exc:  # noqa: BLE001 - no scheduler, none of Dask's, another version's
-        words = getattr(exc, "strerror", None) or _words(exc)
-        raise SourceError(cluster.name, f"{cluster.name} cannot be reached: {words}", _HERE) from None
+
+    client = _answer(connect)
+    if isinstance(client, Exception):
+        words = getattr(client, "strerror", None) or _words(client)
+        raise SourceError(cluster.name, f"{cluster.name} cannot be reached: {words}", _HERE)
+    return client
 
 
 def _workers(client: Any, cluster: Cluster, limit_s: float) -> tuple[int, dict[str, float]]:
@@ -254,8 +271,7 @@ def _workers(client: Any, cluster: Cluster, limit_s: float) -> tuple[int, dict[s
     Raises:
         SourceError: There are none, or this very version is not installed on all of them.
     """
-    with suppress(Exception):  # whatever it raises: we count them
-        client.wait_for_workers(1, timeout=limit_s)
+    _answer(client.wait_for_workers, 1, limit_s)  # we count them ourselves
     threads = _answer(client.nthreads)
     if not threads or isinstance(threads, Exception):
         raise SourceError(cluster.name, f"{cluster.name} has no workers", f"dask worker {cluster.authority}")
@@ -272,10 +288,10 @@ def _workers(client: Any, cluster: Cluster, limit_s: float) -> tuple[int, dict[s
 
 
 def _answer(ask: Callable[..., Any], *about_what: Any) -> Any:
-    """What a cluster answers, or what it raised instead."""
+    """What a cluster answers, or what it raised instead: our function, Dask, or whoever listens there."""
     try:
         return ask(*about_what)
-    except Exception as exc:  # noqa: BLE001 - by the connection, Dask, or a module that is missing there
+    except Exception as exc:  # noqa: BLE001 - they share no narrower class (docs/design/cluster.md)
         return exc
 
 

@@ -178,17 +178,19 @@ class _Worker:
                     pipe.close()
 
 
-def engine(name: str, size: int) -> Engine:
+def engine(name: str | Engine, size: int) -> Engine:
     """An engine by its name.
 
     Args:
         name: `local`: as many processes as are worth it; `local:4`: so many; `dask://HOST:PORT`: the workers
-            of a Dask scheduler.
+            of a Dask scheduler. An engine stands for itself.
         size: Bytes to be read, as far as they are known.
 
     Raises:
         UsageError: There is none of that name, or what it needs is not installed.
     """
+    if not isinstance(name, str):
+        return name
     if name.startswith(CLUSTER):
         from klaviyo_nb.logs import cluster
 

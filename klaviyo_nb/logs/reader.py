@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.chunks import Job, Part, advancing, read_chunk
+from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
 from klaviyo_nb.logs.shelves import Shelf, coverages, found, newest_first
@@ -77,7 +78,7 @@ def read(
     redact: Callable[[str], str],
     deadline: float | None = None,
     progress: Progress | None = None,
-    engine: str = "local",
+    engine: str | Engine = "local",
     formats: Sequence[Mapping[str, Any]] = (),
     limits: Limits = NO_LIMITS,
     so_far: Callable[[Callable[[], LogsRead]], None] | None = None,
@@ -93,7 +94,7 @@ def read(
         redact: Takes secrets and personal data out of text; must keep the number of lines.
         deadline: `time.monotonic` at which reading stops, or None.
         progress: Told now and then.
-        engine: Where chunks are read: `local`, `local:4` for four processes, or `dask://HOST:PORT`.
+        engine: Where chunks are read: `local`, `local:4` for four processes, `dask://HOST:PORT`, an engine.
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
         limits: How much is read of each source (the newest of a file, what a stream gives first), and how
             many calls of all are kept.
@@ -142,7 +143,7 @@ def ask(
     *,
     redact: Callable[[str], str],
     progress: Progress | None = None,
-    engine: str = "local",
+    engine: str | Engine = "local",
     formats: Sequence[Mapping[str, Any]] = (),
 ) -> Asked:
     """Ask a question of logs, each part of them where it is read; only what it tells travels.
@@ -184,7 +185,7 @@ def _read(
     redact: Callable[[str], str],
     deadline: float | None,
     progress: Progress | None,
-    engine: str,
+    engine: str | Engine,
     formats: Sequence[Mapping[str, Any]],
     question: Question[Any] | None = None,
     take: Callable[[Part, Sequence[Shelf]], None] | None = None,

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -311,13 +312,10 @@ def test_what_a_lost_worker_had_is_read_by_another(tmp_path: Path, start: Any) -
 
 @pytest.mark.real
 @pytest.mark.usefixtures("small_ranges")
-def test_a_cluster_that_loses_its_last_worker_is_a_gap(
-    tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "_WORKERS_S", 1.5)
+def test_a_cluster_that_loses_its_last_worker_is_a_gap(tmp_path: Path, start: Any) -> None:
     path, (_, name) = write(tmp_path / "app.log"), scheduler_of(start)
     only = worker_of(start, name)
-    found = read(path, engine=name, progress=lambda *told: only.kill())
+    found = read(path, engine=replace(cluster.of(name), workers_s=1.5), progress=lambda *told: only.kill())
     assert found.coverage[0].gap == f"{name} lost its workers; try: --engine local"
     assert 0 < len(found.calls) < 6_000
     assert found.coverage[0].skipped_bytes > 50_000
@@ -373,12 +371,39 @@ def test_a_port_that_says_nothing_is_left_at_the_deadline(tmp_path: Path) -> Non
 
 
 @pytest.mark.real
-def test_a_cluster_without_workers_is_a_gap_with_the_next_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [(b"", "TimeoutError: timed out"), (b"SSH-2.0-OpenSSH_9.2\r\n" * 2, "")],
+    ids=["nobody", "another"],
+)
+def test_a_port_where_no_scheduler_speaks_is_a_gap_without_a_deadline_too(
+    tmp_path: Path, said: bytes, why: str
 ) -> None:
-    monkeypatch.setattr(cluster, "_WORKERS_S", 0.3)
+    have_dask()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        greeter = threading.Thread(target=greet, args=(server, said))
+        greeter.start()
+        other = cluster.Cluster("127.0.0.1", server.getsockname()[1], connect_s=0.5)
+        gap = read(write(tmp_path / "app.log", 10), engine=other).coverage[0].gap
+        server.shutdown(socket.SHUT_RDWR)
+        greeter.join()
+    assert f"{other.name} cannot be reached: {why}" in str(gap)
+
+
+def greet(server: socket.socket, said: bytes) -> None:
+    """Say the same to everybody, and hold the line."""
+    with suppress(OSError), ExitStack() as lines:
+        while True:
+            line = lines.enter_context(server.accept()[0])
+            with suppress(ConnectionError):
+                line.sendall(said)
+
+
+@pytest.mark.real
+def test_a_cluster_without_workers_is_a_gap_with_the_next_command(tmp_path: Path) -> None:
     with local_cluster(n_workers=0) as made:
-        found = read(write(tmp_path / "app.log", 10), engine=name_of(made))
+        impatient = replace(cluster.of(name_of(made)), workers_s=0.3)
+        found = read(write(tmp_path / "app.log", 10), engine=impatient)
     address = name_of(made).removeprefix("dask://")
     assert found.coverage[0].gap == f"dask://{address} has no workers; try: dask worker {address}"
 
