@@ -61,6 +61,14 @@ def kind_of(row: Row) -> Failure | None:
     return failure(row["status_code"], row["error_type"], row["answered_by"])
 
 
+def is_well(row: Row) -> bool:
+    """Did a probe get what it hopes for? Without a key, or a signature, that is to be refused."""
+    status, kind = row["status_code"], kind_of(row)
+    if row["probe"] == "webhook":
+        return status is not None and (status < 300 or status in WEBHOOK_ALIVE)
+    return kind is None or (row["probe"] == "liveness" and kind == "unauthorized")
+
+
 def api_facts(rows: Mapping[str, Row]) -> dict[str, Any]:
     """`failing`, `failure`, `one_endpoint` and counts, as the probes of the API saw it. Empty if none ran."""
     keyed = [rows[name] for name in KEYED if name in rows]
@@ -159,7 +167,7 @@ def webhook_facts(row: Row | None, delivered: Mapping[str, Any]) -> dict[str, An
     alive: bool | None = None
     if row is not None:
         status = row["status_code"]
-        alive = status is not None and (status < 300 or status in WEBHOOK_ALIVE)
+        alive = is_well(row)
         told.append(f"HTTP {status}" if status is not None else f"no answer: {row['error_type']}")
         cited.append("probes#webhook")
     if delivered:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
-from klaviyo_nb.diagnosis.probed import WEBHOOK_ALIVE
+from klaviyo_nb.diagnosis.probed import is_well
 from klaviyo_nb.diagnosis.shares import is_noise
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import in_short, together
@@ -197,10 +197,9 @@ def _probe(row: Mapping[str, Any]) -> Row:
     status, took = row["status_code"], row["duration_s"]
     answer = f"HTTP {status}" if status is not None else f"none: {row['error_type'] or 'unknown'}"
     said = "; ".join(str(row[name]) for name in ("state", "error_code", "detail") if row[name])
-    alive = row["probe"] == "webhook" and status in WEBHOOK_ALIVE
     time = None if took is None else f"{took * 1000:.0f} ms"
     cells = (row["probe"], answer, row["answered_by"], time, said, row["request_id"])
-    return not alive and (status is None or status >= 400), [str(cell or "–") for cell in cells]
+    return not is_well(row), [str(cell or "–") for cell in cells]
 
 
 def _coverage(each: Coverage) -> Row:

@@ -6,12 +6,14 @@ lightness too, so that a chart printed in grey can still be read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.words import shortened
@@ -53,6 +55,15 @@ CSP = (
     " form-action 'none'"
 )
 
+
+def command(text: str) -> Markup:
+    """A command whose options are kept whole: a browser breaks lines behind any hyphen, in `--since` too."""
+    words = re.split(r"(\s+)", harmless(text))
+    return Markup().join(
+        Markup("<span>{}</span>").format(each) if each[:1] == "-" else each for each in words
+    )
+
+
 #: Templates of pages; whatever is put into one is escaped, and without control characters.
 PAGES = Environment(
     loader=PackageLoader("klaviyo_nb.report"),
@@ -61,7 +72,7 @@ PAGES = Environment(
     trim_blocks=True,
     finalize=lambda value: harmless(value) if type(value) is str else value,
 )
-PAGES.filters |= {"cut": shortened}
+PAGES.filters |= {"cut": shortened, "command": command}
 
 
 @cache

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from klaviyo_nb.diagnosis.probed import is_well
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.klaviyo.answers import failure
 
 PROBES = ("auth", "rate_limit", "liveness", "status_page", "app_health", "webhook", "dns", "tls")
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -84,6 +84,4 @@ def _probe(document: Mapping[str, Any], name: str) -> Checked:
     if name in _JUDGED:
         well, says = (document["facts"][each] for each in _JUDGED[name])
         return Checked(name, well, says or said)
-    kind = failure(row["status_code"], row["error_type"], row["answered_by"])
-    alive = name == "liveness" and kind == "unauthorized"  # without a key a refusal is what shows life
-    return Checked(name, kind is None or alive, said)
+    return Checked(name, is_well(row), said)

@@ -14,10 +14,10 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Verdict
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, PROBES
 from klaviyo_nb.report import charts
-from klaviyo_nb.report.index import _endpoints, render
-from klaviyo_nb.report.look import CSP
+from klaviyo_nb.report.index import _endpoints, _probe, render
+from klaviyo_nb.report.look import CSP, command
 from klaviyo_nb.report.made import Said
 from klaviyo_nb.report.words import TITLES
 from klaviyo_nb.response.document import verdict_document
@@ -186,3 +186,18 @@ def test_an_endpoint_is_marked_where_more_fails_than_noise(failed: int, marked: 
     ((bad, cells),) = _endpoints(evidence)
     assert cells[1:3] == ("200", str(failed))
     assert bad is marked
+
+
+def test_a_refusal_that_a_probe_hopes_for_is_not_marked_as_trouble() -> None:
+    row = dict.fromkeys(PROBES.columns)
+    asked = [
+        ("liveness", 401, False), ("liveness", 500, True), ("auth", 401, True), ("webhook", 401, False),
+        ("webhook", 404, True), ("dns", None, False),
+    ]  # fmt: skip
+    for probe, status, bad in asked:
+        assert _probe(row | {"probe": probe, "status_code": status})[0] is bad
+
+
+def test_a_line_is_broken_within_no_option_of_a_command() -> None:
+    told = command("klaviyo-nb logs <a>.log --since 2h")
+    assert told == "klaviyo-nb logs &lt;a&gt;.log <span>--since</span> 2h"
