@@ -304,7 +304,7 @@ def _read_logs(
 ) -> LogsRead:
     from klaviyo_nb import logs
 
-    start = with_before(window).start
+    since, start = window.start, with_before(window).start
     # A host's clock may be ahead of ours: its newest lines lie in the future.
     window = Window(start, window.end if settings.end else window.end + CLOCK_AHEAD)
     read = logs.read(
@@ -317,6 +317,7 @@ def _read_logs(
         formats=settings.log_format,
         limits=settings.limits,
         so_far=so_far,
+        since=since,
     )
     lines = sum(coverage.lines for coverage in read.coverage)
     progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")

@@ -154,7 +154,7 @@ def apart(frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def about(coverage: Sequence[Coverage], earlier: pd.DataFrame | None, window: Window) -> tuple[Coverage, ...]:
-    """What each source gave of the window, without what lay before it."""
+    """What each source gave of the window; lines, and those not understood, are all that were read."""
     before = {} if earlier is None else earlier["source"].value_counts().to_dict()
     return tuple(_of_window(each, int(before.get(each.source, 0)), window) for each in coverage)
 

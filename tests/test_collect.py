@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, load, save, window_
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.settings import Settings
+from klaviyo_nb.settings import Limits, Settings
 from klaviyo_nb.window import Window
 
 NOBODY = "http://127.0.0.1:9"
@@ -92,6 +92,20 @@ def test_what_logs_tell_from_shortly_before_the_window_is_kept_apart(window: Win
     kept = load(tmp_path / "kept").earlier
     assert kept is not None
     assert kept["line_no"].tolist() == evidence.earlier["line_no"].tolist() == [2, 3]
+
+
+def test_a_log_is_not_cut_short_where_only_what_lies_before_the_window_was_left_out(
+    window: Window, tmp_path: Path
+) -> None:
+    moments = [window.start - timedelta(seconds=each) for each in range(9, 0, -1)]
+    moments += [window.start + timedelta(seconds=each) for each in range(5)]
+    line = '{{"time":"{}","method":"POST","url":"https://a.klaviyo.com/api/events","status":503}}\n'
+    (tmp_path / "app.log").write_text("".join(line.format(each.isoformat()) for each in moments))
+    for calls, whole in ((7, True), (4, False)):
+        settings = {"logs": (str(tmp_path / "app.log"),), "end": window.end.isoformat()}
+        evidence = ask(window, LONG_S, **settings, limits=Limits(calls=calls))
+        assert evidence.coverage[0].whole is whole
+        assert (str(tmp_path / "app.log") in reasons(evidence)) is not whole
 
 
 def test_a_deadline_too_short_for_anything_gives_gaps_and_no_error(window: Window, tmp_path: Path) -> None:

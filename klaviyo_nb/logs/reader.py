@@ -15,7 +15,7 @@ from klaviyo_nb.logs.chunks import Job, Part, advancing, read_chunk
 from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.shelves import Shelf, coverages, found, newest_first
+from klaviyo_nb.logs.shelves import Shelf, as_moment, coverages, found, newest_first
 from klaviyo_nb.logs.sources import stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
 from klaviyo_nb.redact import Redactor
@@ -23,6 +23,8 @@ from klaviyo_nb.settings import Limits
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
     import pyarrow as pa
 
@@ -82,6 +84,7 @@ def read(
     formats: Sequence[Mapping[str, Any]] = (),
     limits: Limits = NO_LIMITS,
     so_far: Callable[[Callable[[], LogsRead]], None] | None = None,
+    since: datetime | None = None,
 ) -> LogsRead:
     """Read calls to Klaviyo and its webhooks out of logs.
 
@@ -100,6 +103,7 @@ def read(
             many calls of all are kept.
         so_far: Given, whenever a part was read and others are left, what tells what all parts gave so far;
             that may be called later, and elsewhere.
+        since: What lies before it is good to have, and not missed where it was not read.
 
     Raises:
         UsageError: A URL names no kind of source, there is no such engine or it is not installed, or a format
@@ -109,30 +113,34 @@ def read(
 
     def take(part: Part, shelves: Sequence[Shelf]) -> None:
         nonlocal left
-        left = _keep(part, left, limits.calls)
+        left = _keep(part, left, limits.calls, since)
         if so_far is not None:
-            so_far(lambda: _logs_read([replace(shelf, parts=[*shelf.parts]) for shelf in shelves], window))
+            so_far(
+                lambda: _logs_read([replace(shelf, parts=[*shelf.parts]) for shelf in shelves], window, since)
+            )
 
     shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits)
-    return _logs_read(shelves, window)
+    return _logs_read(shelves, window, since)
 
 
-def _keep(part: Part, left: int, most: int) -> int:
+def _keep(part: Part, left: int, most: int, since: datetime | None) -> int:
     """Keep so many calls of a part, the newest; how many may be kept of the next ones."""
     if part.found > left:
+        moments = part.calls["moment"].slice(0, part.found - left).to_pylist()
         part.calls, part.found = part.calls.slice(part.found - left), left
-        part.truncated = True
-        part.problems.append(f"{most:,} newer calls were kept, and no more ({TOO_MANY})")
+        if since is None or None in moments or as_moment(max(moments)) >= since:
+            part.truncated = True
+            part.problems.append(f"{most:,} newer calls were kept, and no more ({TOO_MANY})")
     return left - part.found
 
 
-def _logs_read(shelves: Sequence[Shelf], window: Window) -> LogsRead:
+def _logs_read(shelves: Sequence[Shelf], window: Window, since: datetime | None) -> LogsRead:
     from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
 
     return LogsRead(
         frame.calls(_pieces(shelves, lambda part: part.calls)),
         frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),
-        tuple(coverages(shelves, window)),
+        tuple(coverages(shelves, window, since)),
     )
 
 

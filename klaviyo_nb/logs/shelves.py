@@ -118,11 +118,16 @@ def newest_first(shelves: Sequence[Shelf]) -> list[tuple[int, Chunk]]:
     return [(index, chunk) for rank in ranks for index, chunk in zip(order, rank, strict=True) if chunk]
 
 
-def coverages(shelves: Sequence[Shelf], window: Window, each: int = _EACH) -> Iterator[Coverage]:
-    """What was read of each; files of a glob that nobody came to are told together, if more than `each`."""
+def coverages(
+    shelves: Sequence[Shelf], window: Window, since: datetime | None = None, each: int = _EACH
+) -> Iterator[Coverage]:
+    """What was read of each; files of a glob that nobody came to are told together, if more than `each`.
+
+    Of what lies before `since` nothing is missed.
+    """
     late = {id(shelf): shelf.url for shelf in shelves if shelf.written != math.inf and _late(shelf)}
     many = {url: count for url, count in Counter(late.values()).items() if count > each}
-    yield from (_coverage(shelf, window) for shelf in shelves if late.get(id(shelf)) not in many)
+    yield from (_coverage(shelf, window, since) for shelf in shelves if late.get(id(shelf)) not in many)
     for url, count in many.items():
         unread = sum(
             sum(chunk.size for chunk in shelf.chunks) for shelf in shelves if late.get(id(shelf)) == url
@@ -138,12 +143,22 @@ def _late(shelf: Shelf) -> bool:
     return shelf.gap == LATE or (bool(shelf.parts) and all(part.problems == [LATE] for part in shelf.parts))
 
 
-def _coverage(shelf: Shelf, window: Window) -> Coverage:
-    parts = shelf.parts
+def _reaches(shelf: Shelf, since: datetime) -> bool:
+    """Was it read from its end to before this moment? Logs are in order: what is missing lies before, too."""
+    for part in shelf.parts:
+        if part.truncated or part.failed or part.problems:
+            return False
+        if part.first is not None and as_moment(part.first) < since:
+            return True
+    return False
+
+
+def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
+    parts, whole = shelf.parts, since is not None and _reaches(shelf, since)
     first = min((part.first for part in parts if part.first is not None), default=None)
     last = max((part.last for part in parts if part.last is not None), default=None)
     got = (
-        Window(_moment(first), _moment(last) + timedelta(microseconds=1))
+        Window(as_moment(first), as_moment(last) + timedelta(microseconds=1))
         if first is not None and last is not None
         else None
     )
@@ -166,13 +181,17 @@ def _coverage(shelf: Shelf, window: Window) -> Coverage:
         lines=sum(part.lines for part in parts),
         calls=sum(part.found for part in parts),
         unparsed=sum(part.unparsed for part in parts),
-        skipped_bytes=unread,
-        truncated=shelf.gap == LATE
-        or bool(left or shelf.left_out)
-        or any(part.truncated or part.failed for part in parts),
-        gap="; ".join(list(reasons)[:3]) or None,
+        skipped_bytes=0 if whole else unread,
+        truncated=not whole
+        and (
+            shelf.gap == LATE
+            or bool(left or shelf.left_out)
+            or any(part.truncated or part.failed for part in parts)
+        ),
+        gap=None if whole else "; ".join(list(reasons)[:3]) or None,
     )
 
 
-def _moment(value: int) -> datetime:
+def as_moment(value: int) -> datetime:
+    """Microseconds since 1970 as a time."""
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=value)

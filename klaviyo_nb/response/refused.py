@@ -269,7 +269,7 @@ def _slow_down(case: Case, spent: Spending) -> Action:
     said = "Klaviyo's answers say" if spent.observed else "the catalogue says"
     return Action(
         f"Slow down {spent.caller or 'the caller'} on {spent.endpoint}",
-        f"Up to {spent.peak} calls in one {spent.window}; {said} that {spent.limit} are allowed."
+        f"Up to {spent.peak:,} calls in one {spent.window}; {said} that {spent.limit:,} are allowed."
         f"{_share(spent)}",
         case.logs("caller", "endpoint", "minute"),
         "fewer 429s within two minutes of the change",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from klaviyo_nb import logs
+from klaviyo_nb.logs.chunks import LATE, Part
 from klaviyo_nb.logs.reader import NO_LIMITS
-from klaviyo_nb.logs.shelves import Shelf
+from klaviyo_nb.logs.shelves import Shelf, coverages
 from klaviyo_nb.settings import Limits
 from klaviyo_nb.window import Window, parse_time
 
@@ -43,6 +45,36 @@ def test_as_many_calls_as_may_be_are_all_of_them(tmp_path: Path) -> None:
     (tmp_path / "app.log").write_bytes(lines(0, 100))
     (coverage,) = read(tmp_path / "app.log", limits=Limits(source_size=MUCH, calls=100)).coverage
     assert coverage.whole
+
+
+@pytest.mark.parametrize(("since", "whole"), [("06:01:10", True), ("06:01:09", False)])
+def test_calls_left_out_are_not_missed_where_they_lie_before_what_was_asked_for(
+    tmp_path: Path, since: str, whole: bool
+) -> None:
+    (tmp_path / "app.log").write_bytes(lines(0, 100))
+    found = logs.read(
+        [str(tmp_path / "app.log")], WINDOW, redact=str, limits=Limits(source_size=MUCH, calls=30),
+        since=parse_time(f"2026-11-23T{since}Z"),
+    )  # fmt: skip
+    assert found.calls["line_no"].tolist() == list(range(71, 101))
+    assert (found.coverage[0].whole, found.coverage[0].truncated) == (whole, not whole)
+
+
+def test_parts_left_out_are_not_missed_where_they_lie_before_what_was_asked_for() -> None:
+    since = WINDOW.start + timedelta(minutes=15)
+    early, late = (int(each.timestamp() * 1e6) for each in (since - timedelta(seconds=1), since))
+    newest = Part(0, lines=9, read=10, first=late, last=late)
+    shelf = Shelf("app.log", "app.log", chunks=[_Chunk(10)] * 3)
+    for second, whole in (
+        (Part(0, lines=9, read=10, first=early, last=late), True),
+        (Part(0, lines=9, read=10, first=late, last=late), False),
+        (Part(0, lines=9, read=5, first=early, last=late, truncated=True), False),
+    ):
+        shelf.parts = [newest, second, Part(0, truncated=True, problems=[LATE])]
+        (coverage,) = coverages([shelf], WINDOW, since)
+        assert (coverage.whole, coverage.skipped_bytes == 0) == (whole, whole)
+        (coverage,) = coverages([shelf], WINDOW)
+        assert not coverage.whole
 
 
 def test_an_archive_is_read_so_far_and_cut_at_a_line_border(tmp_path: Path) -> None:
