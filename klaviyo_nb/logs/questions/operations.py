@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from klaviyo_nb.klaviyo.endpoints import catalogue
 
@@ -50,26 +48,10 @@ def places() -> tuple[Place, ...]:
 
 def places_of(calls: pd.DataFrame) -> Any:
     """Per call, the index of its place in `places`."""
-    methods, paths, table = _table()
-    return table[_where(calls["method"], methods), _where(calls["endpoint"], paths)]
+    found = _index().get_indexer(pd.MultiIndex.from_frame(calls[["method", "endpoint"]]))
+    return np.where(found < 0, len(places()) - 1, found)
 
 
 @cache
-def _table() -> tuple[Any, Any, Any]:
-    """Methods and paths of the catalogue; the place of each pair; the last two of each: any other, none."""
-    every = places()
-    methods = sorted({each.method for each in every if each.method})
-    paths = sorted({each.path for each in every if each.path})
-    index = {(each.method, each.path): number for number, each in enumerate(every)}
-    table = [
-        [index.get((method, path), len(every) - 1) for path in (*paths, "", None)]
-        for method in (*methods, "", None)
-    ]
-    return pa.array(methods, pa.large_string()), pa.array(paths, pa.large_string()), np.array(table)
-
-
-def _where(texts: pd.Series[Any], known: Any) -> Any:
-    """Place of each text in `known`; one more: it is not there; two more: there is no text."""
-    codes, distinct = pd.factorize(texts)
-    found = pc.index_in(pa.array(distinct.astype("str"), pa.large_string()), known)
-    return np.append(found.fill_null(len(known)).to_numpy(), len(known) + 1)[codes]
+def _index() -> pd.MultiIndex:
+    return pd.MultiIndex.from_tuples([(each.method, each.path) for each in places()])
