@@ -93,8 +93,7 @@ def reach(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def _lowest(hashes: Sequence[Any], calls: int, cut: bool) -> tuple[Any, int, bool]:
-    ordered = np.sort(np.concatenate(hashes))  # many times faster than np.unique on a million
-    distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    distinct = np.sort(pd.unique(np.concatenate(hashes)))  # np.unique takes ten times as long for a million
     return distinct[:MOST], calls, cut or len(distinct) > MOST
 
 
