@@ -66,8 +66,7 @@ class Part(NamedTuple):
 
 def part(records: Records, window: Window) -> Part:
     """Calls by time, place and what became of them."""
-    paths = first_names(records.calls["endpoint"], MOST, OTHERS, NONE)
-    calls = records.calls.assign(endpoint=paths.astype("category"))
+    calls = records.calls.assign(endpoint=first_names(records.calls["endpoint"], MOST, OTHERS, NONE))
     columns = {name: calls[name] for name in ("method", "endpoint", *ANSWER)}
     columns["bin"] = bins = bins_of(moments_of(calls["timestamp"]), window)
     columns["first"] = columns["last"] = pa.array(calls["timestamp"]).cast(pa.int64())

@@ -105,7 +105,7 @@ def fewest(counts: dict[Key, tuple[int, ...]], most: int, rest: Key) -> dict[Key
 
 
 def first_names(texts: pd.Series[Any], most: int, rest: str, none: str) -> pd.Series[Any]:
-    """`rest` for all but the `most` names that sort first, as `fewest`: of a million, groups were the log.
+    """`rest` for all but the `most` names that sort first, as `fewest`: groups of a million were no bound.
 
     Names that are `rest` or `none` are not counted.
     """
@@ -113,15 +113,12 @@ def first_names(texts: pd.Series[Any], most: int, rest: str, none: str) -> pd.Se
     if len(distinct) <= most:
         return texts
     names = pa.array(distinct.astype("str"), pa.large_string())
-    order = pc.sort_indices(names)
-    order = order.filter(pc.invert(pc.is_in(names.take(order), pa.array([rest, none], pa.large_string()))))
-    first = order[:most]
-    number = np.full(len(names) + 1, len(first))
-    number[first.to_numpy()] = np.arange(len(first))
-    number[-1] = -1
-    number[:-1][pc.equal(names, none).to_numpy(zero_copy_only=False)] = len(first) + 1
-    kept = pd.Index([*names.take(first).to_pylist(), rest, none], dtype="str")
-    return pd.Series(pd.Categorical.from_codes(number[codes], kept), index=texts.index, name=texts.name)
+    own = pa.array([rest, none], names.type)
+    others = names.filter(pc.invert(pc.is_in(names, own)))
+    kept = pa.concat_arrays([others.take(pc.bottom_k_unstable(others, most)), own])
+    number = pc.index_in(names, kept).fill_null(len(kept) - 2).to_numpy()  # `rest`
+    told = pd.Categorical.from_codes(np.append(number, -1)[codes], kept.to_pandas())
+    return pd.Series(told, index=texts.index, name=texts.name)
 
 
 def width(window: Window) -> timedelta:

@@ -123,3 +123,15 @@ def test_very_many_paths_are_counted_together() -> None:
     told = dict(zip(found.rows["endpoint"], found.rows["calls"], strict=True))
     assert (len(told), told[overview.OTHERS]) == (overview.MOST + 1, 10)
     assert any("counted together" in each for each in found.covers)
+
+
+def test_which_paths_are_counted_together_does_not_depend_on_how_the_log_was_cut() -> None:
+    paths = [f"/x{n:05d}" for n in range(overview.MOST + 30)] + [overview.OTHERS, None]
+    random.Random(2).shuffle(paths)
+    calls = CALLS.frame([EVENT | {"timestamp": WINDOW.start, "endpoint": path} for path in paths])
+    halves = [calls[:-9], calls[-9:]]
+    parts = [overview.part(Records(half, WEBHOOKS.empty()), WINDOW) for half in halves]
+    told = overview.answer(overview.merge(parts), WINDOW).rows
+    pd.testing.assert_frame_equal(told, ask(calls).rows)
+    counts = dict(zip(told["endpoint"].fillna(""), told["calls"], strict=True))
+    assert counts == {f"/x{n:05d}": 1 for n in range(overview.MOST)} | {overview.OTHERS: 31, "": 1}
