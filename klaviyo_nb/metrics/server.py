@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.redact import harmless
 
 #: Longest question sent in a URL; longer ones are posted [characters].
@@ -43,8 +44,7 @@ class Server:
         """Words of the other side, harmless, on one line, without our secrets."""
         for secret in self.secrets:
             text = text.replace(secret, "[redacted]")
-        line = " ".join(harmless(text).split())
-        return line if len(line) <= 300 else line[:299] + "…"
+        return one_line(harmless(text), 300)
 
     async def ask(self, path: str, question: Question, largest: int = LARGEST) -> bytes:
         """The body of one answer.

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from klaviyo_nb.evidence import Budget, Gap
 from klaviyo_nb.klaviyo.revisions import NEWEST
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.probes.asking import Clients, Question, Reply, Row, ask
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.settings import Settings
@@ -108,5 +109,4 @@ class Round:
 
     def clean(self, text: str, longest: int = LONGEST_TEXT) -> str:
         """One harmless, redacted line of at most `longest` characters."""
-        line = " ".join(self.redact(harmless(text[:_LONGEST_READ])).split())
-        return line if len(line) <= longest else line[: longest - 1] + "…"
+        return one_line(self.redact(harmless(text[:_LONGEST_READ])), longest)

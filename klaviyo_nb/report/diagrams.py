@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from klaviyo_nb.diagnosis.tree import TREE, Question
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.report import series
 from klaviyo_nb.report.axis import clock, plot
 from klaviyo_nb.report.canvas import BEHIND, FONT, LEFT, PER_LINE, RIGHT, WIDTH, Drawn, Sheet, drawable
@@ -107,7 +108,7 @@ def _mark(axes: Any, number: int, entry: Entry, y: float, window: Window) -> Non
     room = max(before, after) / inch + (RIGHT if to_the_right else LEFT) - 0.22
     said = _when_outside(entry, window) + entry.what
     axes.annotate(
-        textwrap.shorten(drawable(said), max(12, int(room / 0.063)), placeholder=" …"),
+        one_line(drawable(said), max(12, int(room / 0.063))),
         (end if to_the_right else start, y),
         xytext=(9 if to_the_right else -9, 0),
         textcoords="offset points",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import plain_rows
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.redact import harmless
@@ -231,5 +232,4 @@ def _moment(text: object) -> datetime | None:
 
 def _line(text: object) -> str:
     """What others wrote, as one harmless line of bounded length."""
-    line = " ".join(harmless("" if text is None else str(text)).split())
-    return line if len(line) <= LONGEST_POST else line[: LONGEST_POST - 1] + "…"
+    return one_line(harmless("" if text is None else str(text)), LONGEST_POST)

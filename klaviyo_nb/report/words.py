@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import parse_time, same_day, stamp
 
@@ -62,8 +63,7 @@ def badge_and_tone(cause: str, severity: str | None) -> tuple[str, str]:
 
 def plain(text: object, most: int = 600) -> str:
     """What others wrote, as one line of Markdown that is nothing but text: no markup, link, image or HTML."""
-    line = " ".join(harmless("" if text is None else str(text)).split())
-    line = line if len(line) <= most else line[: most - 1] + "…"
+    line = one_line(harmless("" if text is None else str(text)), most)
     return _MARKUP.sub(r"\\\g<0>", line)
 
 

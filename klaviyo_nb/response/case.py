@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.klaviyo.outcomes import Outcome, outcome
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.redact import harmless
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Case:
         """What a probe that failed likewise was told, short."""
         rows = self.probes_failing_as(self.verdict.facts.get("failure"))
         said = next((str(row["detail"]) for row in rows if row["detail"]), None)
-        return textwrap.shorten(harmless(said), 120, placeholder=" …") if said else None
+        return one_line(harmless(said), 120) if said else None
 
     def longest_wait(self) -> str | None:
         """Path of the endpoint whose refused call was told to wait longest."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from klaviyo_nb.frames import UTC_NS
+from klaviyo_nb.lines import one_line
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.masks import alike, masked, shortened
@@ -236,7 +236,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
         what = f"none of {calls:,} calls failed" if calls else "no call was found"
         return f"{'No error message' if calls else 'Cannot tell'}: {what}."
     first = rows.iloc[0]
-    text = textwrap.shorten(first["template"], LONGEST, placeholder=" …")
+    text = one_line(first["template"], LONGEST)
     new = int(rows["new"].sum()) if rows["new"].notna().any() else None
     more = "" if new is None else f", {new:,} of them new since calls began to fail"
     since = f", first at {stamp(first['first'])} UTC" if pd.notna(first["first"]) else ""

@@ -204,6 +204,11 @@ def test_little_is_said_of_little(calls: pd.DataFrame, says: str) -> None:
     assert ask(calls).says == says
 
 
+def test_of_a_long_message_without_a_space_the_beginning_is_told() -> None:
+    body = '{"errors":[{"code":"error","detail":"unavailable","links":{"about":"' + "x" * 200 + '"}}]}'
+    assert "100% are “" + body[:99] + "…”, first at" in ask(frame([body])).says
+
+
 def words(number: int) -> str:
     letters = "abcdefghij"
     return "".join(letters[int(digit)] for digit in f"{number:06d}")
