@@ -99,7 +99,7 @@ def arrivals(deliveries: pd.DataFrame, window: Window) -> pd.DataFrame:
     Returns:
         `timestamp` (beginning of the bin), `topic`, `arrivals`, `bad_signature`, `failed`.
     """
-    told = part(Records(CALLS.empty(), deliveries), window)
+    told = part(Records(CALLS.empty(), deliveries).inside(window), window)
     told = told[told["bin"] >= 0]
     times = pd.Timestamp(window.start) + told["bin"] * pd.Timedelta(width(window))
     told = told.assign(timestamp=times)

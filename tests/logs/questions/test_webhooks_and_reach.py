@@ -69,6 +69,10 @@ def test_arrivals_over_time_by_topic() -> None:
     assert told["timestamp"].iloc[0] == WINDOW.start + timedelta(minutes=1)
 
 
+def test_arrivals_outside_the_window_are_not_told() -> None:
+    assert webhooks.arrivals(hooks(-1, 5, 60 * 24), WINDOW)["arrivals"].tolist() == [1]
+
+
 def test_a_delivery_without_topic_or_time_is_counted() -> None:
     found = arrived(WEBHOOKS.frame([{"outcome": "accepted"}]))
     assert found.rows["topic"].tolist() == [webhooks.NONE]
