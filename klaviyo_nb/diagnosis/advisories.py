@@ -106,7 +106,7 @@ def _about_application(evidence: Evidence, facts: Facts, limits: Thresholds) -> 
     today, asked = evidence.collected_at.date(), evidence.context.get("revision")
     for revision, count in calls["revision"].value_counts().items():
         if count and revision != asked:
-            name = f"the application's revision {revision} ({count} calls)"
+            name = f"the application's revision {revision} ({count:,} calls)"
             yield from _of_revision(name, state(str(revision), today), limits)
     endless = calls["duration_s"] > limits.endless_call_s
     stuck = calls["message"].str.contains(_NO_TIMEOUT, regex=True).fillna(False)

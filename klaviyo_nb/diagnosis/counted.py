@@ -86,7 +86,7 @@ def tallies(evidence: Evidence, limits: Thresholds) -> dict[str, Tally]:
 def earlier(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """What logs tell of the time before the window, and what the metrics' counters had come to by then.
 
-    As a `Tally.frame`; the latter all at the window's start, since nothing tells when they were counted.
+    As a `Tally.frame`; the latter all at the first sample, since nothing tells when they were counted.
     """
     found = {}
     if evidence.earlier is not None and evidence.calls is not None:
@@ -148,7 +148,7 @@ def counted_facts(counted: Tally, when: Times, evidence: Evidence, limits: Thres
     if fields["failed_earlier"] is not None:
         fields["evidence"]["failed_earlier"] = (f"{counted.source}:window",)
         fields["because"]["failed_earlier"] = (
-            f"{fields['failed_calls']} of {fields['calls']} calls failed in the window"
+            f"{fields['failed_calls']:,} of {fields['calls']:,} calls failed in the window"
         )
     if fields.get("slow") is not None:
         usual = fields.get("baseline_p95_s")

@@ -74,7 +74,7 @@ def words(failed: pd.DataFrame) -> str:
     )
     told = [f"{count:,} × {each}" for each, count in counts.iloc[:_MOST_WORDS].items()]
     more = counts.iloc[_MOST_WORDS:].sum()
-    return ", ".join(told) + (f", {more} others" if more else "")
+    return ", ".join(told) + (f", {more:,} others" if more else "")
 
 
 def _is_loud(kind: str, count: int, calls: int, limits: Thresholds) -> bool:

@@ -60,7 +60,7 @@ def figure(facts: Facts) -> str:
     share = f"{facts.since_failed / facts.since_calls:.0%} of calls failed"
     failing = sum(endpoint.failed > 0 for endpoint in facts.endpoints or ())
     places = f" on {failing} endpoint{'' if failing == 1 else 's'}" if failing else ""
-    unclear = f"; {facts.since_unclear} more may be the portal's" if facts.since_unclear else ""
+    unclear = f"; {facts.since_unclear:,} more may be the portal's" if facts.since_unclear else ""
     return f"{share}{places} ({facts.since_failed:,} of {facts.since_calls:,} {_when(facts)}{unclear})"
 
 

@@ -54,9 +54,9 @@ def _refused(logged: pd.DataFrame, limits: Thresholds) -> str | None:
     rejected = int((ordered["outcome"].eq("bad_signature") & since).sum())
     failed = int((ordered["outcome"].eq("failed") & since).sum())
     if rejected >= limits.noise_failures:
-        return f"all {rejected} signatures{'' if since.all() else ' of late'} were rejected"
+        return f"all {rejected:,} signatures{'' if since.all() else ' of late'} were rejected"
     if failed >= limits.noise_failures:
-        return f"all {failed} deliveries{'' if since.all() else ' of late'} failed in our application"
+        return f"all {failed:,} deliveries{'' if since.all() else ' of late'} failed in our application"
     return None
 
 

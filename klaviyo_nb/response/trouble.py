@@ -58,7 +58,7 @@ def klaviyo(case: Case) -> Iterator[Action]:
 def keep_and_retry(case: Case) -> Iterator[Action]:
     """Queue, retry with pauses, watch for the end."""
     counts = case.outcomes()
-    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in (counts or {}).items())
+    told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in (counts or {}).items())
     yield Action(
         "Queue what fails, with its original time and unique_id",
         (f"So far: {told}. " if told else "")
@@ -250,8 +250,8 @@ def resolved(case: Case) -> Iterator[Action]:
     yield Action(
         "Find what was lost, and replay what is safe",
         "Calls that failed were not delivered unless something retried them."
-        + (f" {counts['refused']} were refused: safe. {counts['unknown']} are unknown: only with a unique_id."
-           f" {counts['fix_first']} must be mended first." if counts else ""),
+        + (f" {counts['refused']:,} were refused: safe. {counts['unknown']:,} are unknown: only with a"
+           f" unique_id. {counts['fix_first']:,} must be mended first." if counts else ""),
         case.logs("endpoint", "status"),
         "the endpoints and counts that failed, within a minute; what is replayed answers 2xx",
         None,
@@ -291,7 +291,9 @@ def inconclusive(case: Case) -> Iterator[Action]:
 
 def _fact(case: Case, name: str, unknown: str) -> str:
     value = case.verdict.facts.get(name)
-    return unknown if value is None else str(value)
+    if value is None:
+        return unknown
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 #: Signal → what makes it seen: the setting, the command, and what can be checked then.
