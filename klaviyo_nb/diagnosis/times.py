@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb.diagnosis.counted import earlier
+from klaviyo_nb.diagnosis.counted import earlier, tallies
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
+from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
 from klaviyo_nb.metrics.onset import Episode, Moments, episodes
@@ -55,9 +56,6 @@ class Times:
 @remembered
 def times_of(evidence: Evidence) -> Times:
     """The last incident of a window, by its evidence alone."""
-    from klaviyo_nb.diagnosis.counted import tallies
-    from klaviyo_nb.diagnosis.thresholds import from_table
-
     return times(evidence, tallies(evidence, from_table(evidence.context.get("thresholds") or {})))
 
 
@@ -71,7 +69,7 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
     found: dict[Source, list[Episode]] = {}
     off, before = False, earlier(evidence)
     if "logs" in counted:
-        frame = pd.concat([*(before[name] for name in ("logs",) if name in before), counted["logs"].frame])
+        frame = pd.concat([before.get("logs"), counted["logs"].frame])  # None is left out
         found["logs"] = list(_since(evidence.window.start, _from_logs(frame, evidence.collected_at)))
     if "metrics" in counted and evidence.metrics is not None:
         step = step_s(evidence.metrics) or 0.0
@@ -106,8 +104,8 @@ def _since(start: datetime, found: list[Episode]) -> Iterator[Episode]:
     """Those that were seen in the window; what began before it was under way."""
     for each in found:
         if each.seen[1] > start:
-            begun = each.onset and (each.onset if each.onset[1] >= start else None)
-            yield replace(each, onset=begun)
+            known = each.onset is not None and each.onset[1] >= start
+            yield each if known else replace(each, onset=None)
 
 
 def _failing_probes(evidence: Evidence) -> list[Estimate]:

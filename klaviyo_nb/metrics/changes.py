@@ -184,14 +184,13 @@ def _begun(bins: Bins, end: int, spread: float) -> Span | None:
     failures among many successes, as noise has them.
     """
     calls, failed = bins.calls[:end], bins.failed[:end]
-    whole = _likelihood(np.array([failed.sum()]), np.array([calls.sum()]))[0]
+    whole = _likelihood(failed.sum(), calls.sum())
     told = _splits(calls, failed, rising=True) - whole
     first, at = int(np.flatnonzero(failed > 0)[0]), int(np.argmax(told))
     noise = first < at and failed[first:at].sum() < LEAST_SHARE * calls[first:at].sum()
     if noise and told[at] >= CHANGED * spread:
         return _border(bins, 0, end, spread, rising=True)
-    before = calls[:first].sum()
-    if _likelihood(failed.sum(keepdims=True), calls.sum(keepdims=True) - before)[0] - whole < BEGUN * spread:
+    if _likelihood(failed.sum(), calls[first:].sum()) - whole < BEGUN * spread:
         return None
     return int(bins.ends[first - 1]), int(bins.ends[first])
 

@@ -313,10 +313,10 @@ def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: i
         if onset and found.onset:
             onset = onset[0], max(onset[1], found.onset[1])
         return replace(found, onset=onset, proven=True)
-    label = "endpoint" if {"endpoint"} <= set(frame) & set(past) else None
-    for value, rows in past.groupby(label) if label else [("", past)]:
+    told = "endpoint" in frame and "endpoint" in past
+    for endpoint, rows in past.groupby("endpoint") if told else [("", past)]:
         calls, failed = rows["calls"].sum(), rows["failed"].sum()
-        first, earlier = _firsts(frame[frame[label] == value] if label else frame)
+        first, earlier = _firsts(frame[frame["endpoint"] == endpoint] if told else frame)
         if failed >= AGO and failed > LEAST_SHARE * calls and first < math.inf == earlier:
             return replace(found, onset=None)
     return found
