@@ -139,10 +139,11 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
+        rf"\bretry[-_ ]?after{_QUOTE}\]?\s*(?:[:=]>?|is|of)?\s*[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?) ?"
+        r"(?P<u>ms|milliseconds?)\b",
         rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=]>?|is|"
         rf"of)?\s*(?:Some)?[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
-        r"\bretry after (?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)",
     ),
     "request_id": _compiled(
         rf"klaviyo[-_ ]?req(?:uest)?[-_ ]?id\W{{0,8}}(?P<v>{_UUID})",

@@ -70,8 +70,7 @@ _PAGES = re.compile(
 _ASIDE = re.compile(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
     r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
-    r"^[\W\d]{0,12}(?:deploy\w*|releas\w+|rollout|rolled back|merged?|commit|changelog|build|"
-    r"feat|fix|chore|docs|alert\w*|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
+    r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
     r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
     r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
     r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
@@ -347,6 +346,10 @@ def _again(value: Any, key: str) -> int | None:
     return None if retries is None else retries + 1
 
 
+def _wait(value: Any, key: str) -> float | None:
+    return values.seconds(value, "ms" if "ms" in key or "milli" in key else "s")
+
+
 def _word(value: Any, key: str) -> str | None:
     return values.word(value)
 
@@ -356,7 +359,7 @@ CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "host": ("host", _word),
     "level": ("level", values.level),
     "duration": ("duration_s", values.seconds),
-    "retry_after": ("retry_after_s", lambda value, key: values.seconds(value, "ms" if "ms" in key else "s")),
+    "retry_after": ("retry_after_s", _wait),
     "request_id": ("request_id", _request_id),
     "attempt": ("attempt", lambda value, key: values.count(value)),
     "retries": ("attempt", _again),

@@ -385,6 +385,16 @@ def test_whatever_tells_of_no_response_holds_one_of_the_words_that_are_looked_fo
     assert silence.no_response(whole) is not None
 
 
+@pytest.mark.parametrize(
+    ("wait", "seconds"),
+    [("retry after 500 ms", 0.5), ("Retry-After: 1500ms", 1.5), ("retryAfter=250 milliseconds", 0.25),
+     ("retry_after_ms=250", 0.25), ("retry after 12 s", 12.0), ("Retry-After: 7", 7.0), ("retry after 5 msgs", 5.0)],
+)  # fmt: skip
+def test_a_wait_has_the_unit_it_is_told_in(wait: str, seconds: float) -> None:
+    line = f"2026-11-23T05:00:00Z WARN klaviyo POST https://a.klaviyo.com/api/events 429, {wait}"
+    assert told(line).fields["retry_after_s"] == seconds
+
+
 def test_a_module_that_was_not_found_is_no_host_that_was_not_found() -> None:
     assert understand(b"ModuleNotFoundError: No module named 'klaviyo_api'", NEAR).kind == "mention"
     assert understand(b"klaviyo: getaddrinfo ENOTFOUND a.klaviyo.com", NEAR).fields["error_type"] == "dns"
