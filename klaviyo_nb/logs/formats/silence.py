@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from klaviyo_nb.logs.formats.text import VERB
+
 #: A setting is no event: `connectTimeout=5000`.
 _NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
 #: Why no response came → how libraries say so (Python, Node, Go, Java, Ruby, PHP, .NET, curl, nginx).
@@ -12,42 +14,30 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
         "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
-        r"NameResolution|NAME_NOT_RESOLVED|no such host|"
-        r"could not (?:be )?resolve|UnknownHost|temporary failure in name|nodename nor servname|"
-        r"failed to resolve|"
-        r"cURL error 6\b|dns error|\bNXDOMAIN\b|couldnt_resolve",
-        "refused": r"ECONNREFUSED|connection[ _]refused|actively refused|ConnectionRefused|cURL error 7\b|"
-        r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable|couldnt_connect",
-        "tls": r"CERTIFICATE_VERIFY|\bERR_(?:CERT|SSL)_|\bSSLError|\bSSLHandshake|\bSSL_ERROR|\bx509\b|"
-        r"TLS handshake (?!timeout)|SELF_SIGNED|"
-        r"UNABLE_TO_(?:GET|VERIFY)|wrong version number|\bERR_TLS|self[- ]signed|"
-        r"certificate (?:has expired|verify)|"
-        r"CERT_HAS_EXPIRED|ssl_connect_error|peer_failed_verification|ssl_cacert|"
-        r"OpenSSL::SSL|cURL error (?:35|60)\b|SSL (?:routines|connection could not)",
+        r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|temporary failure in name|"
+        r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|couldnt_resolve|dns error|"
+        r"cURL error 6\b",
+        "refused": r"ECONNREFUSED|connection[ _]?refused|actively refused|cURL error 7\b|couldnt_connect|"
+        r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
+        "tls": r"CERT(?:IFICATE)?[ _](?:VERIFY|HAS[ _]EXPIRED)|self[-_ ]signed|wrong version number|\bx509\b|"
+        r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not)|"
+        r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
+        r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
         "timeout": r"timed[ _-]?out|execution expired|i/o timeout|reason: :?timeout|"
-        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|"
-        r"(?:on|for) (?:GET|POST|PUT|PATCH|DELETE|http|/))|"
-        r"TimeoutE|ETIMEDOUT|"
-        r"ESOCKETTIMEDOUT|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
-        rf"(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)Timeout{_NO_SETTING}|"
-        r"cURL error 28\b|TaskCanceled|(?:API|request|call|connection|TLS handshake) timeout"
-        rf"{_NO_SETTING}|"
-        r"_sslobj\.read|timeout (?:calling|contacting)|"
-        r"operation_timedout|never respond(?:ed|ing)|requests? hung",
-        "reset": r"ECONNRESET|connection[ _](?:was )?reset|reason: :closed|"
-        r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|reset by peer|socket hang up|other side closed|"
-        r"UND_ERR_SOCKET|"
-        r"RemoteDisconnected|connection aborted|\bEPIPE\b|broken pipe|unexpected EOF|ServerDisconnected|"
-        r"premature close|received no bytes|"
-        r"IncompleteRead|cURL error (?:52|55|56)\b|closed connection without response|prematurely closed|"
-        r": EOF\b|return_code=(?:recv_error|send_error|got_nothing|partial_file)|"
-        r"connection (?:unexpectedly |was )?closed|IncompleteMessage",
-        "other": r"fetch failed|\bnet::ERR_|"
-        r"network ?error|network request failed|\bERR_NETWORK|ConnectionError|ConnectError|cURL error \d+|"
-        r"no response|"
-        r"max retries exceeded|unsupported content type|"
-        r"connection failed|(?:failed to|can't|cannot|could not|unable to) connect|error sending request|"
-        r"did not respond|"
+        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
+        rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
+        rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
+        rf"(?:API|request|call|connection|TLS handshake) )Timeout{_NO_SETTING}|"
+        r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung",
+        "reset": r"ECONNRESET|connection[ _](?:was )?reset|reset by peer|socket hang up|other side closed|"
+        r"connection (?:unexpectedly |was )?closed|closed connection without response|premature(?:ly)? close|"
+        r"reason: :closed|\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
+        r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|unexpected EOF|: EOF\b|received no bytes|"
+        r"Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
+        r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",
+        "other": r"fetch failed|\bnet::ERR_|\bERR_NETWORK|network(?: ?error| request failed)|"
+        r"Connect(?:ion)?Error|cURL error \d+|no response|did not respond|max retries exceeded|"
+        r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|unable to) connect|error sending request|"
         r"TypeError: (?:failed to fetch|load failed)",
     }.items()
 }
@@ -60,8 +50,7 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
     "timeout": ("timed", "timeout", "time-out", "econnaborted", "deadline", "curl error 28", "taskcanceled",
-                "_sslobj", "never respond", "hung",
-                "execution expired"),
+                "_sslobj", "never respond", "hung", "execution expired"),
     "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
               "epipe", "broken pipe", "eof", "premature", "incomplete", "no bytes", "curl error 5",
               "return_code="),
