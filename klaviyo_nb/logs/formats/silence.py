@@ -37,8 +37,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",
         "other": r"fetch failed|\bnet::ERR_|\bERR_NETWORK|network(?: ?error| request failed)|"
         r"Connect(?:ion)?Error|cURL error \d+|no response|did not respond|max retries exceeded|"
-        r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|unable to) connect|error sending request|"
-        r"TypeError: (?:failed to fetch|load failed)",
+        r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|unable to) connect|"
+        r"error sending request|TypeError: (?:failed to fetch|load failed)",
     }.items()
 }
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
