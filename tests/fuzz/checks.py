@@ -126,14 +126,19 @@ def packed_or_not_it_is_the_same(data: bytes, pack: Callable[[bytes], bytes]) ->
         assert part.problems or not packed.is_packed(broken)
 
 
+def samples() -> list[bytes]:
+    """Each sample of each format."""
+    return sorted({text.encode() for each in formats() for text, _ in each.samples})
+
+
 def seeds() -> list[bytes]:
-    """Each sample of each format and each labelled line; some of them in the clothes of collectors."""
+    """The same and each labelled line; some of them in the clothes of collectors."""
     from tests.logs.accuracy import labelled
     from tests.logs.wrappers import WRAPPERS
 
-    texts = {text for each in formats() for text, _ in each.samples} | {line.text for line in labelled()}
-    made = [text.encode() for text in sorted(texts)]
-    for index, text in enumerate(sorted(texts)[::7]):
+    texts = sorted({*map(bytes.decode, samples())} | {line.text for line in labelled()})
+    made = [text.encode() for text in texts]
+    for index, text in enumerate(texts[::7]):
         wrap = WRAPPERS[index % len(WRAPPERS)]
         made.append("\n".join(wrap(text.split("\n"))).encode())
     return made
