@@ -95,6 +95,21 @@ class TestBeforeTheBins:
         past = pd.concat([self.past(40, 0, endpoint="/api/events"), self.past(9, 4, endpoint="/api/lists")])
         assert only(episodes(frame, before=past)).onset is None
 
+    def test_two_failures_of_an_endpoint_may_be_chance(self):
+        well = bins([10.0] * 10, [0.0] * 10).assign(endpoint="/api/events")
+        bad = bins([10.0] * 60, [8.0] * 60).iloc[10:].assign(endpoint="/api/lists")
+        frame = pd.concat([well, bad])
+        past = pd.concat([self.past(40, 0, endpoint="/api/events"), self.past(9, 2, endpoint="/api/lists")])
+        assert only(episodes(frame, before=past)).onset is not None
+
+    def test_the_past_of_an_endpoint_that_fails_throughout_counts_without_that_of_others(self):
+        well = bins([10.0] * 30, [0.0] * 30).assign(endpoint="/api/events")
+        bad = bins([5.0] * 30, [5.0] * 30).assign(endpoint="/api/lists")
+        frame = pd.concat([well, bad])
+        assert only(episodes(frame)).onset is None
+        past = [self.past(400, 3, endpoint="/api/events"), self.past(40, 0, endpoint="/api/lists")]
+        assert only(episodes(frame, before=pd.concat(past))).onset == (at(0), at(1))
+
     def test_failures_that_successes_followed_do_not_make_it_under_way(self):
         frame = bins([10.0] * 60, [0.0] * 20 + [8.0] * 40)
         assert episodes(frame, before=self.past(40, 9)) == episodes(frame)
@@ -156,6 +171,13 @@ class TestAnIncident:
         assert found.onset is None
         assert found.seen[0] == START
         assert holds(found.recovered, 40.3)
+
+    def test_one_success_before_tells_that_it_was_not_under_way(self):
+        assert only(episodes(bins([1.0] * 31, [0.0] + [1.0] * 30))).onset == (at(1), at(2))
+
+    def test_a_single_failure_long_before_is_no_beginning(self):
+        failed = [0.0, 0.0, 1.0] + [0.0] * 40 + [1.0, 0.0] * 6
+        assert holds(only(episodes(bins([1.0] * 55, failed))).onset, 43.5)
 
     def test_one_that_fills_the_window_has_neither_beginning_nor_end(self):
         found = only(episodes(bins([30.0] * 60, [30.0] * 60)))

@@ -181,3 +181,20 @@ def test_what_ended_before_the_window_is_not_told() -> None:
     good = evidence.calls[evidence.calls["status_code"] < 400]
     found = times_of(replace(evidence, calls=good, earlier=shifted, metrics=None))
     assert not found.failed
+
+
+@pytest.mark.parametrize("logs_from", [None, 83], ids=["no logs", "logs from later on"])
+def test_counters_that_had_counted_no_failure_place_the_beginning_after_their_first_sample(
+    logs_from: int | None,
+) -> None:
+    evidence = samples.rate_limited()
+    assert evidence.metrics is not None
+    assert evidence.calls is not None
+    begun = times_of(replace(evidence, calls=None)).onset
+    start = evidence.window.start + timedelta(minutes=80)
+    late = replace(evidence, window=Window(start, evidence.window.end), calls=None)
+    if logs_from:  # they know of nothing but failures
+        since = evidence.window.start + timedelta(minutes=logs_from)
+        late = replace(late, calls=evidence.calls[evidence.calls["timestamp"] >= since])
+    metrics = evidence.metrics[evidence.metrics["timestamp"] >= start].reset_index(drop=True)
+    assert told(times_of(replace(late, metrics=metrics)).onset) == told(begun)

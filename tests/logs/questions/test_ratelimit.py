@@ -14,7 +14,8 @@ from klaviyo_nb.frames import CALLS, WEBHOOKS, as_texts
 from klaviyo_nb.klaviyo.ratelimit import MARGIN
 from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.logs.questions.ratelimit import QUESTION, broken, ratelimit
-from klaviyo_nb.logs.questions.waiting import Clears, Queue, clears_in_s
+from klaviyo_nb.logs.questions.waiting import Clears, Queue, clears_in_s, lately, queue_of
+from klaviyo_nb.logs.questions.windows import Seconds
 from klaviyo_nb.window import Window
 from ratelimit_worlds import START, Story, story
 from samples import WINDOW
@@ -93,6 +94,54 @@ def test_what_waits_is_served_in_windows_and_is_done_soon_after_one_began() -> N
     assert waiting(0).likely == pytest.approx(1 + 60 + 150 / 10)
     assert waiting(50).likely == pytest.approx(1 + 2 * 60 + 11, abs=3)
     assert waiting(0, longest_s=40.0).likely == pytest.approx(1 + 60 + 40, abs=1)
+
+
+def test_the_interval_allows_for_other_pauses_and_for_another_beginning_of_windows() -> None:
+    sure, doubt = (clears_in_s(Queue(300, 0.0, 60, 150, 0, 59, 10, 40.0, slack_s)) for slack_s in (5.0, 25.0))
+    assert sure is not None
+    assert doubt is not None
+    assert sure.soonest < 1 + 60 + 20
+    assert sure.latest is not None
+    assert sure.latest > 1 + 2 * 60 + 50
+    assert (doubt.soonest, doubt.latest) == (sure.soonest - 20, sure.latest + 20)
+
+
+def full_minutes(tries_per_s: float) -> tuple[Seconds, Any]:
+    """160 calls come, then 60 a minute; 60 a minute are served, later on in the first ten seconds of it."""
+    at = np.arange(170)
+    serves = (at < 60) | (at % 60 < 10)
+    refused = np.where(
+        serves, 1.0 * (at < 60), 1.0 + tries_per_s
+    )  # a new call each second, and those that wait
+    return Seconds(at, np.where(at < 60, 1.0, 6.0 * serves) + refused, refused), np.array([160.0, 60.0, 60.0])
+
+
+def test_how_soon_waiting_calls_come_back_is_taken_from_how_often_they_are_tried() -> None:
+    calm, hammering = (queue_of(*full_minutes(tries), 0, 2, 0, 10.0) for tries in (0.0, 8.0))
+    assert calm is not None
+    assert hammering is not None
+    assert calm.longest_s == 3.0
+    # from when the second minute is full to its end 75 calls wait in the mean, each is tried every 9 s
+    assert hammering.longest_s == pytest.approx(2 * 75 / 8, rel=0.05)
+    assert (calm.waiting, calm.comes, calm.capacity, calm.left, calm.into) == (100, 1, 60, 0, 50)
+
+
+def test_without_a_known_beginning_of_windows_the_interval_is_a_minute_wider() -> None:
+    known, unknown = (queue_of(*full_minutes(0.0), 0, 2, phase, 10.0) for phase in (0, None))
+    assert known is not None
+    assert unknown is not None
+    assert (known.slack_s, unknown.slack_s) == (5, 60)
+
+
+def test_how_many_calls_come_is_taken_from_as_long_as_they_came_alike() -> None:
+    assert lately(np.array([60.0, 61.0, 59.0, 80.0]), np.array([200.0, 60.0, 62.0])).tolist() == [
+        60,
+        61,
+        59,
+        60,
+        62,
+    ]
+    assert lately(np.array([10.0, 11.0, 9.0, 80.0]), np.array([200.0, 60.0, 62.0])).tolist() == [60, 62]
 
 
 def test_the_less_is_known_of_what_comes_the_wider_is_the_interval() -> None:
