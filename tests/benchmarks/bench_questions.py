@@ -1,8 +1,9 @@
 """How long does a question about calls take, in how much memory, and how does that grow?
 
 Question: how long does each question of `logs --ask` take on a frame of 1,000,000 calls (or webhooks), how much
-          memory does the whole process take, the frame included, and how does the time grow for 4 x the calls? How much
-          memory if each call has a path and a message (each webhook a topic) of its own? How long do three of them take beside what one would write by hand in DuckDB's SQL and in pandas, on the same frame?
+          memory does the whole process take, the frame included, and how does the time grow for 4 x the calls? How
+          much memory if each call has a path and a message (each webhook a topic) of its own? How long do three of
+          them take beside what one would write by hand in DuckDB's SQL and in pandas, on the same frame?
 Data:     made from a seed; half an hour of failures in two hours, retried, with keys. What rivals find is
           checked against ours.
 Unit:     seconds of processor time over all threads, the least of the rounds, in a process that has everything
