@@ -29,22 +29,7 @@ from tests.logs.wrappers import MOMENT, WRAPPERS, journal_whole, plain  # noqa: 
 
 HERE = Path(__file__).parent / "labelled"
 #: In these who wrote a line is judged only where the label names it.
-SEEN = (
-    "platforms3.txt",
-    "platforms4.txt",
-    "platforms5.txt",
-    "platforms6.txt",
-    "platforms7.txt",
-    "platforms8.txt",
-    "platforms9.txt",
-    "platforms10.txt",
-    "platforms11.txt",
-    "platforms12.txt",
-    "platforms13.txt",
-    "platforms14.txt",
-    "platforms15.txt",
-    "platforms16.txt",
-)
+SEEN = tuple(f"platforms{number}.txt" for number in range(3, 18))
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
 _DAY = datetime(2026, 11, 23, tzinfo=UTC)
