@@ -79,7 +79,7 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
-    ("httpcode", "status"), ("resptime", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
+    ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"),
 )  # fmt: skip
 _RANK_OF_ENDING, _OF_KLAVIYO = 90, 200
@@ -181,7 +181,7 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and (value[:1] == "/" or is_ours(value))
 
 
-def _is_known(value: Any) -> bool:
+def is_known(value: Any) -> bool:
     """Klaviyo's URL, or a path of its catalogue."""
     return is_ours(value) or (
         isinstance(value, str) and value[:1] == "/" and bool(catalogue().operations(value))
@@ -248,7 +248,7 @@ def _is_status(value: Any) -> bool:
 
 #: Under a key without a name of its own only what cannot be anything else counts.
 _TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
-    "url": _is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment,
+    "url": is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment,
 }  # fmt: skip
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,

@@ -129,6 +129,8 @@ def _asked(body: str) -> re.Match[str] | None:
 @lru_cache(4096)
 def place_of(url: str, method: str | None, speaks: bool) -> Where:
     """What a URL, a path or the name of an operation names; `speaks`: Klaviyo is named beside it."""
+    if url[-1:] == "}" and "{" not in url:  # what it stands in ends behind it
+        url = url.rstrip("}")
     verb, _, rest = url.strip().partition(" HTTP/")[0].partition(" ")
     if rest and verb.isalpha() and verb.isupper():
         method, url = verb, rest

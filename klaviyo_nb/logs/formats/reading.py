@@ -12,14 +12,26 @@ import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_known
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, walk
 
-_PAIRS = re.compile(r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)""")
+_PAIRS = re.compile(
+    r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=(?:>:?)?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
+)
+#: A key and its value as languages print objects: `'k': 'v'`, `:k=>"v"`, `[k] => v`, `k = v`, `k:v`, `<k>v</k>`.
+_PRINTED_PAIRS = re.compile(
+    r"""(?<![\w.$@/-])([A-Za-z_][\w.-]{1,40}+)(?:["'\]]?\s{0,20}+(?:=>|[=:]) ?(?:\w+\((?=["'\d]))?|>)"""
+    r"""[:<\[(]{0,2}("[^"\n]*"|'[^'\n]*'|[^\s"'`,;|<>(){}\[\]]+)""",
+    re.ASCII,
+)
+_EDN_PAIRS = re.compile(r""":([a-z][\w-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.ASCII)
 #: Groups that carry a field as it is.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
+_OF_A_CALL = frozenset(
+    ("method", "url", "status", "duration", "retry_after", "level", "attempt", "error_code", "request_id")
+)
 _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
 _DATE = re.compile(
     r"""\b(?:date|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
@@ -317,6 +329,10 @@ def _read_tail(result: Read) -> None:
     limited = text.ends(body)
     if _read_pairs(result, _PAIRS.findall(_SPAN.sub(" ", limited) if "}:" in limited else limited)):
         result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
+        return
+    _read_printed(
+        result, (_EDN_PAIRS if "{:" in limited and "=>" not in limited else _PRINTED_PAIRS).findall(limited)
+    )
 
 
 def _first_object(body: str, begin: int, end: int) -> tuple[Any, int]:
@@ -334,6 +350,18 @@ def _told(value: str) -> str:
     if bare.startswith("Some("):  # Rust's
         return bare[5:].rstrip(")")
     return bare.rstrip(")]}>") if bare == value and not set("([{<") & set(bare) else bare
+
+
+def _read_printed(result: Read, pairs: list[tuple[str, str]]) -> None:
+    """What an object says that is printed in a text, if it tells of a call: a text may hold `error: …` too."""
+    if len(pairs) < _LOGFMT_PAIRS or all(key.isupper() for key, _ in pairs):  # that is an environment
+        return
+    printed = Found()
+    walk({key: value.strip("\"'") for key, value in reversed(pairs)}, printed)
+    told = printed.values.keys() & _OF_A_CALL
+    if len(told) >= _LOGFMT_PAIRS and is_known(printed.values.get("url", "/api/events")):
+        for name in told:
+            result.found.offer(name, printed.values[name], printed.ranks[name] + 60, printed.keys[name])
 
 
 def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:

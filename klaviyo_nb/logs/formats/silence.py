@@ -23,7 +23,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not)|"
         r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
         r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
-        "timeout": r"timed[ _-]?out|execution expired|i/o timeout|reason: :?timeout|"
+        "timeout": r"timed[ _-]?out|execution expired|i/o timeout|(?:reason: :?|: :|\{:error, :)timeout|"
         r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
         rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
@@ -31,7 +31,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung",
         "reset": r"ECONNRESET|connection[ _](?:was )?reset|reset by peer|socket hang up|other side closed|"
         r"connection (?:unexpectedly |was )?closed|closed connection without response|premature(?:ly)? close|"
-        r"reason: :closed|\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
+        r"(?:reason: |: |\{:error, ):closed|\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
         r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|unexpected EOF|: EOF\b|received no bytes|"
         r"Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
         r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",

@@ -75,7 +75,7 @@ def _bounded(pattern: str) -> str:
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
-        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b(?!/\d)[\]\"'`:,]*\s*(?:request |call )?(?:to |for |"
+        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b(?!/\d)[\]\"'`:,;|]*\s*(?:request |call )?(?:to |for |"
         rf"on |from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{_URL}|"
         rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?<!\.)(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
@@ -83,7 +83,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=|:)?{_QUOTE}(?P<v>{VERB})\b",
-                       rf"\b(?P<v>{VERB}) request\b", rf"PreparedRequest \[(?P<v>{VERB})\]"),
+                       rf"\b(?P<v>{VERB}) request\b", rf"PreparedRequest \[(?P<v>{VERB})\]",
+                       rf"\.(?P<v>{VERB})\(", r"\b(?P<v>post|put|patch)(?:ing|ed) (?:to|at|on)\b",
+                       rf"(?-i:(?<![\w/[-])(?P<v>{VERB})(?:ing)?(?![\w/-]))"),
     "status": _compiled(
         _KLAVIYO_SAID,
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
@@ -127,7 +129,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:total|request|response|execution|"
         r"elapsed)[ _-]?time|time|rt)"
         r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)[\s(]?(?P<u>ms|msecs?|milliseconds?|µs|"
-        r"us|ns|s|secs?|seconds?)\b",
+        r"us|ns|s|secs?|seconds?|min|minutes?)\b",
         r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9}|"
@@ -139,10 +141,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
-        rf"\bretry[-_ ]?after{_QUOTE}\]?\s*(?:[:=]>?|is|of)?\s*[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?) ?"
-        r"(?P<u>ms|milliseconds?)\b",
-        rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=]>?|is|"
-        rf"of)?\s*(?:Some)?[\\\[\"'(]*(?P<v>\d+(?:\.\d+)?)",
+        rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|"
+        r"of)?\s*(?:Some)?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
+        r"\d+(?:\.\d+)?(?: ?(?:ms|milliseconds?|m|min|minutes?|h|hours?)\b)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
     ),
     "request_id": _compiled(
@@ -260,7 +261,7 @@ _IF = re.compile(
     r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$",
     re.IGNORECASE,
 )
-_URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,]+")
+_URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,;|]+")
 _LONE = re.compile(
     r"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)"
     rf"(?![\w./%:'\"-]){_COUNTED}",

@@ -35,8 +35,11 @@ _OTHERS_HOOK = re.compile(
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
-#: Of a server that only played Klaviyo.
-_PLAYED = re.compile(r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b", re.IGNORECASE)
+#: Of a server that only played Klaviyo, and of a test that expected something of one.
+_PLAYED = re.compile(
+    r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b|::test_|\bAssertionError\b|\bassert \d+ [=!]=",
+    re.IGNORECASE,
+)
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
@@ -215,7 +218,8 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
             and (our_answer(it.text) or text.said_by_klaviyo(_without_pages(body.lower())))
         )
     if where.place == "path" or where.endpoint is not None:
-        return (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
+        told = (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
+        return told and not _PLAYED.search(body) and not _SQL.search(body)
     if not outcome.known:
         asked = f"{it.found.values.get('operation', '')} {it.found.values.get('caller')}".lower()
         return outcome.worked is not None and "operation" in it.found.values and "klaviyo" in asked
@@ -251,6 +255,7 @@ def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
         ("webhook" not in low and not routed)
         or where.place == "api"
         or not (speaks or body.lstrip().startswith("[Webhook]"))
+        or "Parameters: {" in body  # what came in, before anything was done with it
     ):
         return None
     if where.place == "path" and not it.access:

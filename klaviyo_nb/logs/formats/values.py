@@ -8,13 +8,13 @@ from typing import Any
 
 _STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?([1-5]\d\d)\b")
 _AMOUNT = re.compile(
-    r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m)?", re.I
+    r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m|h)?", re.I
 )
 #: `00:00:01.5` (.NET), `PT1M1.5S` (ISO 8601), `1m1.5s` (Go).
 _CLOCK = re.compile(
     r"(\d\d?):(\d\d):(\d\d(?:\.\d+)?)|(?:PT)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?<=[smh])", re.I
 )
-_UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0}
+_UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _PRODUCT = re.compile(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
@@ -106,7 +106,7 @@ def _unit_of(key: str) -> str | None:
 
 def _short(unit: str) -> str:
     unit = unit.lower()
-    return "ms" if unit.startswith(("ms", "milli")) else "s" if unit.startswith("s") else unit
+    return "ms" if unit.startswith(("ms", "milli")) else unit[:1] if unit[:1] in "smh" else unit
 
 
 def _guess(amount: float) -> float:
