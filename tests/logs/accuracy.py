@@ -29,7 +29,7 @@ from tests.logs.wrappers import MOMENT, WRAPPERS, journal_whole, plain  # noqa: 
 
 HERE = Path(__file__).parent / "labelled"
 #: In these who wrote a line is judged only where the label names it.
-SEEN = tuple(f"platforms{number}.txt" for number in range(3, 19))
+SEEN = tuple(f"platforms{number}.txt" for number in range(3, 20))
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
 _DAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -46,7 +46,7 @@ _NUMBERS = {"status_code": int, "attempt": int, "duration_s": float, "retry_afte
 #: What the wrappers say themselves.
 _WRAPPED = {
     "docker": "t=05:00:00.25", "cri": "t=05:00:00.25", "journal": "t=05:00:00.25 h=web-1 c=shop w=41 l=error",
-    "syslog": "t=05:00:00.25 h=web-1 c=shop w=41", "syslog5424": "t=05:00:00.25 h=web-1 c=shop w=41",
+    "syslog": "t=05:00:00.25 h=web-1 c=shop w=41", "syslog5424": "t=05:00:00.25 h=web-1 c=shop w=41 l=error",
 }  # fmt: skip
 _WRAPPED |= dict.fromkeys(("journal_whole", "journal_bytes"), _WRAPPED["journal"])
 _NAMES = {

@@ -20,10 +20,14 @@ _BSD = rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?"
 HEAD = re.compile(
     rb"(?:\[pod/(?P<pod>[^\]]+)\] |(?P<service>[\w.-]{1,64}) +\| )?"  # kubectl logs --prefix, docker compose
     rb"(?:(?P<cri>" + _STAMP + rb") std(?:out|err) (?P<flag>[FP])\S* ?"
-    rb"|(?P<pri><\d{1,3}>)?(?:(?P<bsd>" + _BSD + rb")|(?P<iso>" + _STAMP + rb")) (?P<host>[\w.:-]+) "
+    rb"|(?P<pri><(?P<severity>\d{1,3})>)?(?:(?P<bsd>"
+    + _BSD
+    + rb")|(?P<iso>"
+    + _STAMP
+    + rb")) (?P<host>[\w.:-]+) "
     rb"(?P<tag>[\w./@-]+)(?:\[(?P<pid>\d+)\]: ?|(?(bsd): |(?(pri): |(?!))))"
-    rb"|<\d{1,3}>1 (?P<rfc5424>" + _STAMP + rb") (?P<host2>\S+) (?P<tag2>\S+) (?P<pid2>\S+) \S+ "
-    rb"(?:-|(?:\[[^\]]*\])+) ?)"
+    rb"|(?:\d{1,5} )?<(?P<severity2>\d{1,3})>1 (?P<rfc5424>" + _STAMP + rb") (?P<host2>\S+) (?P<tag2>\S+) "
+    rb"(?P<pid2>\S+) \S+ (?:- ?|(?P<data>(?:\[[^\]]*\])+) ?|))"  # Heroku's drains leave the last out
     rb"|(?P<iso2>" + _STAMP + rb") (?P<tag3>[a-z][\w-]{0,40})"  # Heroku's logs, Fly.io's
     rb"\[(?:(?P<pid3>[\w.-]{1,60})\]: |(?P<host3>\w{1,40})\] [a-z]{3} "
     rb"(?:\[(?P<level3>[a-z]{4,7})\] ?(?=\[?\d\d|ts=|time=|level=|\{))?)"

@@ -69,7 +69,7 @@ FIELDS: Mapping[str, str] = {
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
     "line "
-    "text details summary description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name exctype excvalue "
+    "original text details summary description data responsetext raw content context body.stringvalue values.value exceptiontype error.type err.type err.name error.name exctype excvalue "
     "syscall errno",
 }
 #: Keys under which a collector puts the application's own line.

@@ -184,6 +184,8 @@ def _keep(found: Found, role: str, rank: int, name: str, value: Any) -> None:
 def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
     """Of a list its elements; of OpenTelemetry's `{"key": k, "value": v}`, or of Jaeger's, k and v."""
     if isinstance(node, list):
+        if parent == "values" and len(node) > 1 and all(isinstance(each, str) for each in node[:2]):
+            return [("timestamp", node[0]), ("message", node[1])]  # an entry of Loki's
         return [(parent, element) for element in node[:50]]
     name = node.get("key") or node.get("name")
     if isinstance(name, str):

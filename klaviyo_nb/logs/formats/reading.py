@@ -18,7 +18,7 @@ from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, 
 _PAIRS = re.compile(
     r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=(?:>:?)?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
 )
-#: A key and its value as languages print objects: `'k': 'v'`, `:k=>"v"`, `[k] => v`, `k = v`, `k:v`, `<k>v</k>`.
+#: A key and its value as languages print objects: `'k': 'v'`, `:k=>"v"`, `[k] => v`, `k = v`, `<k>v</k>`.
 _PRINTED_PAIRS = re.compile(
     r"""(?<![\w.$@/-])([A-Za-z_][\w.-]{1,40}+)(?:["'\]]?\s{0,20}+(?:=>|[=:]) ?(?:\w+\((?=["'\d]))?|>)"""
     r"""[:<\[(]{0,2}("[^"\n]*"|'[^'\n]*'|[^\s"'`,;|<>(){}\[\]]+)""",
@@ -29,6 +29,7 @@ _EDN_PAIRS = re.compile(r""":([a-z][\w-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
+_NOTICE = 5
 _OF_A_CALL = frozenset(
     ("method", "url", "status", "duration", "retry_after", "level", "attempt", "error_code", "request_id")
 )
@@ -141,8 +142,13 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
     context = Found()
     for name, value in found.groupdict().items():
         role = _HEAD_ROLES.get(name)
+        if role == "level" and value and value.isdigit():  # syslog's; what is no trouble is often a default
+            value = b"%d" % (int(value) % 8) if int(value) % 8 < _NOTICE else b""
         if role and value and value != b"-":
             context.offer(role, value.decode("utf-8", "replace"), 100, name)
+    if found["data"] and len(pairs := _PAIRS.findall(found["data"].decode("utf-8", "replace"))) > 1:
+        walk({key: _told(value) for key, value in pairs}, context)
+        context.names = frozenset()
     inside = line[found.end() :]
     if depth < DEEPEST and opened(inside):
         return _again(context, inside, depth + 1)
@@ -152,7 +158,8 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
 _HEAD_ROLES = {
     "pod": "host", "pod2": "host", "host": "host", "host2": "host", "service": "caller", "service2": "caller",
     "tag": "caller", "tag2": "caller",
-    "host3": "host", "level3": "level", "tag3": "caller", "pid3": "worker", "iso2": "timestamp",
+    "host3": "host", "level3": "level", "severity": "level", "severity2": "level",
+    "tag3": "caller", "pid3": "worker", "iso2": "timestamp",
     "pid": "worker", "pid2": "worker", "cri": "timestamp", "bsd": "timestamp",
     "iso": "timestamp", "rfc5424": "timestamp",
 }  # fmt: skip

@@ -43,7 +43,7 @@ _SAYS = (
     r"hit|saw|threw|raised|came back|broke|problem|trouble|outage|"
     r"error|errors|errored|failed|failure|fails|failing|rejected|refused|returned|returns|returning|responded|"
     r"responds|response|answered|answer|got|received|throttled|limited|resulted in|exception|status|"
-    r"unexpected"
+    r"unexpected|r.ponse|respuesta|resposta|risposta|antwort|erreur|fehler|c.digo|codice|statut|estado"
 )
 _LEVELS = (
     r"trace|debug|dbg|info(?:rmation)?|inf|notice|warn(?:ing)?|wrn|err(?:or)?|crit(?:ical)?|fatal|alert|emerg|"
@@ -136,6 +136,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:\d+h)?\d+m\d+(?:\.\d+)?s)\b",
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
+        r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.])",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
@@ -249,7 +250,7 @@ _NAME = re.compile(
 )
 _WAITS = re.compile(
     r"(?:retr|wait|available|next (?:try|attempt|run)|"
-    r"sleep|backoff|back off|again|expire|pause|delay|ttl|interval)"
+    r"sleep|backoff|back off|again|expire|pause|delay|ttl|interval|timeout[\"']?[:=])"
     r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )

@@ -37,14 +37,19 @@ _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNOR
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 #: Of a server that only played Klaviyo, and of a test that expected something of one.
 _PLAYED = re.compile(
-    r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b|::test_|\bAssertionError\b|\bassert \d+ [=!]=",
-    re.IGNORECASE,
+    r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b|::test_|\bassertionerror\b|\bassert \d+ [=!]="
 )
+_PLAYED_WORDS = ("stubbed", "mock", "nock", "::test_", "assert")
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
     r"deadlock detected|\b(?i:database|compilation|runtime) (?i:error) in (?:model|test|snapshot|seed)\b",
     re.DOTALL,
+)
+#: Words of which one is in every text that it finds something in.
+_SQL_WORDS = (
+    *("SELECT", "INSERT ", "UPDATE ", "DELETE ", "been modified", "constraint", "relation ", "deadlock"),
+    *(" error in ", " Error in "),
 )
 _WORKED = re.compile(
     r"\b(?:ok|succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE
@@ -64,11 +69,17 @@ _HOOK_OURS = re.compile(
     r"register\w*|subscri\w+|configur\w+|deliver to)\b",
     re.IGNORECASE,
 )
+#: A time at which to try again, as HTTP's other way to say so.
+_UNTIL = re.compile(
+    r"retry[-_ ]?after\W{1,8}([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)", re.IGNORECASE
+)
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
 _PAGES = re.compile(
-    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|[\w.+-]+@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
 )
+#: Klaviyo's name where it is surely no part of them.
+_BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
@@ -80,6 +91,7 @@ _ASIDE = re.compile(
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^\[(?:firing|resolved)\b|"
+    r"\"(?:SETEX?|H[SG]ET|[LR]PUSH|EXPIRE|[XZ]ADD)\" \"|"  # Redis
     r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
     r"\b(?:alarm|threshold|SLO|(?<!see )(?:runbook|playbook)|feature flag)\b", re.IGNORECASE
 )  # fmt: skip
@@ -150,8 +162,16 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     if hook is not None:
         return Told("webhook", moment, hook)
     if _is_call(it, body, where, outcome, speaks, named):
-        return Told("call", moment, _fields(it, body, where, outcome))
+        fields = _fields(it, body, where, outcome)
+        if "GMT" in it.text and "retry_after_s" not in fields and (until := _UNTIL.search(it.text)):
+            fields["retry_after_s"] = _seconds_until(until[1], moment, near)
+        return Told("call", moment, fields)
     return Told("mention" if speaks else "other", moment, {})
+
+
+def _seconds_until(date: str, moment: int | None, near: datetime) -> float | None:
+    until = times.of(date, near)
+    return (until - moment) / 1e6 if until is not None and moment is not None and until >= moment else None
 
 
 def _is_named(it: Read, body: str) -> bool:
@@ -162,11 +182,15 @@ def _is_named(it: Read, body: str) -> bool:
     if "klaviyo" not in whole:
         return False
     if whole[:1] == "{" and "a.klaviyo.com" not in whole:
-        return "klaviyo" in _without_pages(body.lower()) or any(
+        return _outside_pages(body.lower()) or any(
             found[1] or _WITH.search(whole[max(0, found.start() - 60) : found.start()])
             for found in _NAME.finditer(whole)
         )
-    return "klaviyo" in _without_pages(whole)
+    return _outside_pages(whole)
+
+
+def _outside_pages(low: str) -> bool:
+    return _BY_ITSELF.search(low) is not None or "klaviyo" in _without_pages(low)
 
 
 def _without_pages(low: str) -> str:
@@ -208,7 +232,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if str(it.found.values.get("method")) == "CONNECT" and (outcome.status or 0) < FAILS_FROM:
         return False  # a proxy's tunnel: what was asked in it nobody saw
     if where.place == "api":
-        played = it.text[:1] != "{" and _PLAYED.search(body)
+        played = it.text[:1] != "{" and _is_played(body)
         return not played and (outcome.known or outcome.worked is not None)
     if where.place == "foreign":
         return bool(
@@ -219,18 +243,24 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
         )
     if where.place == "path" or where.endpoint is not None:
         told = (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
-        return told and not _PLAYED.search(body) and not _SQL.search(body)
+        return told and not _is_played(body) and not _is_sql(body)
     if not outcome.known:
         asked = f"{it.found.values.get('operation', '')} {it.found.values.get('caller')}".lower()
         return outcome.worked is not None and "operation" in it.found.values and "klaviyo" in asked
     if our_answer(it.text) or (speaks and it.found.values.get("error_code") in text.CODES):
         return True
     return (
-        named
-        and not _SQL.search(body)
-        and not _ASIDE.search(body)
-        and _klaviyo_said(body or it.text, outcome.at)
+        named and not _is_sql(body) and not _ASIDE.search(body) and _klaviyo_said(body or it.text, outcome.at)
     )
+
+
+def _is_played(body: str) -> bool:
+    low = body.lower()
+    return any(map(low.__contains__, _PLAYED_WORDS)) and _PLAYED.search(low) is not None
+
+
+def _is_sql(body: str) -> bool:
+    return any(map(body.__contains__, _SQL_WORDS)) and _SQL.search(body) is not None
 
 
 def _klaviyo_said(body: str, at: int | None) -> bool:
