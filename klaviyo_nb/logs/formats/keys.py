@@ -22,7 +22,8 @@ FIELDS: Mapping[str, str] = {
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
     "created start loggedat occurredat emittedat executedat completedat finishedat timestampms",
     "ended": "endtimeunixnano endtime",
-    "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl levelvalue priority l status event",
+    "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl sev levelno severitynumber levelvalue priority l "
+    "status event",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
     "containername container.name instance computername machinename dyno approleinstance",
@@ -37,19 +38,21 @@ FIELDS: Mapping[str, str] = {
     "method": "method request.method httpmethod requestmethod clientrequestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
-    "httptarget path requestpath route endpoint upstreamurl request requestline "
+    "httptarget path requestpath route endpoint upstreamurl request requestline req "
     "resourcepath resource rawpath clientrequesturi",
     "base": "baseurl",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
-    "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code",
+    "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
+    "st sc resp",
     "duration": "duration durationms dur elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
-    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime ms",
+    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime ms us ns "
+    "seconds",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
@@ -118,7 +121,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
             return self._remembered(spelled, meaning)
         if above == "headers":  # there `host` is whom it was sent to
             roles = tuple(each for each in roles if each[0] != "host")
-        if above == "file" or (above, name) == ("job", "retry"):  # a program's; how often Sidekiq may retry
+        if above == "file" or (above, name) in (("job", "retry"), ("elapsed", "seconds")):
+            # a program's; how often Sidekiq may retry; since when loguru runs
             roles = ()
         if "klaviyo" in above:  # what it holds is surer than what stands around it
             roles = tuple((role, rank - _OF_KLAVIYO) for role, rank in roles)
@@ -150,7 +154,9 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
     """Keys are shared between fields: `code` is a number for a status and a word for an error."""
     if (role, name) == ("status", "code"):
         return _is_number
-    if (role, name) in (("url", "request"), ("url", "requestline")):
+    if role == "status" and name in ("st", "sc", "resp"):
+        return _is_status
+    if role == "url" and name in ("request", "requestline", "req"):
         return _is_request
     if (role, name) == ("level", "status"):
         return _is_plain_word

@@ -131,6 +131,8 @@ def place_of(url: str, method: str | None, speaks: bool) -> Where:
     """What a URL, a path or the name of an operation names; `speaks`: Klaviyo is named beside it."""
     if url[-1:] == "}" and "{" not in url:  # what it stands in ends behind it
         url = url.rstrip("}")
+    if url[-4:-3] == ":" and url[-3:].isdigit() and url[:1] == "/":  # the status behind it
+        url = url[:-4]
     verb, _, rest = url.strip().partition(" HTTP/")[0].partition(" ")
     if rest and verb.isalpha() and verb.isupper():
         method, url = verb, rest

@@ -360,7 +360,7 @@ def _told(value: str) -> str:
 
 
 def _read_printed(result: Read, pairs: list[tuple[str, str]]) -> None:
-    """What an object says that is printed in a text, if it tells of a call: a text may hold `error: …` too."""
+    """What an object says that is printed in a text, if it tells of a call; any text may hold `error: …`."""
     if len(pairs) < _LOGFMT_PAIRS or all(key.isupper() for key, _ in pairs):  # that is an environment
         return
     printed = Found()

@@ -31,7 +31,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung",
         "reset": r"ECONNRESET|connection[ _](?:was )?reset|reset by peer|socket hang up|other side closed|"
         r"connection (?:unexpectedly |was )?closed|closed connection without response|premature(?:ly)? close|"
-        r"(?:reason: |: |\{:error, ):closed|\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
+        r"(?:reason: |: |\{:error, ):closed|"
+        r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
         r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|unexpected EOF|: EOF\b|received no bytes|"
         r"Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
         r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",

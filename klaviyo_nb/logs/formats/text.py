@@ -36,7 +36,8 @@ _COUNTED = (
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
     r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
-    r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!requests\b|https?\b)[a-z]{3,}s\b)"
+    r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!(?:requests|https?|headers|status|details|was|has|this)\b)"
+    r"[a-z]{3,}s\b)"
 )
 _SAYS = (
     r"unavailable|down|denied|unauthori[sz]ed|forbidden|declined|aborted|bounced|replied|replies|gave|gives|said|says|"
@@ -101,7 +102,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
         rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{VERB}) ",
         rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        rf"\b(?:{_SAYS})\b(?: with| code| status| response| an?| from \w+| by \w+|"
+        rf"\b(?:{_SAYS})\b(?!(?<=[sd])(?<!status)=|(?<=errors):)"
+        rf"(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
@@ -116,6 +118,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
+        r"/(?:api|client)/[\w/.-]{1,200}:(?P<v>[2-5]\d\d)\b",
         r"(?:^|[\s:])(?P<v>[2-5]\d\d)\s+<(?:!doctype|html)\b",
         r"\|\s*(?P<v>5[23]\d): (?-i:[A-Z])",  # the title of Cloudflare's page
         r"\bResult: '(?P<v>[2-5]\d\d)', Handled",  # Polly
@@ -131,14 +134,15 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)[\s(]?(?P<u>ms|msecs?|milliseconds?|µs|"
         r"us|ns|s|secs?|seconds?|min|minutes?)\b",
         r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
-        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
+        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration|seconds)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9}|"
         r"(?:\d+h)?\d+m\d+(?:\.\d+)?s)\b",
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.])",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
-        r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms)\b",
+        r"(?<=[ (=:])(?P<v>\d{1,3}(?:,\d{3})+) ?(?P<u>ms)\b",
+        r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|[µμ]s|(?<=\d)us)\b",
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
@@ -181,7 +185,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     # Of the head of a line, not of its message: `klaviyo error: 502` is of no level.
     "level": (
         re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE|"
-                   r"VRB|DBG|INF|WRN|FTL|ERRO|FATA|DEBU|TRAC|PANI)(?![\w/-])"),
+                   r"VERBOSE|FINE(?:R|ST)?(?=:)|VRB|DBG|INF|WRN|FTL|ERRO|FATA|DEBU|TRAC|PANI)(?![\w/-])"),
         re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
         re.compile(rf"(?:\[[\w.]{{1,60}}[:.#]|[\[(|<]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
@@ -194,7 +198,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(
             r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|"
             r"[a-z]\.\w{1,40} {1,40}(?=\w )|"
-            r"  (?=\w  )|:\d\d\.\d{3,6}Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))"
+            r"  (?=\w  )|:\d\d(?:\.\d{3,9})?Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))"
             r"(?P<v>[VDIWEF])"
         ),
         re.compile(r"^<(?P<v>[0-7])>"),
@@ -263,6 +267,7 @@ _IF = re.compile(
     re.IGNORECASE,
 )
 _URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,;|]+")
+_QUOTED = re.compile(r"\"(\d{3})\"")
 _LONE = re.compile(
     r"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)"
     rf"(?![\w./%:'\"-]){_COUNTED}",
@@ -304,6 +309,8 @@ def lone_status(text: str) -> int | None:
     """A number that can be nothing but a status, in the text of a call."""
     if text.count(",") > text.count(" "):
         text = text.replace(",", " , ")
+    if '"' in text:
+        text = _QUOTED.sub(r" \1 ", text)
     found = _LONE.search(_URL_TOLD.sub(" ", text))
     return int(found["v"]) if found else None
 

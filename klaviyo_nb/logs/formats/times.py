@@ -15,7 +15,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
 _HALF = r"(?: ?(?P<half>[AP]M)\b)?"
 _EARLY = _CLOCK.replace(r"(?P<h>\d\d)", r"(?P<h>\d\d?)")
-_CLOCK_12 = _EARLY + _HALF
+_CLOCK_12 = r"(?P<h>\d\d?):(?P<mi>\d\d)(?::(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?)?" + _HALF
 #: Names of zones that stand for one offset in the logs of our time [hours].
 _HOURS = {
     "CET": 1,
@@ -38,12 +38,13 @@ SHAPES = tuple(
         rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - |\]\[){_CLOCK}{_ZONE}",
         rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)[: ]:?{_CLOCK}{_ZONE}",
         rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
-        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)T?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
+        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)[T-]?(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
         rf"(?:(?P<m>\d\d?)[/-](?P<d>\d\d?)[/-]|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
         rf"(?P<y>\d{{4}}|[23]\d(?=, \d))(?:,| @| at)? {_CLOCK_12}{_ZONE}",
         rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
         rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
+        rf"\b(?P<d>\d\d?) {_NAMED} {_CLOCK}(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b",
         rf"(?<![\d:.-])(?P<y2>[23]\d)(?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # Tornado, MySQL
         # Spark's, whose year comes first, Android's, which has none, and PHP's hours of one digit.
         rf"(?<![\w/.-])(?:(?P<y>20\d\d)-(?P<m3>\d\d)-(?P<d3>\d\d)|(?P<y2>[23]\d)/(?P<m>[01]\d)/(?P<d>[0-3]\d)|"
@@ -52,7 +53,7 @@ SHAPES = tuple(
 )
 _EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])", re.ASCII)
 #: The shapes behind the first ones all have a clock with colons.
-_COMMON, _COLONS = 4, 2
+_COMMON, _COLONS = 4, 1
 _AMBIGUOUS_WITHOUT_MARK = 60
 _DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
@@ -152,7 +153,7 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
     fraction = int((part.get("f") or "0").ljust(6, "0")[:6])
     try:
         moment = datetime(
-            int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"]), fraction,
+            int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"] or 0), fraction,
             tzinfo=_zone(part.get("z") or part.get("z2")),
         )  # fmt: skip
         if part.get("m") and part.get("y") and {*found[0][1:3]} & {"/", "-"} and day <= 12:  # 3/11 or 11/3

@@ -15,6 +15,14 @@ from typing import Any, Literal
 
 from klaviyo_nb.logs.formats import text, times, values
 from klaviyo_nb.logs.formats.answering import FAILS_FROM, answered_by, our_answer
+from klaviyo_nb.logs.formats.mentions import (
+    is_aside,
+    is_named,
+    is_played,
+    is_sql,
+    klaviyo_said,
+    without_pages,
+)
 from klaviyo_nb.logs.formats.places import Where, called
 from klaviyo_nb.logs.formats.reading import Read, read
 from klaviyo_nb.logs.formats.silence import no_response
@@ -22,34 +30,8 @@ from klaviyo_nb.logs.formats.table import Format
 
 Kind = Literal["call", "webhook", "mention", "other"]
 
-#: Others that applications talk to: a status beside their name is theirs.
-_OTHERS = re.compile(
-    r"\b(klaviyo|shopify|stripe|sendgrid|twilio|hubspot|salesforce|mailchimp|mailgun|postmark|braze|iterable|omnisend|"
-    r"attentive|yotpo|gorgias|recharge|bigcommerce|paypal|adyen|avalara|redis|valkey|memcached|postgres\w*|psql|mysql|"
-    r"mariadb|mongo\w*|kafka|rabbitmq|amqp|elastic\w*|opensearch|dynamodb|sqs|sns|s3|gcs|bigquery|snowflake|redshift|"
-    r"database|vault|slack|sentry|datadog|zendesk|github|pagerduty|smtp|facebook|google|tiktok)(?=[\W_]|api|client|$)",
-    re.IGNORECASE,
-)
 _OTHERS_HOOK = re.compile(
     r"\b(?:shopify|stripe|recharge|bigcommerce|paypal|github|twilio|hubspot)\W{1,3}webhook"
-)
-_BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
-_BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
-#: Of a server that only played Klaviyo, and of a test that expected something of one.
-_PLAYED = re.compile(
-    r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b|::test_|\bassertionerror\b|\bassert \d+ [=!]="
-)
-_PLAYED_WORDS = ("stubbed", "mock", "nock", "::test_", "assert")
-_SQL = re.compile(
-    r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
-    r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
-    r"deadlock detected|\b(?i:database|compilation|runtime) (?i:error) in (?:model|test|snapshot|seed)\b",
-    re.DOTALL,
-)
-#: Words of which one is in every text that it finds something in.
-_SQL_WORDS = (
-    *("SELECT", "INSERT ", "UPDATE ", "DELETE ", "been modified", "constraint", "relation ", "deadlock"),
-    *(" error in ", " Error in "),
 )
 _WORKED = re.compile(
     r"\b(?:ok|succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE
@@ -73,38 +55,8 @@ _HOOK_OURS = re.compile(
 _UNTIL = re.compile(
     r"retry[-_ ]?after\W{1,8}([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)", re.IGNORECASE
 )
+_LATER = re.compile(r"\b(?:retry|next|until|expires?|after|resets?|since|again)\b[\w\s:=]*$", re.IGNORECASE)
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
-#: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
-_PAGES = re.compile(
-    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
-)
-#: Klaviyo's name where it is surely no part of them.
-_BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
-#: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
-_ASIDE = re.compile(
-    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
-    r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
-    r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
-    r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
-    r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
-    r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
-    r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
-    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
-    r"^\[(?:firing|resolved)\b|"
-    r"\"(?:SETEX?|H[SG]ET|[LR]PUSH|EXPIRE|[XZ]ADD)\" \"|"  # Redis
-    r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
-    r"\b(?:alarm|threshold|SLO|(?<!see )(?:runbook|playbook)|feature flag)\b", re.IGNORECASE
-)  # fmt: skip
-#: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
-#: says with whom was spoken.
-_NAME = re.compile(
-    r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
-    r"[-_.]?(?:status|response|error|http)\w{0,20}\")?"
-)
-_WITH = re.compile(
-    r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
-    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
-)
 _SERVER = re.compile(r"https?://[^/]*")
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
@@ -152,7 +104,7 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     moment = moment if isinstance(moment, int) and it.head.get("time") else times.of(moment, near)
     if moment is None:
         moment = _moment_in(it, near)
-    named = about or _is_named(it, body)
+    named = about or is_named(it, body)
     speaks = named or b"klaviyo" in raw.lower()  # an envelope may name it: a container, a unit, a label
     where = called(it, body, speaks)
     outcome = _outcome(it, body, where)
@@ -174,33 +126,15 @@ def _seconds_until(date: str, moment: int | None, near: datetime) -> float | Non
     return (until - moment) / 1e6 if until is not None and moment is not None and until >= moment else None
 
 
-def _is_named(it: Read, body: str) -> bool:
-    """Does the application itself speak of Klaviyo? Of an object not in any key or id that holds the name."""
-    whole = it.text.lower()
-    if "klaviyo" in f"{it.found.values.get('caller')} {it.found.values.get('host')}".lower():
-        return True
-    if "klaviyo" not in whole:
-        return False
-    if whole[:1] == "{" and "a.klaviyo.com" not in whole:
-        return _outside_pages(body.lower()) or any(
-            found[1] or _WITH.search(whole[max(0, found.start() - 60) : found.start()])
-            for found in _NAME.finditer(whole)
-        )
-    return _outside_pages(whole)
-
-
-def _outside_pages(low: str) -> bool:
-    return _BY_ITSELF.search(low) is not None or "klaviyo" in _without_pages(low)
-
-
-def _without_pages(low: str) -> str:
-    """Without links and routes that name Klaviyo: who writes one does not say that Klaviyo answered."""
-    return _PAGES.sub("", low) if "/" in low or "@" in low else low
-
-
 def _moment_in(it: Read, near: datetime) -> int | None:
-    found = times.search(it.text[:200], near) if it.text[:1] != "{" else None
-    return found[0] if found and found[1] < 48 else None  # later in a line it is no head
+    if it.text[:1] == "{":
+        return None
+    found = times.search(it.text[:200], near)
+    if found and found[1] < 48:  # later in a line it is no head
+        return found[0]
+    end = it.text[-60:].rstrip(")] \n.")
+    found = times.search(end, near) if it.text[-12:].count(":") > 1 else None
+    return found[0] if found and found[2] == len(end) and not _LATER.search(end[: found[1]]) else None
 
 
 def _outcome(it: Read, body: str, where: Where) -> _Outcome:
@@ -232,48 +166,24 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if str(it.found.values.get("method")) == "CONNECT" and (outcome.status or 0) < FAILS_FROM:
         return False  # a proxy's tunnel: what was asked in it nobody saw
     if where.place == "api":
-        played = it.text[:1] != "{" and _is_played(body)
+        played = it.text[:1] != "{" and is_played(body)
         return not played and (outcome.known or outcome.worked is not None)
     if where.place == "foreign":
         return bool(
             outcome.known
             and not it.access
             and speaks
-            and (our_answer(it.text) or text.said_by_klaviyo(_without_pages(body.lower())))
+            and (our_answer(it.text) or text.said_by_klaviyo(without_pages(body.lower())))
         )
     if where.place == "path" or where.endpoint is not None:
         told = (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
-        return told and not _is_played(body) and not _is_sql(body)
+        return told and not is_played(body) and not is_sql(body)
     if not outcome.known:
         asked = f"{it.found.values.get('operation', '')} {it.found.values.get('caller')}".lower()
         return outcome.worked is not None and "operation" in it.found.values and "klaviyo" in asked
     if our_answer(it.text) or (speaks and it.found.values.get("error_code") in text.CODES):
         return True
-    return (
-        named and not _is_sql(body) and not _ASIDE.search(body) and _klaviyo_said(body or it.text, outcome.at)
-    )
-
-
-def _is_played(body: str) -> bool:
-    low = body.lower()
-    return any(map(low.__contains__, _PLAYED_WORDS)) and _PLAYED.search(low) is not None
-
-
-def _is_sql(body: str) -> bool:
-    return any(map(body.__contains__, _SQL_WORDS)) and _SQL.search(body) is not None
-
-
-def _klaviyo_said(body: str, at: int | None) -> bool:
-    """Is the outcome Klaviyo's, and not that of somebody else who is named nearer to it?"""
-    named = [(found.start(), found[1].lower()) for found in _OTHERS.finditer(body)]
-    if not any(name != "klaviyo" for _, name in named):
-        return True
-    if at is not None and _BY_URL.match(body[at + 3 : at + 120]):
-        return False
-    if at is not None and (by := _BY.match(body[at + 3 : at + 120])) and _OTHERS.match(by[1]):
-        return by[1].lower() == "klaviyo"
-    before = [name for start, name in named if at is None or start < at]
-    return (before[-1] if before else named[0][1]) == "klaviyo"
+    return named and not is_aside(body) and klaviyo_said(body or it.text, outcome.at)
 
 
 def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> dict[str, Any] | None:
@@ -367,7 +277,9 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
                 convert = CONVERT[name][1]
                 fields[column] = convert(found["v"], unit)
     if "duration_s" not in fields and (took := text.duration(whole)):
-        fields["duration_s"] = values.seconds(took["v"], "", took.groupdict().get("u") or "s")
+        fields["duration_s"] = values.seconds(
+            took["v"].replace(",", ""), "", took.groupdict().get("u") or "s"
+        )
 
 
 def _request_id(value: Any, key: str) -> str | None:

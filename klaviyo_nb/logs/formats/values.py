@@ -27,13 +27,15 @@ _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos
             "micros": "us", "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
 _LONGEST_S = 7 * 86_400.0
 _WORDS = {
-    "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac",
+    "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac fine finer finest",
     "info": "info information notice log i n inf",
     "warning": "warn warning w wrn",
     "error": "error err erro eror severe fail failure e",
     "critical": "crit critical fatal alert emerg emergency panic dpanic f fata pani ftl",
 }
 _LEVELS = {word: level for level, words in _WORDS.items() for word in words.split()}
+#: OpenTelemetry's SeverityNumber counts four for each of trace, debug, info, warn, error, fatal.
+_OTEL = ("debug", "debug", "info", "warning", "error", "critical")
 #: Azure's SeverityLevel.
 _SEVERITY = ("debug", "info", "warning", "error", "critical")
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
@@ -68,6 +70,10 @@ def level(value: Any, key: str = "") -> str | None:
     number = int(text[:6])
     if key == "severitylevel":
         return _SEVERITY[min(number, 4)]
+    if key == "severitynumber":
+        return _OTEL[min(max(number - 1, 0) // 4, 5)]
+    if key == "levelno":  # Python's
+        return _SEVERITY[min(max(number // 10 - 1, 0), 4)]
     if number < len(_SYSLOG):
         return _SYSLOG[number]
     steps = (29, 39, 49, 59) if number <= 60 else (199, 299, 399, 499)  # pino, else Monolog

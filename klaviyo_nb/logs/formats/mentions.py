@@ -1,0 +1,118 @@
+"""Who is named in a record, and what a text that names Klaviyo may tell of instead of a call."""
+
+from __future__ import annotations
+
+import re
+
+from klaviyo_nb.logs.formats.reading import Read
+
+#: Others that applications talk to: a status beside their name is theirs.
+_OTHERS = re.compile(
+    r"\b(klaviyo|shopify|stripe|sendgrid|twilio|hubspot|salesforce|mailchimp|mailgun|postmark|braze|iterable|omnisend|"
+    r"attentive|yotpo|gorgias|recharge|bigcommerce|paypal|adyen|avalara|redis|valkey|memcached|postgres\w*|psql|mysql|"
+    r"mariadb|mongo\w*|kafka|rabbitmq|amqp|elastic\w*|opensearch|dynamodb|sqs|sns|s3|gcs|bigquery|snowflake|redshift|"
+    r"database|vault|slack|sentry|datadog|zendesk|github|pagerduty|smtp|facebook|google|tiktok)(?=[\W_]|api|client|$)",
+    re.IGNORECASE,
+)
+_BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
+_BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
+#: Of a server that only played Klaviyo, and of a test that expected something of one.
+_PLAYED = re.compile(
+    r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b|::test_|\bassertionerror\b|\bassert \d+ [=!]="
+)
+_PLAYED_WORDS = ("stubbed", "mock", "nock", "::test_", "assert")
+_SQL = re.compile(
+    r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
+    r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
+    r"deadlock detected|\b(?i:database|compilation|runtime) (?i:error) in (?:model|test|snapshot|seed)\b",
+    re.DOTALL,
+)
+#: Words of which one is in every text that it finds something in.
+_SQL_WORDS = (
+    *("SELECT", "INSERT ", "UPDATE ", "DELETE ", "been modified", "constraint", "relation ", "deadlock"),
+    *(" error in ", " Error in "),
+)
+#: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
+_PAGES = re.compile(
+    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+)
+#: Klaviyo's name where it is surely no part of them.
+_BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
+#: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
+_ASIDE = re.compile(
+    r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
+    r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
+    r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
+    r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
+    r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
+    r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
+    r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
+    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
+    r"^\[(?:firing|resolved)\b|"
+    r"\|\s*[\d.]{1,6}\s?%|\"(?:SETEX?|H[SG]ET|[LR]PUSH|EXPIRE|[XZ]ADD)\" \"|"  # Redis
+    r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
+    r"\b(?:alarm|threshold|SLO|(?<!see )(?:runbook|playbook)|feature flag)\b", re.IGNORECASE
+)  # fmt: skip
+#: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
+#: says with whom was spoken.
+_NAME = re.compile(
+    r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
+    r"[-_.]?(?:status|response|error|http)\w{0,20}\")?"
+)
+_WITH = re.compile(
+    r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
+    r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
+)
+
+
+def is_named(it: Read, body: str) -> bool:
+    """Does the application itself speak of Klaviyo? Of an object not in any key or id that holds the name."""
+    whole = it.text.lower()
+    if "klaviyo" in f"{it.found.values.get('caller')} {it.found.values.get('host')}".lower():
+        return True
+    if "klaviyo" not in whole:
+        return False
+    if whole[:1] == "{" and "a.klaviyo.com" not in whole:
+        return _outside_pages(body.lower()) or any(
+            found[1] or _WITH.search(whole[max(0, found.start() - 60) : found.start()])
+            for found in _NAME.finditer(whole)
+        )
+    return _outside_pages(whole)
+
+
+def _outside_pages(low: str) -> bool:
+    return _BY_ITSELF.search(low) is not None or "klaviyo" in without_pages(low)
+
+
+def without_pages(low: str) -> str:
+    """Without links and routes that name Klaviyo: who writes one does not say that Klaviyo answered."""
+    return _PAGES.sub("", low) if "/" in low or "@" in low else low
+
+
+def is_played(body: str) -> bool:
+    """Did a server only play Klaviyo, or a test expect something of one?"""
+    low = body.lower()
+    return any(map(low.__contains__, _PLAYED_WORDS)) and _PLAYED.search(low) is not None
+
+
+def is_sql(body: str) -> bool:
+    """Does it tell of a table of a database?"""
+    return any(map(body.__contains__, _SQL_WORDS)) and _SQL.search(body) is not None
+
+
+def klaviyo_said(body: str, at: int | None) -> bool:
+    """Is the outcome Klaviyo's, and not that of somebody else who is named nearer to it?"""
+    named = [(found.start(), found[1].lower()) for found in _OTHERS.finditer(body)]
+    if not any(name != "klaviyo" for _, name in named):
+        return True
+    if at is not None and _BY_URL.match(body[at + 3 : at + 120]):
+        return False
+    if at is not None and (by := _BY.match(body[at + 3 : at + 120])) and _OTHERS.match(by[1]):
+        return by[1].lower() == "klaviyo"
+    before = [name for start, name in named if at is None or start < at]
+    return (before[-1] if before else named[0][1]) == "klaviyo"
+
+
+def is_aside(body: str) -> bool:
+    """Does it tell of a check, a release, a test, an alert or a table of a database?"""
+    return is_sql(body) or _ASIDE.search(body) is not None
