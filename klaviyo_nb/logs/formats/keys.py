@@ -121,8 +121,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
             return self._remembered(spelled, meaning)
         if above == "headers":  # there `host` is whom it was sent to
             roles = tuple(each for each in roles if each[0] != "host")
-        if above == "file" or (above, name) in (("job", "retry"), ("elapsed", "seconds")):
-            # a program's; how often Sidekiq may retry; since when loguru runs
+        if above in ("file", "proxy") or (above, name) in (("job", "retry"), ("elapsed", "seconds")):
+            # a program's; Vercel's own; how often Sidekiq may retry; since when loguru runs
             roles = ()
         if "klaviyo" in above:  # what it holds is surer than what stands around it
             roles = tuple((role, rank - _OF_KLAVIYO) for role, rank in roles)

@@ -39,7 +39,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         "other": r"fetch failed|\bnet::ERR_|\bERR_NETWORK|network(?: ?error| request failed)|"
         r"Connect(?:ion)?Error|cURL error \d+|no response|did not respond|max retries exceeded|"
         r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|unable to) connect|"
-        r"error sending request|TypeError: (?:failed to fetch|load failed)",
+        r"error sending request|CORS request did not succeed|"
+        r"TypeError: (?:failed to fetch|load failed)",
     }.items()
 }
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
@@ -57,7 +58,8 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
               "return_code="),
     "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
               "no response", "max retries", "unsupported content", "connection failed", "to connect",
-              "t connect", "error sending", "did not respond", "failed to fetch", "load failed"),
+              "t connect", "error sending", "did not respond", "failed to fetch", "load failed",
+              "cors request"),
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ _COUNTED = (
     r"(?! Can't connect| read timeout| Status read failed|"
     r"(?:,|,? (?:and|or)) ?[2-5]\d\d\b(?! ?(?:bytes|ms|s|rows|records|events)\b)|"  # a list is of no one call
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
+    r"|\s?req(?:uest)?s?(?:/| per)|\s?rp[sm]\b"
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
     r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!(?:requests|https?|headers|status|details|was|has|this)\b)"
@@ -139,7 +140,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:\d+h)?\d+m\d+(?:\.\d+)?s)\b",
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
-        r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.])",
+        r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"(?<=[ (=:])(?P<v>\d{1,3}(?:,\d{3})+) ?(?P<u>ms)\b",
         r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|[µμ]s|(?<=\d)us)\b",

@@ -43,6 +43,9 @@ _HOOK_REJECTED = re.compile(
     r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|"
     r"unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
 )  # fmt: skip
+_HOOK_FAILED = re.compile(
+    r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to)\b", re.IGNORECASE
+)
 _HOOK_ARRIVED = re.compile(
     r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
 )
@@ -222,7 +225,7 @@ def _delivery(body: str, outcome: _Outcome) -> str | None:
         return "accepted" if outcome.status < FAILS_FROM else "failed"
     if outcome.worked is not None:
         return "accepted" if outcome.worked else "failed"
-    if outcome.error or _NOT_WORKED.search(body):
+    if outcome.error or _HOOK_FAILED.search(body):
         return "failed"
     return "accepted" if _HOOK_ARRIVED.search(body) or "klaviyo.webhook." in body else None
 
