@@ -18,9 +18,10 @@ _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNOR
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 #: Of a server that only played Klaviyo, and of a test that expected something of one.
 _PLAYED = re.compile(
-    r"\b(?:stubbed|mocked|mock[ _-]server|nock)\b|::test_|\bassertionerror\b|\bassert \d+ [=!]="
+    r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock)\b|\[msw\]|"
+    r"::test_|\bassertionerror\b|\bassert \d+ [=!]="
 )
-_PLAYED_WORDS = ("stubbed", "mock", "nock", "::test_", "assert")
+_PLAYED_WORDS = ("stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert")
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
@@ -34,7 +35,9 @@ _SQL_WORDS = (
 )
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
 _PAGES = re.compile(
-    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|\b(?!a\.)[\w-]+\.klaviyo\.com\b|(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|"
+    r"(?<![\w.-])(?!a\.klaviyo\.com)[\w.-]{0,60}klaviyo[\w.-]{0,60}\.(?:com|net|org|io|example|local|internal)\b(?![.-]\w)|"
+    r"(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
 )
 #: Klaviyo's name where it is surely no part of them.
 _BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
@@ -48,6 +51,7 @@ _ASIDE = re.compile(
     r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
+    r"\bprocess exited\b|\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
     r"^\[(?:firing|resolved)\b|\bCompleted [1-5]\d\d [A-Z][\w ]{1,30} in \d|"  # Rails
     r"\|\s*[\d.]{1,6}\s?%|\"(?:SETEX?|H[SG]ET|[LR]PUSH|EXPIRE|[XZ]ADD)\" \"|"  # Redis
     r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
@@ -86,7 +90,7 @@ def _outside_pages(low: str) -> bool:
 
 def without_pages(low: str) -> str:
     """Without links and routes that name Klaviyo: who writes one does not say that Klaviyo answered."""
-    return _PAGES.sub("", low) if "/" in low or "@" in low else low
+    return _PAGES.sub("", low) if "/" in low or "@" in low or ".com" in low else low
 
 
 def is_played(body: str) -> bool:

@@ -15,7 +15,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     for kind, pattern in {
         "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
         r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|temporary failure in name|"
-        r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|couldnt_resolve|dns error|"
+        r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|failed host lookup|"
+        r"couldnt_resolve|dns error|"
         r"cURL error 6\b",
         "refused": r"ECONNREFUSED|connection[ _]?refused|actively refused|cURL error 7\b|couldnt_connect|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
@@ -46,7 +47,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
 SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "unknownhost",
-            "temporary failure", "nodename", "curl error 6", "dns error", "nxdomain"),
+            "temporary failure", "nodename", "host lookup", "curl error 6", "dns error", "nxdomain"),
     "refused": ("refused", "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
                 "curl error 7"),
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",

@@ -83,6 +83,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{_URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
         r"(?<![\w.@/-])(?P<v>(?:https?://)?a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
+        r"(?<![\w.:/@-])(?P<v>(?:api|client)/[a-z][a-z-]{3,40}(?:/[\w/-]{1,80})?)(?![\w.])",
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=|:)?{_QUOTE}(?P<v>{VERB})\b",
                        rf"\b(?P<v>{VERB}) request\b", rf"PreparedRequest \[(?P<v>{VERB})\]",
@@ -147,7 +148,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
-        rf"\bretry[-_ ]?after(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|"
+        rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|"
         r"of)?\s*(?:Some)?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
         r"\d+(?:\.\d+)?(?: ?(?:ms|milliseconds?|m|min|minutes?|h|hours?)\b)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
@@ -199,7 +200,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(
             r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|"
             r"[a-z]\.\w{1,40} {1,40}(?=\w )|"
-            r"  (?=\w  )|:\d\d(?:\.\d{3,9})?Z? (?=\w (?:\[|[\w-]{2,40}:))|^(?=\w20\d{6}-))"
+            r"  (?=\w  )|:\d\d(?:\.\d{3,9})?Z? (?=\w (?:\[|[\w-]{2,40}:))|"
+            r"^(?=\w20\d{6}-|\w \d{4}[/-]\d\d[/-]))"
             r"(?P<v>[VDIWEF])"
         ),
         re.compile(r"^<(?P<v>[0-7])>"),
@@ -261,7 +263,8 @@ _WAITS = re.compile(
 )
 #: Before a number that is no answer: what somebody would do if it were.
 _IF = re.compile(
-    r"\b(?:retry(?:ing|able)?(?: only)? (?:on|for|of)|(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
+    r"\b(?:(?:retry(?:ing|able)?|back(?:ing)? ?off|give up|fail)(?: only)? (?:on|for|of)|"
+    r"(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
     r"whenever|unless|case|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
     r"(?:retryable|ignored|expected) status(?:es| codes?)?)"
     r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$",
