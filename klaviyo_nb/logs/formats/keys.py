@@ -45,14 +45,14 @@ FIELDS: Mapping[str, str] = {
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
-    "st sc resp",
+    "st sc resp result",
     "duration": "duration durationms dur elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
-    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime ms us ns "
-    "seconds",
+    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ms us ns "
+    "seconds total",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
@@ -90,6 +90,7 @@ _RANK_OF_ENDING, _OF_KLAVIYO = 90, 200
 _OTHER_TIMES = re.compile(r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due")
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
+_TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
 _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
@@ -154,7 +155,7 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
     """Keys are shared between fields: `code` is a number for a status and a word for an error."""
     if (role, name) == ("status", "code"):
         return _is_number
-    if role == "status" and name in ("st", "sc", "resp"):
+    if role == "status" and name in ("st", "sc", "resp", "result"):
         return _is_status
     if role == "url" and name in ("request", "requestline", "req"):
         return _is_request
@@ -164,6 +165,8 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
         return _is_level
     if role == "url" and name in ("resource", "resourcepath", "rawpath", "target"):
         return _is_path
+    if (role, name) == ("duration", "total"):
+        return _is_timed
     if (role, name) == ("operation", "name"):
         return _is_our_operation
     if (role, name) == ("caller", "context"):
@@ -223,6 +226,10 @@ def _is_level(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or str(value).isdigit()
+
+
+def _is_timed(value: Any) -> bool:
+    return isinstance(value, str) and _TIMED.fullmatch(value) is not None
 
 
 def _is_code(value: Any) -> bool:

@@ -51,6 +51,7 @@ _ASIDE = re.compile(
     r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
+    r"^(?:changed|ok|skipping|failed|fatal): \[|\bklaviyo[\w.]{0,60}\{[^}]{0,200}\}\s{1,3}(?:value=)?\d|"
     r"\bprocess exited\b|\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
     r"^\[(?:firing|resolved)\b|\bCompleted [1-5]\d\d [A-Z][\w ]{1,30} in \d|"  # Rails
     r"\|\s*[\d.]{1,6}\s?%|\"(?:SETEX?|H[SG]ET|[LR]PUSH|EXPIRE|[XZ]ADD)\" \"|"  # Redis

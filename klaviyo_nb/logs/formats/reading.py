@@ -83,6 +83,8 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
     outer, inner = _peel(raw)
     if "\x1b" in inner:
         inner = _COLOUR.sub("", inner)
+    if "(b'" in inner:  # Python's bytes
+        inner = inner.replace("b'", "'")
     if '"{""' in inner:  # in a cell of an export; in no JSON
         inner = inner.replace('""', '"')
     if "REPORT RequestId: " in inner:

@@ -109,6 +109,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
+        r"\b(?P<v>[45]\d\d) \((?!bytes)(?-i:[a-z]{4,20}(?:_[a-z]{2,20})*)\)",
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[| )(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)"
         rf"[\"']?=>?"
