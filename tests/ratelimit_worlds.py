@@ -6,9 +6,10 @@ on after it, so that it is known when calls were accepted again and when all tha
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,6 +54,7 @@ class Story:
         frees_s: Length of a window → when the last of it that was seen full ends.
         clears_s: When nothing waits any more; None: never within the simulation.
         phase_s: Where windows of a minute begin, modulo 60.
+        world: As it was at `cut_s`.
     """
 
     calls: pd.DataFrame
@@ -61,6 +63,67 @@ class Story:
     frees_s: dict[int, float]
     clears_s: float | None
     phase_s: float
+    world: World
+
+
+@dataclass
+class World:
+    """Clients and a server while time goes on.
+
+    Attributes:
+        events: A heap: when, number, caller (`""`: of somebody else's), attempt, when it was refused before
+            (None: it was not).
+        waiting: Calls that were refused and not yet served.
+        told: Per call: when, caller, attempt, status, seconds to wait.
+    """
+
+    rng: np.random.Generator
+    server: Server
+    heeds: bool
+    events: list[tuple[float, int, str, int, tuple[float, float] | None]]
+    waiting: int = 0
+    told: list[Any] = field(default_factory=list)
+    frees: dict[int, float] = field(default_factory=dict)
+
+    def until(self, end_s: float, served: bool = False) -> float | None:
+        """Go on; with `served`, until nothing waits, and say when that was."""
+        while self.events and self.events[0][0] < end_s:
+            at, number, caller, attempt, _ = heapq.heappop(self.events)
+            answer = self.server.ask(at)
+            if not caller:
+                continue
+            length, wait = answer or (0, None)
+            self.told.append((at, caller, attempt, 200 if wait is None else 429, wait))
+            if wait is not None:
+                self.frees[length] = at + wait
+                self.waiting += attempt == 1
+                again = (at + self.pause(wait, attempt), number, caller, attempt + 1, (at, wait))
+                heapq.heappush(self.events, again)
+            elif attempt > 1:
+                self.waiting -= 1
+                if served and not self.waiting:
+                    return at
+        return None
+
+    def pause(self, wait: float, attempt: int) -> float:
+        """Until a refused call is tried again [s]."""
+        if self.heeds:
+            return float(math.ceil(wait) + self.rng.random() * 3)
+        return float(min(2.0**attempt, 32) * self.rng.uniform(0.8, 1.2))
+
+    def another(self, seed: int, rates: dict[str, Any], now_s: float, until_s: float) -> World:
+        """As it is now, with another chance from now on: pauses that go on end otherwise, other calls come."""
+        server = replace(self.server, used=dict(self.server.used))
+        found = World(np.random.default_rng(seed), server, self.heeds, [], self.waiting)
+        for _, number, caller, attempt, refused in self.events:
+            if refused:
+                at, wait = refused
+                while (again := at + found.pause(wait, attempt - 1)) < now_s:
+                    pass
+                found.events.append((again, number, caller, attempt, refused))
+        found.events += _new(found.rng, rates, now_s, until_s)
+        heapq.heapify(found.events)
+        return found
 
 
 def story(
@@ -77,45 +140,31 @@ def story(
     rng = np.random.default_rng(seed)
     limits = limits or {1: 10, 60: 150}
     server = Server(limits, {length: float(rng.random() * length) for length in limits}, refused_count)
-    events = [
-        (at, number, caller, 1, at)
+    world = World(rng, server, heeds, _new(rng, rates | {"": lambda _: others_per_s}, 0.0, until_s))
+    heapq.heapify(world.events)
+    world.until(cut_s)
+    told = [(*each, math.ceil(wait) if wait is not None and tells else None) for *each, wait in world.told]
+    calls, frees = _frame(told, endpoint, method, np.random.default_rng(seed)), dict(world.frees)
+    now = copy.deepcopy(world)
+    clears = world.until(until_s, served=True) if world.waiting else None
+    return Story(calls, Window(START, START + timedelta(seconds=cut_s)), cut_s, frees, clears,
+                 server.phases.get(60, 0.0) % 60, now)  # fmt: skip
+
+
+def _new(rng: np.random.Generator, rates: dict[str, Any], start_s: float, until_s: float) -> list[Any]:
+    """Calls that nobody has tried yet, as events."""
+    return [
+        (at, number, caller, 1, None)
         for caller, rate in rates.items()
-        for number, at in enumerate(_arrivals(rng, rate, until_s))
-    ] + [(at, number, "", 1, at) for number, at in enumerate(_arrivals(rng, lambda _: others_per_s, until_s))]
-    heapq.heapify(events)
-    rows, waiting, clears, frees = [], 0, None, {}
-    counter = len(events)
-    while events:
-        at, _, caller, attempt, born = heapq.heappop(events)
-        answer = server.ask(at)
-        if not caller:
-            continue
-        length, wait = answer or (0, None)
-        if at < cut_s:
-            told = math.ceil(wait) if wait is not None and tells else None
-            rows.append((at, caller, attempt, 429 if wait is not None else 200, told))
-            if wait is not None:
-                frees[length] = at + wait
-        if wait is not None:
-            waiting += attempt == 1
-            pause = (
-                math.ceil(wait) + rng.random() * 3 if heeds else min(2.0**attempt, 32) * rng.uniform(0.8, 1.2)
-            )
-            counter += 1
-            heapq.heappush(events, (at + pause, counter, caller, attempt + 1, born))
-        elif attempt > 1:
-            waiting -= 1
-            if at >= cut_s and not waiting and clears is None:
-                clears = at
-    return Story(_frame(rows, endpoint, method, rng), Window(START, START + timedelta(seconds=cut_s)), cut_s, frees, clears,
-                 server.phases.get(60, 0.0) % 60)  # fmt: skip
+        for number, at in enumerate(_arrivals(rng, rate, start_s, until_s))
+    ]
 
 
-def _arrivals(rng: np.random.Generator, rate: Any, until_s: float) -> list[float]:
-    most = max(rate(second) for second in range(int(until_s)))
+def _arrivals(rng: np.random.Generator, rate: Any, start_s: float, until_s: float) -> list[float]:
+    most = max(rate(second) for second in range(int(start_s), int(until_s)))
     if not most:
         return []
-    at = np.sort(rng.random(rng.poisson(most * until_s)) * until_s)
+    at = start_s + np.sort(rng.random(rng.poisson(most * (until_s - start_s))) * (until_s - start_s))
     keep = rng.random(len(at)) * most < np.array([rate(each) for each in at])
     return at[keep].tolist()
 
