@@ -20,6 +20,7 @@ from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.spent import Spent, spent
 from klaviyo_nb.logs.questions.strata import Coded, Strata
+from klaviyo_nb.logs.questions.waiting import MOST_ATTEMPTS
 from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 #: Who may have spent a limit.
 SPENDERS = ("caller", "worker", "host")
-#: So many cells of one operation and second are kept before seconds are put together.
+#: Attempts that are told apart, the last with all later ones; "0": it is not told.
+ATTEMPTS = np.array([str(number) for number in range(MOST_ATTEMPTS + 1)], dtype=object)
+#: So many cells of one operation, attempt and second are kept before seconds are put together.
 MOST_SECONDS = 1_000_000
 #: Durations are counted in bins, each so many times as long as the one before: medians are 2.5 % off at most.
 _BIN = 1.05
@@ -59,9 +62,9 @@ class Part(NamedTuple):
     """What some calls tell.
 
     Attributes:
-        seconds: Per operation and second: calls, and those that were refused with 429.
+        seconds: Per operation, attempt ("0": it is not told) and second: calls, and those that were refused
+            with 429.
         spenders: Per attribute: operation, its value and minute.
-        tries: Per operation and minute: calls whose attempt is told, and those that are no first one.
         waits: Per operation.
         durations: Per operation: bin → calls.
         told: Per operation: when the server last told its limits, and the header.
@@ -73,7 +76,6 @@ class Part(NamedTuple):
 
     seconds: Strata | None
     spenders: Mapping[str, Strata | None]
-    tries: Strata | None
     waits: Mapping[str, Waits]
     durations: Mapping[str, Mapping[int, int]]
     told: Mapping[str, tuple[float, str]]
@@ -90,8 +92,7 @@ def part(records: Records, window: Window) -> Part:
     operation = _operations(calls)
     seconds, ones = at.astype(np.int64), np.ones(len(calls))
     refused = calls["status_code"].eq(429).fillna(False).to_numpy(dtype=bool)
-    attempt = calls["attempt"].to_numpy(dtype="float64", na_value=np.nan)
-    tried = Coded(operation.values, np.where(np.isnan(attempt), -1, operation.codes))
+    attempt = Coded(ATTEMPTS, calls["attempt"].clip(0, len(ATTEMPTS) - 1).fillna(0).to_numpy(np.int64))
     minutes = seconds // MINUTE
     spenders = {
         name: strata.counted(
@@ -104,9 +105,10 @@ def part(records: Records, window: Window) -> Part:
         (refused & (operation.codes < 0)).sum() + (records.calls.loc[untimed, "status_code"] == 429).sum()
     )
     return Part(
-        strata.counted({"operation": operation}, seconds, ones, refused, most=MOST_SECONDS),
+        strata.counted(
+            {"operation": operation, "attempt": attempt}, seconds, ones, refused, most=MOST_SECONDS
+        ),
         spenders,
-        strata.counted({"operation": tried}, minutes, ones, attempt > 1),
         _waits(operation, at, refused, calls["retry_after_s"].to_numpy()),
         _durations(operation, calls["duration_s"].to_numpy()),
         _told(operation, at, calls["message"]),
@@ -181,8 +183,7 @@ def merge(parts: Sequence[Part]) -> Part:
     return Part(
         strata.merged([each.seconds for each in parts], MOST_SECONDS),
         {name: strata.merged([each.spenders[name] for each in parts]) for name in SPENDERS},
-        strata.merged([each.tries for each in parts]),
-        waits, durations, told, *np.sum([each[6:] for each in parts], axis=0).tolist(),
+        waits, durations, told, *np.sum([each[5:] for each in parts], axis=0).tolist(),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from klaviyo_nb.klaviyo.endpoints import DAY, MINUTE, SECOND, catalogue
 from klaviyo_nb.klaviyo.ratelimit import parse_limit, shortest_window_s
 from klaviyo_nb.logs.questions.demand import BACKLOG, Kind, kind_of
-from klaviyo_nb.logs.questions.waiting import Clears, clears_in_s, queue_of
+from klaviyo_nb.logs.questions.waiting import MOST_ATTEMPTS, Clears, clears_in_s, queue_of
 from klaviyo_nb.logs.questions.windows import Filled, Seconds, filled, next_end, phase_of, stretches
 
 if TYPE_CHECKING:
@@ -63,10 +63,11 @@ class Spent(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What is needed of one operation."""
+    """What is needed of one operation; `tried`: number of the attempt, 0 where it is not told → its calls."""
 
     name: str
     seconds: Seconds
+    tried: Mapping[int, Seconds]
     waits: Waits | None
     limits: Mapping[int, int]
     observed: bool
@@ -93,7 +94,9 @@ def spent(told: Part, limits: Mapping[str, Mapping[int, int]] | None = None) -> 
 def _seen(told: Part, name: str, limits: Mapping[str, Mapping[int, int]]) -> _Seen:
     assert told.seconds is not None
     cells = _cells(told.seconds, name)
-    seconds = Seconds(*(cells[each].to_numpy() for each in ("stretch", "calls", "failed")))
+    numbers = np.array(told.seconds.values["attempt"]).astype(np.int64)[cells["attempt"]]
+    seconds = _seconds(cells.groupby("stretch", as_index=False)[["calls", "failed"]].sum())
+    tried = {int(number): _seconds(cells[numbers == number]) for number in np.unique(numbers)}
     method, _, path = name.partition(" ")
     endpoint = catalogue().match(method, path)
     own = endpoint.limits if endpoint else {}
@@ -103,7 +106,11 @@ def _seen(told: Part, name: str, limits: Mapping[str, Mapping[int, int]]) -> _Se
     waits = told.waits.get(name)
     ends = np.array(waits.ends if waits else [0] * MINUTE)
     phase = phase_of(seconds, ends) if told.seconds.rung == 1 else None
-    return _Seen(name, seconds, waits, allowed, server is not None, phase)
+    return _Seen(name, seconds, tried, waits, allowed, server is not None, phase)
+
+
+def _seconds(cells: Any) -> Seconds:
+    return Seconds(*(cells[each].to_numpy() for each in ("stretch", "calls", "failed")))
 
 
 def _cells(table: Strata, name: str) -> Any:
@@ -196,11 +203,10 @@ def _frees(seen: _Seen, fill: Filled) -> float | None:
     return next_end(last, fill.window_s, phase) if phase is not None else last + fill.window_s
 
 
-def _per_minute(table: Strata | None, name: str, length: int, column: str = "calls") -> Any:
-    if table is None or table.rung != 1:
-        return None
-    cells = _cells(table, name)
-    return np.bincount(cells["stretch"], cells[column], length)[:length]
+def _per_minute(tried: Mapping[int, Seconds], numbers: Iterable[int], length: int) -> Any:
+    """Calls that tell one of these attempts."""
+    mine = [tried[each] for each in numbers if each in tried]
+    return sum((np.bincount(each.at // MINUTE, each.calls, length) for each in mine), np.zeros(length))
 
 
 def _most(table: Strata | None, attribute: str, name: str, minutes: Any) -> tuple[str, float] | None:
@@ -218,10 +224,7 @@ def _most(table: Strata | None, attribute: str, name: str, minutes: Any) -> tupl
 def _kind(told: Part, seen: _Seen, onset: int) -> Kind | None:
     length = int(seen.seconds.at[-1] // MINUTE) + 1
     calls = np.bincount(seen.seconds.at // MINUTE, seen.seconds.calls, length)
-    known = _per_minute(told.tries, seen.name, length)
-    retries = (
-        _per_minute(told.tries, seen.name, length, "failed") if known is not None and known.any() else None
-    )
+    retries = _per_minute(seen.tried, range(2, MOST_ATTEMPTS + 1), length) if any(seen.tried) else None
     table = told.spenders["caller"]
     callers = {}
     if table is not None and table.rung == 1:
@@ -233,14 +236,14 @@ def _kind(told: Part, seen: _Seen, onset: int) -> Kind | None:
 
 def _clears(told: Part, seen: _Seen, onset: int) -> Clears | None:
     """Counted from the start of the question's window."""
-    length = int(seen.seconds.at[-1] // MINUTE) + 1
-    retries = _per_minute(told.tries, seen.name, length, "failed")
-    if retries is None or not retries.any():
+    tried = {number: calls for number, calls in seen.tried.items() if number}
+    if max(tried, default=0) < 2 or not told.seconds or told.seconds.rung > 1:
         return None
-    calls = np.bincount(seen.seconds.at // MINUTE, seen.seconds.calls, length)
+    length = int(seen.seconds.at[-1] // MINUTE) + 1
+    first = _per_minute(tried, [1], length)
     last = int(seen.seconds.at[-1])
     whole = length if last % MINUTE >= MINUTE - OVER_S else length - 1
-    queue = queue_of(seen.seconds, calls - retries, onset, whole, seen.phase, seen.limits.get(SECOND))
+    queue = queue_of(seen.seconds, tried, first, onset, whole, seen.phase, seen.limits)
     waits = clears_in_s(queue) if queue else None
     if waits is None:
         return None

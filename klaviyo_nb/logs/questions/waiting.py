@@ -1,70 +1,94 @@
 """Calls that wait for a limit of calls per minute, and when they are served.
 
 The server serves so many calls in each fixed window of a minute, and no more until the next one begins.
-What waits is tried again: by clients that wait for the end of the window, when the next one begins; by
-others after pauses of their own. So a queue is served in steps, a minute apart.
+What was refused is tried again: by clients that wait for the end of the window, when the next one begins; by
+others after pauses of their own, which depend on how often they tried. How long these are is seen in the
+log. So what waits at its end is known call by call, and what is chance is played many times: which calls
+come, and when the pauses end that go on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.klaviyo.endpoints import MINUTE
-from klaviyo_nb.logs.questions.windows import Seconds
+from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND
+from klaviyo_nb.logs.questions.windows import Seconds, next_end
 
-#: The truth lies so many standard deviations at most from what is likely, in 98 of 100 cases.
-SURE_Z = 2.33
-#: So much more or less may wait than was counted [1]: lines get lost.
-MISCOUNTED = 0.1
-#: A window is full when so much of what it serves was served [1].
-NEARLY = 0.95
-#: Calls that are tried less often than so many times in a window wait for its end; they come back within so
-#: many seconds of it.
-TRIES, TOGETHER_S = 2.0, 3.0
-#: Pauses grow from try to try: the longest is so many times the mean. Of calls that do not wait for long, it
-#: is only so much of that; and it may be so much more [1].
-LONGEST, YOUNG, SLOW = 2.0, 0.25, 1.5
+#: What may happen is played so many times; the interval that is told holds such a share of it.
+PLAYED, SURE = 100, 0.98
+#: A window serves what the limit says, if what it was seen to serve is less than so much off [1].
+NEARLY = 0.05
+#: Clients wait for the end of a window if so many [1] of the calls that it refused come back so soon after [s].
+MOSTLY, TOGETHER_S = 0.8, 5.0
+#: Attempts that are told apart: the last stands for all later ones too.
+MOST_ATTEMPTS = 9
+#: Pauses after a number of attempts are known from so many; of a number, the last so many are looked at.
+ENOUGH, LAST = 5, 5_000
+#: Calls that were not tried again for so many times the longest pause were given up.
+GIVEN_UP = 2.0
 #: Moments are told by the second, and found to within so many [s].
-SLACK_S = 5.0
-#: Windows after which nobody knows: a day.
-MOST_WINDOWS = 1_440
+SLACK_S = 3.0
+#: More calls than so many are played in grains of several.
+MOST_PLAYED = 400
+#: Windows after which nobody knows: a day. A queue that lasts for more than `LONG` is played from where it is
+#: down to `SHORT`; before, every window is full.
+MOST_WINDOWS, LONG, SHORT = 1_440, 8, 5
+#: It is played for so long [s].
+PLAYED_S = 30 * MINUTE
+
+
+class Pauses(NamedTuple):
+    """How long refused calls wait until they are tried again [s].
+
+    Attributes:
+        after: By number of attempts, from 1: pauses that were seen. Later attempts wait as the last one.
+        opens: From the end of the window until calls come back that it refused; None: nobody waits for that.
+    """
+
+    after: tuple[Any, ...]
+    opens: Any | None
 
 
 class Queue(NamedTuple):
     """What waits at the end of a log.
 
     Attributes:
-        waiting: Calls that were refused and not yet served.
-        comes: New calls per second.
+        at: When each waiting call was refused [s since the window's start].
+        attempt: Which attempt that was.
+        now: The end of the log [s since the window's start].
+        comes: New calls per minute.
         known: Minutes from which that rate was taken.
         capacity: Calls that are served in a window.
-        left: Of those, in the window that goes on.
-        into: How much of that window is over [s].
         at_once: Calls that are served in one second, at most.
-        longest_s: The longest pause between two tries of a call.
-        slack_s: How far off the beginning of windows may be.
+        phase: Where windows begin [s]; None: nobody knows.
+        served: Calls that were served in each second of the last minute.
+        full: Was nothing served in the last second with calls?
+        pauses: Of waiting calls.
     """
 
-    waiting: float
+    at: Any
+    attempt: Any
+    now: int
     comes: float
     known: int
     capacity: float
-    left: float
-    into: float
     at_once: float
-    longest_s: float
-    slack_s: float
+    phase: int | None
+    served: Any
+    full: bool
+    pauses: Pauses
 
 
 class Clears(NamedTuple):
     """How long until calls that wait are served [s].
 
     Attributes:
-        likely: As calls came lately.
-        soonest: With the fewest calls that may come, given how many came.
-        latest: With the most; None: then they may come as fast as they are served.
+        likely: The middle of what may happen.
+        soonest: Hardly sooner.
+        latest: Hardly later; None: then calls may come as fast as they are served.
     """
 
     likely: float
@@ -73,67 +97,100 @@ class Clears(NamedTuple):
 
 
 def queue_of(
-    seconds: Seconds, first: Any, onset: int, whole: int, phase: int | None, at_once: float | None
-) -> Queue | None:
+    seconds: Seconds, tried: Mapping[int, Seconds], first: Any, onset: int, whole: int, phase: int | None,
+    limits: Mapping[int, int],
+) -> Queue | None:  # fmt: skip
     """The queue behind a limit of calls per minute.
 
     Args:
         seconds: Calls to the operation.
+        tried: Number of the attempt, from 1 → calls that tell it.
         first: First attempts per minute, from the start of the window.
         onset: Minute in which calls were first refused.
         whole: Minutes that are over.
         phase: Where windows begin [s]; None: nobody knows.
-        at_once: Calls that are allowed in a second; None: nobody knows.
+        limits: Length of a window [s] → calls that are allowed in it.
 
     Returns:
         None: nothing waits, or no window was seen full from its beginning to its end.
     """
-    served = seconds.calls - seconds.refused
-    waiting = float(first[onset:].sum() - served[seconds.at >= onset * MINUTE].sum())
-    if waiting <= 0 or whole < onset + 2:
+    if whole < onset + 2:
         return None
-    begin = phase or 0
+    served = seconds.calls - seconds.refused
+    begin, now = phase or 0, int(seconds.at[-1]) + 1
     number = (seconds.at - begin) // MINUTE
     begin, number = begin + int(number[0]) * MINUTE, number - number[0]
     sums, refused = (np.bincount(number, each) for each in (served, seconds.refused))
-    starts, now = begin + np.arange(len(sums)) * MINUTE, int(seconds.at[-1]) + 1
+    starts = begin + np.arange(len(sums)) * MINUTE
     full = (refused > 0) & (starts >= onset * MINUTE) & (starts + MINUTE <= now)
     if not full.any():
         return None
     capacity = float(np.median(sums[full]))
+    if abs(capacity / limits.get(MINUTE, capacity) - 1) < NEARLY:
+        capacity = float(limits.get(MINUTE, capacity))
+    used_up = (served == 0) & (seconds.refused > 0)  # a window that is open serves some in each second
+    at, attempt, pauses = _waits(tried, seconds.at[used_up], phase, now)
+    if not len(at):
+        return None
     recent = lately(first[:onset], first[onset:whole])
-    used = sums[-1] if now < starts[-1] + MINUTE else 0.0
-    tries = _tries(seconds, first, starts[full & (sums >= NEARLY * capacity)], NEARLY * capacity)
+    last = seconds.at >= now - MINUTE
+    in_last = np.bincount(seconds.at[last] - now + MINUTE, served[last], MINUTE)
     return Queue(
-        waiting, float(recent.mean()) / MINUTE, len(recent), capacity, max(capacity - used, 0.0),
-        float((now - begin) % MINUTE), float(at_once or served.max()),
-        LONGEST * MINUTE / tries if tries > TRIES else TOGETHER_S, MINUTE if phase is None else SLACK_S,
+        at, attempt, now, float(recent.mean()), len(recent), capacity, float(limits.get(SECOND, served.max())), phase,
+        in_last, bool(used_up[-1]), pauses,
     )  # fmt: skip
 
 
-def _tries(seconds: Seconds, first: Any, starts: Any, enough: float) -> float:
-    """How often a waiting call is tried in a minute while a window is full; 0: nobody knows."""
-    told = np.array([_while_full(seconds, first, start, enough) for start in starts.tolist()])
-    tries, waits = told.sum(axis=0) if len(told) else (0.0, 0.0)
-    return float(tries / waits) if waits else 0.0
+def _waits(tried: Mapping[int, Seconds], full: Any, phase: int | None, now: int) -> tuple[Any, Any, Pauses]:
+    """When each waiting call was refused, which attempt that was, and how long such calls wait.
+
+    Args:
+        tried: As in `queue_of`.
+        full: Seconds in which a window was full.
+        phase: As in `queue_of`.
+        now: The end of the log.
+    """
+    last = max(tried)
+    nothing = Seconds(*[np.zeros(0, np.int64)] * 3)
+    pairs = [(tried.get(number, nothing), tried.get(number + 1, nothing)) for number in range(1, last + 1)]
+    if last == MOST_ATTEMPTS:  # it stands for later ones too
+        pairs[-2:] = [(_both(*pairs[-2]), pairs[-1][0])]
+    joined = [_joined(*each) for each in pairs]
+    pauses = [(again - before)[-LAST:] for before, again, _ in joined]
+    known = [each for each in pauses if len(each) >= ENOUGH] or [np.concatenate([*pauses, [TOGETHER_S]])]
+    longest = GIVEN_UP * max(MINUTE, *(each.max() for each in known))
+    waiting = [left[left >= now - longest] for *_, left in joined]
+    attempt = np.repeat(np.arange(1, len(waiting) + 1), [len(each) for each in waiting])
+    opens = None
+    if phase is not None:
+        before, again = (np.concatenate([each[place][-LAST:] for each in joined]) for place in (0, 1))
+        held = np.isin(before, full)
+        late = again - next_end(before, MINUTE, phase)
+        together = (late >= -1) & (late <= TOGETHER_S)
+        if held.sum() >= ENOUGH and np.mean(together[held]) >= MOSTLY:
+            opens = np.maximum(late[held & together], 0)
+            soon = (again - before)[~held & ~together]
+            known = [soon if len(soon) >= ENOUGH else np.array([1.0])]
+    return np.concatenate(waiting), attempt, Pauses(tuple(known), opens)
 
 
-def _while_full(seconds: Seconds, first: Any, start: float, enough: float) -> tuple[float, float]:
-    """Of a window, from when it was full to its end: calls that were tried again, and minutes of waiting."""
-    served = np.cumsum(seconds.calls - seconds.refused)
-    begin, end = np.searchsorted(seconds.at, (start, start + MINUTE - 1))
-    before = served[begin - 1] if begin else 0
-    since = begin + int(np.searchsorted(served[begin:end], before + enough)) + 1
-    if since >= end:
-        return 0.0, 0.0
-    at, until = float(seconds.at[since]), start + MINUTE - 1
-    edges, came = np.arange(len(first) + 1) * MINUTE, np.append(0, np.cumsum(first))
-    came_at, came_until = np.interp((at, until), edges, came)
-    waiting = (came_at + came_until) / 2 - served[since]
-    if until - at <= SLACK_S or waiting <= 0:
-        return 0.0, 0.0
-    new = came_until - came_at
-    return float(seconds.refused[since:end].sum() - new), float(waiting * (until - at) / MINUTE)
+def _joined(these: Seconds, those: Seconds) -> tuple[Any, Any, Any]:
+    """Refused calls and their next attempts, the first that was refused with the first that comes after.
+
+    Returns:
+        When calls were refused that were tried again; when that was; when those were refused that were not.
+    """
+    refused = np.repeat(these.at, these.refused)
+    again = np.repeat(those.at, those.calls)
+    number = np.searchsorted(refused, again, side="right")  # refused until then
+    extra = np.maximum.accumulate(np.append(0, np.arange(1, len(again) + 1) - number))
+    again = again[np.diff(extra) == 0]  # others are tried again after what is not in this log
+    return refused[: len(again)], again, refused[len(again) :]
+
+
+def _both(these: Seconds, those: Seconds) -> Seconds:
+    order = np.argsort(np.append(these.at, those.at), kind="stable")
+    return Seconds(*(np.append(one, other)[order] for one, other in zip(these, those, strict=True)))
 
 
 def clears_in_s(queue: Queue) -> Clears | None:
@@ -145,45 +202,104 @@ def clears_in_s(queue: Queue) -> Clears | None:
     Returns:
         None: calls come as fast as they are served.
     """
-    likely = _served_in_s(queue)
-    if likely is None:
+    if queue.comes >= MINUTE * min(queue.capacity / MINUTE, queue.at_once):
         return None
-    comes, minutes = queue.comes * MINUTE, max(likely / MINUTE, 1.0)
-    spread = SURE_Z * (comes / minutes + comes / queue.known) ** 0.5 / MINUTE
-    soonest, latest = (
-        _served_in_s(
-            queue._replace(
-                waiting=queue.waiting * (1 + sign * MISCOUNTED),
-                comes=max(queue.comes + sign * spread, 0.0),
-                longest_s=queue.longest_s * pauses,
-            )
-        )
-        for sign, pauses in ((-1, YOUNG), (1, SLOW))
-    )
+    took = np.sort(_Play(queue).took())
+    soonest, likely, latest = (took[round(share * (PLAYED - 1))] for share in (1 - SURE, 0.5, SURE))
+    if not np.isfinite(likely):
+        return None
     return Clears(
-        likely,
-        max(min(likely, soonest or 0.0) - queue.slack_s, 0.0),
-        None if latest is None else max(likely, latest) + queue.slack_s,
+        float(likely),
+        max(float(soonest) - SLACK_S, 0.0),
+        float(latest) + SLACK_S if np.isfinite(latest) else None,
     )
 
 
-def _served_in_s(queue: Queue) -> float | None:
-    """Seconds until nothing waits, window by window; None: more than a day, or never."""
-    waiting, left, into, passed = queue.waiting, queue.left, queue.into, 0.0
-    if queue.comes >= min(queue.capacity / MINUTE, queue.at_once):
-        return None
-    for _ in range(MOST_WINDOWS):
-        rest, lasts = MINUTE - into, 0.0
-        if left >= 1:
-            # Pauses end one after the other; those of all who wait, when the longest does.
-            whole = max(queue.longest_s * waiting / (waiting + 1), waiting / (queue.at_once - queue.comes))
-            if whole <= rest and waiting + queue.comes * whole <= left:
-                return passed + whole
-            lasts = min(rest, left / (waiting / whole + queue.comes))
-            waiting -= lasts * waiting / whole
-        waiting += queue.comes * (rest - lasts)
-        passed, into, left = passed + rest, 0.0, queue.capacity
-    return None
+class _Play:
+    """What may happen after the end of a log, many times side by side; moments as in `Queue`."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.rng = np.random.default_rng(0)
+        self.comes = self.rng.gamma(queue.comes * queue.known + 0.5, 1 / queue.known, PLAYED)
+        phase = self.rng.integers(0, MINUTE, PLAYED)
+        self.phase = phase if queue.phase is None else np.full(PLAYED, queue.phase)
+        skipped, kept = self._far()
+        self.skipped = skipped * MINUTE
+        self.grain = max(1.0, kept.max() / MOST_PLAYED)
+        chance = self.rng.random((PLAYED, len(queue.at))).argsort(axis=1).argsort(axis=1)
+        self.who, which = np.nonzero(chance < np.ceil(kept / self.grain)[:, None])
+        self.attempt, at = queue.attempt[which], queue.at[which] + self.rng.random(len(which))
+        into = (queue.now - self.phase) % MINUTE
+        used = np.array([queue.served[MINUTE - each :].sum() if each else 0.0 for each in into])
+        full = (skipped > 0) | (queue.full & (used > (1 - 2 * NEARLY) * queue.capacity))
+        self.left = np.where(full, 0.0, np.maximum(queue.capacity - used, 0.0)) / self.grain
+        self.due = self._tried_again(at)
+
+    def _far(self) -> tuple[Any, Any]:
+        """Windows that are surely full, and what waits after them."""
+        waits, queue = len(self.queue.at), self.queue
+        lasts = waits / np.maximum(queue.capacity - self.comes, waits / MOST_WINDOWS)
+        skipped = np.where(lasts > LONG, lasts.astype(np.int64) - SHORT, 0)
+        came = self.rng.poisson(self.comes * skipped)
+        return skipped, np.maximum(waits + came - queue.capacity * skipped, 1)
+
+    def _tried_again(self, at: Any) -> Any:
+        """When calls are tried that were refused `at` and not tried again until now."""
+        full, now = self.left[self.who] < 1, self.queue.now
+        again = self._again(at, full, self.who, self.attempt)
+        for _ in range(9):
+            again = np.where(again < now, self._again(at, full, self.who, self.attempt), again)
+        return np.where(again < now, now + TOGETHER_S * self.rng.random(len(at)), again)
+
+    def _again(self, at: Any, full: Any, who: Any, attempt: Any) -> Any:
+        """When calls are tried again that are refused `at`, in a window that is `full` or not."""
+        after, opens = self.queue.pauses
+        which, again = np.minimum(attempt, len(after)) - 1, at + self.rng.uniform(-0.5, 0.5, len(at))
+        for number, pauses in enumerate(after):
+            mine = which == number
+            again[mine] += self.rng.choice(pauses, int(mine.sum()))
+        if opens is None:
+            return again
+        late = self.rng.choice(opens, len(at)) + self.rng.random(len(at))
+        return np.where(full, next_end(at, MINUTE, self.phase[who]) + late, again)
+
+    def took(self) -> Any:
+        """Seconds until nothing waits; inf: much later."""
+        done = np.full(PLAYED, np.inf)
+        for second in range(self.queue.now, self.queue.now + PLAYED_S):
+            self.left[(second - self.phase) % MINUTE == 0] = self.queue.capacity / self.grain
+            last = self._second(second)
+            served = np.isinf(done) & (np.bincount(self.who, minlength=PLAYED) == 0)
+            done[served] = last[served]
+            if not len(self.who):
+                break
+            going = np.isinf(done)[self.who]
+            self.who, self.attempt, self.due = (each[going] for each in (self.who, self.attempt, self.due))
+        return done - self.queue.now + self.skipped
+
+    def _second(self, second: int) -> Any:
+        """Serve what is tried in a second; the rest is tried again. When was the last one tried?"""
+        comes = self.rng.poisson(self.comes / MINUTE / self.grain)
+        tried, new = self.due < second + 1, int(comes.sum())
+        who = np.concatenate([self.who[tried], np.repeat(np.arange(PLAYED), comes)])
+        due = np.concatenate([self.due[tried], second + self.rng.random(new)])
+        attempt = np.concatenate([self.attempt[tried] + 1, np.ones(new, np.int64)])
+        order = np.lexsort((due, who))
+        who, due, attempt = who[order], due[order], attempt[order]
+        place = np.arange(len(who)) - np.searchsorted(who, who)
+        serves = np.floor(self.queue.at_once / self.grain + self.rng.random())
+        refused = place + 1 > np.minimum(self.left, serves)[who]
+        self.left -= np.bincount(who[~refused], minlength=PLAYED)
+        last = np.full(PLAYED, float(second))
+        np.maximum.at(last, who, due)
+        who, due, attempt = who[refused], due[refused], attempt[refused]
+        again = self._again(due, self.left[who] < 1, who, attempt)
+        self.who, self.attempt, self.due = (
+            np.concatenate([kept[~tried], more])
+            for kept, more in ((self.who, who), (self.attempt, attempt), (self.due, again))
+        )
+        return last
 
 
 def lately(before: Any, since: Any) -> Any:
