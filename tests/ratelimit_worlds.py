@@ -6,7 +6,6 @@ on after it, so that it is known when calls were accepted again and when all tha
 
 from __future__ import annotations
 
-import copy
 import heapq
 import math
 from dataclasses import dataclass, field, replace
@@ -145,7 +144,7 @@ def story(
     world.until(cut_s)
     told = [(*each, math.ceil(wait) if wait is not None and tells else None) for *each, wait in world.told]
     calls, frees = _frame(told, endpoint, method, np.random.default_rng(seed)), dict(world.frees)
-    now = copy.deepcopy(world)
+    now = replace(world, server=replace(server, used=dict(server.used)), events=list(world.events))
     clears = world.until(until_s, served=True) if world.waiting else None
     return Story(calls, Window(START, START + timedelta(seconds=cut_s)), cut_s, frees, clears,
                  server.phases.get(60, 0.0) % 60, now)  # fmt: skip

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -95,7 +95,19 @@ def found(
     for shelf in sorted(shelves.values(), key=lambda shelf: -shelf.written):
         if shelf.name in sources:
             _find_chunks(shelf, sources[shelf.name], window, deadline, until)
-    return list(shelves.values())
+    return _each_once(shelves.values())
+
+
+def _each_once(shelves: Iterable[Shelf]) -> list[Shelf]:
+    """Without files that have been named before in another way: `app.log`, and `./*.log`."""
+    kept, seen = [], set()
+    for shelf in shelves:
+        node = getattr(next(iter(shelf.chunks), None), "identity", None)
+        if node is None or node[:2] not in seen:
+            kept.append(shelf)
+        if node is not None:
+            seen.add(node[:2])
+    return kept
 
 
 def _find_chunks(

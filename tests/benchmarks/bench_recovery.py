@@ -85,7 +85,9 @@ def world(seed: int) -> Told | None:
         for name in ("clears_at", "clears_from", "clears_until")
     )
     ends = [
-        found.world.another(seed * ENDS + number, rates, cut, cut + FOLLOWED_S).until(cut + FOLLOWED_S, served=True)
+        found.world.another(seed * ENDS + number, rates, cut, cut + FOLLOWED_S).until(
+            cut + FOLLOWED_S, served=True
+        )
         for number in range(ENDS)
     ]
     return Told(found.clears_s - cut, said, soonest, latest, np.array([end or np.inf for end in ends]) - cut)

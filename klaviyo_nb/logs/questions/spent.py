@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from klaviyo_nb.logs.questions.strata import Strata
 
 
-#: A minute whose last call came so late is taken as over [s before its end].
-OVER_S = 3
-
-
 #: Of the refused calls, if more than such a share lies in no window that our calls fill, others fill it.
 UNEXPLAINED = 0.5
 
@@ -138,17 +134,22 @@ def _of(told: Part, seen: _Seen) -> Iterator[Spent]:
         # Others spend it, or the server counts in another way.
         more = [each for each in fills if each not in broken and each.window_s > SECOND] or fills
         broken.append(max(more, key=lambda each: each.peak / each.limit))
-    for each in broken:
-        yield _spent(told, seen, each, long)
+    firsts = [_first(seen, each, long) for each in broken]
+    steady = [first for each, first in zip(broken, firsts, strict=True) if each.window_s == MINUTE]
+    clears = _clears(told, seen, int(min(steady or firsts) // MINUTE)) if broken and long is None else None
+    for each, first in zip(broken, firsts, strict=True):
+        yield _spent(told, seen, each, first)._replace(clears=clears)
 
 
-def _spent(told: Part, seen: _Seen, fill: Filled, long: float | None) -> Spent:
-    refused = seen.seconds.refused > 0
-    first = float(fill.first) if fill.first is not None else None
+def _first(seen: _Seen, fill: Filled, long: float | None) -> float:
+    """When it broke: as in `Spent`."""
     if fill.window_s == DAY and long is not None:
-        first = long
-    elif first is None:
-        first = float(seen.seconds.at[refused][0])
+        return long
+    return float(seen.seconds.at[seen.seconds.refused > 0][0] if fill.first is None else fill.first)
+
+
+def _spent(told: Part, seen: _Seen, fill: Filled, first: float) -> Spent:
+    refused = seen.seconds.refused > 0
     minutes = np.unique(seen.seconds.at[fill.busy if fill.busy.any() else refused] // MINUTE)
     live, steady = _live(seen.seconds), seen.limits.get(MINUTE)
     return Spent(
@@ -168,7 +169,7 @@ def _spent(told: Part, seen: _Seen, fill: Filled, long: float | None) -> Spent:
         kind=_kind(told, seen, int(first // MINUTE)) if steady else None,
         others=fill.limit - fill.peak if 0 < fill.peak < fill.limit and fill.window_s != DAY else None,
         frees=_frees(seen, fill),
-        clears=_clears(told, seen, int(first // MINUTE)),
+        clears=None,
         backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady else None,
     )
 
@@ -239,13 +240,10 @@ def _clears(told: Part, seen: _Seen, onset: int) -> Clears | None:
     tried = {number: calls for number, calls in seen.tried.items() if number}
     if max(tried, default=0) < 2 or not told.seconds or told.seconds.rung > 1:
         return None
-    length = int(seen.seconds.at[-1] // MINUTE) + 1
-    first = _per_minute(tried, [1], length)
-    last = int(seen.seconds.at[-1])
-    whole = length if last % MINUTE >= MINUTE - OVER_S else length - 1
-    queue = queue_of(seen.seconds, tried, first, onset, whole, seen.phase, seen.limits)
+    now = int(told.seconds.cells["stretch"].max()) + 1
+    queue = queue_of(seen.seconds, tried, onset, now, seen.phase, seen.limits)
     waits = clears_in_s(queue) if queue else None
     if waits is None:
         return None
-    latest = None if waits.latest is None else last + 1 + waits.latest
-    return Clears(last + 1 + waits.likely, last + 1 + waits.soonest, latest)
+    latest = None if waits.latest is None else now + waits.latest
+    return Clears(now + waits.likely, now + waits.soonest, latest)

@@ -17,16 +17,21 @@ import numpy as np
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND
 from klaviyo_nb.logs.questions.windows import Seconds, next_end
 
-#: What may happen is played so many times; the interval that is told holds such a share of it.
-PLAYED, SURE = 100, 0.98
+#: What may happen is played so many times; the interval that is told holds all of them.
+PLAYED = 64
+#: Calls come in more clumps than independent ones would: what is known of their rate is so many times less.
+CLUMPED = 2.0
 #: A window serves what the limit says, if what it was seen to serve is less than so much off [1].
 NEARLY = 0.05
-#: Clients wait for the end of a window if so many [1] of the calls that it refused come back so soon after [s].
+#: Clients wait for the end of a window if so many [1] of the calls that it refused come back so soon after
+#: it [s].
 MOSTLY, TOGETHER_S = 0.8, 5.0
 #: Attempts that are told apart: the last stands for all later ones too.
 MOST_ATTEMPTS = 9
 #: Pauses after a number of attempts are known from so many; of a number, the last so many are looked at.
 ENOUGH, LAST = 5, 5_000
+#: A minute whose end is so close is taken as over [s].
+OVER_S = 3
 #: Calls that were not tried again for so many times the longest pause were given up.
 GIVEN_UP = 2.0
 #: Moments are told by the second, and found to within so many [s].
@@ -35,9 +40,9 @@ SLACK_S = 3.0
 MOST_PLAYED = 400
 #: Windows after which nobody knows: a day. A queue that lasts for more than `LONG` is played from where it is
 #: down to `SHORT`; before, every window is full.
-MOST_WINDOWS, LONG, SHORT = 1_440, 8, 5
+MOST_WINDOWS, LONG, SHORT = 1_440, 5, 3
 #: It is played for so long [s].
-PLAYED_S = 30 * MINUTE
+PLAYED_S = 15 * MINUTE
 
 
 class Pauses(NamedTuple):
@@ -65,7 +70,7 @@ class Queue(NamedTuple):
         at_once: Calls that are served in one second, at most.
         phase: Where windows begin [s]; None: nobody knows.
         served: Calls that were served in each second of the last minute.
-        full: Was nothing served in the last second with calls?
+        shut: Was nothing served in the last second?
         pauses: Of waiting calls.
     """
 
@@ -78,7 +83,7 @@ class Queue(NamedTuple):
     at_once: float
     phase: int | None
     served: Any
-    full: bool
+    shut: bool
     pauses: Pauses
 
 
@@ -97,7 +102,7 @@ class Clears(NamedTuple):
 
 
 def queue_of(
-    seconds: Seconds, tried: Mapping[int, Seconds], first: Any, onset: int, whole: int, phase: int | None,
+    seconds: Seconds, tried: Mapping[int, Seconds], onset: int, now: int, phase: int | None,
     limits: Mapping[int, int],
 ) -> Queue | None:  # fmt: skip
     """The queue behind a limit of calls per minute.
@@ -105,19 +110,19 @@ def queue_of(
     Args:
         seconds: Calls to the operation.
         tried: Number of the attempt, from 1 → calls that tell it.
-        first: First attempts per minute, from the start of the window.
         onset: Minute in which calls were first refused.
-        whole: Minutes that are over.
+        now: The end of the log [s].
         phase: Where windows begin [s]; None: nobody knows.
         limits: Length of a window [s] → calls that are allowed in it.
 
     Returns:
         None: nothing waits, or no window was seen full from its beginning to its end.
     """
+    whole = (now + OVER_S) // MINUTE
     if whole < onset + 2:
         return None
     served = seconds.calls - seconds.refused
-    begin, now = phase or 0, int(seconds.at[-1]) + 1
+    begin = phase or 0
     number = (seconds.at - begin) // MINUTE
     begin, number = begin + int(number[0]) * MINUTE, number - number[0]
     sums, refused = (np.bincount(number, each) for each in (served, seconds.refused))
@@ -126,19 +131,23 @@ def queue_of(
     if not full.any():
         return None
     capacity = float(np.median(sums[full]))
-    if abs(capacity / limits.get(MINUTE, capacity) - 1) < NEARLY:
-        capacity = float(limits.get(MINUTE, capacity))
+    limit = float(limits.get(MINUTE, capacity))
+    if abs(capacity - limit) < NEARLY * limit:
+        capacity = limit
     used_up = (served == 0) & (seconds.refused > 0)  # a window that is open serves some in each second
     at, attempt, pauses = _waits(tried, seconds.at[used_up], phase, now)
     if not len(at):
         return None
+    new = tried.get(1, Seconds(*[np.zeros(0, np.int64)] * 3))
+    first = np.bincount(new.at // MINUTE, new.calls, whole)
     recent = lately(first[:onset], first[onset:whole])
     last = seconds.at >= now - MINUTE
     in_last = np.bincount(seconds.at[last] - now + MINUTE, served[last], MINUTE)
+    at_once = float(limits.get(SECOND, served.max()))
+    shut = bool(used_up[-1] and seconds.at[-1] == now - 1)
     return Queue(
-        at, attempt, now, float(recent.mean()), len(recent), capacity, float(limits.get(SECOND, served.max())), phase,
-        in_last, bool(used_up[-1]), pauses,
-    )  # fmt: skip
+        at, attempt, now, float(recent.mean()), len(recent), capacity, at_once, phase, in_last, shut, pauses
+    )
 
 
 def _waits(tried: Mapping[int, Seconds], full: Any, phase: int | None, now: int) -> tuple[Any, Any, Pauses]:
@@ -159,7 +168,7 @@ def _waits(tried: Mapping[int, Seconds], full: Any, phase: int | None, now: int)
     pauses = [(again - before)[-LAST:] for before, again, _ in joined]
     known = [each for each in pauses if len(each) >= ENOUGH] or [np.concatenate([*pauses, [TOGETHER_S]])]
     longest = GIVEN_UP * max(MINUTE, *(each.max() for each in known))
-    waiting = [left[left >= now - longest] for *_, left in joined]
+    waiting = [_still(again, left, now - longest) for _, again, left in joined]
     attempt = np.repeat(np.arange(1, len(waiting) + 1), [len(each) for each in waiting])
     opens = None
     if phase is not None:
@@ -188,6 +197,14 @@ def _joined(these: Seconds, those: Seconds) -> tuple[Any, Any, Any]:
     return refused[: len(again)], again, refused[len(again) :]
 
 
+def _still(again: Any, left: Any, since: float) -> Any:
+    """Of refused calls those that wait.
+
+    Those of before `since` were given up; so were all, if nothing that was tried so often was tried again.
+    """
+    return left[:0] if not len(again) and (left < since).any() else left[left >= since]
+
+
 def _both(these: Seconds, those: Seconds) -> Seconds:
     order = np.argsort(np.append(these.at, those.at), kind="stable")
     return Seconds(*(np.append(one, other)[order] for one, other in zip(these, those, strict=True)))
@@ -196,16 +213,15 @@ def _both(these: Seconds, those: Seconds) -> Seconds:
 def clears_in_s(queue: Queue) -> Clears | None:
     """How long until what waits is served, if all of it is tried again and all else goes on.
 
-    Calls come independently of each other (Poisson): how many come until then is chance, and so was how many
-    came lately.
+    How many calls come until then is chance (Poisson), and so was how many came lately.
 
     Returns:
         None: calls come as fast as they are served.
     """
-    if queue.comes >= MINUTE * min(queue.capacity / MINUTE, queue.at_once):
+    if queue.comes >= min(queue.capacity, queue.at_once * MINUTE):
         return None
     took = np.sort(_Play(queue).took())
-    soonest, likely, latest = (took[round(share * (PLAYED - 1))] for share in (1 - SURE, 0.5, SURE))
+    soonest, likely, latest = took[0], took[PLAYED // 2], took[-1]
     if not np.isfinite(likely):
         return None
     return Clears(
@@ -221,18 +237,21 @@ class _Play:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.rng = np.random.default_rng(0)
-        self.comes = self.rng.gamma(queue.comes * queue.known + 0.5, 1 / queue.known, PLAYED)
+        known = queue.known / CLUMPED
+        self.comes = self.rng.gamma(queue.comes * known + 0.5, 1 / known, PLAYED)
         phase = self.rng.integers(0, MINUTE, PLAYED)
         self.phase = phase if queue.phase is None else np.full(PLAYED, queue.phase)
         skipped, kept = self._far()
         self.skipped = skipped * MINUTE
         self.grain = max(1.0, kept.max() / MOST_PLAYED)
-        chance = self.rng.random((PLAYED, len(queue.at))).argsort(axis=1).argsort(axis=1)
+        some = np.arange(0, len(queue.at), max(1, len(queue.at) // (9 * MOST_PLAYED)))
+        chance = self.rng.random((PLAYED, len(some))).argsort(axis=1).argsort(axis=1)
         self.who, which = np.nonzero(chance < np.ceil(kept / self.grain)[:, None])
-        self.attempt, at = queue.attempt[which], queue.at[which] + self.rng.random(len(which))
+        self.attempt = queue.attempt[some[which]]
+        at = queue.at[some[which]] + self.rng.random(len(which))
         into = (queue.now - self.phase) % MINUTE
         used = np.array([queue.served[MINUTE - each :].sum() if each else 0.0 for each in into])
-        full = (skipped > 0) | (queue.full & (used > (1 - 2 * NEARLY) * queue.capacity))
+        full = queue.shut & (used > (1 - 2 * NEARLY) * queue.capacity)
         self.left = np.where(full, 0.0, np.maximum(queue.capacity - used, 0.0)) / self.grain
         self.due = self._tried_again(at)
 

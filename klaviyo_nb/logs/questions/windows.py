@@ -124,6 +124,6 @@ def _contradictions(at: Any, refused: Any, served: Any) -> int:
     return int(served[at > first[window]].sum())
 
 
-def next_end(moment: float, window_s: int, phase: int) -> float:
-    """When the window ends in which `moment` lies [s]."""
+def next_end(moment: Any, window_s: int, phase: Any) -> Any:
+    """When the window ends in which `moment` lies [s], a number or an array."""
     return ((moment - phase) // window_s + 1) * window_s + phase
