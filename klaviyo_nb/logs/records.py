@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late
 from klaviyo_nb.logs.formats import times
-from klaviyo_nb.logs.formats.alike import Alike
+from klaviyo_nb.logs.formats.alike import Alike, Calls
 from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
@@ -141,15 +141,15 @@ class _Reading:
     def take(self, objects: Sequence[Record], others: Sequence[Record]) -> None:
         """Understand records: objects by column, then lines of known kinds by column, all else one by one."""
         left = set(range(len(objects)))
-        for calls in self._alike.calls([record.raw for record in objects]):
-            left.difference_update(calls.rows)
-            self._add_calls([objects[row] for row in calls.rows], calls.moments, calls.columns)
+        for told in self._alike.calls([record.raw for record in objects]):
+            left.difference_update(told.rows)
+            self._add_alike(objects, told)
         records = [*(objects[row] for row in sorted(left)), *others]
         known, others_told = self._likeness.tell([record.raw for record in records])
-        for calls in known:
-            self._add_calls([records[row] for row in calls.rows], calls.moments, calls.columns)
-        for row, told in others_told:
-            self._add(records[row], told)
+        for told in known:
+            self._add_alike(records, told)
+        for row, one in others_told:
+            self._add(records[row], one)
 
     def saw(self, moment: int | None) -> bool:
         """Note a time; is it in the window, or unknown?"""
@@ -175,22 +175,24 @@ class _Reading:
         elif told.kind == "mention":
             self.unparsed += 1
 
-    def _add_calls(
-        self, records: Sequence[Record], moments: Sequence[int | None], columns: dict[str, list[Any]]
-    ) -> None:
-        columns["moment"] = list(moments)
-        columns["line"] = [record.line for record in records]
+    def _add_alike(self, among: Sequence[Record], told: Calls) -> None:
+        known = [moment for moment in told.moments if moment is not None]
+        inside = (
+            None
+            if not known or (self.saw(min(known)) and self.saw(max(known)))
+            else list(map(self.saw, told.moments))
+        )
+        if told.kind == "mention":
+            self.unparsed += len(told.rows) if inside is None else sum(inside)
+        if told.kind != "call":
+            return
+        records = [among[row] for row in told.rows]
+        columns = {**told.columns, "moment": told.moments, "line": [record.line for record in records]}
         if self._offsets:
             columns["offset"] = [record.offset for record in records]
-        known = [moment for moment in moments if moment is not None]
-        if not known or (self.saw(min(known)) and self.saw(max(known))):
-            self.calls.extend(columns, len(records))
-            return
-        inside = list(map(self.saw, moments))
-        if any(inside):
+        if inside is not None:
             columns = {name: list(compress(values, inside)) for name, values in columns.items()}
-            self.calls.extend(columns, sum(inside))
-
+        self.calls.extend(columns, len(columns["moment"]))
 
 def _enough(job: Job, seen: Seen) -> bool:
     return job.most is not None and seen.read >= job.most

@@ -24,6 +24,7 @@ from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
     CONVERT,
     MESSAGE,
+    Kind,
     profile_in,
     search_missing,
 )
@@ -55,17 +56,19 @@ class Memo(dict[Any, Any]):
 
 
 class Calls(NamedTuple):
-    """Calls told by objects with the same keys.
+    """Calls, or other things of one kind, told by alike records.
 
     Attributes:
         rows: Which of the given records they are.
         moments: Microseconds since 1970, or None.
         columns: Columns of the CALLS frame; those that are not there are missing.
+        kind: What they tell of.
     """
 
     rows: Sequence[int]
     moments: Column
     columns: dict[str, Column]
+    kind: Kind = "call"
 
 
 class Alike:

@@ -107,6 +107,8 @@ def begins(line: bytes) -> bool:
         return True
     at = opened(line)
     cut = at and (line.startswith(b'{"log"') or _CRI.search(line, 0, at))
+    if at and not cut and _DATED.match(line, at):
+        return True
     inner = _inner(line, at) if at else line
     return not cut and (_DATED.match(inner) is not None or not _MAY_FOLLOW.match(inner))
 

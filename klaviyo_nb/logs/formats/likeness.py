@@ -11,20 +11,21 @@ agrees.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from klaviyo_nb.logs.formats import masking, times
 from klaviyo_nb.logs.formats.alike import Calls, Memo
 from klaviyo_nb.logs.formats.envelopes import opened
 from klaviyo_nb.logs.formats.keys import INNER
-from klaviyo_nb.logs.formats.masking import Read
+from klaviyo_nb.logs.formats.masking import Letters, Read
 from klaviyo_nb.logs.formats.objects import plans
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
@@ -67,7 +68,7 @@ class _Carried(NamedTuple):
 
     def outline(self) -> Hashable:
         """The same for records of a form, and for few others; takes a fiftieth of the time of `mask`."""
-        return masking.outline(self.text), self.envelope and self.envelope.context
+        return masking.outline(self.text, self.text.encode()), self.envelope and self.envelope.context
 
     def mask(self) -> Hashable:
         """The same for records of a form, and for no others."""
@@ -109,22 +110,55 @@ class _Kind:
     clock: bool = False
     uses: int = 0
 
+    def is_doubted(self, times: int) -> bool:
+        """Is one of so many more uses the 1st, 8th, 64th … of all? Then the next one is that."""
+        checked = 1 << 3 * ((self.uses.bit_length() + 2) // 3)
+        doubted = self.uses + times >= checked
+        self.uses = checked if doubted else self.uses + times
+        return doubted
+
 
 @dataclass(slots=True)
 class _Form:
     """Records that agree in all but digits and ids.
 
     Attributes:
-        pattern: What they match, and no others; a group for each number that tells kinds apart.
-        numbers: Where the other numbers stand.
-        kinds: What was learnt, by those groups; None: `understand` must be asked.
-        once: Groups that were seen once.
+        pattern: What they fit, and no others.
+        numbers: Where the numbers stand that tell no kinds apart.
+        kinds: What was learnt, by the numbers that do; None: `understand` must be asked.
+        once: Such numbers that were seen once.
     """
 
-    pattern: re.Pattern[str]
+    pattern: masking.Pattern
     numbers: list[tuple[int, int]]
-    kinds: dict[tuple[str, ...], _Kind | None] = field(default_factory=dict)
-    once: set[tuple[str, ...]] = field(default_factory=set)
+    kinds: dict[bytes, _Kind | None] = field(default_factory=dict)
+    once: set[bytes] = field(default_factory=set)
+
+
+class _Alike(NamedTuple):
+    """Records with one outline.
+
+    Attributes:
+        rows: Which of the given records they are.
+        texts: What the application wrote.
+        clocks: The times that their envelopes tell.
+    """
+
+    rows: list[int]
+    texts: list[str]
+    clocks: list[Any]
+
+    def only(self, places: Iterable[int]) -> _Alike:
+        """Some of them."""
+        return _Alike(*([column[place] for place in places] for column in self))
+
+
+class _Telling(NamedTuple):
+    """What records tell, while they are understood."""
+
+    raws: Sequence[bytes]
+    known: list[Calls]
+    others: list[tuple[int, Told]]
 
 
 class Likeness:
@@ -140,52 +174,97 @@ class Likeness:
         self._envelopes = Memo(_keys_of)
 
     def tell(self, raws: Sequence[bytes]) -> tuple[list[Calls], list[tuple[int, Told]]]:
-        """Calls of kinds that are known, by column; and what each other record tells."""
-        calls: dict[int, tuple[_Kind, list[int], list[str], list[Any]]] = {}
-        others: list[tuple[int, Told]] = []
+        """What records of known kinds tell, by column; and what each other one tells."""
+        telling = _Telling(raws, [], [])
+        alike: dict[Hashable, _Alike] = defaultdict(lambda: _Alike([], [], []))
         for row, raw in enumerate(raws):
             carried = self._taken_apart(raw)
             if carried is None:
-                others.append((row, self._understand(raw)))
+                telling.others.append((row, self._understand(raw)))
                 continue
-            form, groups = self._form(carried)
-            kind = form.kinds.get(groups) if form else None
-            if kind is None or self._is_doubted(kind):
-                told = self._understand(raw)
-                self._meet(form, groups, carried, told)
-            elif kind.told.kind == "call":
-                if id(kind) not in calls:
-                    calls[id(kind)] = kind, [], [], []
-                _, rows, texts, clocks = calls[id(kind)]  # not the envelopes: they would fill the caches
-                rows.append(row)
-                texts.append(carried.text)
-                clocks.append(carried.clock)
-                continue
-            else:
-                told = self._recalled(kind, carried)
-            others.append((row, told))
-        return [self._calls(*each) for each in calls.values()], others
+            # Not the envelopes: they would fill the caches.
+            rows, texts, clocks = alike[carried.outline()]
+            rows.append(row)
+            texts.append(carried.text)
+            clocks.append(carried.clock)
+        for outline, each in alike.items():
+            self._tell_alike(telling, outline, each)
+        return telling.known, telling.others
 
     def _understand(self, raw: bytes) -> Told:
         return understand(raw, self._near, self._about, self._own)
 
-    def _form(self, carried: _Carried) -> tuple[_Form | None, tuple[str, ...]]:
+    def _tell_alike(self, telling: _Telling, outline: Hashable, alike: _Alike) -> None:
+        """Tell of records with one outline: those of known forms at once, the others one by one."""
+        tried = 0
+        while alike.rows:
+            forms = self._forms.get(outline, [])
+            for form in forms[tried:]:
+                alike = self._tell_form(telling, form, alike)
+            tried = len(forms)
+            for place, row in enumerate(alike.rows):
+                self._tell_one(telling, row, None, b"", len(alike.rows) - place > 1)
+                if len(self._forms.get(outline, ())) > tried:  # those behind it may have its form
+                    alike = alike.only(range(place + 1, len(alike.rows)))
+                    break
+            else:
+                return
+
+    def _tell_form(self, telling: _Telling, form: _Form, alike: _Alike) -> _Alike:
+        """Tell of those that have the form; the others."""
+        if not alike.rows:
+            return alike
+        letters = Letters.of(alike.texts)
+        fits = form.pattern.fitting(letters)
+        places: dict[bytes, list[int]] = defaultdict(list)
+        fitting = np.flatnonzero(fits)
+        for place, kept in zip(fitting.tolist(), form.pattern.kept(letters.only(fitting)), strict=True):
+            places[kept].append(place)
+        for kept, those in places.items():
+            self._tell_kind(telling, form, kept, alike.only(those))
+        return alike.only(np.flatnonzero(~fits).tolist())
+
+    def _tell_kind(self, telling: _Telling, form: _Form, kept: bytes, alike: _Alike) -> None:
+        for place, row in enumerate(alike.rows):
+            kind, left = form.kinds.get(kept), len(alike.rows) - place
+            if kind is not None and not kind.is_doubted(left):
+                return self._tell_known(telling, kind, alike.only(range(place, len(alike.rows))))
+            self._tell_one(telling, row, form, kept, left > 1)
+        return None
+
+    def _tell_known(self, telling: _Telling, kind: _Kind, alike: _Alike) -> None:
+        if kind.told.kind == "webhook":
+            recalled = (self._recalled(kind, *each) for each in zip(alike.texts, alike.clocks, strict=True))
+            telling.others.extend(zip(alike.rows, recalled, strict=True))
+        else:
+            telling.known.append(self._calls(kind, alike))
+
+    def _tell_one(
+        self, telling: _Telling, row: int, form: _Form | None, kept: bytes, several: bool
+    ) -> None:
+        """Understand a record, and learn from it; `several`: there are more such at hand."""
+        raw = telling.raws[row]
+        told = self._understand(raw)
+        telling.others.append((row, told))
+        if (carried := self._taken_apart(raw)) is not None:
+            self._meet(form, kept, carried, told, several)
+
+    def _form(self, carried: _Carried) -> tuple[_Form | None, bytes]:
+        letters = Letters.of([carried.text])
         for form in self._forms.get(carried.outline(), ()):
-            if found := form.pattern.fullmatch(carried.text):
-                return form, found.groups()
-        return None, ()
+            if form.pattern.fitting(letters)[0]:
+                return form, form.pattern.kept(letters)[0]
+        return None, b""
 
-    def _is_doubted(self, kind: _Kind) -> bool:
-        kind.uses += 1
-        return kind.uses & (kind.uses - 1) == 0 and kind.uses.bit_length() % 3 == 1  # 1, 8, 64, 512 ...
-
-    def _calls(self, kind: _Kind, rows: list[int], texts: list[str], clocks: list[Any]) -> Calls:
+    def _calls(self, kind: _Kind, alike: _Alike) -> Calls:
         columns: dict[str, list[Any]] = {
-            name: [value] * len(rows) for name, value in kind.told.fields.items()
+            name: [value] * len(alike.rows) for name, value in kind.told.fields.items()
         }
         for name, (span, read) in kind.spans.items():
-            columns[name] = [read(text[span]) for text in texts]
-        return Calls(rows, self._moments(kind, texts, clocks), columns)
+            told = [text[span] for text in alike.texts]
+            columns[name] = told if read is str else list(map(read, told))
+        moments = self._moments(kind, alike.texts, alike.clocks)
+        return Calls(alike.rows, moments, columns, kind.told.kind)
 
     def _moments(self, kind: _Kind, texts: Sequence[str], clocks: Sequence[Any]) -> list[int | None]:
         if kind.clock:
@@ -195,45 +274,48 @@ class Likeness:
             return [*(times.instants(told) or (times.of(each, self._near) for each in told))]
         return [kind.told.moment] * len(texts)
 
-    def _recalled(self, kind: _Kind, carried: _Carried) -> Told:
-        fields = {name: read(carried.text[span]) for name, (span, read) in kind.spans.items()}
-        (moment,) = self._moments(kind, [carried.text], [carried.clock])
+    def _recalled(self, kind: _Kind, text: str, clock: Any) -> Told:
+        fields = {name: read(text[span]) for name, (span, read) in kind.spans.items()}
+        (moment,) = self._moments(kind, [text], [clock])
         return Told(kind.told.kind, moment, {**kind.told.fields, **fields})
 
-    def _meet(self, form: _Form | None, groups: tuple[str, ...], carried: _Carried, told: Told) -> None:
-        """Learn a form, and then a kind, when it is seen for the second time; doubt a kind that is known."""
+    def _meet(
+        self, form: _Form | None, kept: bytes, carried: _Carried, told: Told, several: bool
+    ) -> None:
+        """Learn a form, and then a kind, when there are two of it; doubt a kind that is known."""
         if self._remembered >= self._most:
             self._forms.clear()
             self._once.clear()
             self._remembered, form = 0, None
         if form is None:
-            form = self._new_form(carried, told)
+            form = self._new_form(carried, told, several)
             if form is None:
                 return
-            found = form.pattern.fullmatch(carried.text)
-            groups = found.groups() if found else ()
-            form.once.add(groups)
-        if groups in form.kinds:
-            known = form.kinds[groups]
-            if known is not None and self._recalled(known, carried) != told:
-                form.kinds[groups] = None
+            (kept,) = form.pattern.kept(Letters.of([carried.text]))
+            form.once.add(kept)
+        if kept in form.kinds:
+            known = form.kinds[kept]
+            if known is not None and self._recalled(known, carried.text, carried.clock) != told:
+                form.kinds[kept] = None
             return
         self._remembered += 1
-        if groups not in form.once:
-            form.once.add(groups)
+        if not several and kept not in form.once:
+            form.once.add(kept)
             return
         other = carried.otherwise(form.numbers)
         sure = self._understand(other.raw())
         kind = self._learnt(carried, told, other, sure)
         learnt = (
-            kind is not None and self._form(other) == (form, groups) and self._recalled(kind, other) == sure
+            kind is not None
+            and self._form(other) == (form, kept)
+            and self._recalled(kind, other.text, other.clock) == sure
         )
-        form.kinds[groups] = kind if learnt else None
+        form.kinds[kept] = kind if learnt else None
 
-    def _new_form(self, carried: _Carried, told: Told) -> _Form | None:
-        """The form of a record, if one of that form was seen before."""
+    def _new_form(self, carried: _Carried, told: Told, several: bool) -> _Form | None:
+        """The form of a record, if there are two of that form."""
         mask = carried.mask()
-        if mask not in self._once:
+        if not several and mask not in self._once:
             self._once.add(mask)
             self._remembered += 1
             return None
@@ -244,7 +326,7 @@ class Likeness:
         kept = [span for span in kept if span not in days]
         idle = [span for span in kept if len(kept) <= _MOST_TRIED and self._is_idle(carried, told, *span)]
         kept = [span for span in kept if span not in idle]
-        form = _Form(masking.pattern(carried.text, kept, days), [*numbers, *days, *idle])
+        form = _Form(masking.Pattern(carried.text, kept, days), [*numbers, *days, *idle])
         self._forms.setdefault(carried.outline(), []).append(form)
         return form
 
@@ -271,6 +353,8 @@ class Likeness:
         if told.moment != sure.moment:
             kind.time = self._time(one.text, told.moment)
             kind.clock = kind.time is None
+            if kind.clock and one.clock is None:  # it stands in the text, nobody knows where
+                return None
         for name, value in told.fields.items():
             if value == sure.fields[name]:
                 continue
@@ -285,9 +369,9 @@ class Likeness:
         if len(raw) > _LONGEST:
             return None
         try:
-            if raw[:1] == b"{" and b"\n" not in raw.rstrip() and opened(raw):
-                return self._unwrapped(orjson.loads(raw), b"klaviyo" in raw.lower())
-            return _Carried(raw.decode(), None)
+            if raw[:1] == b"{" and opened(raw) and b"\n" not in raw.rstrip():
+                return self._unwrapped(orjson.loads(raw), b"klaviyo" in raw or b"klaviyo" in raw.lower())
+            return _Carried(raw.decode(), None) if raw else None
         except ValueError:  # it is neither JSON nor UTF-8
             return None
 
@@ -298,7 +382,7 @@ class Likeness:
         if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
             return None
         context = shape, tuple([told[place] for place in places]), speaks
-        return _Carried(data[inner], _Envelope(data, inner, clocks, context))
+        return _Carried(data[inner], _Envelope(data, inner, clocks, context)) if data[inner] else None
 
     def _time(self, text: str, moment: int | None) -> slice | None:
         found = times.search(text[:200], self._near)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.formats.likeness import Likeness
+from klaviyo_nb.logs.formats.likeness import Likeness, _Kind
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import Told, understand
 
@@ -48,12 +48,12 @@ def told(like: Likeness, raw: bytes) -> Told:
     if others:
         return others[0][1]
     (found,) = calls
-    return Told("call", found.moments[0], {name: column[0] for name, column in found.columns.items()})
+    return Told(found.kind, found.moments[0], {name: column[0] for name, column in found.columns.items()})
 
 
-def kinds(like: Likeness) -> dict[tuple[str, ...], object]:
+def kinds(like: Likeness) -> dict[tuple[int, bytes], _Kind | None]:
     forms = [form for alike in like._forms.values() for form in alike]
-    return {(form.pattern.pattern, *groups): kind for form in forms for groups, kind in form.kinds.items()}
+    return {(id(form), kept): kind for form in forms for kept, kind in form.kinds.items()}
 
 
 def assert_always_the_same(lines: list[str], about: bool = False) -> int:
@@ -170,7 +170,7 @@ def test_many_at_once_are_what_each_is_alone() -> None:
     raws = [with_other_digits(rng.choice(TEXTS[:40]), rng).encode() for _ in range(3_000)]
     calls, others = Likeness(NEAR, about=False).tell(raws)
     found = dict(others) | {
-        row: Told("call", each.moments[at], {name: column[at] for name, column in each.columns.items()})
+        row: Told(each.kind, each.moments[at], {name: column[at] for name, column in each.columns.items()})
         for each in calls
         for at, row in enumerate(each.rows)
     }
