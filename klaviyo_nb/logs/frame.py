@@ -30,17 +30,14 @@ def webhooks(pieces: Iterable[Piece]) -> pd.DataFrame:
 
 
 def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
-    tables = [_cited(piece) for piece in pieces if piece.rows.num_rows]
-    rows = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
-    if tables:
-        order = _by_time(rows, [table.num_rows for table in tables])
-        if (np.diff(order) != 1).any():  # one log is mostly in order, and a copy takes as much memory again
-            rows = rows.take(order)
+    rows = _Rows([piece for piece in pieces if piece.rows.num_rows])
     columns = {
         name: _column(rows, "moment" if name == "timestamp" else name, column.dtype)
         for name, column in schema.columns.items()
     }
-    frame = pa.table(columns).to_pandas(types_mapper=_PANDAS.get)
+    table = pa.table(columns)
+    del columns
+    frame = table.to_pandas(types_mapper=_PANDAS.get, self_destruct=True)
     repeated = [name for name in frame if frame[name].dtype == "category"]
     untold = [name for name in repeated if not len(frame[name].cat.categories)]
     texts = pd.CategoricalDtype(pd.Index([], dtype="str"))  # pandas makes objects of none
@@ -48,29 +45,59 @@ def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
     return schema.check(frame.assign(**dict.fromkeys(untold, none)))
 
 
-def _cited(piece: Piece) -> pa.Table:
-    """With the columns that say where each row came from."""
+class _Rows:
+    """Rows of all pieces, by time and then as they stand in their sources.
+
+    A column is given once, and what pieces held of it let go: rows of gigabytes are held once, not thrice.
+    """
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        self._counts = [piece.rows.num_rows for piece in pieces]
+        self._held = [
+            dict(zip(piece.rows.column_names, piece.rows.columns, strict=True)) | _citation(piece)
+            for piece in pieces
+        ]
+        self.count = sum(self._counts)
+        self._order = self._by_time() if pieces else None
+
+    def column(self, name: str, dtype: pa.DataType) -> pa.ChunkedArray | None:
+        """A column, or None if no piece has it; missing where a piece has not."""
+        if not any(name in held for held in self._held):
+            return None
+        held = [
+            held.pop(name, None) or pa.chunked_array([pa.nulls(count, dtype)])
+            for held, count in zip(self._held, self._counts, strict=True)
+        ]
+        whole = pa.chunked_array([chunk for column in held for chunk in column.cast(dtype).chunks], dtype)
+        return whole if self._order is None else whole.take(self._order)
+
+    def _by_time(self) -> Any:
+        """The order of rows; None if they are in order."""
+        moments = np.concatenate([held["moment"].fill_null(_LATEST).to_numpy() for held in self._held])
+        lines = np.concatenate([held["line"].to_numpy() for held in self._held])
+        order = np.lexsort((lines, np.repeat(np.arange(len(self._counts)), self._counts), moments))
+        return order if (np.diff(order) != 1).any() else None
+
+
+def _citation(piece: Piece) -> dict[str, pa.ChunkedArray]:
+    """The columns that say where each row came from."""
     count, line = piece.rows.num_rows, piece.rows["line"]
-    numbers = pa.nulls(count, pa.int64()) if piece.before is None else pc.add(line, piece.before + 1)
     source = pa.repeat(pa.scalar(piece.source, pa.large_string()), count)
-    return piece.rows.append_column("source", source).append_column("line_no", numbers)
+    numbers = pa.nulls(count, pa.int64()) if piece.before is None else pc.add(line, piece.before + 1)
+    return {
+        "source": pa.chunked_array([source]),
+        "line_no": numbers if piece.before is not None else pa.chunked_array([numbers]),
+    }
 
 
-def _by_time(rows: pa.Table, counts: list[int]) -> Any:
-    """The order of rows: by time, then as they stand in their sources."""
-    moments = rows["moment"].fill_null(_LATEST).to_numpy()
-    return np.lexsort((rows["line"].to_numpy(), np.repeat(np.arange(len(counts)), counts), moments))
-
-
-def _column(rows: pa.Table, name: str, dtype: str) -> Any:
+def _column(rows: _Rows, name: str, dtype: str) -> Any:
     arrow = _ARROW[dtype]
-    if name not in rows.column_names:
-        return pa.nulls(rows.num_rows, pa.dictionary(pa.int8(), arrow) if dtype == "category" else arrow)
+    told = rows.column(name, pa.int64() if pa.types.is_timestamp(arrow) else arrow)
+    if told is None:
+        return pa.nulls(rows.count, pa.dictionary(pa.int8(), arrow) if dtype == "category" else arrow)
     if pa.types.is_timestamp(arrow):
-        values = rows[name].cast(pa.timestamp("us", "UTC")).cast(arrow)
-    else:
-        values = rows[name].cast(arrow)
-    return _numbered(values) if dtype == "category" else values
+        return told.cast(pa.timestamp("us", "UTC")).cast(arrow)
+    return _numbered(told) if dtype == "category" else told
 
 
 def _numbered(texts: Any) -> pa.DictionaryArray:

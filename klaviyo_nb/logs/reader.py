@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
@@ -120,7 +120,7 @@ def read(
             )
 
     shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits)
-    return _logs_read(shelves, window, since)
+    return _logs_read(shelves, window, since, last=so_far is None)
 
 
 def _keep(part: Part, left: int, most: int, since: datetime | None) -> int:
@@ -134,12 +134,15 @@ def _keep(part: Part, left: int, most: int, since: datetime | None) -> int:
     return left - part.found
 
 
-def _logs_read(shelves: Sequence[Shelf], window: Window, since: datetime | None) -> LogsRead:
+def _logs_read(
+    shelves: Sequence[Shelf], window: Window, since: datetime | None, last: bool = False
+) -> LogsRead:
+    """What the parts gave; `last`: nobody needs their rows afterwards."""
     from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
 
     return LogsRead(
-        frame.calls(_pieces(shelves, lambda part: part.calls)),
-        frame.webhooks(_pieces(shelves, lambda part: part.webhooks)),
+        frame.calls(_pieces(shelves, "calls", last)),
+        frame.webhooks(_pieces(shelves, "webhooks", last)),
         tuple(coverages(shelves, window, since)),
     )
 
@@ -251,11 +254,14 @@ def _jobs(shelves: Sequence[Shelf], most: int, **what: Any) -> list[Job]:
     return jobs
 
 
-def _pieces(shelves: Iterable[Shelf], which: Callable[[Part], pa.Table]) -> Iterator[Piece]:
-    """Rows of every part, the oldest part of a source first."""
+def _pieces(shelves: Iterable[Shelf], which: Literal["calls", "webhooks"], last: bool) -> Iterator[Piece]:
+    """Rows of every part, the oldest part of a source first; `last`: they are taken out of it."""
     from klaviyo_nb.logs.rows import Piece
 
     for shelf in shelves:
         name = without_credentials(shelf.name)
         for part, before in reversed(list(zip(shelf.parts, shelf.first_lines(), strict=True))):
-            yield Piece(name, before, which(part))
+            rows: pa.Table = getattr(part, which)
+            if last:
+                setattr(part, which, rows.schema.empty_table())
+            yield Piece(name, before, rows)

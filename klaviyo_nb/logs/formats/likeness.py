@@ -12,7 +12,7 @@ agrees.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -148,9 +148,13 @@ class _Alike(NamedTuple):
     texts: list[str]
     clocks: list[Any]
 
-    def only(self, places: Iterable[int]) -> _Alike:
+    def only(self, places: Sequence[int]) -> _Alike:
         """Some of them."""
-        return _Alike(*([column[place] for place in places] for column in self))
+        return _Alike(
+            [self.rows[place] for place in places],
+            [self.texts[place] for place in places],
+            [self.clocks[place] for place in places],
+        )
 
 
 class _Telling(NamedTuple):
