@@ -194,6 +194,7 @@ class _Reading:
             columns = {name: list(compress(values, inside)) for name, values in columns.items()}
         self.calls.extend(columns, len(columns["moment"]))
 
+
 def _enough(job: Job, seen: Seen) -> bool:
     return job.most is not None and seen.read >= job.most
 

@@ -12,26 +12,20 @@ agrees.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from klaviyo_nb.logs.formats import masking, times
-from klaviyo_nb.logs.formats.alike import Calls, Memo
-from klaviyo_nb.logs.formats.envelopes import opened
-from klaviyo_nb.logs.formats.keys import INNER
+from klaviyo_nb.logs.formats.alike import Calls
+from klaviyo_nb.logs.formats.carried import Apart, Carried
 from klaviyo_nb.logs.formats.masking import Letters, Read
-from klaviyo_nb.logs.formats.objects import plans
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
 
-#: A longer record is understood by itself [characters].
-_LONGEST = 4_000
 #: Kinds that are remembered, with those that were seen once.
 _MOST_KINDS = 8_192
 #: Short numbers that mean something somewhere: statuses, numbers of errors, attempts. By their length.
@@ -44,52 +38,6 @@ _OTHER_NUMBERS = {
 _CARRIED = frozenset(("retry_after_s", "attempt"))
 #: In a record with more of them none is tried.
 _MOST_TRIED = 6
-
-
-class _Envelope(NamedTuple):
-    """What is around a text: its values, the keys of the text and of times, and what the others tell."""
-
-    data: dict[str, Any]
-    inner: str
-    clocks: tuple[str, ...]
-    context: Hashable
-
-
-class _Carried(NamedTuple):
-    """A record taken apart: what the application wrote, and the envelope that carried it, if any."""
-
-    text: str
-    envelope: _Envelope | None
-
-    @property
-    def clock(self) -> Any:
-        """The time that the envelope tells."""
-        return self.envelope.data[self.envelope.clocks[0]] if self.envelope and self.envelope.clocks else None
-
-    def outline(self) -> Hashable:
-        """The same for records of a form, and for few others; takes a fiftieth of the time of `mask`."""
-        return masking.outline(self.text, self.text.encode()), self.envelope and self.envelope.context
-
-    def mask(self) -> Hashable:
-        """The same for records of a form, and for no others."""
-        return masking.mask(self.text), self.envelope and self.envelope.context
-
-    def otherwise(self, numbers: Sequence[tuple[int, int]]) -> _Carried:
-        """One of the same kind, with another digit wherever one may differ: in ids and in `numbers`."""
-        around = self.envelope
-        clocks = {key: masking.other_clock(around.data[key]) for key in around.clocks} if around else {}
-        return self.saying(masking.otherwise(self.text, numbers), clocks)
-
-    def saying(self, text: str, clocks: Mapping[str, Any] = MappingProxyType({})) -> _Carried:
-        """The same with another text and other times."""
-        if self.envelope is None:
-            return _Carried(text, None)
-        data = {**self.envelope.data, self.envelope.inner: text, **clocks}
-        return _Carried(text, self.envelope._replace(data=data))
-
-    def raw(self) -> bytes:
-        """The record's bytes."""
-        return orjson.dumps(self.envelope.data) if self.envelope else self.text.encode()
 
 
 @dataclass(slots=True)
@@ -175,14 +123,14 @@ class Likeness:
         self._forms: dict[Hashable, list[_Form]] = {}
         self._once: set[Hashable] = set()
         self._remembered = 0
-        self._envelopes = Memo(_keys_of)
+        self._apart = Apart()
 
     def tell(self, raws: Sequence[bytes]) -> tuple[list[Calls], list[tuple[int, Told]]]:
         """What records of known kinds tell, by column; and what each other one tells."""
         telling = _Telling(raws, [], [])
         alike: dict[Hashable, _Alike] = defaultdict(lambda: _Alike([], [], []))
         for row, raw in enumerate(raws):
-            carried = self._taken_apart(raw)
+            carried = self._apart.taken_apart(raw)
             if carried is None:
                 telling.others.append((row, self._understand(raw)))
                 continue
@@ -243,17 +191,15 @@ class Likeness:
         else:
             telling.known.append(self._calls(kind, alike))
 
-    def _tell_one(
-        self, telling: _Telling, row: int, form: _Form | None, kept: bytes, several: bool
-    ) -> None:
+    def _tell_one(self, telling: _Telling, row: int, form: _Form | None, kept: bytes, several: bool) -> None:
         """Understand a record, and learn from it; `several`: there are more such at hand."""
         raw = telling.raws[row]
         told = self._understand(raw)
         telling.others.append((row, told))
-        if (carried := self._taken_apart(raw)) is not None:
+        if (carried := self._apart.taken_apart(raw)) is not None:
             self._meet(form, kept, carried, told, several)
 
-    def _form(self, carried: _Carried) -> tuple[_Form | None, bytes]:
+    def _form(self, carried: Carried) -> tuple[_Form | None, bytes]:
         letters = Letters.of([carried.text])
         for form in self._forms.get(carried.outline(), ()):
             if form.pattern.fitting(letters)[0]:
@@ -283,9 +229,7 @@ class Likeness:
         (moment,) = self._moments(kind, [text], [clock])
         return Told(kind.told.kind, moment, {**kind.told.fields, **fields})
 
-    def _meet(
-        self, form: _Form | None, kept: bytes, carried: _Carried, told: Told, several: bool
-    ) -> None:
+    def _meet(self, form: _Form | None, kept: bytes, carried: Carried, told: Told, several: bool) -> None:
         """Learn a form, and then a kind, when there are two of it; doubt a kind that is known."""
         if self._remembered >= self._most:
             self._forms.clear()
@@ -316,7 +260,7 @@ class Likeness:
         )
         form.kinds[kept] = kind if learnt else None
 
-    def _new_form(self, carried: _Carried, told: Told, several: bool) -> _Form | None:
+    def _new_form(self, carried: Carried, told: Told, several: bool) -> _Form | None:
         """The form of a record, if there are two of that form."""
         mask = carried.mask()
         if not several and mask not in self._once:
@@ -334,7 +278,7 @@ class Likeness:
         self._forms.setdefault(carried.outline(), []).append(form)
         return form
 
-    def _is_idle(self, carried: _Carried, told: Told, start: int, end: int) -> bool:
+    def _is_idle(self, carried: Carried, told: Told, start: int, end: int) -> bool:
         """Would the record tell the same with any other short number here, or just that number?"""
         text = carried.text
         others = _OTHER_NUMBERS.get(end - start, ()) if text[start:end].isdecimal() else ()
@@ -350,7 +294,7 @@ class Likeness:
                 return False
         return bool(others)
 
-    def _learnt(self, one: _Carried, told: Told, other: _Carried, sure: Told) -> _Kind | None:
+    def _learnt(self, one: Carried, told: Told, other: Carried, sure: Told) -> _Kind | None:
         if told.kind != sure.kind or told.fields.keys() != sure.fields.keys():
             return None
         kind = _Kind(told, {})
@@ -368,47 +312,9 @@ class Likeness:
             kind.spans[name] = found
         return kind
 
-    def _taken_apart(self, raw: bytes) -> _Carried | None:
-        """None: it is too long, or not plain enough."""
-        if len(raw) > _LONGEST:
-            return None
-        try:
-            if raw[:1] == b"{" and opened(raw) and b"\n" not in raw.rstrip():
-                return self._unwrapped(orjson.loads(raw), b"klaviyo" in raw or b"klaviyo" in raw.lower())
-            return _Carried(raw.decode(), None) if raw else None
-        except ValueError:  # it is neither JSON nor UTF-8
-            return None
-
-    def _unwrapped(self, data: dict[str, Any], speaks: bool) -> _Carried | None:
-        """The text in an envelope of plain values."""
-        shape, told = tuple(data), tuple(data.values())
-        inner, clocks, places = self._envelopes[shape]
-        if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
-            return None
-        context = shape, tuple([told[place] for place in places]), speaks
-        return _Carried(data[inner], _Envelope(data, inner, clocks, context)) if data[inner] else None
-
     def _time(self, text: str, moment: int | None) -> slice | None:
         found = times.search(text[:200], self._near)
         if found is None or found[0] != moment:
             return None
         span = slice(found[1], found[2])
         return span if times.of(text[span], self._near) == moment else None
-
-
-class _Keys(NamedTuple):
-    """Of envelopes with certain keys: which stands for what, and the places of all that is told."""
-
-    inner: str | None
-    clocks: tuple[str, ...]
-    places: tuple[int, ...]
-
-
-def _keys_of(shape: tuple[str, ...]) -> _Keys:
-    plan = plans[shape]
-    inner = next((key for key in INNER if key in shape), None)
-    clocks = tuple(shape[place] for place, *_ in plan.roles.get("timestamp", ()))
-    places = {place for role in plan.roles.values() for place, *_ in role} | set(plan.texts)
-    return _Keys(
-        inner, clocks, tuple(place for place in sorted(places) if shape[place] not in (*clocks, inner))
-    )

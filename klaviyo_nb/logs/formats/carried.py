@@ -1,0 +1,112 @@
+"""A record taken apart: the text that an application wrote, and the envelope that carried it, if any.
+
+What is learnt of alike records is learnt of their texts; of an envelope counts only what it tells beside a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import orjson
+
+from klaviyo_nb.logs.formats import masking
+from klaviyo_nb.logs.formats.alike import Memo
+from klaviyo_nb.logs.formats.envelopes import opened
+from klaviyo_nb.logs.formats.keys import INNER
+from klaviyo_nb.logs.formats.objects import plans
+
+#: A longer record is left in one piece [characters].
+_LONGEST = 4_000
+
+
+class Envelope(NamedTuple):
+    """What is around a text: its values, the keys of the text and of times, and what the others tell."""
+
+    data: dict[str, Any]
+    inner: str
+    clocks: tuple[str, ...]
+    context: Hashable
+
+
+class Carried(NamedTuple):
+    """A record taken apart: what the application wrote, and the envelope that carried it, if any."""
+
+    text: str
+    envelope: Envelope | None
+
+    @property
+    def clock(self) -> Any:
+        """The time that the envelope tells."""
+        return self.envelope.data[self.envelope.clocks[0]] if self.envelope and self.envelope.clocks else None
+
+    def outline(self) -> Hashable:
+        """The same for records of a form, and for few others; takes a fiftieth of the time of `mask`."""
+        return masking.outline(self.text, self.text.encode()), self.envelope and self.envelope.context
+
+    def mask(self) -> Hashable:
+        """The same for records of a form, and for no others."""
+        return masking.mask(self.text), self.envelope and self.envelope.context
+
+    def otherwise(self, numbers: Sequence[tuple[int, int]]) -> Carried:
+        """One of the same kind, with another digit wherever one may differ: in ids and in `numbers`."""
+        around = self.envelope
+        clocks = {key: masking.other_clock(around.data[key]) for key in around.clocks} if around else {}
+        return self.saying(masking.otherwise(self.text, numbers), clocks)
+
+    def saying(self, text: str, clocks: Mapping[str, Any] = MappingProxyType({})) -> Carried:
+        """The same with another text and other times."""
+        if self.envelope is None:
+            return Carried(text, None)
+        data = {**self.envelope.data, self.envelope.inner: text, **clocks}
+        return Carried(text, self.envelope._replace(data=data))
+
+    def raw(self) -> bytes:
+        """The record's bytes."""
+        return orjson.dumps(self.envelope.data) if self.envelope else self.text.encode()
+
+
+class Apart:
+    """Takes records apart, and remembers which keys of envelopes stand for what."""
+
+    def __init__(self) -> None:
+        self._keys = Memo(_keys_of)
+
+    def taken_apart(self, raw: bytes) -> Carried | None:
+        """None: it is too long, or not plain enough."""
+        if len(raw) > _LONGEST:
+            return None
+        try:
+            if raw[:1] == b"{" and opened(raw) and b"\n" not in raw.rstrip():
+                return self._unwrapped(orjson.loads(raw), b"klaviyo" in raw or b"klaviyo" in raw.lower())
+            return Carried(raw.decode(), None) if raw else None
+        except ValueError:  # it is neither JSON nor UTF-8
+            return None
+
+    def _unwrapped(self, data: dict[str, Any], speaks: bool) -> Carried | None:
+        """The text in an envelope of plain values."""
+        shape, told = tuple(data), tuple(data.values())
+        inner, clocks, places = self._keys[shape]
+        if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
+            return None
+        context = shape, tuple([told[place] for place in places]), speaks
+        return Carried(data[inner], Envelope(data, inner, clocks, context)) if data[inner] else None
+
+
+class _Keys(NamedTuple):
+    """Of envelopes with certain keys: which stands for what, and the places of all that is told."""
+
+    inner: str | None
+    clocks: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+def _keys_of(shape: tuple[str, ...]) -> _Keys:
+    plan = plans[shape]
+    inner = next((key for key in INNER if key in shape), None)
+    clocks = tuple(shape[place] for place, *_ in plan.roles.get("timestamp", ()))
+    places = {place for role in plan.roles.values() for place, *_ in role} | set(plan.texts)
+    return _Keys(
+        inner, clocks, tuple(place for place in sorted(places) if shape[place] not in (*clocks, inner))
+    )
