@@ -181,6 +181,7 @@ class _Crew:
 
     def _asked(self, client: Any, job: Job, clocks: Mapping[str, float]) -> Part:
         from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
 
         def read() -> Any:
             left = None if job.deadline is None else job.deadline - time.monotonic()
@@ -189,7 +190,7 @@ class _Crew:
         part = _answer(read)
         if isinstance(part, Part):
             return part
-        if isinstance(part, CancelledError):
+        if isinstance(part, CancelledError | CommClosedError):  # before it, or while its answer came
             why = f"{self._cluster.name} was lost while it read{TRY}{_HERE}"
             self._give_up(why)
             return Part.lost(job, why)

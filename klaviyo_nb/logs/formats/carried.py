@@ -1,6 +1,6 @@
 """A record taken apart: the text that an application wrote, and the envelope that carried it, if any.
 
-What is learnt of alike records is learnt of their texts; of an envelope counts only what it tells beside a time.
+What is learnt of alike records is learnt of their texts; of an envelope counts what it tells beside a time.
 """
 
 from __future__ import annotations
