@@ -181,7 +181,7 @@ class _Crew:
 
     def _asked(self, client: Any, job: Job, clocks: Mapping[str, float]) -> Part:
         from distributed import CancelledError, KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         def read() -> Any:
             left = None if job.deadline is None else job.deadline - time.monotonic()
