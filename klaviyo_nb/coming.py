@@ -109,7 +109,7 @@ class Coming:
             self.more()
 
         async def take_read() -> None:
-            self.read = await read
+            self.read, self.reading = await read, None  # which held all parts
             self.more()
 
         async def take_fetched() -> None:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from weakref import ref
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import PROBES
@@ -171,7 +172,7 @@ class Budget:
     allowed: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Evidence:
     """What was seen in one window.
 
@@ -233,20 +234,34 @@ class Evidence:
         }
 
 
+def _key(value: object) -> object:
+    """The value; which one it is, if it cannot be looked up by what it holds."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
 def remembered(function: Answers[Seen, Asked, Told]) -> Answers[Seen, Asked, Told]:
     """Remember what a function said of the last evidence or frame, for each of its other arguments.
 
     Verdict, texts, charts, page and cells ask the same of the same evidence, which is a value: whoever
-    changes a frame in place gets the former answer. Answers are shared: they are not to be changed.
+    changes a frame in place gets the former answer. Answers are shared: they are not to be changed. Evidence
+    that nobody else has is forgotten, as it may be large.
     """
-    known: dict[object, tuple[Seen, Told]] = {}
+    known: dict[object, tuple[ref[Seen], object, Told]] = {}
 
     def told(seen: Seen, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
-        key = (*args, *named.items())
+        key = (*map(_key, args), *named.items())
         last = known.get(key)
-        if last is None or last[0] is not seen:
-            last = known[key] = seen, function(seen, *args, **named)
-        return last[1]
+        if last is None or last[0]() is not seen:
+            last = known[key] = ref(seen, partial(forget, key)), args, function(seen, *args, **named)
+        return last[2]
+
+    def forget(key: object, gone: ref[Seen]) -> None:
+        if key in known and known[key][0] is gone:
+            del known[key]
 
     update_wrapper(told, function)
     return told

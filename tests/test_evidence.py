@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import samples
 from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import EvidenceError
-from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, header_fields, in_short, together
+from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, header_fields, in_short, remembered, together
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.window import Window
 
@@ -28,6 +29,22 @@ def full() -> Evidence:
         coverage=(coverage, Coverage("gone.log", samples.WINDOW, gap="not there")),
         queries=(query,),
     )
+
+
+def test_answers_are_remembered_for_the_last_evidence_and_forgotten_with_it() -> None:
+    asked = []
+
+    @remembered
+    def answer(seen: Evidence, how: object) -> int:
+        return asked.append(how) or len(asked)
+
+    first, table = samples.rate_limited(calls_per_minute=1), {"cannot": "be hashed"}
+    assert [answer(first, table), answer(first, table), answer(first, "x")] == [1, 1, 2]
+    assert answer(first, dict(table)) == 3  # another one, for all we know
+    gone = weakref.ref(first)
+    del first
+    assert gone() is None
+    assert answer(samples.rate_limited(calls_per_minute=1), table) == 4
 
 
 def test_a_header_reads_back_as_it_was_written() -> None:

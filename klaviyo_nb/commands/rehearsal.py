@@ -22,7 +22,12 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.settings import load
 
 if TYPE_CHECKING:
-    from klaviyo_nb.report.forks import ForkServer
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from klaviyo_nb.drills.worlds import Truth
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.redact import Redactor
 
 DEFAULT = "rate_limited"
 
@@ -38,29 +43,34 @@ def rehearse(name: str | None, seed: int, out: Path) -> int:
 
     The logs stay in `out` beside the report, whose commands and citations name them.
     """
-    scenario = _known(name)
-    with steps.forks_ahead() as server:
-        return _rehearse(scenario, seed, out, server)
-
-
-def _rehearse(scenario: str, seed: int, out: Path, server: ForkServer | None) -> int:
-    now = utc_now()
-    incident = f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}"
+    scenario, now = _known(name), utc_now()
+    target = out / f"drill-{scenario}-{now:%Y%m%dT%H%M%SZ}"
     click.echo(f"Drill: {SCENARIOS[scenario].title} (seed {seed})", err=True)
+    with steps.report_in_the_making(target) as making:
+        kept, redactor, logs, truth, met = _triaged(scenario, seed, now, target, making[0])
+        click.echo("")
+        sealed = steps.seal(kept, redactor, making, target, None)
+    click.echo(f"logs:    {' '.join(map(str, logs))}")
+    told = f"hidden truth: {truth.cause} {truth.severity or ''}".rstrip()
+    click.echo(f"{told} — {'the verdict met it' if met else 'the verdict MISSED it'}")
+    return 0 if met and not sealed else 1
+
+
+def _triaged(
+    scenario: str, seed: int, now: datetime, target: Path, folder: Path
+) -> tuple[Evidence, Redactor, Sequence[Path], Truth, bool]:
+    """The evidence, kept in `folder`, its redactor and logs, the truth, and whether the verdict met it."""
     world = drills.world(scenario, seed, now)
-    world = replace(world, logs={f"{incident}.{name}": text for name, text in world.logs.items()})
-    with drills.serve(world, out) as services:
+    world = replace(world, logs={f"{target.name}.{name}": text for name, text in world.logs.items()})
+    with drills.serve(world, target.parent) as services:
         settings = load(services.environ)
         redactor = redactor_for(settings)
         evidence = asyncio.run(collect(settings, window_of(settings, now), redactor, progress=steps.progress))
         steps.show_verdict(evidence, "text", redactor)
-    click.echo("")
-    sealed = steps.seal(evidence, redactor, out, incident, None, server)
-    click.echo(f"logs:    {' '.join(map(str, services.logs))}")
+    from klaviyo_nb.report.bundle import keep
+
     met = decide(evidence).cause == world.truth.cause
-    truth = f"hidden truth: {world.truth.cause} {world.truth.severity or ''}".rstrip()
-    click.echo(f"{truth} — {'the verdict met it' if met else 'the verdict MISSED it'}")
-    return 0 if met and not sealed else 1
+    return keep(evidence, folder, redactor, steps.progress), redactor, services.logs, world.truth, met
 
 
 def score(only: str | None, seeds: int, first_seed: int, worlds: str, form: str) -> int:

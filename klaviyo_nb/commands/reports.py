@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,10 @@ from klaviyo_nb.commands.steps import FAILED
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import NOTE_KINDS
 from klaviyo_nb.places import incident_name, must_be_free, must_be_writable, must_exist
+
+if TYPE_CHECKING:
+    from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.redact import Redactor
 
 
 @click.command()
@@ -38,20 +42,24 @@ def bundle(
     name = incident_name(incident, datetime.now(UTC))
     must_be_free(out / name, "choose another --incident or --out")
     must_be_writable(out)
-    from klaviyo_nb.claims import claimed
+    with steps.report_in_the_making(out / name) as making:
+        kept, redactor = _kept(folder, flags, out / name, making[0])
+        return steps.seal(kept, redactor, making, out / name, lead, key)
 
-    another = f"klaviyo-nb bundle --incident {name}-2"
-    with claimed(out / name, another, steps.progress) as making, steps.forks_ahead() as server:
-        if folder is None:
-            evidence, redactor = steps.collected(flags, keep=making / "evidence")
-        else:
-            from klaviyo_nb.collect import load, redactor_for
 
-            evidence, redactor = load(must_exist(folder)), redactor_for(steps.settings_of(flags))
-        from klaviyo_nb.notes import read, with_notes
+def _kept(given: Path | None, flags: dict[str, Any], target: Path, folder: Path) -> tuple[Evidence, Redactor]:
+    """What was collected or given, kept in `folder`. Its frames, which may be large, end with this call."""
+    if given is None:
+        evidence, redactor = steps.collected(flags, keep=folder / "evidence")
+    else:
+        from klaviyo_nb.collect import load, redactor_for
 
-        noted = with_notes(evidence, read(out, name))
-        return steps.seal(noted, redactor, out, name, lead, server, key, making)
+        evidence, redactor = load(must_exist(given)), redactor_for(steps.settings_of(flags))
+    from klaviyo_nb.notes import read, with_notes
+    from klaviyo_nb.report.bundle import keep
+
+    noted = with_notes(evidence, read(target.parent, target.name))
+    return keep(noted, folder, redactor, steps.progress), redactor
 
 
 @click.command()
@@ -90,15 +98,17 @@ def note(text: str | None, incident: str, kind: str, at: str | None, by: str | N
 def redact(bundle: Path, out: Path, ip_addresses: bool) -> int:
     """Redact a bundle further, into a new one that is sealed again; the first stays as it is."""
     from klaviyo_nb.collect import load, redactor_for
+    from klaviyo_nb.report.bundle import keep
     from klaviyo_nb.report.manifest import incident_and_lead
 
-    name = incident_name(out.name, datetime.now(UTC), "--out")
+    incident_name(out.name, datetime.now(UTC), "--out")
     must_be_free(out)
     must_be_writable(out.parent)
-    settings = steps.settings_of({"redaction": {"ip_addresses": True}} if ip_addresses else {})
-    evidence, lead = load(must_exist(bundle)), incident_and_lead(bundle)[1]
-    with steps.forks_ahead() as server:
-        return steps.seal(evidence, redactor_for(settings), out.parent, name, lead, server)
+    must_exist(bundle)
+    redactor = redactor_for(steps.settings_of({"redaction": {"ip_addresses": True}} if ip_addresses else {}))
+    with steps.report_in_the_making(out) as making:
+        kept = keep(load(bundle), making[0], redactor, steps.progress)
+        return steps.seal(kept, redactor, making, out, incident_and_lead(bundle)[1])
 
 
 @click.command()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +20,6 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.places import no_colour
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from klaviyo_nb.commands.meter import Meter
     from klaviyo_nb.evidence import Evidence, Gap
     from klaviyo_nb.redact import Redactor
@@ -120,36 +120,36 @@ def show_verdict(evidence: Evidence, form: str, redactor: Redactor, full: bool =
     return {"healthy": 0, "inconclusive": INCONCLUSIVE}.get(document["cause"], INCIDENT)
 
 
-def forks_ahead() -> AbstractContextManager[ForkServer | None]:
-    """What notebooks will run in gets ready while sources are asked."""
+@contextmanager
+def report_in_the_making(target: Path) -> Iterator[tuple[Path, ForkServer | None]]:
+    """The folder in which a report is made, and where notebooks will run, which gets ready meanwhile.
+
+    Raises:
+        ReportError: The report exists, or another run is writing it, or the folder cannot be written.
+        Stopped: Ctrl-C, when something had been collected.
+    """
+    from klaviyo_nb.claims import claimed
     from klaviyo_nb.report.forks import fork_server, kernel_environment
 
-    return fork_server(kernel_environment(os.environ))
+    another = f"klaviyo-nb bundle --incident {target.name}-2"
+    with claimed(target, another, progress) as folder, fork_server(kernel_environment(os.environ)) as server:
+        yield folder, server
 
 
 def seal(
-    evidence: Evidence,
+    kept: Evidence,
     redactor: Redactor,
-    out: Path,
-    incident: str,
+    making: tuple[Path, ForkServer | None],
+    target: Path,
     lead: str | None,
-    server: ForkServer | None,
     key: Path | None = None,
-    folder: Path | None = None,
 ) -> int:
-    """Make the report and say where it is; the status is 1 if something in it went wrong."""
-    from klaviyo_nb.report.bundle import make
+    """Make the report of what was kept and say where it is; 1 if something in it went wrong."""
+    from klaviyo_nb.report.bundle import seal
 
-    sealed = make(
-        evidence,
-        out=out,
-        incident=incident,
-        lead=lead,
-        redactor=redactor,
-        progress=progress,
-        server=server,
-        key=key,
-        folder=folder,
+    folder, server = making
+    sealed = seal(
+        kept, folder, target, lead=lead, redactor=redactor, progress=progress, server=server, key=key
     )
     click.echo(f"report:  {sealed.path / 'index.html'}")
     click.echo(f"archive: {sealed.zip}")

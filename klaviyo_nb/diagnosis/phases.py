@@ -69,7 +69,9 @@ def slower(evidence: Evidence) -> pd.DataFrame | None:
     frame, when = _counted(evidence)
     if frame is None or not when.failed or "duration_s" not in frame:
         return None
-    timed = frame[frame["duration_s"].notna() & (frame["phase"] >= 0)]
+    timed = frame.loc[
+        frame["duration_s"].notna() & (frame["phase"] >= 0), ["endpoint", "phase", "duration_s"]
+    ]
     rows = []
     for endpoint, calls in timed.groupby("endpoint"):
         spans = [_p95(calls.loc[calls["phase"] == number, "duration_s"]) for number in range(3)]
@@ -145,7 +147,7 @@ def _sums(frame: pd.DataFrame) -> tuple[float, float]:
 
 
 def _rows(frame: pd.DataFrame, name: str) -> Iterator[tuple[Any, ...]]:
-    told = frame[(frame["phase"] >= 0) & frame[name].notna()]
+    told = frame.loc[(frame["phase"] >= 0) & frame[name].notna(), [name, "phase", "calls", "kind"]]
     rows: list[tuple[Any, ...]] = []
     for value, calls in told.groupby(name):
         sums = [_sums(calls[calls["phase"] == number]) for number in range(3)]

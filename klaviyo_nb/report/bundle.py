@@ -9,13 +9,14 @@ What draws and converts is imported late: the fork server does its own imports m
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -26,14 +27,20 @@ from klaviyo_nb.claims import claimed
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.evidence import Gap, together
 from klaviyo_nb.report import manifest, signing
-from klaviyo_nb.report.forks import ForkFailed, fork_server, kernel_environment
+from klaviyo_nb.report.forks import ForkFailed, called, fork_server, give_back, kernel_environment
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.redact import Redactor
     from klaviyo_nb.report.forks import ForkServer
     from klaviyo_nb.report.made import Made, NotebookRun
+
+
+#: With more evidence than this [bytes], drawing and notebooks come one after the other: each holds much.
+LARGE = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +76,6 @@ def make(
     clock: Callable[[], datetime] = collect.utc_now,
     source: Path | None = None,
     limit_s: float | None = None,
-    server: ForkServer | None = None,
-    key: Path | None = None,
-    folder: Path | None = None,
 ) -> Bundle:
     """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
 
@@ -85,29 +89,87 @@ def make(
         clock: The wall clock.
         source: Folder of the notebooks; None: the shipped ones.
         limit_s: Wall clock for one notebook [s]; None: `run.LIMIT_S`.
-        server: Where kernels are forked from, started while there was time; None: one is started now.
-        key: SSH key to sign it with.
-        folder: As `claims.claimed` gave it for `out/incident`; None: it is claimed now.
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
         Stopped: Ctrl-C, when all that was collected had been written.
     """
-    with ExitStack() as stack:
-        another = f"klaviyo-nb bundle --incident {incident}-2"
-        folder = folder or stack.enter_context(claimed(out / incident, another, progress))
-        server = server or stack.enter_context(fork_server(kernel_environment(os.environ)))
-        told = redactor.text(incident), redactor.text(lead) if lead else None
-        maker = _Maker(folder, *told, redactor, progress, clock)
-        digest = asyncio.run(maker.fill(evidence, source, limit_s, server))
-        if key and (trouble := signing.sign(folder, key)):
-            maker.problems.append(trouble)
-        packed = folder.with_name(f"{folder.name}.zip")
-        manifest.archive(folder, packed, incident)
-        sealed, archived = out / incident, out / f"{incident}.zip"
-        folder.rename(sealed)
-        packed.rename(archived)
-    return Bundle(sealed, archived, digest, tuple(maker.problems))
+    another = f"klaviyo-nb bundle --incident {incident}-2"
+    with (
+        claimed(out / incident, another, progress) as folder,
+        fork_server(kernel_environment(os.environ)) as server,
+    ):
+        kept = keep(evidence, folder, redactor, progress)
+        return seal(
+            kept, folder, out / incident, lead=lead, redactor=redactor, progress=progress, clock=clock,
+            source=source, limit_s=limit_s, server=server,
+        )  # fmt: skip
+
+
+def keep(
+    evidence: Evidence, folder: Path, redactor: Redactor, progress: Callable[[str], None] = lambda _: None
+) -> Evidence:
+    """Write evidence into a bundle in the making; what the manifest tells of it is given back.
+
+    Its frames stay with whoever has them, and should be let go: what is made of them is made elsewhere.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    collect.save(evidence, folder / "evidence", redactor.text)
+    progress("evidence is written")
+    return replace(evidence, calls=None, earlier=None, webhooks=None, metrics=_ends(evidence.metrics))
+
+
+def _ends(metrics: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The first and the last sample, which is what a manifest tells of."""
+    if metrics is None or metrics.empty:
+        return metrics
+    return metrics.loc[[metrics["timestamp"].idxmin(), metrics["timestamp"].idxmax()]].copy()
+
+
+def seal(
+    kept: Evidence,
+    folder: Path,
+    target: Path,
+    *,
+    lead: str | None,
+    redactor: Redactor,
+    progress: Callable[[str], None],
+    server: ForkServer | None,
+    clock: Callable[[], datetime] = collect.utc_now,
+    source: Path | None = None,
+    limit_s: float | None = None,
+    key: Path | None = None,
+) -> Bundle:
+    """Make a report of the evidence that `keep` has written, seal it, and give it its name.
+
+    Args:
+        kept: As `keep` gave it.
+        folder: As `claims.claimed` gave it for `target`.
+        target: The report; its name is that of the incident.
+        lead: As of `make`, and so are all that are not told of here.
+        redactor: The one that the evidence was written with.
+        progress: See `make`.
+        server: Where kernels are forked from, started while there was time; None: they are started plainly.
+        clock: See `make`.
+        source: See `make`.
+        limit_s: See `make`.
+        key: SSH key to sign it with.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    told = redactor.text(target.name), redactor.text(lead) if lead else None
+    maker = _Maker(folder, *told, redactor, progress, clock)
+    digest = asyncio.run(maker.fill(kept, source, limit_s, server))
+    if key and (trouble := signing.sign(folder, key)):
+        maker.problems.append(trouble)
+    packed, archived = folder.with_name(f"{folder.name}.zip"), target.with_name(f"{target.name}.zip")
+    manifest.archive(folder, packed, target.name)
+    folder.rename(target)
+    packed.rename(archived)
+    return Bundle(target, archived, digest, tuple(maker.problems))
 
 
 @dataclass
@@ -125,51 +187,54 @@ class _Maker:
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def fill(
-        self, evidence: Evidence, source: Path | None, limit_s: float | None, server: ForkServer | None
+        self, kept: Evidence, source: Path | None, limit_s: float | None, server: ForkServer | None
     ) -> str:
         """Everything but the archive; returns the digest."""
         asyncio.get_running_loop().set_exception_handler(_on_the_way_out)
-        self._keep(evidence)
+        self._note(kept)
+        large = self._size() > LARGE
+        if large:
+            gc.collect()  # rings of callers that hold frames
+        give_back()
         ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
-        await asyncio.sleep(0)  # it reads while we import
+        await asyncio.sleep(0)  # it reads, decides and draws while we import
         from klaviyo_nb.report import run
 
+        await asyncio.to_thread(_get_ready)
+        await asyncio.to_thread(self._look_for_canaries)
         if ahead:
             await ahead
         drawing = asyncio.create_task(self._draw(server))
-        running = asyncio.create_task(run.run_all(
+        if large:
+            await drawing
+        runs = await run.run_all(
             self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
             source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
-        ))  # fmt: skip
-        await asyncio.sleep(0)  # kernels begin while we read, and import what makes pages of notebooks
-        seen = await asyncio.to_thread(collect.load, self.folder / "evidence")
-        await asyncio.to_thread(_get_ready)
-        runs, made = await asyncio.gather(running, drawing)
+            at_once=1 if large else run.AT_ONCE,
+        )  # fmt: skip
+        made = await drawing
         self._write(made)
         self._sweep()
         hashes = await asyncio.to_thread(self._unchanged)
-        await asyncio.to_thread(self._look_for_canaries)
-        self._write_page(seen, runs, made)
+        await self._write_page(server, runs, made)
         self._sweep(["index.html"])
         self._tell_redaction()
         about = {
             "incident": self.incident,
             "lead": self.lead,
-            "window": seen.window.as_json(),
-            "collected_at": iso(seen.collected_at),
+            "window": kept.window.as_json(),
+            "collected_at": iso(kept.collected_at),
             "partial": bool(self.problems),
             "problems": self.problems,
             "notebooks": [asdict(each) for each in runs],
             "python": platform.python_version(),
             "drawn_with": manifest.drawn_with(),
         }
-        return manifest.seal(self.folder, about, seen, iso(self.clock()), self._acquired, hashes)
+        return manifest.seal(self.folder, about, kept, iso(self.clock()), self._acquired, hashes)
 
-    def _keep(self, evidence: Evidence) -> None:
-        """Write the evidence, and remember what is missing of it."""
-        collect.save(evidence, self.folder / "evidence", self.redactor.text)
+    def _note(self, evidence: Evidence) -> None:
+        """Remember how the evidence was when it was acquired, and what is missing of it."""
         self._acquired = self._hashed()
-        self.progress("evidence is written")
         failed = [Gap(each.source, each.gap) for each in evidence.coverage if each.gap]
         failed += [gap for gap in evidence.gaps if gap.signal == "metrics" and gap.configured]
         self._trouble([f"{gap.signal}: {gap.reason}" for gap in together(failed)])
@@ -177,6 +242,9 @@ class _Maker:
     def _hashed(self) -> dict[str, str]:
         names = (name for name in manifest.files(self.folder) if name.startswith("evidence/"))
         return manifest.hashed(self.folder, names)
+
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in (self.folder / "evidence").iterdir())
 
     def _unchanged(self) -> dict[str, str]:
         """The evidence's hashes once more; tell what is not as it was when it was acquired."""
@@ -188,14 +256,7 @@ class _Maker:
 
     async def _draw(self, server: ForkServer | None) -> Made:
         """Charts and texts: what needs no notebook."""
-        drawn = None
-        if server is not None:
-            with suppress(ForkFailed):  # then it is drawn here, which says why it fails
-                drawn = await server.draw(self.folder, self.incident, self.lead)
-        if drawn is None:
-            from klaviyo_nb.report.drawing import draw
-
-            drawn = await asyncio.to_thread(draw, self.folder, self.incident, self.lead)
+        drawn: Made = await _called(server, "draw", self.folder.resolve(), self.incident, self.lead)
         self.progress(f"{len(drawn.charts)} charts are drawn")
         return drawn
 
@@ -212,11 +273,10 @@ class _Maker:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")
 
-    def _write_page(self, seen: Evidence, runs: list[NotebookRun], made: Made) -> None:
+    async def _write_page(self, server: ForkServer | None, runs: list[NotebookRun], made: Made) -> None:
         """Written last: it tells what went wrong with all the others."""
-        from klaviyo_nb.report import index
-
-        page = index.page(seen, made, runs, incident=self.incident, lead=self.lead, problems=self.problems)
+        folder = self.folder.resolve()
+        page = await _called(server, "page", folder, made, runs, self.incident, self.lead, self.problems)
         (self.folder / "index.html").write_text(page, "utf-8")
 
     def _sweep(self, names: Sequence[str] | None = None) -> None:
@@ -263,6 +323,15 @@ class _Maker:
         self.problems += [self.redactor.text(line) for line in what]
 
 
+async def _called(server: ForkServer | None, name: str, *arguments: object) -> Any:
+    """What a function of `drawing` gives, in a fork; else here, which says why it fails."""
+    where = f"klaviyo_nb.report.drawing:{name}"
+    if server is not None:
+        with suppress(ForkFailed):
+            return await server.call(where, *arguments)
+    return await asyncio.to_thread(called, where, *arguments)
+
+
 def _on_the_way_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """The first file that could not be written ends all, and is told; the others are no news."""
     if not isinstance(context.get("exception"), OSError):
@@ -275,8 +344,8 @@ def _counted(counts: Counter[str]) -> list[dict[str, object]]:
 
 
 def _get_ready() -> None:
-    """For what follows the notebooks, while they run."""
-    from klaviyo_nb.report import index, pages  # noqa: F401 - the index is imported for later
+    """For what follows the notebooks, while evidence is read."""
+    from klaviyo_nb.report import pages
 
     pages.get_ready()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
@@ -42,6 +43,7 @@ _SWATCH = 0.17
 #: What is behind words that lines may cross.
 BEHIND = MappingProxyType({"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1, "alpha": 0.88})
 FONT = ["DejaVu Sans"]  # comes with matplotlib, so that a chart is the same on every machine
+_PAINTED: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,17 @@ def drawable(text: str) -> str:
     )
 
 
+def paint(figure: Figure) -> None:
+    """Make ahead the picture that `save_png` will be asked for, unless the figure is changed until then."""
+    _PAINTED[figure] = save_png(figure)
+    figure.stale = False
+
+
 def save_png(figure: Figure) -> bytes:
     """The figure as PNG, at 150 dots per inch, with no metadata."""
+    painted = _PAINTED.pop(figure, None)
+    if painted and not figure.stale:
+        return painted
     out = io.BytesIO()
     with mpl.rc_context({"text.hinting": "none"}):  # at this size nobody sees it, and it takes a fifth
         figure.savefig(out, format="png", dpi=150, metadata={"Software": None})

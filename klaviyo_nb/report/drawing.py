@@ -1,14 +1,15 @@
-"""What a bundle holds beside its notebooks: charts, verdict, postmortem, limits, messages."""
+"""What a bundle holds beside its notebooks: charts, verdict, postmortem, limits, messages, the page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.logs.questions import QUESTIONS
-from klaviyo_nb.report import charts, show
-from klaviyo_nb.report.made import Made, Said
+from klaviyo_nb.report import charts, index, show
+from klaviyo_nb.report.made import Made, NotebookRun, Said
 from klaviyo_nb.report.texts import texts
 from klaviyo_nb.report.views import ask
 
@@ -36,3 +37,20 @@ def draw(
         texts(seen, incident, lead),
         [Said(title, answer.says, answer.covers) for title, answer in answers if answer],
     )
+
+
+def page(
+    folder: Path,
+    made: Made,
+    runs: Sequence[NotebookRun],
+    incident: str,
+    lead: str | None,
+    problems: Sequence[str],
+) -> str:
+    """`index.html` of the report in `folder`; arguments as of `index.page`.
+
+    Raises:
+        EvidenceError: The evidence cannot be read.
+    """
+    seen = show.opened(folder / "evidence")
+    return index.page(seen, made, runs, incident=incident, lead=lead, problems=problems)

@@ -7,6 +7,7 @@ other end, `kernels` makes Jupyter use the forks.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import pickle
@@ -19,12 +20,12 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from klaviyo_nb.report.made import Made
-
+#: Large arrays go back to the system at once, in every fork: glibc would keep room for the largest so far.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 _SECRET_NAME = re.compile(r"^KLAVIYO_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
@@ -93,20 +94,19 @@ class ForkServer:
         """
         return Forked(await self._ask({"kernel": {"argv": argv, "cwd": cwd, "env": dict(env)}}))
 
-    async def draw(self, folder: Path, incident: str, lead: str | None) -> Made:
-        """As `drawing.draw`, in a process that has the imports done.
+    async def call(self, where: str, *arguments: object) -> Any:
+        """As `called`, in a process that has imports and evidence; what is given and told is pickled.
 
         Raises:
-            ForkFailed: The server is gone, or drawing failed there.
+            ForkFailed: The server is gone, or it failed there.
         """
         with tempfile.TemporaryDirectory(prefix="klaviyo-nb-") as scratch:
-            to = Path(scratch, "drawn")
-            told = {"folder": str(folder.resolve()), "incident": incident, "lead": lead, "to": str(to)}
-            await Forked(await self._ask({"draw": told})).wait()
+            given, to = Path(scratch, "given"), Path(scratch, "told")
+            given.write_bytes(pickle.dumps((where, *arguments)))
+            await Forked(await self._ask({"call": {"given": str(given), "to": str(to)}})).wait()
             if not to.exists():
                 raise ForkFailed
-            drawn: Made = pickle.loads(to.read_bytes())  # noqa: S301 - our own fork wrote it
-            return drawn
+            return pickle.loads(to.read_bytes())  # noqa: S301 - our own fork wrote it
 
     def end(self) -> None:
         """End it and its kernels; at once, if it has none."""
@@ -138,6 +138,20 @@ class ForkServer:
             return int(self._process.stdout.readline())
 
 
+def called(where: str, *arguments: object) -> Any:
+    """What the function `MODULE:NAME` gives."""
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)(*arguments)
+
+
+def give_back() -> None:
+    """Let the system have the memory that frames held: allocators keep it for what comes next."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextmanager
 def fork_server(environ: Mapping[str, str]) -> Iterator[ForkServer | None]:
     """A fork server, which imports while we do other things; it and its kernels are ended at the end.
@@ -150,7 +164,7 @@ def fork_server(environ: Mapping[str, str]) -> Iterator[ForkServer | None]:
     # -P: a file in the current folder named like a module of ours is not to be run
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "klaviyo_nb.report.forkserver"],
-        env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=dict(environ) | _MALLOC, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     server = ForkServer(process)
     try:

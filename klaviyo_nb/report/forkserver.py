@@ -6,8 +6,8 @@ lines.
 
     stdin   {"kernel": {"argv": […], "cwd": "…", "env": {…}}}
     stdout  PID of the kernel
-    stdin   {"draw": {"folder": "…", "incident": "…", "lead": "…", "to": "FILE"}}
-    stdout  PID of what draws; it ends when FILE is there
+    stdin   {"call": {"given": "FILE", "to": "FILE"}}     pickled, the arguments of `forks.called`
+    stdout  PID of what calls it; it ends when the second FILE is there
     stdin   {"evidence": "FOLDER"}
     stdout  1: it was read; 0: it could not be
 
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TextIO
 
 from klaviyo_nb.logs.questions import QUESTIONS
+from klaviyo_nb.report.forks import called, give_back
 
 #: What a kernel or a notebook would import after the fork.
 PRELOADED = (
@@ -42,6 +43,8 @@ PRELOADED = (
     "ipykernel.kernelapp",
     *(f"klaviyo_nb.logs.questions.{name}" for name in QUESTIONS),
     "klaviyo_nb.report.charts",
+    "klaviyo_nb.report.drawing",
+    "klaviyo_nb.report.index",
     "klaviyo_nb.report.texts",
     "klaviyo_nb.report.views",
     "matplotlib.backends.backend_agg",
@@ -83,7 +86,7 @@ def _read_ahead(folder: Path) -> bool:
     """Read evidence, decide and ask the logs as notebooks and charts do: what they look up is then there."""
     from klaviyo_nb.diagnosis import decide
     from klaviyo_nb.errors import EvidenceError
-    from klaviyo_nb.report import show, views
+    from klaviyo_nb.report import charts, show, views
     from klaviyo_nb.response.actions import actions_for
     from klaviyo_nb.response.document import verdict_document
 
@@ -97,6 +100,9 @@ def _read_ahead(folder: Path) -> bool:
     for name in QUESTIONS:
         views.ask(seen, name)
     views.broken(seen)
+    charts.draw_ahead(seen, verdict)
+    views.changed(seen)
+    give_back()
     gc.freeze()
     return True
 
@@ -129,35 +135,29 @@ def _become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> None:
     import_module("ipykernel.kernelapp").IPKernelApp.launch_instance(argv=[*argv, ends_with])
 
 
-def _draw(folder: str, incident: str, lead: str | None, to: str) -> None:
-    from klaviyo_nb.report.drawing import draw
-
-    drawn = pickle.dumps(draw(Path(folder), incident, lead))
+def _call(given: str, to: str) -> None:
+    asked = pickle.loads(Path(given).read_bytes())  # noqa: S301 - who started us wrote it
     part = Path(f"{to}.part")
-    part.write_bytes(drawn)
+    part.write_bytes(pickle.dumps(called(*asked)))
     part.rename(to)
 
 
-_WORK: dict[str, Callable[..., None]] = {"kernel": _become_kernel, "draw": _draw}
+_WORK: dict[str, Callable[..., None]] = {"kernel": _become_kernel, "call": _call}
 
 
 def _prepare() -> None:
-    """Import, and read what every fork would read again: endpoints, a template, and fonts, by drawing."""
+    """Import, and read what every fork would read again: endpoints and templates."""
     # Nobody debugs a kernel that runs headless, and ipykernel does without where there is none: 0.1 s each.
     sys.modules["debugpy"] = None  # type: ignore[assignment]
     for name in PRELOADED:
         import_module(name)
-    from matplotlib.figure import Figure
-
     from klaviyo_nb.klaviyo.endpoints import catalogue
-    from klaviyo_nb.report import look, show
+    from klaviyo_nb.report import look, texts
 
     catalogue()
-    look.PAGES.get_template("parts.html.j2")
-    drawn = Figure(figsize=(1, 1))
-    drawn.text(0, 0, "plain")
-    drawn.text(0, 0, "bold", fontweight="bold")
-    show.figure(drawn)
+    for name in ("parts.html.j2", "index.html.j2"):
+        look.PAGES.get_template(name)
+    texts.get_ready()
 
 
 if __name__ == "__main__":

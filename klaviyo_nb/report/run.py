@@ -20,12 +20,6 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from papermill.engines import NotebookExecutionManager
-from papermill.exceptions import PapermillExecutionError
-from papermill.execute import prepare_notebook_metadata, raise_for_execution_errors
-from papermill.inspection import _infer_parameters
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.redact import harmless
@@ -33,9 +27,20 @@ from klaviyo_nb.report.forks import ForkServer, kernel_environment
 from klaviyo_nb.report.kernels import Running, kernel
 from klaviyo_nb.report.made import NotebookRun
 from klaviyo_nb.report.notebooks import NAMES, shipped
+from klaviyo_nb.report.papermills import (
+    NotebookExecutionManager,
+    PapermillExecutionError,
+    infer_parameters,
+    load_notebook_node,
+    parameterize_notebook,
+    prepare_notebook_metadata,
+    raise_for_execution_errors,
+)
 
 #: Wall clock for one notebook, kernel start included [s].
 LIMIT_S = 120.0
+#: So many notebooks run side by side: all.
+AT_ONCE = len(NAMES)
 #: Outputs of one notebook that are kept [bytes].
 OUTPUT_CAP = 8_000_000
 #: The kernel has answered, and its last output has still to arrive [s].
@@ -55,9 +60,10 @@ async def run_all(
     redact: Callable[[str], str] = str,
     limit_s: float = LIMIT_S,
     output_cap: int = OUTPUT_CAP,
+    at_once: int = AT_ONCE,
     on_done: Callable[[NotebookRun, Path], Awaitable[None]] | None = None,
 ) -> list[NotebookRun]:
-    """Execute notebooks into `bundle/notebooks`, all at once; one that fails stops none of the others.
+    """Execute notebooks into `bundle/notebooks`, side by side; one that fails stops none of the others.
 
     Args:
         bundle: Folder of the report; `notebooks/` in it is the working directory of all kernels.
@@ -70,6 +76,7 @@ async def run_all(
         redact: Tells whether a parameter carries a secret.
         limit_s: Wall clock for one notebook [s].
         output_cap: Outputs of one notebook that are kept [bytes].
+        at_once: How many run side by side.
         on_done: Awaited with each result and its file, when that is written.
 
     Raises:
@@ -83,10 +90,13 @@ async def run_all(
     parameters = {name: value for name, value in given.items() if value}
     notebooks = {name: prepared(folder / f"{name}.ipynb", parameters, redact) for name in names}
 
+    turns = asyncio.Semaphore(at_once)
+
     async def run_one(name: str, scratch: Path) -> NotebookRun:
         path = target / f"{name}.ipynb"
         running = kernel(server, target, kernel_environment(os.environ, scratch), scratch)
-        result = await _execute(notebooks[name], path, running, limit_s, output_cap)
+        async with turns:
+            result = await _execute(notebooks[name], path, running, limit_s, output_cap)
         if on_done is not None:
             await on_done(result, path)
         return result
@@ -102,7 +112,7 @@ def prepared(path: Path, parameters: Mapping[str, str], redact: Callable[[str], 
         UsageError: A parameter is not text, is not one the notebook has, or carries a secret.
     """
     notebook = load_notebook_node(str(path))
-    known = {parameter.name for parameter in _infer_parameters(notebook)}
+    known = {parameter.name for parameter in infer_parameters(notebook)}
     for name, value in parameters.items():
         _check_parameter(path.stem, name, value, known, redact)
     notebook = parameterize_notebook(notebook, dict(parameters))

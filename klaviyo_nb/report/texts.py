@@ -54,6 +54,12 @@ _MARKDOWN.globals |= {
 }
 
 
+def get_ready() -> None:
+    """Compile the templates ahead of time."""
+    for name in ("postmortem", "limits", "support"):
+        _MARKDOWN.get_template(f"{name}.md.j2")
+
+
 def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]:
     """Path in the report → what stands there; the same arguments give the same bytes."""
     document = verdict_document(evidence, decide(evidence))

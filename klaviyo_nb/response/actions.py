@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.response import refused, trouble
 from klaviyo_nb.response.case import Action, Case
 
@@ -37,6 +38,11 @@ _BY_CAUSE: Mapping[Cause, Callable[[Case], Iterator[Action]]] = {
 
 def actions_for(verdict: Verdict, evidence: Evidence) -> tuple[Action, ...]:
     """The actions of a verdict, in the order in which to take them, filled with this incident's values."""
+    return _actions(evidence, verdict)
+
+
+@remembered
+def _actions(evidence: Evidence, verdict: Verdict) -> tuple[Action, ...]:
     case = Case(verdict, evidence)
     return (*_BY_CAUSE[verdict.cause](case), *_where_it_differs(case))
 

@@ -132,6 +132,25 @@ def test_a_notebook_gets_a_figure_that_carries_its_alt_text() -> None:
     assert figure.get_label() == charts.CHARTS["calls_by_status"][1](evidence, verdict).alt
 
 
+def test_what_was_drawn_ahead_is_given_once_and_not_if_it_was_changed() -> None:
+    evidence = nothing()
+    verdict = decide(evidence)
+    charts.draw_ahead(evidence, verdict)
+    ahead, again = (charts.latency(evidence, verdict) for _ in range(2))
+    assert ahead is not again
+    assert save_png(ahead) == save_png(again)
+    changed = charts.timeline(evidence, verdict)
+    before = save_png(charts.timeline(evidence, verdict))
+    changed.text(0.5, 0.5, "mine")
+    assert save_png(changed) != before
+
+
+def test_what_was_drawn_ahead_is_not_given_for_other_evidence() -> None:
+    evidence, other = nothing(), healthy()
+    charts.draw_ahead(evidence, decide(evidence))
+    assert charts.latency(other, decide(other)).get_label() == alts(other)["latency"]
+
+
 def test_drawing_leaves_no_trace_in_pyplot() -> None:
     import matplotlib.pyplot as plt
 

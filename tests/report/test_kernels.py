@@ -21,6 +21,7 @@ from klaviyo_nb.report.forks import Forked, ForkFailed, ForkServer, fork_server,
 from klaviyo_nb.report.kernels import kernel
 from klaviyo_nb.report.made import Made
 
+DRAW = "klaviyo_nb.report.drawing:draw"
 CLEAN = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp")}
 
 
@@ -113,7 +114,7 @@ def test_what_a_fork_draws_is_what_is_drawn_here(tmp_path: Path) -> None:
         with fork_server(kernel_environment(CLEAN)) as server:
             assert server is not None
             await server.read_ahead(tmp_path / "there" / "evidence")
-            return await server.draw(tmp_path / "there", "INC-7", None)
+            return await server.call(DRAW, tmp_path / "there", "INC-7", None)
 
     drawn, expected = asyncio.run(there()), draw(tmp_path / "here", "INC-7", None)
     assert (drawn.texts, drawn.answers) == (expected.texts, expected.answers)
@@ -127,7 +128,7 @@ def test_a_fork_that_cannot_draw_says_so(tmp_path: Path) -> None:
         with fork_server(kernel_environment(CLEAN)) as server:
             assert server is not None
             with pytest.raises(ForkFailed):
-                await server.draw(tmp_path / "nothing", "INC-7", None)
+                await server.call(DRAW, tmp_path / "nothing", "INC-7", None)
 
     asyncio.run(there())
 

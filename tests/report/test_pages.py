@@ -114,3 +114,8 @@ def test_what_our_own_helpers_show_passes() -> None:
 def test_a_package_that_costs_a_second_at_import_is_not_imported() -> None:
     code = "import klaviyo_nb.report, nbformat, nbformat.validator, sys; assert 'lark' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_papermill_brings_no_client_of_an_object_store_which_can_be_imported_all_the_same() -> None:
+    code = "import klaviyo_nb.report.run, sys; assert 'boto3' not in sys.modules; import boto3, pyarrow.fs"
+    subprocess.run([sys.executable, "-c", code], check=True)

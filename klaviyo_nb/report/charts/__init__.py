@@ -7,12 +7,12 @@ and CSV.
 
 from klaviyo_nb.report import diagrams
 from klaviyo_nb.report.charts.answers import contrast, failure_map, ledger, retries
-from klaviyo_nb.report.charts.gallery import CHARTS, chart, save_all
+from klaviyo_nb.report.charts.gallery import CHARTS, chart, draw_ahead, save_all
 from klaviyo_nb.report.charts.limits import rate_limit_headroom
 from klaviyo_nb.report.charts.traffic import calls_by_status, latency
 
-__all__ = ["CHARTS", "calls_by_status", "contrast", "decision_path", "failure_map",
-           "latency", "ledger", "rate_limit_headroom", "retries", "save_all",
+__all__ = ["CHARTS", "calls_by_status", "contrast", "decision_path", "draw_ahead",
+           "failure_map", "latency", "ledger", "rate_limit_headroom", "retries", "save_all",
            "timeline"]  # fmt: skip
 
 timeline = chart("Timeline")(diagrams.timeline)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.frames import without_formulas
-from klaviyo_nb.report.canvas import Drawn, save_png, save_svg
+from klaviyo_nb.report.canvas import Drawn, paint, save_png, save_svg
 from klaviyo_nb.report.made import SavedChart
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Draw = Callable[["Evidence", "Verdict"], Drawn]
 #: Name → title and how to draw it, in the order in which a report shows them.
 CHARTS: dict[str, tuple[str, Draw]] = {}
+_AHEAD: dict[str, tuple[Evidence, Verdict, Drawn]] = {}
 
 
 def chart(title: str) -> Callable[[Draw], Callable[[Evidence, Verdict], Figure]]:
@@ -30,9 +31,7 @@ def chart(title: str) -> Callable[[Draw], Callable[[Evidence, Verdict], Figure]]
     def register(draw: Draw) -> Callable[[Evidence, Verdict], Figure]:
         @wraps(draw)
         def figure(evidence: Evidence, verdict: Verdict) -> Figure:
-            drawn = draw(evidence, verdict)
-            drawn.figure.set_label(drawn.alt)
-            return drawn.figure
+            return _drawn(draw.__name__, evidence, verdict).figure
 
         CHARTS[draw.__name__] = (title, draw)
         return figure
@@ -46,12 +45,39 @@ def save_all(evidence: Evidence, verdict: Verdict, folder: Path) -> list[SavedCh
     return [_save(name, evidence, verdict, folder) for name in CHARTS]
 
 
+def draw_ahead(evidence: Evidence, verdict: Verdict) -> None:
+    """Draw every chart, for the first who asks for it with the same evidence and verdict.
+
+    One that cannot be drawn is left for whoever asks to complain of.
+    """
+    for name, (_, draw) in CHARTS.items():
+        try:
+            drawn = _labelled(draw(evidence, verdict))
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            continue
+        paint(drawn.figure)
+        _AHEAD[name] = evidence, verdict, drawn
+
+
+def _drawn(name: str, evidence: Evidence, verdict: Verdict) -> Drawn:
+    """Drawn ahead, that once, for whoever has the figure may change it; or now."""
+    ahead = _AHEAD.pop(name, None)
+    if ahead and ahead[0] is evidence and ahead[1] is verdict:
+        return ahead[2]
+    return _labelled(CHARTS[name][1](evidence, verdict))
+
+
+def _labelled(drawn: Drawn) -> Drawn:
+    drawn.figure.set_label(drawn.alt)
+    return drawn
+
+
 def _save(name: str, evidence: Evidence, verdict: Verdict, folder: Path) -> SavedChart:
-    title, draw = CHARTS[name]
-    drawn = draw(evidence, verdict)
+    title, _ = CHARTS[name]
+    drawn = _drawn(name, evidence, verdict)
     svg, png, csv = (folder / f"{name}.{suffix}" for suffix in ("svg", "png", "csv"))
-    svg.write_text(save_svg(drawn.figure, title, drawn.alt), "utf-8")
     png.write_bytes(save_png(drawn.figure))
+    svg.write_text(save_svg(drawn.figure, title, drawn.alt), "utf-8")
     csv.write_text(_csv(drawn.table), "utf-8")
     width, height = (round(96 * side) for side in drawn.figure.get_size_inches())
     return SavedChart(name, title, drawn.alt, svg, png, csv, (width, height))
