@@ -76,6 +76,7 @@ def make(
     clock: Callable[[], datetime] = collect.utc_now,
     source: Path | None = None,
     limit_s: float | None = None,
+    key: Path | None = None,
 ) -> Bundle:
     """Write and seal `out/incident` and `out/incident.zip`. Not to be called inside a running event loop.
 
@@ -89,6 +90,7 @@ def make(
         clock: The wall clock.
         source: Folder of the notebooks; None: the shipped ones.
         limit_s: Wall clock for one notebook [s]; None: `run.LIMIT_S`.
+        key: SSH key to sign it with.
 
     Raises:
         ReportError: The report exists, or another run is writing it, or the folder cannot be written.
@@ -102,7 +104,7 @@ def make(
         kept = keep(evidence, folder, redactor, progress)
         return seal(
             kept, folder, out / incident, lead=lead, redactor=redactor, progress=progress, clock=clock,
-            source=source, limit_s=limit_s, server=server,
+            source=source, limit_s=limit_s, server=server, key=key,
         )  # fmt: skip
 
 
@@ -155,7 +157,7 @@ def seal(
         clock: See `make`.
         source: See `make`.
         limit_s: See `make`.
-        key: SSH key to sign it with.
+        key: See `make`.
 
     Raises:
         OSError: It cannot be written.
