@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike, Calls
+from klaviyo_nb.logs.formats.columns import Columns, columns_of
 from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
@@ -65,7 +66,9 @@ def read(job: Job, opened: Opened, part: Part) -> None:
     )  # fmt: skip
     hurry = job.deadline is not None and job.deadline - time.monotonic() < _HURRY_S
     for objects, others in _batches(records, 1 if hurry else _AT_LEISURE):
-        reading.take(objects, others)
+        reading.take(
+            objects, others, columns_of((opened.head or edges.head).decode("utf-8", "replace").split("\n"))
+        )
     for moment in edges.times(job.window.end):
         reading.saw(moment)
     calls, webhooks = joined(reading.calls.table()), reading.webhooks.table()
@@ -138,8 +141,17 @@ class _Reading:
         self.first: int | None = None
         self.last: int | None = None
 
-    def take(self, objects: Sequence[Record], others: Sequence[Record]) -> None:
+    def take(
+        self, objects: Sequence[Record], others: Sequence[Record], columns: Columns | None = None
+    ) -> None:
         """Understand records: objects by column, then lines of known kinds by column, all else one by one."""
+        if columns is not None:
+            rows = [columns.row(record.raw.decode("utf-8", "replace").rstrip("\r\n")) for record in others]
+            objects = [
+                *objects,
+                *(record._replace(raw=row) for record, row in zip(others, rows, strict=True) if row),
+            ]
+            others = [record for record, row in zip(others, rows, strict=True) if not row]
         left = set(range(len(objects)))
         for told in self._alike.calls([record.raw for record in objects]):
             left.difference_update(told.rows)
@@ -209,17 +221,17 @@ class _Edges:
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._head = self._tail = b""
+        self.head = self._tail = b""
 
     def read(self, memory: memoryview) -> int:
         got = self._read(memory)
         if got:
-            self._head = self._head or bytes(memory[: min(got, _EDGE)])
+            self.head = self.head or bytes(memory[: min(got, _EDGE)])
             self._tail = bytes(memory[max(0, got - _EDGE) : got])
         return got
 
     def times(self, near: datetime) -> list[int]:
         """Times at the beginning of the outermost whole lines."""
-        lines = (self._head.split(b"\n")[:3], self._tail.split(b"\n")[-4:])
+        lines = (self.head.split(b"\n")[:3], self._tail.split(b"\n")[-4:])
         found = (times.search(line[:300].decode("utf-8", "replace"), near) for edge in lines for line in edge)
         return [moment[0] for moment in found if moment and moment[1] < 120]  # the head of a line

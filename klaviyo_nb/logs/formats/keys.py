@@ -38,7 +38,7 @@ FIELDS: Mapping[str, str] = {
     "method": "method request.method httpmethod requestmethod clientrequestmethod verb",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
-    "httptarget path requestpath route endpoint upstreamurl request requestline req "
+    "httptarget path uristem uripath requestpath route endpoint upstreamurl request requestline req "
     "resourcepath resource rawpath clientrequesturi",
     "base": "baseurl",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
+from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
 from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_known
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, walk
@@ -89,6 +90,12 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
         inner = inner.replace('""', '"')
     if "REPORT RequestId: " in inner:
         inner = _INVOCATION.sub("", inner)
+    if (
+        "\n" in inner
+        and (columns := columns_of(lines := inner.split("\n")))
+        and (row := columns.row(lines[-1]))
+    ):
+        inner = row.decode()
     result = _read_text(inner, near, own)
     if outer is not None:
         result.found.merge(outer)

@@ -48,6 +48,7 @@ class Opened:
         truncated: Is the end missing? Filled while reading.
         ended: Was the end of a pipe reached? Filled while reading.
         done: Bytes of the chunk, as stored, that were read; filled while reading where that is known.
+        head: How the source begins, if the chunk does not begin there.
     """
 
     read: Read
@@ -59,6 +60,7 @@ class Opened:
     truncated: bool = False
     ended: bool = False
     done: int = 0
+    head: bytes = b""
 
 
 class Chunk(Protocol):

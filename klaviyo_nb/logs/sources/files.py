@@ -33,6 +33,9 @@ _SILENCE_S = 5.0
 _HEAD = 256
 
 
+#: Of a range that does not begin the file, so much of that beginning is read for the names of columns.
+_EDGE = 4_096
+
 #: What logrotate and its like put behind a name: `.1`, `.2.gz`, `-20261123`, `-20261123.gz`, `.2026-11-23`.
 _ROTATED = re.compile(r"[.-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d+)?)(?:\.(?:gz|zst|bz2|xz))?")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -156,6 +159,7 @@ class Range:
                 lambda memory: 0, at, self.start, None if self.packed else self.stop, not self.packed
             )
             opened.read = _file_reader(descriptor, at, self.total, opened)
+            opened.head = os.pread(descriptor, _EDGE, 0) if at else b""
             if not self.packed:
                 yield opened
                 opened.problems += [self.note] if self.note else []
