@@ -333,6 +333,8 @@ def _read_tail(result: Read) -> None:
         if isinstance(data, dict):
             names = result.found.names
             walk(data, result.found)
+            if data.get("type") == "timer":  # Singer's
+                result.found.offer("duration", data.get("value"), 0, "s")
             join_base(result.found)
             result.found.names = names
             result.body = "\n".join([body[:brace], *result.found.texts, body[end + 1 :]])
@@ -384,5 +386,7 @@ def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:
     if len(pairs) >= _LOGFMT_PAIRS and not all(key.isupper() for key, _ in pairs):  # that is an environment
         walk({key: _told(value) for key, value in pairs}, result.found)
         result.found.names = frozenset()
+        if result.found.keys.get("level") == "status":  # Datadog's level, but no pair's
+            del result.found.values["level"], result.found.ranks["level"]
         return True
     return False

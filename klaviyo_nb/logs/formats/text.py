@@ -109,6 +109,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
+        r"\b(?P<v>[2-5]\d\d) from (?:the )?klaviyo\b",
         r"\b(?P<v>[45]\d\d) \((?!bytes)(?-i:[a-z]{4,20}(?:_[a-z]{2,20})*)\)",
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[| )(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)"
@@ -165,6 +166,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
         r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid(?! (?!at\b)[a-z]))\b)",
+        r"[\w)]: (?P<v>(?-i:throttled|not_found|permission_denied|duplicate_profile))(?=\s{0,2}(?:[,;)|]|$))",
         r"(?<![\w./-])(?P<v>(?-i:not_authenticated|authentication_failed|permission_denied|duplicate_profile))(?![\w./-])",
     ),
     "error_pointer": _compiled(
