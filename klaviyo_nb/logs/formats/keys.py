@@ -55,7 +55,7 @@ FIELDS: Mapping[str, str] = {
     "seconds total",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
-    "error_code": "errorcode errors.code error.code err.code klaviyo.error.code code",
+    "error_code": "errorcode errors.code error.code err.code klaviyo.error.code klaviyocode code",
     "error_pointer": "source.pointer pointer source.parameter errorpointer",
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",

@@ -145,6 +145,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
+        r"\" (?P<v>\d{1,3}\.\d{3})(?= |$)",
         r"(?<=[ (=:])(?P<v>\d{1,3}(?:,\d{3})+) ?(?P<u>ms)\b",
         r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|[µμ]s|(?<=\d)us)\b",
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
@@ -259,7 +260,7 @@ _NAME = re.compile(
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = re.compile(
-    r"(?:retr|wait|available|next (?:try|attempt|run)|"
+    r"(?:retr|wait|available|next[ _](?:try|attempt|run|in)|"
     r"sleep|backoff|back off|again|expire|pause|delay|ttl|interval|timeout[\"']?[:=])"
     r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
     re.IGNORECASE,
