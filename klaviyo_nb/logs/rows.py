@@ -19,6 +19,8 @@ _TYPES = {
     **dict.fromkeys(("duration_s", "retry_after_s"), pa.float64()),
     **dict.fromkeys(("parsed", "wire"), pa.bool_()),
 }
+#: Ends each line that is redacted together with others, lest ids seem to be lines of one text in base64.
+_END = " ."
 #: So many rows are kept as lists; then they are packed.
 _MOST = 8_192
 
@@ -135,7 +137,7 @@ def _changed(redact: Redact, columns: Iterable[Sequence[Any]]) -> dict[str | Non
         texts.update(dict.fromkeys(column))
     texts.pop(None, None)
     told = [text for text in texts if text is not None]
-    whole = "\n".join(told)
+    whole = "\n".join(text if "\n" in text else text + _END for text in told)
     kept = redact(whole)
     if kept == whole and whole.replace("\n", "").isprintable():
         return {}
@@ -149,9 +151,12 @@ def _parts(redact: Redact, texts: Sequence[str], lines: Sequence[str]) -> Iterab
     if sum(counts) != len(lines):
         return map(redact, texts)
     if len(lines) == len(texts):
-        return lines
+        return (line.removesuffix(_END) for line in lines)
     given = iter(lines)
-    return ["\n".join(next(given) for _ in range(count)) for count in counts]
+    return [
+        next(given).removesuffix(_END) if count == 1 else "\n".join(next(given) for _ in range(count))
+        for count in counts
+    ]
 
 
 def _shown(text: str) -> str:

@@ -1,0 +1,51 @@
+"""Rows are redacted many at once, and lose what each would lose alone."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klaviyo_nb.logs.rows import Rows
+from klaviyo_nb.redact import Redactor
+
+KEY, ADDRESS = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e0f1a", "ann@example.com"
+IN_BASE64 = "cGtfNGYxYzBhOWJlMjdkODM2NTBmNGUxYjdhMmM5ZDhlMGYxYQ=="
+PLAIN = [
+    "POST /api/events 202", " .", ".", " ", "0c9f6ef4-0c5e-4a2e-9be1-1d6a4c8a7f10", "01F3AABA1803498A5D0798715A3E094F", "worker-3",
+]  # fmt: skip
+
+
+def packed(texts: list[str]) -> list[str]:
+    rows = Rows(Redactor(b"k" * 32).text)
+    rows.extend({"message": texts}, len(texts))
+    told: list[str] = rows.table()["message"].to_pylist()
+    return told
+
+
+def made_of(pieces: list[str]) -> st.SearchStrategy[list[str]]:
+    text = st.lists(st.sampled_from(pieces), min_size=1, max_size=5).map(" ".join)
+    return st.lists(text, min_size=1, max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(made_of([*PLAIN, KEY, ADDRESS, IN_BASE64, "\n", "\n"]))
+def test_no_secret_is_left_whatever_stands_around_it(texts: list[str]) -> None:
+    told = packed(texts)
+    assert len(told) == len(texts)
+    assert not any(secret in text for text in told for secret in (KEY, ADDRESS, IN_BASE64))
+
+
+@settings(max_examples=200, deadline=None)
+@given(made_of(PLAIN))
+def test_what_holds_no_secret_stays_as_it_is(texts: list[str]) -> None:
+    assert packed(texts) == texts
+
+
+def test_lines_of_one_text_in_base64_are_put_together_and_texts_below_each_other_are_not() -> None:
+    lines = [IN_BASE64[:24], IN_BASE64[24:]]
+    assert packed(lines) == lines
+    (told,) = packed(["\n".join(["mail:", *lines, "end"])])
+    assert IN_BASE64[24:] not in told
+    assert all(
+        IN_BASE64[24:] not in text for text in packed(["\n".join(["mail:", *lines]), "x", "\n".join(lines)])
+    )
