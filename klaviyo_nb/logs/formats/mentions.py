@@ -23,14 +23,26 @@ _PLAYED = re.compile(
 )
 _PLAYED_WORDS = ("stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert")
 _SQL = re.compile(
-    r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b|"
+    r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"
+    r"(?:ALTER|CREATE) (?:TABLE|INDEX)|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
     r"deadlock detected|\b(?i:database|compilation|runtime) (?i:error) in (?:model|test|snapshot|seed)\b",
     re.DOTALL,
 )
 #: Words of which one is in every text that it finds something in.
 _SQL_WORDS = (
-    *("SELECT", "INSERT ", "UPDATE ", "DELETE ", "been modified", "constraint", "relation ", "deadlock"),
+    *(
+        "SELECT",
+        "INSERT ",
+        "ALTER ",
+        "CREATE ",
+        "UPDATE ",
+        "DELETE ",
+        "been modified",
+        "constraint",
+        "relation ",
+        "deadlock",
+    ),
     *(" error in ", " Error in "),
 )
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
@@ -45,7 +57,10 @@ _BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 _ASIDE = re.compile(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
     r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
-    r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|^[✓✔✗×]|"
+    r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|"
+    r"^\s{0,8}[✓✔✗×✘](?!.{0,200}\b[2-5]\d\d (?-i:[A-Z][A-Za-z]))|^\|\s{0,3}[2-5]\d\d\s{0,3}\||"
+    # source code
+    r"\b(?:if \(|return |throw |const |let |case \d|await |new \w{1,60}\()[^\n]{0,300}[;{}]\s{0,3}$|"
     r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
     r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
     r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
@@ -62,7 +77,7 @@ _ASIDE = re.compile(
 #: says with whom was spoken.
 _NAME = re.compile(
     r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
-    r"[-_.]?(?:status|response|error|http)\w{0,20}\")?"
+    r"[-_.]?(?:status|response|error|http)\w{0,20}\"|[-_.](?:subscribe|upsert|track|identify|request|call)\b)?"
 )
 _WITH = re.compile(
     r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"

@@ -14,7 +14,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
         "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
-        r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|temporary failure in name|"
+        r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|"
+        r"server misbehaving|temporary failure in name|"
         r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|failed host lookup|"
         r"couldnt_resolve|dns error|"
         r"cURL error 6\b",
@@ -46,7 +47,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
 }
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
 SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "unknownhost",
+    "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "misbehaving",
+            "unknownhost",
             "temporary failure", "nodename", "host lookup", "curl error 6", "dns error", "nxdomain"),
     "refused": ("refused", "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
                 "curl error 7"),

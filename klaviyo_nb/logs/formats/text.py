@@ -271,7 +271,7 @@ _IF = re.compile(
     r"(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
     r"whenever|unless|case|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
     r"(?:retryable|ignored|expected) status(?:es| codes?)?)"
-    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$",
+    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$|(?<![=!])[=!]==? ?$|\bcase $",
     re.IGNORECASE,
 )
 _URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,;|]+")

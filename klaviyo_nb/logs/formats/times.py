@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
@@ -29,7 +31,10 @@ _HOURS = {
     "PDT": -7,
     "JST": 9,
 }
-_ZONE = rf"(?: ?(?P<z>(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)})(?![\w:-]))?"
+_ZONE = (
+    rf"(?: ?(?P<z>(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)}|"
+    r"[A-Z][a-z]{2,10}/[A-Z]\w{2,20})(?![\w:-]))?"
+)
 _NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
 SHAPES = tuple(
@@ -163,12 +168,23 @@ def _moment(found: re.Match[str], near: datetime) -> int | None:
         return None
 
 
-def _zone(text: str | None) -> timezone:
+def _zone(text: str | None) -> tzinfo:
     text = (text or "").removeprefix("UTC").removeprefix("GMT")
+    if "/" in text:
+        return _place(text)
     if text[:1] not in ("+", "-"):
         return timezone(timedelta(hours=_HOURS.get(text, 0)))
     hours, minutes = int(text[1:3]), int(text[-2:]) if len(text) > 3 else 0
     return timezone((-1 if text[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes))
+
+
+@lru_cache(64)
+def _place(name: str) -> tzinfo:
+    """The zone of a place, as PHP names it; UTC if nobody knows it."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC
 
 
 def _nearest(moment: datetime, near: datetime) -> datetime:
