@@ -74,7 +74,9 @@ def running(server: Slow, folder: Path, *arguments: str) -> Iterator[subprocess.
         "KLAVIYO_NB_HEALTH_URL": "",
     }
     command = [sys.executable, "-m", "klaviyo_nb", *arguments, *SPAN]
-    with subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=environ, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process
         finally:
@@ -135,3 +137,21 @@ def test_killed_while_it_collects_all_that_had_come_in_can_be_read_and_the_next_
     assert all(each.whole for each in load(tmp_path / "seen").coverage)
     assert load(tmp_path / left).calls is not None
     assert not kept.exists()
+
+
+def test_killed_while_a_stream_goes_on_what_it_had_sent_is_kept_redacted(slow: Slow, tmp_path: Path) -> None:
+    kept = tmp_path / ".seen.partial" / "evidence"
+    with running(slow, tmp_path, "collect", "--logs", "-", "--out", "seen") as process:
+        assert process.stdin is not None
+        for number in range(50):
+            said = {"msg": f"sent for user{number}@example.com", "request_id": f"r-{number}"}
+            process.stdin.write(json.dumps(CALL | said) + "\n")
+        process.stdin.flush()  # and nothing more, but no end either
+        until(process, kept / "evidence.json", lambda found: any(each["calls"] for each in found["coverage"]))
+    evidence = load(kept)
+    assert evidence.calls is not None
+    assert len(evidence.calls) == 50
+    assert "@example.com" not in (kept / "calls.csv").read_text()
+    (coverage,) = evidence.coverage
+    assert (coverage.lines, coverage.calls, coverage.truncated) == (50, 50, True)
+    assert coverage.gap == "reading was stopped before its end"

@@ -108,6 +108,8 @@ class Part:
 
 #: Told of the bytes of a chunk that were read, while this process reads it; does not travel to workers.
 advancing: ContextVar[Callable[[Job, int], None]] = ContextVar("advancing")
+#: Told what a chunk has given so far, now and then, likewise.
+partly: ContextVar[Callable[[Job, Part], None]] = ContextVar("partly")
 
 
 def read_chunk(job: Job) -> Part:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
-from klaviyo_nb.logs.chunks import Job, Part, advancing, read_chunk
+from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, read_chunk
 from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
@@ -101,8 +101,8 @@ def read(
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
         limits: How much is read of each source (the newest of a file, what a stream gives first), and how
             many calls of all are kept.
-        so_far: Given, whenever a part was read and others are left, what tells what all parts gave so far;
-            that may be called later, and elsewhere.
+        so_far: Given, whenever a part was read or has been read for a while, what tells what all parts gave
+            so far; that may be called later, and elsewhere.
         since: What lies before it is good to have, and not missed where it was not read.
 
     Raises:
@@ -114,12 +114,22 @@ def read(
     def take(part: Part, shelves: Sequence[Shelf]) -> None:
         nonlocal left
         left = _keep(part, left, limits.calls, since)
-        if so_far is not None:
-            so_far(
-                lambda: _logs_read([replace(shelf, parts=[*shelf.parts]) for shelf in shelves], window, since)
-            )
+        tell(shelves)
 
-    shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits)
+    def take_so_far(part: Part, shelves: Sequence[Shelf]) -> None:
+        _keep(part, left, limits.calls, since)
+        tell(shelves, part)
+
+    def tell(shelves: Sequence[Shelf], *last: Part) -> None:
+        if so_far is not None:
+            now = [
+                replace(shelf, parts=[*shelf.parts, *(part for part in last if part.source == index)])
+                for index, shelf in enumerate(shelves)
+            ]
+            so_far(lambda: _logs_read(now, window, since))
+
+    shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits,
+                    take_so_far=take_so_far if so_far else None)  # fmt: skip
     return _logs_read(shelves, window, since, last=so_far is None)
 
 
@@ -201,6 +211,7 @@ def _read(
     question: Question[Any] | None = None,
     take: Callable[[Part, Sequence[Shelf]], None] | None = None,
     limits: Limits = NO_LIMITS,
+    take_so_far: Callable[[Part, Sequence[Shelf]], None] | None = None,
 ) -> list[Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     what = {"window": window, "redact": redact, "deadline": deadline, "own": _own(formats)}
@@ -218,7 +229,15 @@ def _read(
         if progress is not None:
             progress(shelves[job.source].name, done + read, total)
 
+    def tell_so_far(job: Job, part: Part) -> None:
+        if (
+            take_so_far is not None
+            and job.chunk is shelves[job.source].chunks[len(shelves[job.source].parts)]
+        ):
+            take_so_far(part, shelves)  # else parts before it are still read elsewhere
+
     telling, redactor = advancing.set(tell), getattr(redact, "__self__", None)
+    sharing = partly.set(tell_so_far) if take_so_far else None
     try:
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
@@ -231,6 +250,8 @@ def _read(
                 tell(job, 0)
     finally:
         advancing.reset(telling)
+        if sharing:
+            partly.reset(sharing)
     return shelves
 
 

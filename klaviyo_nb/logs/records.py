@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late
+from klaviyo_nb.evidence import UNFINISHED
+from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late, partly
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike, Calls
 from klaviyo_nb.logs.formats.columns import Columns, columns_of
@@ -35,6 +36,8 @@ _OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
 #: So many times more where the deadline is further off than this [s]: alike records are told in one go.
 _AT_LEISURE, _HURRY_S = 4, 60.0
 _EDGE = 4_096
+#: What has been read is told after this time [s], and then after so many times what telling took [1].
+_SHARED_S, _PATIENCE = 1.0, 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,11 +56,24 @@ def no_collecting() -> Iterator[None]:
 def read(job: Job, opened: Opened, part: Part) -> None:
     """Read what was opened, to its end or to the deadline, into `part`."""
     seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
-    tell = advancing.get(None)
+    waiting: tuple[list[Record], list[Record]] = ([], [])
+    tell, share = advancing.get(None), partly.get(None)
+
+    def take() -> None:
+        head = (opened.head or edges.head).decode("utf-8", "replace")
+        reading.take(*waiting, columns_of(head.split("\n")))
+        for each in waiting:
+            each.clear()
+
+    so_far = _SoFar(job, reading, seen, take, share) if share and job.question is None else None
+    if so_far:
+        opened.idle = so_far.tell
 
     def halt() -> bool:
         if tell:
             tell(job, opened.done)
+        if so_far:
+            so_far.tell()
         return late(job.deadline) or _enough(job, seen)
 
     records = scan(
@@ -65,20 +81,15 @@ def read(job: Job, opened: Opened, part: Part) -> None:
         find=EveryLine() if job.about else _LEARNT.words, halt=halt,
     )  # fmt: skip
     hurry = job.deadline is not None and job.deadline - time.monotonic() < _HURRY_S
-    for objects, others in _batches(records, 1 if hurry else _AT_LEISURE):
-        reading.take(
-            objects, others, columns_of((opened.head or edges.head).decode("utf-8", "replace").split("\n"))
-        )
+    for _ in _filled(records, 1 if hurry else _AT_LEISURE, *waiting):
+        take()
     for moment in edges.times(job.window.end):
         reading.saw(moment)
-    calls, webhooks = joined(reading.calls.table()), reading.webhooks.table()
-    part.found = calls.num_rows
+    calls, webhooks = reading.give(part, seen)
     if job.question is None:
         part.calls, part.webhooks = calls, webhooks
     else:
         part.told = _told(job, job.question, calls, webhooks)
-    part.unparsed, part.first, part.last = reading.unparsed, reading.first, reading.last
-    part.lines, part.read = seen.lines, seen.read
     if seen.stopped and not opened.truncated:
         part.truncated = True
         part.problems.append(
@@ -86,6 +97,33 @@ def read(job: Job, opened: Opened, part: Part) -> None:
             if _enough(job, seen)
             else "it was not read to its end before the deadline"
         )
+
+
+class _SoFar:
+    """Tells what a chunk has given so far, so that it is kept if we are killed."""
+
+    def __init__(
+        self,
+        job: Job,
+        reading: _Reading,
+        seen: Seen,
+        take: Callable[[], None],
+        share: Callable[[Job, Part], None],
+    ) -> None:
+        self._job, self._reading, self._seen, self._take, self._share = job, reading, seen, take, share
+        self._next, self._told = time.monotonic() + _SHARED_S, 0
+
+    def tell(self) -> None:
+        """Tell it, if there is more and it is time: ten times as long as telling took after the last."""
+        began = time.monotonic()
+        if began < self._next or self._seen.read == self._told:
+            return
+        self._take()
+        part = Part(self._job.source, truncated=True, problems=[f"reading {UNFINISHED} its end"])
+        part.calls, part.webhooks = self._reading.give(part, self._seen)
+        self._share(self._job, part)
+        now = time.monotonic()
+        self._next, self._told = now + max(_SHARED_S, _PATIENCE * (now - began)), self._seen.read
 
 
 def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:
@@ -96,18 +134,18 @@ def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table
     return question.part(Records(*frames), job.window)
 
 
-def _batches(records: Iterable[Record], leisure: int) -> Iterator[tuple[list[Record], list[Record]]]:
-    """Records a few at a time: whole JSON objects, and the others."""
-    objects: list[Record] = []
-    others: list[Record] = []
+def _filled(
+    records: Iterable[Record], leisure: int, objects: list[Record], others: list[Record]
+) -> Iterator[None]:
+    """Put records into the lists, whole JSON objects into the first; tells when they are to be emptied."""
     size = 0
     for record in records:
         (objects if record.alone else others).append(record)
         size += len(record.raw)
         if len(objects) >= _OBJECTS or len(others) >= _OTHERS * leisure or size >= _BYTES:
-            yield objects, others
-            objects, others, size = [], [], 0
-    yield objects, others
+            yield
+            size = 0
+    yield
 
 
 class _Learnt(threading.local):
@@ -140,6 +178,14 @@ class _Reading:
         self.unparsed = 0
         self.first: int | None = None
         self.last: int | None = None
+
+    def give(self, part: Part, seen: Seen) -> tuple[pa.Table, pa.Table]:
+        """Calls and webhooks so far; what else is known so far is noted in `part`."""
+        calls, webhooks = joined(self.calls.table()), self.webhooks.table()
+        part.found = calls.num_rows
+        part.unparsed, part.first, part.last = self.unparsed, self.first, self.last
+        part.lines, part.read = seen.lines, seen.read
+        return calls, webhooks
 
     def take(
         self, objects: Sequence[Record], others: Sequence[Record], columns: Columns | None = None

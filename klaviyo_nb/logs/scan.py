@@ -220,6 +220,7 @@ def scan(
                 if start <= offset <= buffer.last_break:
                     yield Record(offset, buffer.lines_before(first), raw, whole)
             buffer.advance(looked)
+            seen.lines = buffer.lines - 1  # so far
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest
         ends_open = buffer.end == 0 or buffer.data[buffer.end - 1] == ord("\n")

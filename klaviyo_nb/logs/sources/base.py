@@ -49,6 +49,7 @@ class Opened:
         ended: Was the end of a pipe reached? Filled while reading.
         done: Bytes of the chunk, as stored, that were read; filled while reading where that is known.
         head: How the source begins, if the chunk does not begin there.
+        idle: Called now and then while nothing comes out of a pipe.
     """
 
     read: Read
@@ -61,6 +62,7 @@ class Opened:
     ended: bool = False
     done: int = 0
     head: bytes = b""
+    idle: Callable[[], object] = bool
 
 
 class Chunk(Protocol):
@@ -168,5 +170,6 @@ def pipe_reader(
                     continue
                 opened.ended = got == 0
                 return got
+            opened.idle()
 
     return read
