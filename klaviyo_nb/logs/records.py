@@ -92,11 +92,7 @@ def read(job: Job, opened: Opened, part: Part) -> None:
         part.told = _told(job, job.question, calls, webhooks)
     if seen.stopped and not opened.truncated:
         part.truncated = True
-        part.problems.append(
-            f"only its first {job.most:,} bytes were read ({TOO_LARGE})"
-            if _enough(job, seen)
-            else "it was not read to its end before the deadline"
-        )
+        part.problems.append(_why(job, seen))
 
 
 class _SoFar:
@@ -124,6 +120,13 @@ class _SoFar:
         self._share(self._job, part)
         now = time.monotonic()
         self._next, self._told = now + max(_SHARED_S, _PATIENCE * (now - began)), self._seen.read
+
+
+def _why(job: Job, seen: Seen) -> str:
+    """Why reading was ended before its end."""
+    if _enough(job, seen):
+        return f"only its first {job.most:,} bytes were read ({TOO_LARGE})"
+    return "it was not read to its end before the deadline"
 
 
 def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:
