@@ -57,7 +57,7 @@ def read(job: Job, opened: Opened, part: Part) -> None:
     """Read what was opened, to its end or to the deadline, into `part`."""
     seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
     waiting: tuple[list[Record], list[Record]] = ([], [])
-    tell, share = advancing.get(None), partly.get(None)
+    tell = advancing.get(None)
 
     def take() -> None:
         head = (opened.head or edges.head).decode("utf-8", "replace")
@@ -65,15 +65,13 @@ def read(job: Job, opened: Opened, part: Part) -> None:
         for each in waiting:
             each.clear()
 
-    so_far = _SoFar(job, reading, seen, take, share) if share and job.question is None else None
-    if so_far:
-        opened.idle = so_far.tell
+    so_far = _SoFar(job, reading, seen, take)
+    opened.idle = so_far.tell
 
     def halt() -> bool:
         if tell:
             tell(job, opened.done)
-        if so_far:
-            so_far.tell()
+        so_far.tell()
         return late(job.deadline) or _enough(job, seen)
 
     records = scan(
@@ -104,15 +102,15 @@ class _SoFar:
         reading: _Reading,
         seen: Seen,
         take: Callable[[], None],
-        share: Callable[[Job, Part], None],
     ) -> None:
-        self._job, self._reading, self._seen, self._take, self._share = job, reading, seen, take, share
+        self._job, self._reading, self._seen, self._take = job, reading, seen, take
+        self._share = partly.get(None) if job.question is None else None
         self._next, self._told = time.monotonic() + _SHARED_S, 0
 
     def tell(self) -> None:
         """Tell it, if there is more and it is time: ten times as long as telling took after the last."""
         began = time.monotonic()
-        if began < self._next or self._seen.read == self._told:
+        if self._share is None or began < self._next or self._seen.read == self._told:
             return
         self._take()
         part = Part(self._job.source, truncated=True, problems=[f"reading {UNFINISHED} its end"])
