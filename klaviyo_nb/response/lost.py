@@ -28,8 +28,9 @@ def lost(evidence: Evidence) -> Answer | None:
     if evidence.calls is None:
         return None
     from klaviyo_nb.logs.questions.ledger import question
+    from klaviyo_nb.logs.questions.watched import watched
 
-    return question([*delays(evidence)]).ask(of_calls(evidence.calls), evidence.window)
+    return watched(question([*delays(evidence)])).ask(of_calls(evidence.calls), evidence.window)
 
 
 def data(found: Answer | None) -> Data | None:

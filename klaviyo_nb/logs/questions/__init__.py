@@ -7,7 +7,7 @@ question each, which `klaviyo-nb logs --ask NAME` asks.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from klaviyo_nb.errors import UsageError
 
@@ -27,10 +27,14 @@ QUESTIONS = {
     "reach": "How many profiles, events, lists and flows do the failed calls touch?",
     "webhooks": "Do webhooks arrive, are their signatures accepted, and how old are they?",
 }
+#: Those whose answers depend on when calls were made, or how many.
+WATCHED = {"overview", "templates", "contrast", "ratelimit", "retries", "ledger", "reach"}
 
 
 def by_name(name: str) -> Question[Any]:
     """A question by its name; its module, and pandas with it, is imported now.
+
+    Those about times and numbers of calls say where clocks were set back and lines stand twice.
 
     Raises:
         UsageError: There is none of that name.
@@ -38,5 +42,10 @@ def by_name(name: str) -> Question[Any]:
     if name not in QUESTIONS:
         hint = f"klaviyo-nb logs LOG-FILE --ask {next(iter(QUESTIONS))}    (or {', '.join([*QUESTIONS][1:])})"
         raise UsageError("--ask", f"{name!r} is not a question", hint)
-    found: Question[Any] = import_module(f"{__name__}.{name}").QUESTION
-    return found
+    module = import_module(f"{__name__}.{name}")
+    found: Question[Any] = module.QUESTION
+    if name not in WATCHED:
+        return found
+    return cast(
+        "Question[Any]", import_module(f"{__name__}.watched").watched(found, getattr(module, "doubted", None))
+    )

@@ -232,6 +232,15 @@ def broken(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
     return found.sort_values(["start", "window_s"], kind="stable", ignore_index=True)
 
 
+def doubted(told: Part) -> Part:
+    """Where a clock was set back nobody knows what waits, or for how long."""
+    if told.seconds is None:
+        return told
+    names = told.seconds.values
+    unknown = {**names, "attempt": (ATTEMPTS[0],) * len(names["attempt"])}
+    return told._replace(seconds=told.seconds._replace(values=unknown))
+
+
 def _rows(told: Part, window: Window, limits: Mapping[str, Mapping[int, int]] | None = None) -> pd.DataFrame:
     rows = [_row(told, each, window.start) for each in spent(told, limits)]
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
