@@ -28,6 +28,8 @@ from klaviyo_nb.logs.formats.understand import Told, understand
 
 #: Kinds that are remembered, with those that were seen once.
 _MOST_KINDS = 8_192
+#: Of more forms with one outline, a record is compared with that of its mask only.
+_MANY = 8
 #: Short numbers that mean something somewhere: statuses, numbers of errors, attempts. By their length.
 _OTHER_NUMBERS = {
     1: ("1", "4", "6", "7"),
@@ -71,12 +73,14 @@ class _Form:
     """Records that agree in all but digits and ids.
 
     Attributes:
+        mask: Of their texts.
         pattern: What they fit, and no others.
         numbers: Where the numbers stand that tell no kinds apart.
         kinds: What was learnt, by the numbers that do; None: `understand` must be asked.
         once: Such numbers that were seen once.
     """
 
+    mask: str
     pattern: masking.Pattern
     numbers: list[tuple[int, int]]
     kinds: dict[bytes, _Kind | None] = field(default_factory=dict)
@@ -151,16 +155,39 @@ class Likeness:
         tried = 0
         while alike.rows:
             forms = self._forms.get(outline, [])
+            if len(forms) > _MANY:
+                return self._tell_by_mask(telling, outline, alike)
             for form in forms[tried:]:
                 alike = self._tell_form(telling, form, alike)
             tried = len(forms)
-            for place, row in enumerate(alike.rows):
-                self._tell_one(telling, row, None, b"", len(alike.rows) - place > 1)
-                if len(self._forms.get(outline, ())) > tried:  # those behind it may have its form
-                    alike = alike.only(range(place + 1, len(alike.rows)))
-                    break
-            else:
-                return
+            alike = self._tell_singly(telling, outline, alike)
+        return None
+
+    def _tell_by_mask(self, telling: _Telling, outline: Hashable, alike: _Alike) -> None:
+        """The same where an outline has many forms: each record is compared with one of them only."""
+        forms = {form.mask: form for form in self._forms[outline]}
+        places: dict[str, list[int]] = defaultdict(list)
+        for place, text in enumerate(alike.texts):
+            places[masking.mask(text)].append(place)
+        for mask, those in places.items():
+            form, left = forms.get(mask), alike.only(those)
+            if form is None:
+                left = self._tell_singly(telling, outline, left)
+                form = next((each for each in self._forms.get(outline, ())[-1:] if each.mask == mask), None)
+            left = self._tell_form(telling, form, left) if form else left
+            while left.rows:
+                left = self._tell_singly(telling, outline, left)
+
+    def _tell_singly(self, telling: _Telling, outline: Hashable, alike: _Alike) -> _Alike:
+        """Tell of records one by one, until a form is learnt; those that are left."""
+        count = len(self._forms.get(outline, ()))
+        for place, row in enumerate(alike.rows):
+            two = alike.texts[place : place + 2]
+            several = len(two) > 1 and masking.mask(two[0]) == masking.mask(two[1])
+            self._tell_one(telling, row, None, b"", several)
+            if len(self._forms.get(outline, ())) > count:
+                return alike.only(range(place + 1, len(alike.rows)))
+        return alike.only([])
 
     def _tell_form(self, telling: _Telling, form: _Form, alike: _Alike) -> _Alike:
         """Tell of those that have the form; the others."""
@@ -274,7 +301,8 @@ class Likeness:
         kept = [span for span in kept if span not in days]
         idle = [span for span in kept if len(kept) <= _MOST_TRIED and self._is_idle(carried, told, *span)]
         kept = [span for span in kept if span not in idle]
-        form = _Form(masking.Pattern(carried.text, kept, days), [*numbers, *days, *idle])
+        pattern = masking.Pattern(carried.text, kept, days)
+        form = _Form(masking.mask(carried.text), pattern, [*numbers, *days, *idle])
         self._forms.setdefault(carried.outline(), []).append(form)
         return form
 
