@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import collect
@@ -203,7 +204,6 @@ class _Maker:
         from klaviyo_nb.report import run
 
         await asyncio.to_thread(_get_ready)
-        await asyncio.to_thread(self._look_for_canaries)
         if ahead:
             await ahead
         drawing = asyncio.create_task(self._draw(server))
@@ -214,10 +214,12 @@ class _Maker:
             source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
             at_once=1 if large else run.AT_ONCE,
         )  # fmt: skip
+        canaries = asyncio.create_task(self._fly(server))
         made = await drawing
         self._write(made)
-        self._sweep()
+        await asyncio.to_thread(self._sweep)
         hashes = await asyncio.to_thread(self._unchanged)
+        await canaries
         await self._write_page(server, runs, made)
         self._sweep(["index.html"])
         self._tell_redaction()
@@ -296,10 +298,20 @@ class _Maker:
             if clean != text:
                 (self.folder / name).write_text(clean, "utf-8")
 
-    def _look_for_canaries(self) -> None:
-        from klaviyo_nb.report.canaries import readable
+    async def _fly(self, server: ForkServer | None) -> None:
+        """Look whether made-up secrets can be read that went through a kernel and all else."""
+        from klaviyo_nb.report import canaries, run
 
-        if left := readable(self.redactor, self.clock()):
+        mine = canaries.hatched()
+        with TemporaryDirectory(prefix="klaviyo-nb-") as scratch:
+            folder = Path(scratch)
+            canaries.plant(mine, folder / "canary.ipynb")
+            (ran,) = await run.run_all(folder, "", server=server, source=folder, names=["canary"])
+            if not (ran.error or "").startswith("ValueError: "):  # its last cell raises that
+                self._trouble([f"made-up secrets did not go through a kernel: {ran.error}"])
+            executed = folder / "notebooks" / "canary.ipynb"
+            left = await asyncio.to_thread(canaries.readable, self.redactor, self.clock(), mine, executed)
+        if left:
             raise ReportError(
                 str(self.folder),
                 f"not sealed: a made-up secret could still be read after redaction: {left[0]}",

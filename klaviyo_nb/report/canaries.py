@@ -1,8 +1,8 @@
 """Canaries: made-up secrets that go through what real ones go through, before a report is sealed.
 
 A key, an address, a phone number and a password without any shape are made up for each run and written in
-every encoding into a log and a notebook that are no part of the report. The same reader, writer, converter
-and redactor work on them as on the rest. If one can still be read, the report is not sealed.
+every encoding into a log and a notebook that are no part of the report. The same reader, writer, kernel,
+converter and redactor work on them as on the rest. If one can still be read, the report is not sealed.
 """
 
 from __future__ import annotations
@@ -102,15 +102,24 @@ class Canaries:
         yield f"GET /in?api_key={self.password}"
 
 
-def readable(redactor: Redactor, now: datetime) -> list[str]:
+def hatched() -> Canaries:
+    """New ones that nobody can guess."""
+    return Canaries.hatch(random.SystemRandom())
+
+
+def readable(
+    redactor: Redactor, now: datetime, canaries: Canaries | None = None, notebook: Path | None = None
+) -> list[str]:
     """Where a canary can still be read after all that a report's texts go through: nowhere, or do not seal.
 
     Args:
         redactor: The one of this run.
         now: When; its lines are written then.
+        canaries: Those that `notebook` has; None: new ones.
+        notebook: What `plant` has written, run; None: one that looks as if it had been.
     """
-    canaries = Canaries.hatch(random.SystemRandom())
-    texts = redactor.in_all(_read(canaries, redactor, now)) | _notebook(canaries)
+    canaries = canaries or hatched()
+    texts = redactor.in_all(_read(canaries, redactor, now)) | _notebook(canaries, notebook)
     texts = {name: swept(text, redactor.text) for name, text in texts.items()}
     drawn = {name: b"".join(pictures(text)).decode("latin-1") for name, text in texts.items()}
     texts |= {f"a picture of {name}": words for name, words in drawn.items() if words}
@@ -151,12 +160,57 @@ def _read(canaries: Canaries, redactor: Redactor, now: datetime) -> dict[str, st
     return {"evidence": CALLS.to_csv(found.calls), "header": json.dumps(header, indent=2)}
 
 
-def _notebook(canaries: Canaries) -> dict[str, str]:
-    """A notebook with them in parameters, metadata, outputs and a traceback, and the page of it."""
+def plant(canaries: Canaries, path: Path) -> None:
+    """Write a notebook whose cells print them, show them in every way, draw them, and fail with them."""
     import nbformat
     from nbformat import v4
 
+    text = "\n".join(canaries.lines())
+    cells = [v4.new_code_cell(source) for source in _CELLS]
+    given = v4.new_code_cell(
+        f"note, picture = {text!r}, {_picture(canaries)!r}", metadata={"tags": ["parameters"]}
+    )
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    about = {"kernelspec": kernel, "language_info": {"name": "python"}, "note": text}
+    nbformat.write(v4.new_notebook(cells=[given, *cells], metadata=about), path)
+
+
+#: What each cell does with `note` and `picture`; the last one fails.
+_CELLS = (
+    "import base64, sys\n"
+    "from html import escape\n"
+    "from IPython.display import HTML, JSON, SVG, Image, Markdown, display\n"
+    "from klaviyo_nb.report import canvas, show\n"
+    "print(note); print(note, file=sys.stderr)",
+    "display(HTML(f'<p>{note}</p>'), Markdown(note), JSON({'note': note}))\n"
+    "display(SVG(f'<svg><desc>{escape(note)}</desc></svg>'))\n"
+    "Image(base64.b64decode(picture))",
+    "drawn = canvas.message('Canaries', note)\n"
+    "drawn.figure.set_label(note)\n"
+    "display(show.figure(drawn.figure), show.table(drawn.table), show.text(note))\n"
+    "print(canvas.save_svg(drawn.figure, note, note))",
+    "raise ValueError(note)",
+)
+
+
+def _notebook(canaries: Canaries, executed: Path | None) -> dict[str, str]:
+    """A notebook with them in parameters, metadata, outputs and a traceback, and the page of it."""
     from klaviyo_nb.report.pages import notebook_html
+
+    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
+        source, page = Path(folder, "canary.ipynb"), Path(folder, "canary.html")
+        if executed is None:
+            _write_as_if_run(canaries, source)
+        notebook_html(executed or source, page)
+        return {
+            "notebook": (executed or source).read_text("utf-8"),
+            "page": page.read_text("utf-8"),
+        }
+
+
+def _write_as_if_run(canaries: Canaries, path: Path) -> None:
+    import nbformat
+    from nbformat import v4
 
     text = "\n".join(canaries.lines())
     cell = v4.new_code_cell(f"note = {text!r}", metadata={"tags": ["parameters"], "note": canaries.email})
@@ -169,11 +223,7 @@ def _notebook(canaries: Canaries) -> dict[str, str]:
         v4.new_output("error", ename="ValueError", evalue=text, traceback=text.split("\n")),
     ]
     book = v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"note": text}}})
-    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
-        source, page = Path(folder, "canary.ipynb"), Path(folder, "canary.html")
-        nbformat.write(book, source)
-        notebook_html(source, page)
-        return {"notebook": source.read_text("utf-8"), "page": page.read_text("utf-8")}
+    nbformat.write(book, path)
 
 
 def _picture(canaries: Canaries) -> str:

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import samples
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.report.canaries import ENCODINGS, Canaries, _picture, readable
+from klaviyo_nb.report.canaries import ENCODINGS, Canaries, _picture, plant, readable
 from klaviyo_nb.report.manifest import pictures, swept, without_words
+from klaviyo_nb.report.run import run_all
 from klaviyo_nb.report.verify import _secrets
 
 
 def test_no_canary_can_be_read_in_evidence_notebook_or_page() -> None:
     assert len(ENCODINGS) >= 14
     assert readable(Redactor(b"k"), samples.WINDOW.end) == []
+
+
+def test_canaries_that_went_through_a_kernel_are_in_every_kind_of_output_and_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    canaries = Canaries.hatch(random.Random(3))
+    plant(canaries, tmp_path / "canary.ipynb")
+    (ran,) = asyncio.run(run_all(tmp_path, "", server=None, source=tmp_path, names=["canary"]))
+    assert ran.error is not None
+    assert ran.error.startswith("ValueError: raw: pk_")  # all cells before it have run
+    executed = tmp_path / "notebooks" / "canary.ipynb"
+    outputs = [each for cell in nbformat.read(executed, 4).cells for each in cell.get("outputs", ())]
+    kinds = {each.output_type for each in outputs} | {
+        kind for each in outputs for kind in each.get("data", ())
+    }
+    assert kinds >= {"stream", "error", "text/html", "text/markdown", "text/plain", "application/json",
+                     "image/png", "image/svg+xml"}  # fmt: skip
+    assert all(any(value in str(each) for each in outputs) for value in canaries.values())
+    assert readable(Redactor(b"k"), samples.WINDOW.end, canaries, executed) == []
+    blind = readable(Blind(b"k"), samples.WINDOW.end, canaries, executed)
+    assert any("in notebook" in place for place in blind)
 
 
 @pytest.mark.parametrize("seed", range(5))
