@@ -27,7 +27,7 @@ from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.report.verify import verify
 
 CALL = {"method": "GET", "url": "https://a.klaviyo.com/api/profiles", "status": 503}
-LATE_S, STREAM_S, EVERY_S = 1.5, 8.0, 0.01
+LATE_S, STREAM_S, EVERY_S = 1.5, 20.0, 0.01
 
 
 class Late(BaseHTTPRequestHandler):
@@ -66,9 +66,8 @@ def feed(process: subprocess.Popen[str], seconds: float) -> None:
     until = time.monotonic() + seconds
     with suppress(BrokenPipeError, ValueError, OSError):
         while process.poll() is None and time.monotonic() < until:
-            said = {"time": "2026-11-23T06:00:00Z", "request_id": f"t-{time.time():.3f}"}
-            process.stdin.write(json.dumps(said | CALL) + "\n")
-            process.stdin.flush()
+            said = {"time": "2026-11-23T06:00:00Z", "msg": f"at {time.time():.3f}"}
+            os.write(process.stdin.fileno(), json.dumps(said | CALL).encode() + b"\n")
             time.sleep(EVERY_S)
         process.stdin.close()
 
@@ -77,8 +76,8 @@ def age(path: Path, killed: float) -> float | None:
     """How old the newest line of the stream was that was kept [s]; None: nothing of it was."""
     with suppress(EvidenceError):
         calls = load(path).calls
-        if calls is not None and len(told := calls.loc[calls["source"] == "-", "request_id"].dropna()):
-            return killed - max(float(each.removeprefix("t-")) for each in told)
+        if calls is not None and len(told := calls.loc[calls["source"] == "-", "message"].dropna()):
+            return killed - max(float(each.removeprefix("at ")) for each in told)
     return None
 
 

@@ -22,7 +22,7 @@ def outputs(folder: Path, name: str) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, NotebookRun]]:
-    """Five notebooks, four of them bad, run side by side once for all tests below."""
+    """Six notebooks, five of them bad, run side by side once for all tests below."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KLAVIYO_PRIVATE_KEY", SECRET)
@@ -39,7 +39,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Noteb
         write(source, "killed", "import os\nos.kill(os.getpid(), 9)", "print('never')")
         write(source, "hangs", "import time\ntime.sleep(60)", "print('never')")
         write(source, "floods", "for number in range(40_000):\n    print('x' * 50)")
-        names = ("good", "raises", "killed", "hangs", "floods")
+        limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))"  # no more than it has
+        write(source, "greedy", f"{limit}\nlen([bytes(1 << 24) for _ in range(1_000)])", "print('never')")
+        names = ("good", "raises", "killed", "hangs", "floods", "greedy")
         results = run_notebooks(
             out, "../evidence", source=source, names=names, limit_s=12, output_cap=1_000_000
         )
@@ -73,7 +75,12 @@ def test_a_chart_of_pyplot_is_kept(ran: tuple[Path, dict[str, NotebookRun]]) -> 
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("raises", "ZeroDivisionError"), ("killed", "DeadKernel"), ("hangs", "Timeout")],
+    [
+        ("raises", "ZeroDivisionError"),
+        ("killed", "DeadKernel"),
+        ("hangs", "Timeout"),
+        ("greedy", "MemoryError"),
+    ],
 )
 def test_a_failure_has_its_true_status_in_result_and_file(
     ran: tuple[Path, dict[str, NotebookRun]], name: str, error: str
