@@ -110,6 +110,23 @@ def test_a_page_opens_without_a_request_or_a_complaint(
     page.close()
 
 
+def test_the_printed_report_cuts_no_picture_and_shows_what_is_folded(browser: Browser, report: Path) -> None:
+    width, height = 688, 1017  # A4 without its margins [CSS px]
+    page, _, complaints = watched(browser, viewport={"width": width, "height": height})
+    page.emulate_media(media="print")
+    page.goto((report / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    tall = "Math.max(...[...document.querySelectorAll('figure')].map(each => each.getBoundingClientRect().height))"
+    assert page.evaluate(tall) < height, "it is cut at the end of a page"
+    assert page.evaluate(
+        "[...document.querySelectorAll('details > :not(summary)')].every(each => each.checkVisibility())"
+    )
+    assert page.evaluate("[...document.querySelectorAll('.links')].every(each => !each.checkVisibility())")
+    assert 4 <= page.pdf(format="A4").count(b"/Type /Page\n") <= 12
+    assert complaints == []
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [(PAGES[0], 390, "dark"), (PAGES[0], 1280, "light"), *((name, 820, "dark") for name in PAGES[1:])],
