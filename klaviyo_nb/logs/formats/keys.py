@@ -83,11 +83,15 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
-    ("method", "method"),
+    ("method", "method"), ("retryattempt", "attempt"),
+    *((f"{what}{unit}", "duration") for what in ("duration", "latency", "elapsed", "took")
+      for unit in ("micros", "nanos", "millis", "us", "ns", "seconds", "secs")),
 )  # fmt: skip
 _RANK_OF_ENDING, _OF_KLAVIYO = 90, 200
 #: When something will be, or was done to what the record is about.
 _OTHER_TIMES = re.compile(r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due")
+#: A program's status, or one that somebody would act upon.
+_NOT_MET = re.compile(r"exitstatus|(?:expect|allow|ignor|accept|want|retry|valid)\w{0,10}status")
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
 _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
@@ -138,7 +142,7 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
 
 
 def _by_ending(name: str) -> str | None:
-    if name == "exitstatus" or (name.endswith("at") and _OTHER_TIMES.search(name)):
+    if _NOT_MET.match(name) or (name.endswith("at") and _OTHER_TIMES.search(name)):
         return None
     return next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
 

@@ -17,15 +17,17 @@ from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_known
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, walk
 
 _PAIRS = re.compile(
-    r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=(?:>:?)?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
+    r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=>?(?::(?=[a-z]))?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
 )
 #: A key and its value as languages print objects: `'k': 'v'`, `:k=>"v"`, `[k] => v`, `k = v`, `<k>v</k>`.
 _PRINTED_PAIRS = re.compile(
-    r"""(?<![\w.$@/-])([A-Za-z_][\w.-]{1,40}+)(?:["'\]]?\s{0,20}+(?:=>|[=:]) ?(?:\w+\((?=["'\d]))?|>)"""
-    r"""[:<\[(]{0,2}("[^"\n]*"|'[^'\n]*'|[^\s"'`,;|<>(){}\[\]]+)""",
+    r"""(?<![\w.$@/-])([A-Za-z_][\w.-]{1,40}+)(?:["'\]]{0,2}\s{0,20}+(?:=>|[=:])\s{0,4}|>)"""
+    r"""(?:\w{0,20}\([\w.=]{1,20}\) ){0,2}(?:\w{1,20}\((?=["'\d]))?[:<\[(]{0,2}"""
+    r"""("[^"\n]*"|'[^'\n]*'|[^\s"'`,;|<>(){}\[\]]+)""",
     re.ASCII,
 )
-_EDN_PAIRS = re.compile(r""":([a-z][\w-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.ASCII)
+_EDN_PAIRS = re.compile(r""":([a-z][\w/-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.ASCII)
+_NAMED_DATA = re.compile(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.ASCII)
 #: Groups that carry a field as it is.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
@@ -345,6 +347,9 @@ def _read_tail(result: Read) -> None:
         _read_pairs(result, _PRINTED.findall(text.ends(body)))
         return
     limited = text.ends(body)
+    if '<Data Name="' in limited:  # Windows' events
+        _read_printed(result, _NAMED_DATA.findall(limited))
+        return
     if _read_pairs(result, _PAIRS.findall(_SPAN.sub(" ", limited) if "}:" in limited else limited)):
         result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
         return

@@ -132,15 +132,17 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?:{_SAYS})\b(?: us| it| them| you| this)?[,;:-] ?(?P<v>[45]\d\d)\b{_COUNTED}",
     ),
     "duration": _compiled(
+        r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?"
+        r"(?P<v>(?:\d+ ?h ?)?\d+ ?m(?:in)? ?\d+(?:\.\d+)? ?s)(?:ec)?\b",
         r"\b(?:took|in|after|within|timeout of|durations?|elapsed|latency|"
         r"(?:total|request|response|execution|"
         r"elapsed)[ _-]?time|time|rt)"
         r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)[\s(]?(?P<u>ms|msecs?|milliseconds?|µs|"
         r"us|ns|s|secs?|seconds?|min|minutes?)\b",
-        r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
+        r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms|micros|nanos|us|ns)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration|seconds)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
-        r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9}|"
-        r"(?:\d+h)?\d+m\d+(?:\.\d+)?s)\b",
+        r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9})\b",
+        r"(?<![\dT:.-])(?<!\d )(?P<v>\d\d:\d\d:\d\d\.\d{7})(?!\d)",  # .NET's
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
@@ -152,7 +154,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "retry_after": _compiled(
         rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|"
-        r"of)?\s*(?:Some)?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
+        r"of)?\s*(?:Some)?(?:\[ )?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
         r"\d+(?:\.\d+)?(?: ?(?:ms|milliseconds?|m|min|minutes?|h|hours?)\b)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
     ),
@@ -167,7 +169,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
         r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid(?! (?!at\b)[a-z]))\b)",
-        r"[\w)]: (?P<v>(?-i:throttled|not_found|permission_denied|duplicate_profile))(?=\s{0,2}(?:[,;)|]|$))",
+        r"(?:[\w)]: |\berror=[\"']?)(?P<v>(?-i:throttled|not_found|permission_denied|duplicate_profile))"
+        r"(?=\s{0,2}(?:[,;)|\"'}]|$))",
         r"(?<![\w./-])(?P<v>(?-i:not_authenticated|authentication_failed|permission_denied|duplicate_profile))(?![\w./-])",
     ),
     "error_pointer": _compiled(
@@ -175,7 +178,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w/])(?P<v>/data/(?:attributes|relationships)[\w./-]{0,200})",
         r"(?<!\w)parameter(?:\\*[\"']?\s*:\s*\\*[\"']|=)(?P<v>[\w.\[\]-]{1,100})",
     ),
-    "attempt": _compiled(r"(?<!until )(?<!next )\battempt(?:[ _-]?(?:number|no|num|nr))?"
+    "attempt": _compiled(r"(?<!until )(?<!next )"
+                         r"(?:\b|(?-i:(?<=[a-z])(?=A)))attempt(?:[ _-]?(?:number|no|num|nr))?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",

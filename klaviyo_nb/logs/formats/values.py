@@ -12,7 +12,9 @@ _AMOUNT = re.compile(
 )
 #: `00:00:01.5` (.NET), `PT1M1.5S` (ISO 8601), `1m1.5s` (Go).
 _CLOCK = re.compile(
-    r"(\d\d?):(\d\d):(\d\d(?:\.\d+)?)|(?:PT)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?<=[smh])", re.I
+    r"(\d\d?):(\d\d):(\d\d(?:\.\d+)?)|"
+    r"(?:PT)?(?:(\d+) ?h ?)?(?:(\d+) ?m(?:in)? ?)?(?:(\d+(?:\.\d+)?) ?s)?(?<=[smhn])",
+    re.I,
 )
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
@@ -111,7 +113,7 @@ def _unit_of(key: str) -> str | None:
 
 
 def _short(unit: str) -> str:
-    unit = unit.lower()
+    unit = {"micros": "us", "nanos": "ns"}.get(unit.lower(), unit.lower())
     return "ms" if unit.startswith(("ms", "milli")) else unit[:1] if unit[:1] in "smh" else unit
 
 
