@@ -72,6 +72,10 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     said = it.found.values
     method = values.word(said.get("method"))
     where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
+    if where.place == "foreign" and it.access and "a.klaviyo.com" in it.text:  # a proxy sent it on
+        inside = (where.path or "").find("/api/")
+        told = place_of((where.path or "")[inside:], method, speaks) if inside > 0 else where
+        where = told if told.place == "path" else where
     if where.place == "foreign" and it.text[:1] == "{":
         where = _sent_on(it, body, where, speaks)
     if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):

@@ -237,6 +237,7 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests|rate[- ]limited (?:by|on)\b|"
          r"klaviyo\]?:? (?:api )?rate[- ]limit(?:ed\b| on\b)|"
+         r"\bthrottled\W{1,4}(?:retry|waiting|sleeping|backing)|"
          r"rate[- ]limited\W{1,4}(?:waiting|retrying|sleeping|backing)|"
          r"rate limit (?:was )?(?:exceeded|hit|reached)|throttled (?:by|on)\b", 429),
         (r"missing or invalid (?:private key|authorization scheme)|authentication credentials were not", 401),
