@@ -14,6 +14,7 @@ from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report import series
+from klaviyo_nb.report.words import TITLES
 from klaviyo_nb.window import parse_time
 
 if TYPE_CHECKING:
@@ -178,10 +179,11 @@ def _us(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
     rows = evidence.probe_rows
     asked = min((row["checked_at"] for row in rows if row["checked_at"]), default=None)
     if asked:
-        said = ", ".join(f"{row['probe']} {_answer(row)}" for row in rows)
+        said = ", ".join(f"{row['probe'].replace('_', ' ')} {_answer(row)}" for row in rows)
         yield Entry(asked, None, f"Probes ask: {said}", "evidence/probes.csv", "us")
     level = f", {document['severity']}" if document.get("severity") else ""
-    yield Entry(evidence.collected_at, None, f"Verdict: {document['cause']}{level}", "verdict.json", "us")
+    title = TITLES.get(document["cause"], document["cause"])
+    yield Entry(evidence.collected_at, None, f"Verdict: {title}{level}", "verdict.json", "us")
 
 
 def _watched(evidence: Evidence) -> Iterator[Entry]:
