@@ -39,6 +39,7 @@ _COLUMNS = ("method", "endpoint", "calls", "failed", "share", "kind", "first_fai
 _KINDS = (NONE, *get_args(Failure))
 #: What is counted for each bin of time; and durations, for each slice of the window.
 _CELL = ("bin", "method", "endpoint", "status", "kind")
+_PLACE = ["method", "endpoint"]
 _CALLS = {"calls": "sum"}
 _TIMES = _CALLS | {"first": "min", "last": "max"}
 _SPEED, _SLICES = ("slice", "method", "endpoint", "bucket"), 24
@@ -181,24 +182,29 @@ def _causes(told: Part) -> pd.DataFrame:
 
 
 def _rows(told: Part, window: Window) -> pd.DataFrame:
-    places = dict(iter(told.speed.groupby(["method", "endpoint"])))
-    quiet = _quiet(told.cells, window)
-    rows = []
-    for place, mine in told.cells.groupby(["method", "endpoint"], sort=True):
-        failed = mine[mine["kind"] != NONE]
-        count, bad = int(mine["calls"].sum()), int(failed["calls"].sum())
-        kind = failed.groupby("kind")["calls"].sum().idxmax() if bad else None
-        span = (failed["first"].min(), failed["last"].max()) if bad else (NEVER, NEVER)
-        took = places.get(place, told.speed.iloc[:0])
-        (half, high), (quiet_half, quiet_high) = _quantiles(took), _quantiles(took[took["slice"].isin(quiet)])
-        speed = (high, quiet_high, half, quiet_half)
-        rows.append((*place, count, bad, bad / count, kind, *span, *speed, *wilson(bad, count)))
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    bad = told.cells[told.cells["kind"] != NONE]
+    kinds = added([bad], [*_PLACE, "kind"], _TIMES)
+    most = kinds.sort_values("calls", ascending=False, kind="stable").drop_duplicates(_PLACE)
+    failed = added([bad], _PLACE, _TIMES).rename(
+        columns={"calls": "failed", "first": "first_failed", "last": "last_failed"}
+    )
+    quiet = told.speed[told.speed["slice"].isin(_quiet(told.cells, window))]
+    frame = added([told.cells], _PLACE, _CALLS)
+    for more in (
+        failed, most[[*_PLACE, "kind"]], _quantiles(told.speed, ""), _quantiles(quiet, "quiet_")
+    ):  # fmt: skip
+        frame = frame.merge(more, on=_PLACE, how="left")
+    frame["failed"] = frame["failed"].fillna(0)
+    frame["share"] = frame["failed"] / frame["calls"]
+    bounds = [
+        wilson(int(some), int(every)) for some, every in zip(frame["failed"], frame["calls"], strict=True)
+    ]
+    frame["share_low"], frame["share_high"] = np.array(bounds, dtype=float).reshape(-1, 2).T
     for name in ("first_failed", "last_failed"):
-        frame[name] = stamps(frame[name].to_numpy(np.int64))
+        frame[name] = stamps(frame[name].astype("Int64").fillna(NEVER).to_numpy(np.int64))
     dtypes = {name: "float64" for name in _COLUMNS if name.endswith("_s") or name.startswith("share")}
     dtypes |= {"calls": "int64", "failed": "int64", "first_failed": UTC_NS, "last_failed": UTC_NS}
-    frame = _named(frame).astype(dtypes)
+    frame = _named(frame)[list(_COLUMNS)].astype(dtypes)
     order = np.lexsort((np.arange(len(frame)), -frame["calls"], -frame["failed"]))
     return frame.iloc[order].reset_index(drop=True)
 
@@ -218,15 +224,17 @@ def _quiet(cells: pd.DataFrame, window: Window) -> list[int]:
     return [int(each) for each in np.flatnonzero(bad <= _QUIET * total)]
 
 
-def _quantiles(speed: pd.DataFrame) -> tuple[float, float]:
-    """Median and 95th percentile of durations, from their buckets [s]."""
-    counts = speed.groupby("bucket")["calls"].sum()
-    if counts.empty:
-        return np.nan, np.nan
-    upto, buckets = counts.cumsum().to_numpy(), counts.index.to_numpy()
-    places = [int(np.searchsorted(upto, share * upto[-1])) for share in (0.5, 0.95)]
-    half, high = (float(_LEAST_S * _GROWTH ** (buckets[place] - 0.5)) for place in places)
-    return half, high
+def _quantiles(speed: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """Median and 95th percentile of durations per place, from their buckets [s]."""
+    counts = added([speed], [*_PLACE, "bucket"], _CALLS)
+    groups = counts.groupby(_PLACE)["calls"]
+    upto, every = groups.cumsum(), groups.transform("sum")
+    counts["took"] = _LEAST_S * _GROWTH ** (counts["bucket"] - 0.5)
+    half, high = (
+        counts[upto >= share * every].drop_duplicates(_PLACE)[[*_PLACE, "took"]] for share in (0.5, 0.95)
+    )
+    names = {"took_x": f"{prefix}p50_s", "took_y": f"{prefix}p95_s"}
+    return half.merge(high, on=_PLACE).rename(columns=names)
 
 
 def _silence(told: Part, window: Window) -> Silence | None:

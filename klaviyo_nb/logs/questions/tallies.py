@@ -218,6 +218,8 @@ HASHED = 1 << 16
 
 def hashed(values: pd.Series[str]) -> Any:
     """64-bit hashes, the same in every process; 0 for what is missing."""
+    if isinstance(values.dtype, pd.CategoricalDtype) and len(values.cat.categories) > len(values):
+        values = values.astype("str")
     if isinstance(values.dtype, pd.CategoricalDtype):
         return np.append(hashed(pd.Series(values.cat.categories)), np.uint64(0))[values.cat.codes]
     found = np.empty(len(values), dtype=np.uint64)
