@@ -167,12 +167,12 @@ def plant(canaries: Canaries, path: Path) -> None:
 
     text = "\n".join(canaries.lines())
     cells = [v4.new_code_cell(source) for source in _CELLS]
-    given = v4.new_code_cell(
-        f"note, picture = {text!r}, {_picture(canaries)!r}", metadata={"tags": ["parameters"]}
-    )
+    # Not as parameters: papermill tells the terminal of those that it cannot read.
+    given = v4.new_code_cell('evidence: str = ""', metadata={"tags": ["parameters"], "note": text})
+    made = v4.new_code_cell(f"note, picture = {text!r}, {_picture(canaries)!r}")
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     about = {"kernelspec": kernel, "language_info": {"name": "python"}, "note": text}
-    nbformat.write(v4.new_notebook(cells=[given, *cells], metadata=about), path)
+    nbformat.write(v4.new_notebook(cells=[given, made, *cells], metadata=about), path)
 
 
 #: What each cell does with `note` and `picture`; the last one fails.

@@ -23,11 +23,12 @@ def test_no_canary_can_be_read_in_evidence_notebook_or_page() -> None:
 
 
 def test_canaries_that_went_through_a_kernel_are_in_every_kind_of_output_and_cannot_be_read(
-    tmp_path: Path,
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     canaries = Canaries.hatch(random.Random(3))
     plant(canaries, tmp_path / "canary.ipynb")
     (ran,) = asyncio.run(run_all(tmp_path, "", server=None, source=tmp_path, names=["canary"]))
+    assert capfd.readouterr() == ("", "")  # papermill says nothing of them
     assert ran.error is not None
     assert ran.error.startswith("ValueError: raw: pk_")  # all cells before it have run
     executed = tmp_path / "notebooks" / "canary.ipynb"
