@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from klaviyo_nb.evidence import remembered
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.metrics.rates import beforehand, histogram_quantile, increases
+from klaviyo_nb.metrics.rates import beforehand, begun_late, histogram_quantile, increases
 from klaviyo_nb.metrics.rates import counted as risen
 from klaviyo_nb.window import Window
 
@@ -94,6 +94,17 @@ def earlier(evidence: Evidence) -> dict[str, pd.DataFrame]:
     if evidence.metrics is not None:
         found["metrics"] = _from_steps(beforehand(evidence.metrics))
     return found
+
+
+def with_new(evidence: Evidence, found: Mapping[str, Tally]) -> dict[str, Tally]:
+    """The same `tallies`; metrics also with what new processes had counted when they were first sampled.
+
+    It is good to know when something happened, and not counted: it may be of the time before.
+    """
+    if "metrics" not in found or evidence.metrics is None:
+        return dict(found)
+    frame = pd.concat([found["metrics"].frame, _from_steps(begun_late(evidence.metrics))])
+    return {**found, "metrics": replace(found["metrics"], frame=frame)}
 
 
 def chosen(found: Mapping[str, Tally], limits: Thresholds, whole: bool = True) -> Tally | None:

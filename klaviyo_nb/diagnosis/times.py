@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb.diagnosis.counted import earlier, tallies
+from klaviyo_nb.diagnosis.counted import earlier, tallies, with_new
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
@@ -17,13 +17,20 @@ from klaviyo_nb.frames import plain_rows
 from klaviyo_nb.metrics.onset import Episode, Moments, episodes
 from klaviyo_nb.metrics.rates import step_s
 from klaviyo_nb.metrics.times import Estimate, Moment, Source, Written, combined
+from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.counted import Tally
     from klaviyo_nb.evidence import Evidence
 
-#: Log lines carry the second at best; failures that clocks set so far apart can be one onset.
-LINE_S, CLOCKS = 1.0, timedelta(minutes=3)
+#: Log lines carry the second at best; clocks that are kept right may be off by so much more [s]; failures
+#: that clocks set so far apart can be one onset.
+LINE_S, CLOCK_S, CLOCKS = 1.0, 4.0, timedelta(minutes=3)
+#: How far before the first failing line a call may have begun to fail: lines are written when calls end, and
+#: metrics are scraped about so often [s].
+NEAR_S = 15.0
+#: Share of the metrics' calls from which on logs hold them all.
+WHOLE = 0.95
 #: Hosts whose clocks are compared at most, and the fewest failures that tell something of one.
 MOST_HOSTS, HOST_FAILURES = 8, 5
 #: Share of calls that logs and metrics may place differently, before the logs' clocks are believed to be off.
@@ -67,7 +74,7 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counted: `counted.tallies` of it.
     """
     found: dict[Source, list[Episode]] = {}
-    off, before = False, earlier(evidence)
+    off, before, counted = False, earlier(evidence), with_new(evidence, counted)
     if "logs" in counted:
         frame = pd.concat([before.get("logs"), counted["logs"].frame])  # None is left out
         found["logs"] = list(_since(evidence.window.start, _from_logs(frame, evidence.collected_at)))
@@ -76,7 +83,9 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counts, past = (
             _counts(frame, ("endpoint", "kind")) for frame in (counted["metrics"].frame, before["metrics"])
         )
-        found["metrics"] = episodes(counts, step, step or None, past)
+        found["metrics"] = [
+            _nearer(each, counts, step, step) for each in episodes(counts, step, step or None, past)
+        ]
         off = "logs" in found and clocks_differ(
             counted["logs"].frame, counted["metrics"].frame, timedelta(seconds=step)
         )
@@ -85,19 +94,33 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
     watched = recovery_seen(evidence)
     goes_on = any(each.recovered is None for each in same.values()) and watched is None
-    begun = [_estimate(name, each.onset) for name, each in same.items() if each.onset]
-    if len(begun) < len(same) and not any(each.proven for each in same.values()):
+    begun = [_estimate(name, each.onset, each.good_until) for name, each in same.items() if each.onset]
+    known = any(each.proven for each in same.values()) or _told_whole(same, counted, before)
+    if len(begun) < len(same) and not known:
         begun = []  # one of them saw it under way from the first: that the other did not is no beginning
+    refused = [] if same else list(_still_refused(evidence, counted))
     over = [_estimate(name, each.recovered) for name, each in same.items() if each.recovered]
     seen = [Estimate("probes", *watched, "triage --watch: last bad round, first good one")] if watched else []
     written = {name: written_of(evidence, name) for name in ("onset", "recovered")}
     return Times(
-        combined([*begun, *_failing_probes(evidence)], written["onset"], off),
+        combined([*begun, *refused, *_failing_probes(evidence)], written["onset"], off),
         combined(seen or ([] if goes_on else over), written["recovered"], off),
         tuple(each for name in same for each in found[name][:-1]),
-        bool(same),
-        goes_on and not written["recovered"],
+        bool(same or refused),
+        (goes_on or bool(refused)) and not written["recovered"],
     )
+
+
+def _told_whole(
+    same: Mapping[Source, Episode], counted: Mapping[str, Tally], before: Mapping[str, pd.DataFrame]
+) -> bool:
+    """Do the logs tell of its beginning, of all calls that the metrics count, and of the time before?
+
+    Then what the metrics saw from their first sample on is a failure that was none of it.
+    """
+    calls = {name: each.frame["calls"].sum() for name, each in counted.items()}
+    begun = "logs" in same and same["logs"].onset is not None and len(before.get("logs", ())) > 0
+    return begun and calls["logs"] >= WHOLE * calls.get("metrics", 0.0)
 
 
 def _since(start: datetime, found: list[Episode]) -> Iterator[Episode]:
@@ -106,6 +129,20 @@ def _since(start: datetime, found: list[Episode]) -> Iterator[Episode]:
         if each.seen[1] > start:
             known = each.onset is not None and each.onset[1] >= start
             yield each if known else replace(each, onset=None)
+
+
+def _still_refused(evidence: Evidence, counted: Mapping[str, Tally]) -> Iterator[Estimate]:
+    """Of calls too few to be certain: the first that ended as our own calls do, if none was well since."""
+    kinds = {kind for row in evidence.probe_rows if row["probe"] in KEYED and (kind := kind_of(row))}
+    for each in counted.values():
+        name, metrics = each.source, evidence.metrics
+        step = LINE_S if name == "logs" or metrics is None else step_s(metrics) or 0.0
+        good = each.frame.loc[each.frame["kind"].isna(), "timestamp"].max()
+        bad = each.frame.loc[each.frame["kind"].isin(kinds), "timestamp"]
+        first = bad[bad > good].min()
+        if not pd.isna(first):
+            since = max(good, first - timedelta(seconds=NEAR_S if name == "logs" else step))
+            yield _estimate(name, (since, first + timedelta(seconds=step)), good)
 
 
 def _failing_probes(evidence: Evidence) -> list[Estimate]:
@@ -140,11 +177,12 @@ def written_of(evidence: Evidence, kind: str) -> Written | None:
     return None
 
 
-def _estimate(name: Source, moments: Moments) -> Estimate:
-    margin = timedelta(seconds=LINE_S if name == "logs" else 0)
-    return Estimate(
-        name, moments[0] - margin, moments[1] + margin, f"change of the share of failing calls in {name}"
-    )
+def _estimate(name: Source, moments: Moments, good_until: datetime | None = None) -> Estimate:
+    margin = timedelta(seconds=CLOCK_S if name == "logs" else 0)
+    because = f"change of the share of failing calls in {name}"
+    if good_until and good_until < moments[0]:
+        because += f"; the call before was well, at {iso(good_until)}"
+    return Estimate(name, moments[0] - margin, moments[1] + margin, because)
 
 
 def _counts(frame: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
@@ -156,7 +194,24 @@ def _from_logs(frame: pd.DataFrame, until: datetime) -> list[Episode]:
     counts = _counts(frame, ("endpoint", "clock", "kind")).rename(columns={"clock": "host"})
     counts["timestamp"] = counts["timestamp"].dt.floor("s")
     found = episodes(counts, width_s=LINE_S)
-    return [_by_hosts(each, counts, until) for each in found]
+    return [_nearer(_by_hosts(each, counts, until), counts, LINE_S, NEAR_S) for each in found]
+
+
+def _nearer(found: Episode, counts: pd.DataFrame, width_s: float, near_s: float) -> Episode:
+    """The same, with no more than `near_s` before its first failing call, and after its last one.
+
+    Of that call the calls beside it, which may be minutes away, tell nothing; they tell of the fault.
+    """
+    at, near = counts.loc[counts["failed"] > 0, "timestamp"], timedelta(seconds=near_s)
+    onset, recovered, width = found.onset, found.recovered, timedelta(seconds=width_s)
+    first, last = (
+        at[(at >= each[0]) & (at <= each[1])] if each else at.head(0) for each in (onset, recovered)
+    )
+    if onset and len(first):
+        onset = max(onset[0], first.min().to_pydatetime() - near), onset[1]
+    if recovered and len(last):
+        recovered = recovered[0], min(recovered[1], last.max().to_pydatetime() + max(width, near))
+    return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
 
 
 def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:

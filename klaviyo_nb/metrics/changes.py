@@ -30,6 +30,9 @@ SURE = 1.96
 PRICE, PRICE_EACH = 1.5, 4.0
 #: Log-likelihood by which a border may fall short of the best one and still be possible.
 SHORTFALL = 3.0
+#: Likewise for a beginning that is later than the best one, or an end that is earlier: by chance a call fails
+#: just before a fault, or just after.
+LATER = 5.0
 #: Log-likelihood by which successes before the first failure must tell that it was not under way already.
 BEGUN = 2.0
 #: Log-likelihood by which the share must be seen to rise within a piece, to be told that it began in it.
@@ -192,7 +195,23 @@ def _begun(bins: Bins, end: int, spread: float) -> Span | None:
         return _border(bins, 0, end, spread, rising=True)
     if _likelihood(failed.sum(), calls[first:].sum()) - whole < BEGUN * spread:
         return None
-    return int(bins.ends[first - 1]), int(bins.ends[first])
+    alone = int(bins.ends[first - 1]), int(bins.ends[first])
+    if told[at] >= max(told[first] + SHORTFALL, CHANGED) * spread:
+        return alone[0], max(alone[1], _border(bins, 0, end, spread, rising=True)[1])
+    return alone
+
+
+def first_of_rise(bins: Bins, *, new: bool) -> int | None:
+    """Start of the first failing bin from which on the share is higher for certain; None: it is not.
+
+    Args:
+        bins: What was counted.
+        new: Such failures were never seen before the first of these, so that less makes it certain.
+    """
+    told = _splits(bins.calls, bins.failed, rising=True) - _likelihood(bins.failed.sum(), bins.calls.sum())
+    if told.max() < (BEGUN if new else CHANGED):
+        return None
+    return int(bins.starts[np.flatnonzero((bins.failed > 0) & (told >= told.max() - SHORTFALL))[0]])
 
 
 def _splits(calls: Floats, failed: Floats, *, rising: bool) -> Floats:
@@ -219,9 +238,11 @@ def _border(bins: Bins, start: int, end: int, spread: float, *, rising: bool) ->
     mixed = np.flatnonzero((failed > 0) & (failed < calls))
     within = _within(calls, failed, n, k)[mixed]
     best = max(between.max(), within.max(initial=-math.inf))
-    best -= SHORTFALL * spread
-    splits = start + np.flatnonzero(between >= best)
-    splits = np.concatenate([splits, start + mixed[within >= best] + (0 if rising else 1)])
+    at = np.concatenate([np.arange(len(between)), mixed + (0 if rising else 1)])
+    told = np.concatenate([between, within])
+    peak = at[int(np.argmax(told))]
+    short = np.where(at > peak if rising else at < peak, LATER, SHORTFALL) * spread
+    splits = start + at[told >= best - short]
     bad = np.flatnonzero(bins.failed > 0)
     at = np.unique(np.searchsorted(bad, splits) - (0 if rising else 1))
     if rising:

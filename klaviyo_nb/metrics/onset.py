@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from klaviyo_nb.metrics.changes import LEAST_FAILURES, LEAST_SHARE, Bins, Run, Span, failing_runs
+from klaviyo_nb.metrics.changes import (
+    LEAST_FAILURES,
+    LEAST_SHARE,
+    Bins,
+    Run,
+    Span,
+    failing_runs,
+    first_of_rise,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +60,7 @@ class Episode:
         seen: First and last moment it was observed: borders of bins.
         calls: Calls in it, of those that it concerns.
         failed: How many of them failed.
+        good_until: The call before its first failing one, of those that it concerns, was not before this.
         proven: None of those that it concerns had failed before the bins begin, and some had been made.
     """
 
@@ -61,6 +70,7 @@ class Episode:
     calls: float
     failed: float
     proven: bool = False
+    good_until: datetime | None = None
 
 
 def episodes(
@@ -100,6 +110,9 @@ def episodes(
         concern = _concern(around, span, kinds)
         concerned = concern.of(around)
         some = [_episode(*placed, own, end, lag) for placed in _placed(concerned, width)]
+        if some:
+            known = around if past is None or former else pd.concat([past, around])
+            some[0] = _with_forerunner(some[0], known, width, lag)
         if some and former is None and past is not None:
             some[0] = _with_past(some[0], concern.of(past), concerned, width, lag)
         found += some
@@ -297,6 +310,27 @@ def _episode(
         sum(run.calls for run in runs),
         sum(run.failed for run in runs),
     )
+
+
+def _with_forerunner(found: Episode, frame: pd.DataFrame, width: int, lag: int) -> Episode:
+    """The same, with an onset that spans what an endpoint began to fail with before, and goes on to.
+
+    Of two faults the first may hit an endpoint that is called too seldom for a stretch of its own.
+    """
+    if found.onset is None or not {"endpoint", "kind"} <= set(frame):
+        return found
+    start, end = (pd.Timestamp(moment).value for moment in (found.onset[0], found.seen[1]))
+    frame, since = frame[frame["at"] < end], start
+    bad = frame[frame["failed"] > 0]
+    first_of_kind = bad.groupby("kind")["at"].min()
+    fails = bad.groupby(["endpoint", "kind"])["at"].agg(["min", "max", "size"])
+    for endpoint, kind in (
+        fails[(fails["min"] < start) & (fails["max"] >= start)].nlargest(MOST_VALUES, "size").index
+    ):
+        own = _only_kinds(frame[frame["endpoint"] == endpoint], [kind])
+        new = bool(fails.loc[(endpoint, kind), "min"] == first_of_kind[kind])
+        since = min(since, (first_of_rise(_bins(own, width), new=new) or start) - lag)
+    return replace(found, onset=(_moment(since), found.onset[1])) if since < start else found
 
 
 def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: int, lag: int) -> Episode:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Labels that tell one scraped process from another.
 TARGET = ("job", "namespace", "instance", "pod")
+#: A series with more calls, when its process is first sampled, may have those of days.
+NEW_CALLS = 20
 QUANTILES = (0.5, 0.95, 0.99)
 _CODE = r"[45][0-9][0-9]"
 _KEYS = ["timestamp", "endpoint", "method", "status", "error_code", "le"]
@@ -165,6 +167,19 @@ def beforehand(metrics: pd.DataFrame) -> pd.DataFrame:
     held = metrics[metrics["timestamp"] == first]
     zero = held.assign(timestamp=first - pd.Timedelta(seconds=step), value=0.0)
     return increases(pd.concat([zero, held], ignore_index=True)).assign(timestamp=first)
+
+
+def begun_late(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the counters of processes had come to that were first sampled later than others, as `increases`.
+
+    Nobody knows since when; where they are more than `NEW_CALLS`, the process is hardly new.
+    """
+    step, firsts = step_s(metrics) or 1.0, metrics.iloc[_stretches(metrics)]
+    late = firsts["timestamp"] > firsts["timestamp"].min()
+    late &= firsts["role"].isin(["requests", "errors"]) & (firsts["value"] <= NEW_CALLS)
+    held = firsts[late.to_numpy() & ~_appeared(firsts, metrics)]
+    zero = held.assign(timestamp=held["timestamp"] - pd.Timedelta(seconds=step), value=0.0)
+    return increases(pd.concat([zero, held], ignore_index=True))
 
 
 def _vague(status: pd.Series[str]) -> pd.Series[bool]:

@@ -65,6 +65,27 @@ def only(found: list[Episode]) -> Episode:
     return found[0]
 
 
+class TestOfTwoFaults:
+    """A seldom-called endpoint fails first, then a busy one."""
+
+    def frame(self, seldom: list[float], before: list[float]) -> pd.DataFrame:
+        """Failures among the ten calls to the one; the other fails from minute 40 on."""
+        lists = bins([1.0] * 10, before + seldom, 6 * MINUTE).assign(endpoint="/api/lists")
+        lists["kind"] = np.where(lists["failed"] > 0, "invalid", None)
+        events = bins([10.0] * 60, [0.0] * 60).assign(endpoint="/api/events", kind=None)
+        bad = bins([8.0] * 60, [8.0] * 60).iloc[40:].assign(endpoint="/api/events", kind="forbidden")
+        return pd.concat([lists, events, bad])
+
+    def test_the_first_is_within_the_interval_of_the_onset(self):
+        found = only(episodes(self.frame([0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], [0.0] * 3), width_s=60))
+        assert found.onset == (at(24), at(41))
+
+    def test_a_failure_that_was_usual_there_is_not(self):
+        found = only(episodes(self.frame([0, 0, 1.0, 0, 0, 1.0, 0], [1.0, 0.0, 0.0]), width_s=60))
+        assert found.onset is not None
+        assert found.onset[0] >= at(39)
+
+
 class TestBeforeTheBins:
     """What counters had come to when the bins begin."""
 
@@ -158,6 +179,12 @@ class TestAnIncident:
             < START + timedelta(seconds=1230)
             <= found.onset[1]
         )
+
+    def test_a_failure_just_before_may_be_chance_and_the_interval_holds_both(self):
+        failed = [0.0] * 58 + [1.0, 0.0] + [1.0, 1.0, 0.0] * 20
+        onset = only(episodes(bins([1.0] * 120, failed))).onset
+        assert holds(onset, 58.5)
+        assert holds(onset, 60.5)
 
     def test_one_that_still_goes_on_has_not_recovered(self):
         rng = np.random.default_rng(1)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.metrics.rates import (
     beforehand,
+    begun_late,
     bins,
     counted,
     disagreements,
@@ -86,6 +87,19 @@ class TestCounters:
         sums = {(row.endpoint, row.status): row.calls for row in found.itertuples()}
         assert sums == {("/api/events", "success"): 90, ("/api/events", "error"): 4}
         assert set(found["timestamp"]) == {pd.Timestamp(START)}
+
+    def test_what_a_new_process_had_come_to_is_told_by_itself(self):
+        old = counter("requests", [5, 5, 6, 7], job="web", endpoint="/api/events", status="success")
+        new = counter("requests", [None, None, 3, 4], job="cron", endpoint="/api/lists", status="401")
+        late = begun_late(frame(old, new))
+        assert late[["timestamp", "status", "calls"]].values.tolist() == [[START + STEP, "401", 3.0]]
+
+    @pytest.mark.parametrize("job", ["web", "cron"])
+    def test_what_may_be_the_calls_of_days_or_was_counted_anyway_is_not(self, job: str):
+        old = counter("requests", [5, 5, 6, 7], job="web", endpoint="/api/events", status="success")
+        count = 3 if job == "web" else 4000
+        new = counter("requests", [None, None, count, count], job=job, endpoint="/api/lists", status="401")
+        assert begun_late(frame(old, new)).empty
 
     def test_a_restarted_process_counts_from_zero(self):
         assert rises(frame(counter("requests", [100, 104, 3, 5]))) == {0: 4, 1: 3, 2: 2}

@@ -9,6 +9,7 @@ import pytest
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.times import clocks_differ, times_of
+from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import NOTES
 from klaviyo_nb.metrics.times import Estimate, Moment, combined
 from klaviyo_nb.window import Window
@@ -165,13 +166,58 @@ def test_calls_that_succeeded_before_the_window_place_the_beginning_at_its_first
     assert evidence.calls is not None
     begun = times_of(replace(evidence, metrics=None)).onset
     assert begun is not None
-    start = begun.latest - timedelta(seconds=1)
+    start = begun.latest - timedelta(seconds=6)  # so far beyond the line's second it tells
     calls = evidence.calls
     bare = replace(evidence, metrics=None, window=Window(start, evidence.window.end))
     calls, earlier = calls[calls["timestamp"] >= start], calls[calls["timestamp"] < start]
     assert times_of(replace(bare, calls=calls)).onset is None
     found = times_of(replace(bare, calls=calls, earlier=earlier)).onset
     assert told(found) == told(begun)
+
+
+def few(statuses: list[int]) -> Evidence:
+    """Calls that are minutes apart, as many as there are statuses; our own calls are refused with 401."""
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    calls = evidence.calls.iloc[:: 3600 // len(statuses)].head(len(statuses)).reset_index(drop=True)
+    codes = pd.Series(statuses, dtype="Int64")
+    refused = tuple(
+        row | {"status_code": 401} if row["probe"] == "auth" else row for row in evidence.probe_rows
+    )
+    return replace(
+        evidence, calls=calls.assign(status_code=codes, error_code=None), metrics=None, probe_rows=refused
+    )
+
+
+def test_two_calls_that_end_as_our_own_do_tell_when_it_began_if_none_was_well_since() -> None:
+    evidence = few([200] * 8 + [401] * 2)
+    assert evidence.calls is not None
+    found = times_of(evidence)
+    assert found.ongoing
+    first = evidence.calls["timestamp"].iloc[8].to_pydatetime()
+    assert found.onset is not None
+    assert found.onset.earliest <= first <= found.onset.latest
+    assert found.onset.latest - found.onset.earliest < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("statuses", [[200] * 8 + [401, 401, 200], [401] * 2, [200] * 8 + [500] * 2])
+def test_they_tell_nothing_if_one_was_well_since_or_none_before_or_they_ended_otherwise(
+    statuses: list[int],
+) -> None:
+    found = times_of(few(statuses))
+    assert found.onset is None
+    assert not found.failed
+
+
+def test_the_interval_is_of_the_first_failing_call_and_the_call_before_is_told() -> None:
+    evidence = few([200] * 100 + [500] * 20)
+    assert evidence.calls is not None
+    found = times_of(evidence).onset
+    first = evidence.calls["timestamp"].iloc[100].to_pydatetime()
+    assert found is not None
+    assert found.earliest <= first <= found.latest
+    assert found.latest - found.earliest < timedelta(seconds=30)
+    assert "the call before was well, at 2026-" in found.estimates[0].because
 
 
 def test_what_ended_before_the_window_is_not_told() -> None:
