@@ -80,6 +80,12 @@ def with_before(window: Window) -> Window:
     return Window(window.start - min(BEFORE, (window.end - window.start) * BEFORE_PART), window.end)
 
 
+def to_read(window: Window, settings: Settings) -> Window:
+    """The span of logs that is read: a host's clock may be ahead, its newest lines lie in the future."""
+    ahead = timedelta(0) if settings.end else CLOCK_AHEAD
+    return Window(with_before(window).start, window.end + ahead)
+
+
 def redactor_for(settings: Settings) -> Redactor:
     """A redactor that knows this run's own secrets; its pseudonyms are this run's alone."""
     known = [
@@ -304,12 +310,9 @@ def _read_logs(
 ) -> LogsRead:
     from klaviyo_nb import logs
 
-    since, start = window.start, with_before(window).start
-    # A host's clock may be ahead of ours: its newest lines lie in the future.
-    window = Window(start, window.end if settings.end else window.end + CLOCK_AHEAD)
     read = logs.read(
         settings.logs,
-        window,
+        to_read(window, settings),
         redact=redactor.text,
         deadline=deadline,
         progress=reading,
@@ -317,7 +320,7 @@ def _read_logs(
         formats=settings.log_format,
         limits=settings.limits,
         so_far=so_far,
-        since=since,
+        since=window.start,
     )
     lines = sum(coverage.lines for coverage in read.coverage)
     progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")

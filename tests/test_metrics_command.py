@@ -15,7 +15,9 @@ from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
 from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.commands.metric_answers import read_metrics
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.counted import clocks_ahead
 from klaviyo_nb.drills.server import serve
 from klaviyo_nb.drills.worlds import generator
 from klaviyo_nb.settings import load
@@ -67,3 +69,33 @@ def test_thresholds_of_the_settings_count_here_too(environ: dict[str, str], tmp_
         told = metrics(environ)["time_at_s"]
     assert not any(name.startswith("P") for name in told)
     assert any(name.startswith("P") for name in metrics(environ)["time_at_s"])
+
+
+def test_limits_of_the_settings_count_here_too(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    line = "{} POST https://a.klaviyo.com/api/events 202 52ms\n"
+    log.write_text(
+        "".join(line.format(iso(NOW - timedelta(minutes=30, seconds=-each))) for each in range(900))
+    )
+    (tmp_path / "klaviyo-nb.toml").write_text('[limits]\ncalls = 100\n')
+    env = {"KLAVIYO_NB_METRICS_URL": "http://127.0.0.1:9", "KLAVIYO_NB_LOGS": str(log)}
+    whole = read_metrics(load(env))
+    some = read_metrics(load(env, folder=tmp_path))
+    assert whole.calls is not None
+    assert some.calls is not None
+    assert 0 < len(some.calls) < len(whole.calls) == 900
+    assert any(gap.signal.endswith("app.log") for gap in some.gaps)
+
+
+def test_lines_of_a_clock_that_is_ahead_are_moved_back(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    line = "{} POST https://a.klaviyo.com/api/events 202 52ms\n"
+    now = utc_now()
+    log.write_text(
+        "".join(line.format(iso(now + timedelta(seconds=60 - each))) for each in range(300, -1, -5))
+    )
+    env = {"KLAVIYO_NB_METRICS_URL": "http://127.0.0.1:9", "KLAVIYO_NB_LOGS": str(log)}
+    found = read_metrics(load(env))
+    assert found.calls is not None
+    (ahead,) = clocks_ahead(found.calls, found).values()
+    assert 40 < ahead <= 60

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import logs
-from klaviyo_nb.collect import context_of, load, redactor_for, utc_now, window_of, with_before
+from klaviyo_nb.collect import context_of, load, redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.coming import about, apart
 from klaviyo_nb.commands.log_answers import as_json
 from klaviyo_nb.diagnosis import decide
@@ -87,13 +87,14 @@ def read_metrics(settings: Settings) -> Evidence:
     if not settings.logs:
         return found
     read = logs.read(
-        settings.logs, with_before(window), redact=redactor_for(settings).text, progress=None,
-        engine=settings.engine, formats=settings.log_format,
+        settings.logs, to_read(window, settings), redact=redactor_for(settings).text, progress=None,
+        engine=settings.engine, formats=settings.log_format, limits=settings.limits, since=window.start,
     )  # fmt: skip
     earlier, calls = apart(read.calls, window)
     gaps = (Gap(each.source, each.gap) for each in read.coverage if each.gap)
     found = replace(found, coverage=about(read.coverage, earlier, window), gaps=(*found.gaps, *gaps))
     seen = any(each.lines for each in read.coverage)
+    found = replace(found, collected_at=window.end if settings.end else utc_now())
     return replace(found, calls=calls, earlier=earlier) if seen else found
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
@@ -24,7 +27,7 @@ from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
 from klaviyo_nb.metrics.matrix import Series, read, to_frame
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
 from klaviyo_nb.metrics.rates import disagreements
-from klaviyo_nb.metrics.server import Question, Server, connect
+from klaviyo_nb.metrics.server import LONGEST_ERROR, Question, Server, connect
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Points per series that a server gives at most in one answer (Prometheus refuses more).
 MOST_POINTS = 11_000
+#: How a server writes how long it keeps samples; a limit of their size may follow.
+_KEPT = re.compile(r"(\d+)(ms|[smhdwy])")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 #: Points per series over the whole window; a longer window gets a longer step.
 FINEST = 12_000
 
@@ -105,13 +111,15 @@ async def fetch(
         answers = await asyncio.gather(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
-    found = {answer.role: answer.series for answer in answers if answer.series}
-    frame = to_frame(found, names) if found else None
+        found = {answer.role: answer.series for answer in answers if answer.series}
+        frame = to_frame(found, names) if found else None
+        short = frame is None or bool(_reach(frame, grid, None))
+        gone = await _gone(server, grid, until) if short else None
     queries = tuple(query for answer in answers for query in answer.queries)
-    gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names),)
+    gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + _reach(frame, grid) + _sums(frame))
+    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + _sums(frame))
 
 
 async def _prepared(
@@ -218,7 +226,7 @@ def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
     )
 
 
-def _nothing(answers: Sequence[_Answer], server: Server, names: MetricNames) -> Gap:
+def _nothing(answers: Sequence[_Answer], server: Server, names: MetricNames, gone: str | None) -> Gap:
     troubles = list(dict.fromkeys(answer.trouble for answer in answers if answer.trouble))
     if troubles:
         more = f" (and {len(troubles) - 1} more like it)" if len(troubles) > 1 else ""
@@ -227,7 +235,8 @@ def _nothing(answers: Sequence[_Answer], server: Server, names: MetricNames) -> 
         return Gap("metrics", "every name in the [metrics] table is empty", configured=False)
     return Gap(
         "metrics",
-        f"{server.where}: {_absent(answers[0].role, names)}, nor of any other of the table [metrics]",
+        f"{server.where}: {_absent(answers[0].role, names)}, nor of any other of the table [metrics]"
+        + (f"; {gone}" if gone else ""),
     )
 
 
@@ -237,17 +246,37 @@ def _absent(role: str, names: MetricNames) -> str:
     return f"no series of {' or '.join(names.expressions()[role])} in the window"
 
 
-def _reach(frame: pd.DataFrame | None, grid: _Grid) -> tuple[Gap, ...]:
+def _reach(frame: pd.DataFrame | None, grid: _Grid, gone: str | None) -> tuple[Gap, ...]:
     """Say so if the samples begin late or end early: retention, an outage of the server, a window ahead."""
     if frame is None or (sampled := frame[frame["role"] != "alerts"]).empty:
         return ()
     first, last = sampled["timestamp"].min(), sampled["timestamp"].max()
     slack = max(300, 5 * grid.step)
-    if first.timestamp() - grid.first <= slack and grid.last - last.timestamp() <= slack:
+    late = first.timestamp() - grid.first > slack
+    if not late and grid.last - last.timestamp() <= slack:
         return ()
     got, asked = (first.timestamp(), last.timestamp()), (grid.first, grid.last)
     texts = [" to ".join(map(_iso, span)) for span in (got, asked)]
-    return (Gap("metrics:window", f"samples from {texts[0]}, asked from {texts[1]}"),)
+    why = f"; {gone or 'what is older is no longer kept, or was not scraped'}" if late else ""
+    return (Gap("metrics:window", f"samples from {texts[0]}, asked from {texts[1]}{why}"),)
+
+
+async def _gone(server: Server, grid: _Grid, until: float) -> str | None:
+    """That the server keeps no samples of so long ago, if it says for how long it does.
+
+    Source:
+        https://prometheus.io/docs/prometheus/latest/querying/api/#runtime-information
+    """
+    try:
+        async with asyncio.timeout_at(until):
+            body = await server.ask("/api/v1/status/runtimeinfo", (), LONGEST_ERROR)
+        kept = str(orjson.loads(body)["data"]["storageRetention"]).partition(" or ")[0]
+    except (TimeoutError, SourceError, LookupError, TypeError, ValueError):
+        return None
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _KEPT.findall(kept))
+    if not seconds or grid.first >= datetime.now(UTC).timestamp() - seconds:
+        return None
+    return f"retention: the server keeps {server.quote(kept)}, what is older is gone"
 
 
 def _iso(seconds: float) -> str:

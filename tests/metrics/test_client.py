@@ -338,7 +338,25 @@ class TestWhatIsMissing:
         assert gaps["metrics:window"] == (
             "samples from 2026-11-23T06:00:00Z to 2026-11-23T07:00:00Z, "
             "asked from 2026-11-23T05:00:00Z to 2026-11-23T07:00:00Z"
+            "; what is older is no longer kept, or was not scraped"
         )
+
+    @pytest.mark.parametrize(
+        ("kept", "says"), [("30m or 2GiB", True), ("400y", False), ("0s", False), ("?", False)]
+    )
+    def test_a_window_that_is_longer_than_what_the_server_keeps_is_called_so(
+        self, window: Window, kept: str, says: bool
+    ):
+        def handler(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/status/runtimeinfo"):
+                return httpx.Response(200, json={"status": "success", "data": {"storageRetention": kept}})
+            asked = question(request) if request.url.path.endswith("query_range") else None
+            values = [[at, "1"] for at in steps(asked)[300:]] if asked else []
+            return matrix({"metric": {"__name__": asked["query"]}, "values": values}) if asked else matrix()
+
+        fetched = ask(handler, window, transport=httpx.MockTransport(handler))
+        (reason,) = [gap.reason for gap in fetched.gaps if gap.signal == "metrics:window"]
+        assert ("retention: the server keeps" in reason) is says
 
     def test_counters_that_do_not_add_up_are_told(self, window: Window):
         def handler(request: httpx.Request) -> httpx.Response:
