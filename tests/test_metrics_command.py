@@ -77,7 +77,7 @@ def test_limits_of_the_settings_count_here_too(tmp_path: Path) -> None:
     log.write_text(
         "".join(line.format(iso(NOW - timedelta(minutes=30, seconds=-each))) for each in range(900))
     )
-    (tmp_path / "klaviyo-nb.toml").write_text('[limits]\ncalls = 100\n')
+    (tmp_path / "klaviyo-nb.toml").write_text("[limits]\ncalls = 100\n")
     env = {"KLAVIYO_NB_METRICS_URL": "http://127.0.0.1:9", "KLAVIYO_NB_LOGS": str(log)}
     whole = read_metrics(load(env))
     some = read_metrics(load(env, folder=tmp_path))

@@ -74,21 +74,22 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counted: `counted.tallies` of it.
     """
     found: dict[Source, list[Episode]] = {}
-    off, before, counted = False, earlier(evidence), with_new(evidence, counted)
+    off, before = False, earlier(evidence)
+    if "logs" in counted and "metrics" in counted and evidence.metrics is not None:
+        step = timedelta(seconds=step_s(evidence.metrics) or 0.0)
+        off = clocks_differ(counted["logs"].frame, counted["metrics"].frame, step)
+    counted = with_new(evidence, counted)
     if "logs" in counted:
         frame = pd.concat([before.get("logs"), counted["logs"].frame])  # None is left out
         found["logs"] = list(_since(evidence.window.start, _from_logs(frame, evidence.collected_at)))
     if "metrics" in counted and evidence.metrics is not None:
-        step = step_s(evidence.metrics) or 0.0
+        width = step_s(evidence.metrics) or 0.0
         counts, past = (
             _counts(frame, ("endpoint", "kind")) for frame in (counted["metrics"].frame, before["metrics"])
         )
         found["metrics"] = [
-            _nearer(each, counts, step, step) for each in episodes(counts, step, step or None, past)
+            _nearer(each, counts, width, width) for each in episodes(counts, width, width or None, past)
         ]
-        off = "logs" in found and clocks_differ(
-            counted["logs"].frame, counted["metrics"].frame, timedelta(seconds=step)
-        )
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}

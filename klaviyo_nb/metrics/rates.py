@@ -175,8 +175,8 @@ def begun_late(metrics: pd.DataFrame) -> pd.DataFrame:
     Nobody knows since when; where they are more than `NEW_CALLS`, the process is hardly new.
     """
     step, firsts = step_s(metrics) or 1.0, metrics.iloc[_stretches(metrics)]
-    late = firsts["timestamp"] > firsts["timestamp"].min()
-    late &= firsts["role"].isin(["requests", "errors"]) & (firsts["value"] <= NEW_CALLS)
+    firsts = firsts[firsts["role"].isin(["requests", "errors"])]
+    late = (firsts["timestamp"] > firsts["timestamp"].min()) & (firsts["value"] <= NEW_CALLS)
     held = firsts[late.to_numpy() & ~_appeared(firsts, metrics)]
     zero = held.assign(timestamp=held["timestamp"] - pd.Timedelta(seconds=step), value=0.0)
     return increases(pd.concat([zero, held], ignore_index=True))
