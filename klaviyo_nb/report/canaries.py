@@ -107,18 +107,15 @@ def hatched() -> Canaries:
     return Canaries.hatch(random.SystemRandom())
 
 
-def readable(
-    redactor: Redactor, now: datetime, canaries: Canaries | None = None, notebook: Path | None = None
-) -> list[str]:
+def readable(redactor: Redactor, now: datetime, canaries: Canaries, notebook: Path) -> list[str]:
     """Where a canary can still be read after all that a report's texts go through: nowhere, or do not seal.
 
     Args:
         redactor: The one of this run.
         now: When; its lines are written then.
-        canaries: Those that `notebook` has; None: new ones.
-        notebook: What `plant` has written, run; None: one that looks as if it had been.
+        canaries: Those that `notebook` has.
+        notebook: What `plant` has written, run.
     """
-    canaries = canaries or hatched()
     texts = redactor.in_all(_read(canaries, redactor, now)) | _notebook(canaries, notebook)
     texts = {name: swept(text, redactor.text) for name, text in texts.items()}
     drawn = {name: b"".join(pictures(text)).decode("latin-1") for name, text in texts.items()}
@@ -193,37 +190,22 @@ _CELLS = (
 )
 
 
-def _notebook(canaries: Canaries, executed: Path | None) -> dict[str, str]:
-    """A notebook with them in parameters, metadata, outputs and a traceback, and the page of it."""
-    from klaviyo_nb.report.pages import notebook_html
-
-    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
-        source, page = Path(folder, "canary.ipynb"), Path(folder, "canary.html")
-        if executed is None:
-            _write_as_if_run(canaries, source)
-        notebook_html(executed or source, page)
-        return {
-            "notebook": (executed or source).read_text("utf-8"),
-            "page": page.read_text("utf-8"),
-        }
-
-
-def _write_as_if_run(canaries: Canaries, path: Path) -> None:
+def _notebook(canaries: Canaries, executed: Path) -> dict[str, str]:
+    """A notebook that was run, with them in its parameters too, and the page of it."""
     import nbformat
     from nbformat import v4
 
-    text = "\n".join(canaries.lines())
-    cell = v4.new_code_cell(f"note = {text!r}", metadata={"tags": ["parameters"], "note": canaries.email})
-    cell.outputs = [
-        v4.new_output("stream", text=text),
-        v4.new_output("display_data", {"text/html": f"<p>{escape(text)}</p>", "text/plain": repr(text)}),
-        v4.new_output("display_data", {"text/markdown": text, "application/json": {"note": text}}),
-        v4.new_output("display_data", {"image/svg+xml": f"<svg><title>{escape(text)}</title></svg>"}),
-        v4.new_output("display_data", {"image/png": _picture(canaries)}),
-        v4.new_output("error", ename="ValueError", evalue=text, traceback=text.split("\n")),
-    ]
-    book = v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {"note": text}}})
-    nbformat.write(book, path)
+    from klaviyo_nb.report.pages import notebook_html
+
+    text, book = "\n".join(canaries.lines()), nbformat.read(executed, 4)
+    book.metadata.setdefault("papermill", {})["parameters"] = {"note": text}
+    about = {"tags": ["injected-parameters"], "note": canaries.email}
+    book.cells.insert(0, v4.new_code_cell(f"note = {text!r}", metadata=about))
+    with tempfile.TemporaryDirectory(prefix="klaviyo-nb-canaries-") as folder:
+        source, page = Path(folder, "canary.ipynb"), Path(folder, "canary.html")
+        nbformat.write(book, source)
+        notebook_html(source, page)
+        return {"notebook": source.read_text("utf-8"), "page": page.read_text("utf-8")}
 
 
 def _picture(canaries: Canaries) -> str:

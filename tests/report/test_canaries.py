@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from html import escape
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbformat import v4
 
 import samples
 from klaviyo_nb.redact import Redactor
@@ -17,9 +19,34 @@ from klaviyo_nb.report.run import run_all
 from klaviyo_nb.report.verify import _secrets
 
 
-def test_no_canary_can_be_read_in_evidence_notebook_or_page() -> None:
+def as_if_run(path: Path) -> tuple[Canaries, Path]:
+    """Canaries, and a notebook that shows them in all ways, without a kernel."""
+    canaries = Canaries.hatch(random.SystemRandom())
+    text = "\n".join(canaries.lines())
+    cell = v4.new_code_cell("show(note)")
+    cell.outputs = [
+        v4.new_output("stream", text=text),
+        v4.new_output("display_data", {"text/html": f"<p>{escape(text)}</p>", "text/plain": repr(text)}),
+        v4.new_output("display_data", {"application/json": {"note": text}, "text/plain": text}),
+        v4.new_output("display_data", {"text/markdown": text, "text/plain": text}),
+        v4.new_output("display_data", {"image/svg+xml": f"<svg><title>{escape(text)}</title></svg>"}),
+        v4.new_output("display_data", {"image/png": _picture(canaries)}),
+        v4.new_output("error", ename="ValueError", evalue=text, traceback=text.split("\n")),
+    ]
+    nbformat.write(v4.new_notebook(cells=[cell]), path / "canary.ipynb")
+    return canaries, path / "canary.ipynb"
+
+
+def test_no_canary_can_be_read_in_evidence_notebook_or_page(tmp_path: Path) -> None:
     assert len(ENCODINGS) >= 14
-    assert readable(Redactor(b"k"), samples.WINDOW.end) == []
+    assert readable(Redactor(b"k"), samples.WINDOW.end, *as_if_run(tmp_path)) == []
+
+
+def test_canaries_are_parameters_of_a_notebook_too(tmp_path: Path) -> None:
+    nbformat.write(v4.new_notebook(), tmp_path / "shows-none.ipynb")
+    canaries = Canaries.hatch(random.Random(3))
+    blind = readable(Blind(b"k"), samples.WINDOW.end, canaries, tmp_path / "shows-none.ipynb")
+    assert any("in notebook" in place for place in blind)
 
 
 def test_canaries_that_went_through_a_kernel_are_in_every_kind_of_output_and_cannot_be_read(
@@ -60,8 +87,9 @@ class Blind(Redactor):
         return text if "canary." in text and text.count("\n") > 20 else super().text(text)
 
 
-def test_a_redactor_that_misses_something_is_found_out() -> None:
-    assert any("email" in place for place in readable(Blind(b"k"), samples.WINDOW.end))
+def test_a_redactor_that_misses_something_is_found_out(tmp_path: Path) -> None:
+    blind = readable(Blind(b"k"), samples.WINDOW.end, *as_if_run(tmp_path))
+    assert any("email" in place for place in blind)
 
 
 def test_what_is_written_in_a_picture_is_taken_out_and_the_picture_stays() -> None:
@@ -83,8 +111,9 @@ class ShortSighted(Redactor):
         return text if '"coverage"' in text else super().text(text)
 
 
-def test_a_redactor_that_forgets_names_of_files_is_found_out() -> None:
-    assert any("in header" in place for place in readable(ShortSighted(b"k"), samples.WINDOW.end))
+def test_a_redactor_that_forgets_names_of_files_is_found_out(tmp_path: Path) -> None:
+    blind = readable(ShortSighted(b"k"), samples.WINDOW.end, *as_if_run(tmp_path))
+    assert any("in header" in place for place in blind)
 
 
 def test_a_picture_that_carries_text_is_found_by_verify(tmp_path: Path) -> None:
