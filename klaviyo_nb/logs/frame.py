@@ -83,11 +83,9 @@ def _citation(piece: Piece) -> dict[str, pa.ChunkedArray]:
     """The columns that say where each row came from."""
     count, line = piece.rows.num_rows, piece.rows["line"]
     source = pa.repeat(pa.scalar(piece.source, pa.large_string()), count)
-    numbers = pa.nulls(count, pa.int64()) if piece.before is None else pc.add(line, piece.before + 1)
-    return {
-        "source": pa.chunked_array([source]),
-        "line_no": numbers if piece.before is not None else pa.chunked_array([numbers]),
-    }
+    unknown = pa.chunked_array([pa.nulls(count, pa.int64())])
+    numbers = unknown if piece.before is None else pc.add(line, piece.before + 1)
+    return {"source": pa.chunked_array([source]), "line_no": numbers}
 
 
 def _column(rows: _Rows, name: str, dtype: str) -> Any:

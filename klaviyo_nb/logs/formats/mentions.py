@@ -30,21 +30,8 @@ _SQL = re.compile(
     re.DOTALL,
 )
 #: Words of which one is in every text that it finds something in.
-_SQL_WORDS = (
-    *(
-        "SELECT",
-        "INSERT ",
-        "ALTER ",
-        "CREATE ",
-        "UPDATE ",
-        "DELETE ",
-        "been modified",
-        "constraint",
-        "relation ",
-        "deadlock",
-    ),
-    *(" error in ", " Error in "),
-)
+_SQL_WORDS = ("SELECT", "INSERT ", "ALTER ", "CREATE ", "UPDATE ", "DELETE ", "been modified", "constraint",
+              "relation ", "deadlock", " error in ", " Error in ")  # fmt: skip
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
 _PAGES = re.compile(
     r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|"

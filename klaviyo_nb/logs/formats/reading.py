@@ -382,7 +382,7 @@ def _read_printed(result: Read, pairs: list[tuple[str, str]]) -> None:
     printed = Found()
     walk({key: value.strip("\"'") for key, value in reversed(pairs)}, printed)
     told = printed.values.keys() & _OF_A_CALL
-    if len(told) >= _LOGFMT_PAIRS and is_known(printed.values.get("url", "/api/events")):
+    if len(told) >= _LOGFMT_PAIRS and ("url" not in told or is_known(printed.values["url"])):
         for name in told:
             result.found.offer(name, printed.values[name], printed.ranks[name] + 60, printed.keys[name])
 

@@ -138,7 +138,7 @@ def _of(told: Part, seen: _Seen) -> Iterator[Spent]:
     steady = [first for each, first in zip(broken, firsts, strict=True) if each.window_s == MINUTE]
     clears = _clears(told, seen, int(min(steady or firsts) // MINUTE)) if broken and long is None else None
     for each, first in zip(broken, firsts, strict=True):
-        yield _spent(told, seen, each, first)._replace(clears=clears)
+        yield _spent(told, seen, each, first, clears)
 
 
 def _first(seen: _Seen, fill: Filled, long: float | None) -> float:
@@ -148,7 +148,7 @@ def _first(seen: _Seen, fill: Filled, long: float | None) -> float:
     return float(seen.seconds.at[seen.seconds.refused > 0][0] if fill.first is None else fill.first)
 
 
-def _spent(told: Part, seen: _Seen, fill: Filled, first: float) -> Spent:
+def _spent(told: Part, seen: _Seen, fill: Filled, first: float, clears: Clears | None) -> Spent:
     refused = seen.seconds.refused > 0
     minutes = np.unique(seen.seconds.at[fill.busy if fill.busy.any() else refused] // MINUTE)
     live, steady = _live(seen.seconds), seen.limits.get(MINUTE)
@@ -169,7 +169,7 @@ def _spent(told: Part, seen: _Seen, fill: Filled, first: float) -> Spent:
         kind=_kind(told, seen, int(first // MINUTE)) if steady else None,
         others=fill.limit - fill.peak if 0 < fill.peak < fill.limit and fill.window_s != DAY else None,
         frees=_frees(seen, fill),
-        clears=None,
+        clears=clears,
         backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady else None,
     )
 

@@ -31,11 +31,8 @@ RANGE = 32 * 1024 * 1024
 _SILENCE_S = 5.0
 #: What is kept of a file's beginning: lines begin with their time, so that hardly two files have the same.
 _HEAD = 256
-
-
 #: Of a range that does not begin the file, so much of that beginning is read for the names of columns.
 _EDGE = 4_096
-
 #: What logrotate and its like put behind a name: `.1`, `.2.gz`, `-20261123`, `-20261123.gz`, `.2026-11-23`.
 _ROTATED = re.compile(r"[.-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d+)?)(?:\.(?:gz|zst|bz2|xz))?")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
