@@ -29,7 +29,9 @@ def as_if_run(path: Path) -> tuple[Canaries, Path]:
         v4.new_output("display_data", {"text/html": f"<p>{escape(text)}</p>", "text/plain": repr(text)}),
         v4.new_output("display_data", {"application/json": {"note": text}, "text/plain": text}),
         v4.new_output("display_data", {"text/markdown": text, "text/plain": text}),
-        v4.new_output("display_data", {"image/svg+xml": f"<svg><title>{escape(text)}</title></svg>"}),
+        v4.new_output(
+            "display_data", {"image/svg+xml": f"<svg><title>{escape(text)}</title></svg>", "text/plain": text}
+        ),
         v4.new_output("display_data", {"image/png": _picture(canaries)}),
         v4.new_output("error", ename="ValueError", evalue=text, traceback=text.split("\n")),
     ]
