@@ -18,8 +18,8 @@ from klaviyo_nb.evidence import remembered
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.metrics.counters import counted as risen
 from klaviyo_nb.metrics.rates import beforehand, begun_late, histogram_quantile, increases
-from klaviyo_nb.metrics.rates import counted as risen
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:

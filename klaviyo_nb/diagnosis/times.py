@@ -14,8 +14,8 @@ from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
+from klaviyo_nb.metrics.counters import step_s
 from klaviyo_nb.metrics.onset import Episode, Moments, episodes
-from klaviyo_nb.metrics.rates import step_s
 from klaviyo_nb.metrics.times import Estimate, Moment, Source, Written, combined
 from klaviyo_nb.window import iso
 

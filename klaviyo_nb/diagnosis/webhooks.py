@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb.metrics.rates import counted as risen
+from klaviyo_nb.metrics.counters import counted as risen
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.thresholds import Thresholds

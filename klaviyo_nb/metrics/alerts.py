@@ -10,7 +10,7 @@ import json
 
 import pandas as pd
 
-from klaviyo_nb.metrics.rates import step_s
+from klaviyo_nb.metrics.counters import step_s
 
 _COLUMNS = ["alert", "severity", "began", "ended"]
 

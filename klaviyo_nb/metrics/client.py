@@ -111,15 +111,14 @@ async def fetch(
         answers = await asyncio.gather(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
-        found = {answer.role: answer.series for answer in answers if answer.series}
-        frame = to_frame(found, names) if found else None
+        frame, sums = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
         short = frame is None or bool(_reach(frame, grid, None))
         gone = await _gone(server, grid, until) if short else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + _sums(frame))
+    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + sums)
 
 
 async def _prepared(
@@ -203,7 +202,8 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
         digest.update(body)
         requests += 1
         try:
-            found, remarks = read(body, start, end)
+            async with server.reading:
+                found, remarks = await asyncio.to_thread(read, body, start, end)
         except ValueError as exc:
             raise SourceError(server.where, str(exc)) from None
         series += found
@@ -211,6 +211,15 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
     samples = sum(len(each.values) for each in series)
     asked = (_iso(grid.first), _iso(grid.last), grid.step, requests)
     return series, Query(role, expr, *asked, samples, digest.hexdigest(), tuple(warnings))
+
+
+def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFrame | None, tuple[Gap, ...]]:
+    """METRICS of all answers, None if none has a series, and where its counters disagree."""
+    found = {answer.role: answer.series for answer in answers if answer.series}
+    if not found:
+        return None, ()
+    frame = to_frame(found, names)
+    return frame, tuple(Gap("metrics:sums", text) for text in disagreements(frame))
 
 
 def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
@@ -248,9 +257,9 @@ def _absent(role: str, names: MetricNames) -> str:
 
 def _reach(frame: pd.DataFrame | None, grid: _Grid, gone: str | None) -> tuple[Gap, ...]:
     """Say so if the samples begin late or end early: retention, an outage of the server, a window ahead."""
-    if frame is None or (sampled := frame[frame["role"] != "alerts"]).empty:
+    if frame is None or (sampled := frame.loc[frame["role"] != "alerts", "timestamp"]).empty:
         return ()
-    first, last = sampled["timestamp"].min(), sampled["timestamp"].max()
+    first, last = sampled.min(), sampled.max()
     slack = max(300, 5 * grid.step)
     late = first.timestamp() - grid.first > slack
     if not late and grid.last - last.timestamp() <= slack:
@@ -281,7 +290,3 @@ async def _gone(server: Server, grid: _Grid, until: float) -> str | None:
 
 def _iso(seconds: float) -> str:
     return iso(datetime.fromtimestamp(seconds, UTC))
-
-
-def _sums(frame: pd.DataFrame | None) -> tuple[Gap, ...]:
-    return () if frame is None else tuple(Gap("metrics:sums", text) for text in disagreements(frame))

@@ -24,6 +24,7 @@ from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 _VALUES = b'"values":[['
+_ONE_A_LINE = bytes.maketrans(b",", b"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +81,22 @@ def _apart(body: bytes) -> tuple[bytes, list[tuple[Floats, Floats]]]:
         rests.append(rest)
     if not texts:
         return body, []
-    counts = [text.count(b"],[") + 1 for text in texts]
-    rows = b"\n".join(texts).replace(b"],[", b"\n")
-    if b'"+' in rows:
-        rows = rows.replace(b'"+', b'"')
-    kinds = dict.fromkeys("tv", pyarrow.float64())
+    counts = [text.count(b"[") + 1 for text in texts]
+    numbers = b",".join(texts).translate(_ONE_A_LINE, b'[]"+')
     try:
         table = csv.read_csv(
-            pyarrow.py_buffer(rows),
-            csv.ReadOptions(column_names=["t", "v"], use_threads=False),
-            convert_options=csv.ConvertOptions(column_types=kinds, null_values=["NaN"]),
+            pyarrow.py_buffer(numbers),
+            csv.ReadOptions(column_names=["number"], use_threads=False),
+            csv.ParseOptions(quote_char=False),
+            csv.ConvertOptions(column_types={"number": pyarrow.float64()}, null_values=["NaN"]),
         )
     except pyarrow.ArrowInvalid:
         return body, []
-    if len(table) != sum(counts):
+    if len(table) != 2 * sum(counts):
         return body, []
     ends = np.cumsum(counts)[:-1]
-    both = [np.split(table[name].to_numpy(), ends) for name in "tv"]
+    pairs = table["number"].to_numpy().reshape(-1, 2).T
+    both = [np.split(np.ascontiguousarray(each), ends) for each in pairs]
     bare = head + b"".join(b'"values":%d%s' % (at + 1, rest) for at, rest in enumerate(rests))
     return bare, [(both[0][0], both[1][0]), *zip(*both, strict=True)]
 
@@ -122,8 +122,8 @@ def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.Da
     )
     frame = told.take(np.repeat(np.arange(len(every)), [len(each.values) for each in every]))
     frame = frame.reset_index(drop=True)
-    times = np.concatenate([each.times for each in every])
-    frame["timestamp"] = pd.DatetimeIndex(times.view("datetime64[ms]"), tz="UTC").as_unit("ns")
+    nanoseconds = np.concatenate([each.times for each in every]) * 1_000_000
+    frame["timestamp"] = pd.DatetimeIndex(nanoseconds.view("datetime64[ns]"), tz="UTC")
     frame["value"] = np.concatenate([each.values for each in every])
     return METRICS.check(frame)
 

@@ -1,12 +1,7 @@
-"""From counters to calls: what was counted in each step, how it adds up, and how long calls took.
-
-A counter says only how far it has come, so each step's count is the difference of two samples. It is
-attributed to the span that ends at the later one, and stands at that span's start, as calls from logs do.
-"""
+"""From counts to calls: how those of several counters add up, and how long calls took."""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from klaviyo_nb.evidence import remembered
+from klaviyo_nb.metrics import counters
+from klaviyo_nb.metrics.counters import Rises, counted, rises, step_s, together
 from klaviyo_nb.metrics.names import SUCCEEDED
 
 if TYPE_CHECKING:
@@ -25,108 +22,11 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.integer[Any]]
     Texts = pd.Series[str]
 
-#: Labels that tell one scraped process from another.
-TARGET = ("job", "namespace", "instance", "pod")
 #: A series with more calls, when its process is first sampled, may have those of days.
 NEW_CALLS = 20
 QUANTILES = (0.5, 0.95, 0.99)
 _CODE = r"[45][0-9][0-9]"
-_KEYS = ["timestamp", "endpoint", "method", "status", "error_code", "le"]
-_SERIES = ["name", "series"]
-_COLUMNS = ["timestamp", "endpoint", "method", "status", "calls"]
-
-
-def step_s(metrics: pd.DataFrame) -> float | None:
-    """Seconds between samples; None if there are fewer than two times."""
-    times = np.sort(pd.unique(_nanoseconds(metrics)))
-    return float(np.diff(times).min()) / 1e9 if len(times) > 1 else None
-
-
-@remembered
-def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
-    """How far the counters of one role rose in each step, added up over processes.
-
-    * A sample below the one before means that the process began anew: it counts from 0.
-    * A series that appears during the window counts from 0 if its process was sampled earlier (client
-      libraries create a counter at its first use). Otherwise its first sample is only what the next is
-      counted from, since it may hold the calls of days.
-    * Where samples are missing the rise over the hole stands in the last step before the next sample.
-
-    Args:
-        metrics: METRICS frame.
-        role: A counter's.
-
-    Returns:
-        `timestamp` (start of the step), `endpoint`, `method`, `status`, `error_code`, `le`, `calls`; a row
-        for each series and step in which it was sampled, also where `calls` is 0.
-    """
-    frame = metrics[((metrics["role"] == role) & metrics["value"].notna()).to_numpy()]
-    step = step_s(metrics)
-    if step is None or frame.empty:
-        frame = metrics.head(0)
-        return pd.DataFrame({key: _plain(frame[key]) for key in _KEYS} | {"calls": frame["value"]})
-    starts = _stretches(frame)
-    firsts = frame.iloc[starts]
-    number = firsts.groupby(_SERIES, sort=False, dropna=False).ngroup().to_numpy()
-    series = np.repeat(number, np.diff(starts, append=len(frame)))
-    at, times = pd.factorize(_nanoseconds(frame), sort=True)
-    order = np.argsort(series * len(times) + at, kind="stable")
-    series, at, value = series[order], at[order], frame["value"].to_numpy()[order]
-    begins = np.flatnonzero(np.diff(series, prepend=-1))
-    firsts = frame.iloc[order[begins]]
-    before = np.append(np.nan, value[:-1])
-    before[begins] = np.where(_appeared(firsts, metrics), 0.0, np.nan)
-    rise = np.where(value < before, value, value - before)
-    begun = pd.DatetimeIndex(times, tz="UTC") - pd.Timedelta(seconds=step)
-    return _added(rise, begun, at, firsts, series)
-
-
-def _added(
-    calls: Floats, times: pd.DatetimeIndex, at: Numbers, labels: pd.DataFrame, series: Numbers
-) -> pd.DataFrame:
-    """Sums per time and labels of calls, each with the number of its time and of its series."""
-    kind = labels.groupby(_KEYS[1:], dropna=False).ngroup().to_numpy()
-    many = kind.max() + 1
-    sums = pd.Series(calls).groupby(at * many + kind[series]).sum(min_count=1).dropna()
-    moments, kinds = np.divmod(sums.index.to_numpy(), many)
-    told = labels.iloc[np.unique(kind, return_index=True)[1]]
-    found = {key: _plain(told[key]).array.take(kinds) for key in _KEYS[1:]}
-    return pd.DataFrame({"timestamp": times.take(moments)} | found | {"calls": sums.to_numpy()})
-
-
-def _stretches(metrics: pd.DataFrame) -> Numbers:
-    """Where another series begins than that of the row before."""
-    codes = [pd.Categorical(metrics[name]).codes for name in _SERIES]
-    return np.flatnonzero(np.any([np.diff(each, prepend=-2) != 0 for each in codes], axis=0))
-
-
-def _nanoseconds(metrics: pd.DataFrame) -> NDArray[np.int64]:
-    return metrics["timestamp"].to_numpy(dtype="datetime64[ns]").view(np.int64)
-
-
-def _plain(column: Any) -> Any:
-    """Texts as texts: what follows replaces some of them."""
-    return column.astype("str") if column.dtype == "category" else column
-
-
-def _summed(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    return counts.groupby(keys, dropna=False)["calls"].sum().reset_index()
-
-
-def _appeared(firsts: pd.DataFrame, metrics: pd.DataFrame) -> NDArray[np.bool_]:
-    """Was the process of these series, given by their first numbers, sampled before they appeared?"""
-    starts = _stretches(metrics)
-    parts = metrics.iloc[starts].assign(timestamp=np.minimum.reduceat(_nanoseconds(metrics), starts))
-    parts = parts[parts["role"] != "alerts"]  # those the server makes itself
-    seen = parts.groupby(_SERIES, sort=False, dropna=False)["timestamp"].min().reset_index()
-    targets = seen["series"].astype("str").map(_target)
-    seen["appeared"] = seen["timestamp"] > seen["timestamp"].groupby(targets).transform("min")
-    return firsts[_SERIES].merge(seen, how="left")["appeared"].to_numpy(dtype=bool)
-
-
-def _target(series: str) -> tuple[str | None, ...]:
-    labels = json.loads(series)
-    return tuple(labels.get(label) for label in TARGET)
+_LABELS = ["endpoint", "method", "status"]
 
 
 @remembered
@@ -148,17 +48,17 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
         whether the calls failed), `calls` (float64). Empty if the requests counter was not observed: of
         failures alone nobody knows what share they are. `counted(metrics, "errors")` has them.
     """
-    requests, errors = counted(metrics, "requests"), counted(metrics, "errors")
-    succeeded = requests["status"].str.fullmatch(SUCCEEDED).fillna(False)
-    requests = requests.assign(status=requests["status"].mask(succeeded, "success"))
-    vague = _vague(requests["status"])
-    if requests.empty or errors.empty or requests["status"].str.fullmatch(_CODE).any():
+    requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
+    status = requests.kinds["status"]
+    status = status.mask(status.str.fullmatch(SUCCEEDED).fillna(False), "success")
+    requests, vague = requests.labelled(status=status), _vague(status)
+    if not len(requests) or not len(errors) or status.str.fullmatch(_CODE).any():
         return _tidy([requests])
-    calls, known = requests[vague], requests["endpoint"].unique()
-    pair = _common(calls["endpoint"], errors["endpoint"], known)
-    calls, errors = calls.assign(endpoint=pair[0]), errors.assign(endpoint=pair[1])
-    rest = _remaining(calls, errors, "error" if requests["status"].notna().any() else "success")
-    return _tidy([requests[~vague], errors, rest])
+    calls, known = requests.of(vague.to_numpy()), requests.kinds["endpoint"].unique()
+    pair = _common(calls.kinds["endpoint"], errors.kinds["endpoint"], known)
+    calls, errors = calls.labelled(endpoint=pair[0]), errors.labelled(endpoint=pair[1])
+    rest = _remaining(calls, errors, "error" if status.notna().any() else "success")
+    return _tidy([requests.of(~vague.to_numpy()), errors, rest])
 
 
 def beforehand(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -174,10 +74,7 @@ def begun_late(metrics: pd.DataFrame) -> pd.DataFrame:
 
     Nobody knows since when; where they are more than `NEW_CALLS`, the process is hardly new.
     """
-    step, firsts = step_s(metrics) or 1.0, metrics.iloc[_stretches(metrics)]
-    firsts = firsts[firsts["role"].isin(["requests", "errors"])]
-    late = (firsts["timestamp"] > firsts["timestamp"].min()) & (firsts["value"] <= NEW_CALLS)
-    held = firsts[late.to_numpy() & ~_appeared(firsts, metrics)]
+    step, held = step_s(metrics) or 1.0, counters.begun_late(metrics, NEW_CALLS)
     zero = held.assign(timestamp=held["timestamp"] - pd.Timedelta(seconds=step), value=0.0)
     return increases(pd.concat([zero, held], ignore_index=True))
 
@@ -202,30 +99,28 @@ def _common(calls: Texts, errors: Texts, known: Any) -> tuple[Texts, Texts]:
     return calls.mask(alone, pool), errors.mask(strays, pool)
 
 
-def _remaining(calls: pd.DataFrame, errors: pd.DataFrame, status: str) -> pd.DataFrame:
+def _remaining(calls: Rises, errors: Rises, status: str) -> Rises:
     """The calls that the errors counter does not account for, with `status`."""
-    if calls.empty:
-        return calls
-    called, erred = _running(calls), _running(errors)
-    ahead = called.index.union(erred.index)
-    called = called.reindex(ahead).ffill().fillna(0.0)
-    erred = erred.reindex(index=ahead, columns=called.columns).ffill().fillna(0.0)
-    total = (called - erred).clip(lower=0.0).cummax()
-    frame = total.diff().fillna(total).melt(ignore_index=False, value_name="calls").reset_index()
-    return frame.assign(endpoint=frame["endpoint"].replace("", None), method=None, status=status)
+    endpoints = pd.Index(calls.kinds["endpoint"].fillna("").unique())
+    times = np.union1d(*(each.times[np.unique(each.at)] for each in (calls, errors)))
+    ahead = _running(calls, endpoints, times) - _running(errors, endpoints, times)
+    rest = np.diff(np.maximum.accumulate(np.maximum(ahead, 0.0)), axis=0, prepend=0.0)
+    kinds = pd.DataFrame({"endpoint": endpoints.where(endpoints != ""), "method": None, "status": status})
+    at, kind = np.indices(rest.shape)
+    return Rises(times, kinds.astype("str"), at.ravel(), kind.ravel(), rest.ravel())
 
 
-def _running(counts: pd.DataFrame) -> pd.DataFrame:
-    """Running totals, a row per step and a column per endpoint."""
-    endpoint = counts["endpoint"].fillna("")
-    return counts.groupby(["timestamp", endpoint])["calls"].sum().unstack(fill_value=0).cumsum()
+def _running(counts: Rises, endpoints: pd.Index[str], times: Numbers) -> Floats:
+    """Running totals, a row per time and a column per endpoint."""
+    column = endpoints.get_indexer(pd.Index(counts.kinds["endpoint"].fillna("")))[counts.kind]
+    own = column >= 0
+    place = (np.searchsorted(times, counts.times)[counts.at] * len(endpoints) + column)[own]
+    sums = np.bincount(place, counts.calls[own], len(times) * len(endpoints))
+    return np.cumsum(sums.reshape(len(times), -1), axis=0)
 
 
-def _tidy(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    frame = pd.concat(
-        [part[_COLUMNS] for part in parts if len(part)] or [parts[0][_COLUMNS]], ignore_index=True
-    )
-    return _summed(frame, _COLUMNS[:-1])
+def _tidy(parts: Sequence[Rises]) -> pd.DataFrame:
+    return together([part for part in parts if len(part)] or parts[:1], _LABELS).frame()
 
 
 def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
@@ -252,11 +147,12 @@ def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
 
 def disagreements(metrics: pd.DataFrame) -> tuple[str, ...]:
     """Sentences about endpoints of which the two counters tell different numbers of failures."""
-    requests, errors = counted(metrics, "requests"), counted(metrics, "errors")
-    if requests.empty or errors.empty or not requests["status"].notna().any():
+    requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
+    status = requests.kinds["status"]
+    if not len(requests) or not len(errors) or not status.notna().any():
         return ()
-    failed = requests[~requests["status"].str.fullmatch(SUCCEEDED).fillna(False)]
-    if failed.empty:
+    failed = requests.of(~status.str.fullmatch(SUCCEEDED).fillna(False).to_numpy(dtype=bool))
+    if not len(failed):
         return ()
     totals = pd.DataFrame({"requests": _per_endpoint(failed), "errors": _per_endpoint(errors)}).fillna(0.0)
     apart = (totals["requests"] - totals["errors"]).abs() > np.maximum(5.0, 0.05 * totals.max(axis=1))
@@ -266,8 +162,9 @@ def disagreements(metrics: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _per_endpoint(counts: pd.DataFrame) -> pd.Series[float]:
-    return counts.groupby(counts["endpoint"].fillna("(no endpoint)"))["calls"].sum()
+def _per_endpoint(counts: Rises) -> pd.Series[float]:
+    sums = pd.Series(np.bincount(counts.kind, counts.calls, len(counts.kinds)))
+    return sums.groupby(counts.kinds["endpoint"].fillna("(no endpoint)").to_numpy()).sum()
 
 
 def latency(metrics: pd.DataFrame, width: str | None = None, endpoint: str | None = None) -> pd.DataFrame:

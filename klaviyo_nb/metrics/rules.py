@@ -13,7 +13,8 @@ from importlib import resources
 
 import pandas as pd
 
-from klaviyo_nb.metrics.rates import counted, increases, latency
+from klaviyo_nb.metrics.counters import counted
+from klaviyo_nb.metrics.rates import increases, latency
 from klaviyo_nb.window import Window, iso
 
 #: Span over which the rules count, and how many of them make a baseline: a day.

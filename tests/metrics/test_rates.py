@@ -12,16 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klaviyo_nb.frames import METRICS
+from klaviyo_nb.metrics.counters import counted, step_s
 from klaviyo_nb.metrics.rates import (
     beforehand,
     begun_late,
     bins,
-    counted,
     disagreements,
     histogram_quantile,
     increases,
     latency,
-    step_s,
 )
 
 START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
@@ -129,6 +128,27 @@ class TestCounters:
             counter("requests", [None, None, 4000, 4001], instance="b"),
         )
         assert rises(metrics) == {0: 1, 1: 1, 2: 2}
+
+    def test_the_order_of_samples_does_not_matter(self):
+        metrics = frame(counter("requests", [7, 9, 4, 6], endpoint="a"), counter("requests", [1, 2, 2, 5]))
+        mixed = METRICS.check(metrics.sample(frac=1, random_state=3).reset_index(drop=True))
+        assert rises(mixed) == rises(metrics) == {0: 3, 1: 4, 2: 5}
+        pd.testing.assert_frame_equal(counted(mixed, "requests"), counted(metrics, "requests"))
+
+    def test_samples_need_not_lie_on_a_grid(self):
+        metrics = frame(counter("requests", [1, 3, 8]))
+        metrics["timestamp"] += pd.to_timedelta([0, 0, 2], unit="s")
+        assert step_s(metrics) == 15
+        assert rises(metrics) == {0: 2, 1: 5}
+
+    def test_many_kinds_that_were_each_seen_for_a_moment_are_counted_each_by_itself(self):
+        kinds = [
+            counter("requests", [*[None] * (2 * at), 1, 2, *[None] * (100 - 2 * at)], endpoint=f"e{at}")
+            for at in range(40)
+        ]
+        steps = counted(frame(*kinds), "requests")
+        assert steps["calls"].to_list() == [1] * 79
+        assert steps["endpoint"].to_list() == ["e0", *(f"e{at}" for at in range(1, 40) for _ in range(2))]
 
     def test_one_sample_tells_nothing(self):
         assert rises(frame(counter("requests", [100]))) == {}

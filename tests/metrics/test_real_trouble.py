@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from klaviyo_nb.metrics.client import Fetched, fetch
+from klaviyo_nb.metrics.counters import step_s
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
-from klaviyo_nb.metrics.rates import bins, increases, step_s
+from klaviyo_nb.metrics.rates import bins, increases
 from klaviyo_nb.window import Window
 from metric_servers import SERVERS, Need, Samples
 
