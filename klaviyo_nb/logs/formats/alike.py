@@ -26,6 +26,7 @@ from klaviyo_nb.logs.formats.understand import (
     MESSAGE,
     Kind,
     profile_in,
+    search_duration,
     search_missing,
 )
 from klaviyo_nb.sought import Sought
@@ -85,6 +86,7 @@ class Alike:
         self._called = _CalledMemo()
         self._grouping = Grouping()
         self._sought = Memo(_sought)
+        self._took = Memo(_took)
         self._clues = Sought([*map(re.escape, CLUES)])
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
@@ -129,7 +131,19 @@ class Alike:
         levels = columns.get("level") or [None] * len(statuses)
         if max(statuses) >= FAILS_FROM or not CALM.issuperset(levels):
             self._add_failures(group, columns, levels)
+        self._add_durations(group, columns)
         return columns
+
+    def _add_durations(self, group: Group, columns: dict[str, Column]) -> None:
+        """How long those successes took that no key tells of."""
+        durations = columns.get("duration_s") or [None] * len(group.rows)
+        if None not in durations:
+            return
+        for row, status in enumerate(columns["status_code"]):
+            if durations[row] is None and status < FAILS_FROM:
+                durations[row] = self._took[text.ends("\n".join(_texts(group, row)))]
+        if any(durations):
+            columns["duration_s"] = durations
 
     def _add_failures(self, group: Group, columns: dict[str, Column], levels: Column) -> None:
         """What a failed call's text tells beyond its keys, and who answered it."""
@@ -223,6 +237,12 @@ def _sought(body: str) -> dict[str, Any]:
     return found
 
 
+def _took(body: str) -> float | None:
+    found: dict[str, Any] = {}
+    search_duration(found, body)
+    return found.get("duration_s")
+
+
 def _taken(fits: Callable[[Any], bool], convert: Convert, name: str, value: Any) -> Any:
     return convert(value, name) if value is not None and value != "" and fits(value) else _UNFIT
 
@@ -299,4 +319,4 @@ def _status(value: Any, key: str) -> int | None:
 
 
 def _method(value: Any, key: str) -> str | None:
-    return values.word(value)
+    return values.method(value)

@@ -35,7 +35,7 @@ FIELDS: Mapping[str, str] = {
     "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller "
     "ctx.class context facility",
     "sdk": "useragent useragent.original http.useragent headers.useragent sdk sdk.name sdkversion clientlibrary",
-    "method": "method request.method httpmethod requestmethod clientrequestmethod verb",
+    "method": "method request.method httpmethod requestmethod clientrequestmethod verb name spanname",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
     "httptarget path uristem uripath requestpath route endpoint upstreamurl request requestline req "
@@ -98,8 +98,10 @@ _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
 _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
+#: With a path: the host alone is what some gateway stands before.
+_OURS = re.compile(r"a\.klaviyo\.com(?::\d+)?/+\w", re.ASCII)
 _STREAMS = frozenset(("stdout", "stderr"))
-_METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"))
+METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"))
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys.split()):
@@ -152,7 +154,7 @@ meanings = _Meanings()
 
 def is_ours(value: Any) -> bool:
     """Does it name Klaviyo's API? Such a URL wins over any other."""
-    return isinstance(value, str) and "a.klaviyo.com" in value
+    return isinstance(value, str) and "a.klaviyo.com" in value and _OURS.search(value) is not None
 
 
 def _test(role: str, name: str) -> Callable[[Any], bool]:
@@ -161,6 +163,8 @@ def _test(role: str, name: str) -> Callable[[Any], bool]:
         return _is_number
     if role == "status" and name in ("st", "sc", "resp", "result"):
         return _is_status
+    if role == "method" and name in ("name", "spanname"):
+        return _is_request
     if role == "url" and name in ("request", "requestline", "req"):
         return _is_request
     if (role, name) == ("level", "status"):
@@ -202,7 +206,7 @@ def is_known(value: Any) -> bool:
 
 
 def _is_method(value: Any) -> bool:
-    return isinstance(value, str) and value.upper() in _METHODS
+    return isinstance(value, str) and value.upper() in METHODS
 
 
 def _is_our_operation(value: Any) -> bool:

@@ -24,6 +24,8 @@ _OPERATION = re.compile(
 _HYPHENATED = re.compile(
     r"(?<![\w/.@:-])[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])|(?<=[\"'`])[a-z]{4,20}(?=[\"'`] endpoint\b)"
 )
+#: Such a name right behind Klaviyo's.
+_BY_KLAVIYO = re.compile(r"(?i:(?<=klaviyo )|(?<=klaviyo: ))[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
 #: `PATCH profiles/01HV…`: a path below that of the API.
 _RELATIVE = re.compile(
     rf"(?<![\w/])(?P<method>{text.VERB}) (?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
@@ -70,7 +72,7 @@ class Where:
 def called(it: Read, body: str, speaks: bool) -> Where:
     """What was called, as far as the record says."""
     said = it.found.values
-    method = values.word(said.get("method"))
+    method = values.method(said.get("method"))
     where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
     if where.place == "foreign" and it.access and "a.klaviyo.com" in it.text:  # a proxy sent it on
         inside = (where.path or "").find("/api/")
@@ -88,6 +90,8 @@ def called(it: Read, body: str, speaks: bool) -> Where:
         where = replace(place_of(where.path or "", found["v"], speaks), place=where.place)
     if where.path is None and speaks and where.place == "none":
         return _named(it, body, method) or where
+    if where.place == "foreign" and not it.access and (path := _bare(body, _BY_KLAVIYO)):
+        return place_of(path, where.method, speaks)  # a route of our own, and what was asked during it
     return where
 
 
@@ -114,9 +118,9 @@ def _sent_on(it: Read, body: str, where: Where, speaks: bool) -> Where:
     return where
 
 
-def _bare(body: str) -> str | None:
+def _bare(body: str, pattern: re.Pattern[str] = _HYPHENATED) -> str | None:
     """The path of an endpoint that is named by its last word only, such as `profile-import`."""
-    words = (found[0] for _, found in zip(range(6), _HYPHENATED.finditer(body), strict=False))
+    words = (found[0] for _, found in zip(range(6), pattern.finditer(body), strict=False))
     return next((f"/api/{word}" for word in words if catalogue().operations(f"/api/{word}")), None)
 
 

@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_known
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER, METHODS, is_known
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, walk
 
 _PAIRS = re.compile(
@@ -30,6 +31,8 @@ _EDN_PAIRS = re.compile(r""":([a-z][\w/-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re
 _NAMED_DATA = re.compile(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.ASCII)
 #: Groups that carry a field as it is.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
+#: What a form or a pixel sends: `a=1&b=2&c=3`, and nothing else.
+_FORM = re.compile(r"[A-Za-z_][\w.%-]{0,60}=[^\s&]*(?:&[A-Za-z_][\w.%-]{0,60}=[^\s&]*){2,60}")
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
 _LOGFMT_PAIRS = 3
 _NOTICE = 5
@@ -347,6 +350,9 @@ def _read_tail(result: Read) -> None:
         _read_pairs(result, _PRINTED.findall(text.ends(body)))
         return
     limited = text.ends(body)
+    if "&" in limited and _FORM.fullmatch(limited.strip()):
+        _read_pairs(result, parse_qsl(limited.strip()))
+        return
     if '<Data Name="' in limited:  # Windows' events
         _read_printed(result, _NAMED_DATA.findall(limited))
         return
@@ -375,9 +381,16 @@ def _told(value: str) -> str:
     return bare.rstrip(")]}>") if bare == value and not set("([{<") & set(bare) else bare
 
 
+def _is_environment(pairs: list[tuple[str, str]]) -> bool:
+    """`PORT=8080 KLAVIYO_RETRIES=3 …`; but COBOL and others shout whatever they say."""
+    return all(key.isupper() for key, _ in pairs) and not any(
+        key == "METHOD" and value.upper() in METHODS for key, value in pairs
+    )
+
+
 def _read_printed(result: Read, pairs: list[tuple[str, str]]) -> None:
     """What an object says that is printed in a text, if it tells of a call; any text may hold `error: …`."""
-    if len(pairs) < _LOGFMT_PAIRS or all(key.isupper() for key, _ in pairs):  # that is an environment
+    if len(pairs) < _LOGFMT_PAIRS or _is_environment(pairs):
         return
     printed = Found()
     walk({key: value.strip("\"'") for key, value in reversed(pairs)}, printed)
@@ -388,7 +401,7 @@ def _read_printed(result: Read, pairs: list[tuple[str, str]]) -> None:
 
 
 def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:
-    if len(pairs) >= _LOGFMT_PAIRS and not all(key.isupper() for key, _ in pairs):  # that is an environment
+    if len(pairs) >= _LOGFMT_PAIRS and not _is_environment(pairs):
         walk({key: _told(value) for key, value in pairs}, result.found)
         result.found.names = frozenset()
         if result.found.keys.get("level") == "status":  # Datadog's level, but no pair's

@@ -19,13 +19,13 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|failed host lookup|"
         r"couldnt_resolve|dns error|"
         r"cURL error 6\b",
-        "refused": r"ECONNREFUSED|connection[ _]?refused|actively refused|cURL error 7\b|couldnt_connect|"
+        "refused": r"ECONNREFUSED|connection[ _]?refused|connection to \S{1,80} (?:was )?refused|actively refused|cURL error 7\b|couldnt_connect|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
         "tls": r"CERT(?:IFICATE)?[ _](?:VERIFY|HAS[ _]EXPIRED)|self[-_ ]signed|wrong version number|\bx509\b|"
         r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not)|"
         r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
         r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
-        "timeout": r"timed[ _-]?out|execution expired|i/o timeout|(?:reason: :?|: :|\{:error, :)timeout|"
+        "timeout": r"timed[ _-]?out|execution expired|i/o timeout|(?:reason: :?|: :|\{:?error, ?:?)timeout|"
         r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
         rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
@@ -33,7 +33,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung",
         "reset": r"ECONNRESET|connection[ _](?:was )?reset|reset by peer|socket hang up|other side closed|"
         r"connection (?:unexpectedly |was )?closed|closed connection without response|premature(?:ly)? close|"
-        r"(?:reason: |: |\{:error, ):closed|"
+        r"(?:reason: |: |\{:error, ):closed|\{error, ?closed\}|"
         r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
         r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|unexpected EOF|: EOF\b|received no bytes|"
         r"Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
@@ -45,6 +45,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"TypeError: (?:failed to fetch|load failed)",
     }.items()
 }
+#: What is said of a connection that nobody needs any more, too.
+_DONE_WITH = frozenset(("connection closed", "connection was closed"))
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
 SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "misbehaving",
@@ -66,10 +68,17 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def no_response(text: str) -> tuple[str, int] | None:
-    """`timeout`, `reset`, `refused`, `dns`, `tls` or `other`, and where that is said; None if it is not."""
+def no_response(text: str, calm: bool = False) -> tuple[str, int] | None:
+    """`timeout`, `reset`, `refused`, `dns`, `tls` or `other`, and where that is said; None if it is not.
+
+    Args:
+        text: What may tell of it.
+        calm: Is the record of a level below a warning? Then a connection that was closed was done with.
+    """
     low = text.lower()
     for kind, pattern in NO_RESPONSE.items():
         if any(map(low.__contains__, SILENCE_WORDS[kind])) and (found := pattern.search(text)):
+            if calm and found[0].lower() in _DONE_WITH:
+                continue
             return kind, found.start()
     return None

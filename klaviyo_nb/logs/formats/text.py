@@ -139,12 +139,13 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"elapsed)[ _-]?time|time|rt)"
         r"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:\.\d+)?)[\s(]?(?P<u>ms|msecs?|milliseconds?|µs|"
         r"us|ns|s|secs?|seconds?|min|minutes?)\b",
-        r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt)_?(?P<u>ms|micros|nanos|us|ns)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
+        r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt|dur)_?(?P<u>ms|micros|nanos|us|ns)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration|seconds)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9})\b",
         r"(?<![\dT:.-])(?<!\d )(?P<v>\d\d:\d\d:\d\d\.\d{7})(?!\d)",  # .NET's
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
+        r"\b(?:dur(?:ation)?|elapsed|latency|took|response[_-]?time|rtt)[=:] ?(?P<v>\d{1,6})(?![\w.:%-])",
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"\" (?P<v>\d{1,3}\.\d{3})(?= |$)",
@@ -153,7 +154,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds)\b",
     ),
     "retry_after": _compiled(
-        rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|"
+        rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|says|said|"
         r"of)?\s*(?:Some)?(?:\[ )?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
         r"\d+(?:\.\d+)?(?: ?(?:ms|milliseconds?|m|min|minutes?|h|hours?)\b)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
@@ -265,7 +266,7 @@ _NAME = re.compile(
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = re.compile(
-    r"(?:retr|wait|available|next[ _](?:try|attempt|run|in)|"
+    r"(?:retr|wait|available|next[ _](?:\w{2,12}[ _])?in|next[ _](?:try|attempt|run)|"
     r"sleep|backoff|back off|again|expire|pause|delay|ttl|interval|timeout[\"']?[:=])"
     r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
     re.IGNORECASE,
@@ -280,6 +281,7 @@ _IF = re.compile(
     re.IGNORECASE,
 )
 _URL_TOLD = re.compile(rf"{_URL}|/(?:api|client)/[^\s,;|]+")
+_NUMBER = re.compile(r"\d", re.ASCII)
 _QUOTED = re.compile(r"\"(\d{3})\"")
 _LONE = re.compile(
     r"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)"
@@ -326,6 +328,11 @@ def lone_status(text: str) -> int | None:
         text = _QUOTED.sub(r" \1 ", text)
     found = _LONE.search(_URL_TOLD.sub(" ", text))
     return int(found["v"]) if found else None
+
+
+def may_time(text: str) -> bool:
+    """Can it tell how long something took? Most messages of successes hold no number."""
+    return _NUMBER.search(text) is not None
 
 
 def duration(text: str) -> re.Match[str] | None:

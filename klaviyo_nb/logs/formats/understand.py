@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from klaviyo_nb.logs.formats import text, times, values
-from klaviyo_nb.logs.formats.answering import FAILS_FROM, answered_by, our_answer
+from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, answered_by, our_answer
 from klaviyo_nb.logs.formats.mentions import (
     is_aside,
     is_named,
@@ -153,7 +153,7 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     worked = values.good(said.get("status")) if worked is None else worked
     if status:
         return _Outcome(status, None, worked, at)
-    silence = no_response(body)
+    silence = no_response(body, calm=where.path is None and values.level(said.get("level")) in CALM)
     error, at = silence if silence else ("other" if status == 0 else None, None)
     if error is None and where.place in ("api", "path") and (status := text.lone_status(body)):
         return _Outcome(status)
@@ -245,6 +245,8 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     plain = structured and told is not None and told < FAILS_FROM and not where.told
     if not plain:
         search_missing(fields, text.ends(body if structured else it.text))
+    elif "duration_s" not in fields:
+        search_duration(fields, text.ends(body))
     if where.place == "foreign":
         where = Where("none")  # during that request Klaviyo was called
     fields |= {
@@ -279,10 +281,15 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
                 unit = found.groupdict().get("u") or "s"
                 convert = CONVERT[name][1]
                 fields[column] = convert(found["v"], unit)
-    if "duration_s" not in fields and (took := text.duration(whole)):
-        fields["duration_s"] = values.seconds(
-            took["v"].replace(",", ""), "", took.groupdict().get("u") or "s"
-        )
+    if "duration_s" not in fields:
+        search_duration(fields, whole)
+
+
+def search_duration(fields: dict[str, Any], whole: str) -> None:
+    """Fill how long it took, if the text says so."""
+    if text.may_time(whole) and (took := text.duration(whole)):
+        amount, unit = took["v"].replace(",", ""), took.groupdict().get("u")
+        fields["duration_s"] = values.seconds(amount, "", unit or (None if amount.isdigit() else "s"))
 
 
 def _request_id(value: Any, key: str) -> str | None:

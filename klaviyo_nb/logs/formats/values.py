@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?([1-5]\d\d)\b")
+_STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?0?([1-5]\d\d)\b")
 _AMOUNT = re.compile(
     r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m|h)?", re.I
 )
@@ -143,6 +143,12 @@ def count(value: Any) -> int | None:
     """A small number, such as an attempt: `2`, `"2"`, `"2/5"`."""
     head = re.match(r"\s*(\d{1,3})\b", str(value))
     return int(head[1]) if head and not isinstance(value, bool) else None
+
+
+def method(value: Any) -> str | None:
+    """The method of a request: `POST`, or the first word of `POST /api/events`."""
+    told = word(value)
+    return told.partition(" ")[0] if told else None
 
 
 def word(value: Any, most: int = 200) -> str | None:
