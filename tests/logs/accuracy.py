@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,8 @@ def _value(name: str, value: str) -> Any:
     if name == "timestamp":
         hour, minute, second = value.split(":")
         since = int(hour) * 3600 + int(minute) * 60
-        return round(_DAY.timestamp() + since) * 1_000_000 + round(float(second) * 1_000_000)
+        micros = int(Decimal(second) * 1_000_000)  # what is finer is cut, as clocks do
+        return round(_DAY.timestamp() + since) * 1_000_000 + micros
     return _NUMBERS.get(name, str)(value.replace("␣", " "))
 
 

@@ -20,7 +20,7 @@ FIELDS: Mapping[str, str] = {
     "timemillis "
     "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
-    "created start loggedat occurredat emittedat executedat completedat finishedat timestampms",
+    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon timestampms",
     "ended": "endtimeunixnano endtime",
     "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl sev levelno severitynumber levelvalue priority l "
     "status event",
@@ -45,13 +45,13 @@ FIELDS: Mapping[str, str] = {
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
-    "st sc resp result",
+    "st sc rc resp result",
     "duration": "duration durationms dur elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
-    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ms us ns "
+    "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ttms ms us ns "
     "seconds total",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
@@ -61,7 +61,7 @@ FIELDS: Mapping[str, str] = {
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey",
     "attempt": "attempt attemptsmade attemptnumber attemptnum attemptno attempts tries trynumber try",
-    "retries": "retrycount retries retry",
+    "retries": "retrycount retrytimes retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",
     "topic": "topic webhooktopic",
@@ -83,20 +83,29 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
-    ("method", "method"), ("retryattempt", "attempt"),
-    *((f"{what}{unit}", "duration") for what in ("duration", "latency", "elapsed", "took")
-      for unit in ("micros", "nanos", "millis", "us", "ns", "seconds", "secs")),
+    ("method", "method"), ("verb", "method"), ("retryattempt", "attempt"), ("responsecode", "status"),
+    ("codesent", "status"),
+    *((f"{what}{unit}", "duration")
+      for what in ("duration", "latency", "elapsed", "took", "total", "response", "time", "roundtrip")
+      for unit in ("micros", "nanos", "millis", "ms", "msec", "msecs", "us", "usec", "usecs", "ns", "nsec",
+                   "seconds", "secs")),
 )  # fmt: skip
 _RANK_OF_ENDING, _OF_KLAVIYO = 90, 200
 #: When something will be, or was done to what the record is about.
-_OTHER_TIMES = re.compile(r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due")
+_OTHER_TIMES = re.compile(
+    r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due|wait|uptime|ttl|queue"
+)
+_TIMES = frozenset(("timestamp", "duration"))
 #: A program's status, or one that somebody would act upon.
 _NOT_MET = re.compile(r"exitstatus|(?:expect|allow|ignor|accept|want|retry|valid)\w{0,10}status")
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
+_AMOUNT = re.compile(r"\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE)
 _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
 _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII)
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 #: With a path: the host alone is what some gateway stands before.
 _OURS = re.compile(r"a\.klaviyo\.com(?::\d+)?/+\w", re.ASCII)
@@ -144,9 +153,10 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
 
 
 def _by_ending(name: str) -> str | None:
-    if _NOT_MET.match(name) or (name.endswith("at") and _OTHER_TIMES.search(name)):
+    role = next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
+    if _NOT_MET.match(name) or (role in _TIMES and _OTHER_TIMES.search(name)):
         return None
-    return next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
+    return role
 
 
 meanings = _Meanings()
@@ -158,28 +168,7 @@ def is_ours(value: Any) -> bool:
 
 
 def _test(role: str, name: str) -> Callable[[Any], bool]:
-    """Keys are shared between fields: `code` is a number for a status and a word for an error."""
-    if (role, name) == ("status", "code"):
-        return _is_number
-    if role == "status" and name in ("st", "sc", "resp", "result"):
-        return _is_status
-    if role == "method" and name in ("name", "spanname"):
-        return _is_request
-    if role == "url" and name in ("request", "requestline", "req"):
-        return _is_request
-    if (role, name) == ("level", "status"):
-        return _is_plain_word
-    if (role, name) == ("level", "event"):
-        return _is_level
-    if role == "url" and name in ("resource", "resourcepath", "rawpath", "target"):
-        return _is_path
-    if (role, name) == ("duration", "total"):
-        return _is_timed
-    if (role, name) == ("operation", "name"):
-        return _is_our_operation
-    if (role, name) == ("caller", "context"):
-        return _is_identifier
-    return _TESTS.get(role, _is_no_flag)
+    return _TESTS_OF_KEYS.get((role, name)) or _TESTS.get(role, _is_no_flag)
 
 
 def _is_no_flag(value: Any) -> bool:
@@ -207,6 +196,11 @@ def is_known(value: Any) -> bool:
 
 def _is_method(value: Any) -> bool:
     return isinstance(value, str) and value.upper() in METHODS
+
+
+def _is_verb(value: Any) -> bool:
+    """A method of HTTP, or what stands for the lack of one."""
+    return isinstance(value, str) and value.isalpha() and value.upper() != "ANY"
 
 
 def _is_our_operation(value: Any) -> bool:
@@ -250,6 +244,11 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is not None
 
 
+def _is_amount(value: Any) -> bool:
+    """A number, or one with a unit behind it."""
+    return not isinstance(value, bool) and _AMOUNT.fullmatch(str(value)) is not None
+
+
 def _is_moment(value: Any) -> bool:
     return _MOMENT.match(str(value)) is not None and _is_time(value)
 
@@ -267,9 +266,23 @@ def _is_status(value: Any) -> bool:
     return not isinstance(value, bool) and _STATUS.fullmatch(str(value)) is not None
 
 
+#: Keys are shared between fields: `code` is a number for a status and a word for an error.
+_TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
+    ("status", "code"): _is_number,
+    ("level", "status"): _is_plain_word,
+    ("level", "event"): _is_level,
+    ("duration", "total"): _is_timed,
+    ("operation", "name"): _is_our_operation,
+    ("caller", "context"): _is_identifier,
+    ("timestamp", "requesttime"): _is_moment,
+    **{("status", name): _is_status for name in ("st", "sc", "rc", "resp", "result")},
+    **{("method", name): _is_request for name in ("name", "spanname")},
+    **{("url", name): _is_request for name in ("request", "requestline", "req")},
+    **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath", "target")},
+}
 #: Under a key without a name of its own only what cannot be anything else counts.
 _TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
-    "url": is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment,
+    "url": is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment, "duration": _is_amount,
 }  # fmt: skip
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,
@@ -277,8 +290,9 @@ _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "outcome": _is_anything,
     "host": _is_machine,
     "base": is_ours,
+    "method": _is_verb,
     "caller": _is_caller,
 } | dict.fromkeys(
-    ("text", "url", "method", "operation", "topic", "revision", "request_id", "error_pointer", "sdk"),
+    ("text", "url", "operation", "topic", "revision", "request_id", "error_pointer", "sdk"),
     _is_text,
 )

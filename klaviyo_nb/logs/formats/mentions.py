@@ -36,8 +36,11 @@ _SQL_WORDS = ("SELECT", "INSERT ", "ALTER ", "CREATE ", "UPDATE ", "DELETE ", "b
 _PAGES = re.compile(
     r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|"
     r"(?<![\w.-])(?!a\.klaviyo\.com)[\w.-]{0,60}klaviyo[\w.-]{0,60}\.(?:com|net|org|io|example|local|internal)\b(?![.-]\w)|"
-    r"(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)"
+    r"(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)|"
+    r"\b(?:query|expr|promql|logql|sql|statement)=\\?\"(?:[^\"\\]|\\.)*\""  # what somebody looked for
 )
+#: Words of which one is in every text that it finds something in.
+_PAGE_WORDS = ("/", "@", ".com", "?", ".net", ".org", ".io", ".example", ".local", ".internal", '="', '=\\"')
 #: Klaviyo's name where it is surely no part of them.
 _BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
@@ -51,6 +54,7 @@ _ASIDE = re.compile(
     r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
     r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
     r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
+    r"\bstatus\.klaviyo\.com\b|\bmonitor (?:is )?(?:up|down)\b|"
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^(?:changed|ok|skipping|failed|fatal): \[|\bklaviyo[\w.]{0,60}\{[^}]{0,200}\}\s{1,3}(?:value=)?\d|"
@@ -63,7 +67,7 @@ _ASIDE = re.compile(
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
 _NAME = re.compile(
-    r"(?:\"|\b(?:to|for|via|with|from|by) )klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
+    r"(?:\"|\b(?:to|for|via|with|from|by) |-to-)klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
     r"[-_.]?(?:status|response|error|http)\w{0,20}\"|[-_.](?:subscribe|upsert|track|identify|request|call)\b)?"
 )
 _WITH = re.compile(
@@ -93,7 +97,7 @@ def _outside_pages(low: str) -> bool:
 
 def without_pages(low: str) -> str:
     """Without links and routes that name Klaviyo: who writes one does not say that Klaviyo answered."""
-    return _PAGES.sub("", low) if "/" in low or "@" in low or ".com" in low else low
+    return _PAGES.sub("", low) if any(map(low.__contains__, _PAGE_WORDS)) else low
 
 
 def is_played(body: str) -> bool:

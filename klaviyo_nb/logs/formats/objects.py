@@ -5,6 +5,7 @@ Where several keys of a record mean the same, the one named first in `keys.FIELD
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _PAIR = ("key", "value")
 _TYPED_PAIR = ("key", "type", "value")
 _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
+_MOST_JSON = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -101,6 +103,20 @@ def _spelled(shape: Shape) -> list[tuple[str, str]]:
 
 
 plans = _Plans()
+
+
+def load(raw: bytes | str) -> Any:
+    """Parse JSON as loggers write it: with control characters, broken UTF-8, NaN; None if it is none."""
+    if len(raw) > _MOST_JSON:
+        return None
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(raw if isinstance(raw, str) else raw.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
 
 
 def walk(data: Mapping[str, Any], found: Found) -> None:

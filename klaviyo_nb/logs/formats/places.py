@@ -74,10 +74,8 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     said = it.found.values
     method = values.method(said.get("method"))
     where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
-    if where.place == "foreign" and it.access and "a.klaviyo.com" in it.text:  # a proxy sent it on
-        inside = (where.path or "").find("/api/")
-        told = place_of((where.path or "")[inside:], method, speaks) if inside > 0 else where
-        where = told if told.place == "path" else where
+    if where.place == "foreign" and it.access:
+        where = _without_prefix(it, where, speaks)
     if where.place == "foreign" and it.text[:1] == "{":
         where = _sent_on(it, body, where, speaks)
     if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):
@@ -86,6 +84,8 @@ def called(it: Read, body: str, speaks: bool) -> Where:
             where = replace(told, told=where.told)
         elif told.place == "api" or (told.place == "path" and speaks):
             where = replace(told, told=it.text[:1] == "{")
+    if where.place == "foreign" and 'host: "a.klaviyo.com' in body:  # nginx
+        where = _without_prefix(it, where, speaks)
     if where.place in ("api", "path") and where.method is None and (found := text.search("method", body)):
         where = replace(place_of(where.path or "", found["v"], speaks), place=where.place)
     if where.path is None and speaks and where.place == "none":
@@ -93,6 +93,16 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     if where.place == "foreign" and not it.access and (path := _bare(body, _BY_KLAVIYO)):
         return place_of(path, where.method, speaks)  # a route of our own, and what was asked during it
     return where
+
+
+def _without_prefix(it: Read, where: Where, speaks: bool) -> Where:
+    """Of a proxy that sent a request on to Klaviyo the path without the proxy's own part of it."""
+    path = where.path or ""
+    inside = path.find("/api/")
+    if inside <= 0 or "a.klaviyo.com" not in it.text:
+        return where
+    told = place_of(path[inside:], where.method, speaks)
+    return told if told.place == "path" else where
 
 
 def _named(it: Read, body: str, method: str | None) -> Where | None:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl
-
-import orjson
 
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER, METHODS, is_known
-from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, walk
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER
+from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, load, walk
+from klaviyo_nb.logs.formats.printed import PAIRS, bare, offer_length, read_tail
 
-_PAIRS = re.compile(
-    r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=>?(?::(?=[a-z]))?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
-)
-#: A key and its value as languages print objects: `'k': 'v'`, `:k=>"v"`, `[k] => v`, `k = v`, `<k>v</k>`.
-_PRINTED_PAIRS = re.compile(
-    r"""(?<![\w.$@/-])([A-Za-z_][\w.-]{1,40}+)(?:["'\]]{0,2}\s{0,20}+(?:=>|[=:])\s{0,4}|>)"""
-    r"""(?:\w{0,20}\([\w.=]{1,20}\) ){0,2}(?:\w{1,20}\((?=["'\d]))?[:<\[(]{0,2}"""
-    r"""("[^"\n]*"|'[^'\n]*'|[^\s"'`,;|<>(){}\[\]]+)""",
-    re.ASCII,
-)
-_EDN_PAIRS = re.compile(r""":([a-z][\w/-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.ASCII)
-_NAMED_DATA = re.compile(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.ASCII)
 #: Groups that carry a field as it is.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
-#: What a form or a pixel sends: `a=1&b=2&c=3`, and nothing else.
-_FORM = re.compile(r"[A-Za-z_][\w.%-]{0,60}=[^\s&]*(?:&[A-Za-z_][\w.%-]{0,60}=[^\s&]*){2,60}")
-_LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
-_LOGFMT_PAIRS = 3
-_NOTICE = 5
-_OF_A_CALL = frozenset(
-    ("method", "url", "status", "duration", "retry_after", "level", "attempt", "error_code", "request_id")
-)
 _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
+#: With so many separators it is a row of a table, in which the time has its place.
+_CELLS = 4
 _DATE = re.compile(
     r"""\b(?:date|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
     re.IGNORECASE,
@@ -52,13 +31,7 @@ _MACHINE = re.compile(
     r"(?P<kind>web|app|api|worker|node|host|pod|srv|server|vm|box|ip|i|prod|backend|frontend)[-.]?[\w.-]*\d[\w.-]*"
 )
 _THREAD = re.compile(r"(?i:main|\d+$|pid|tid|thread|.*(?:thread|pool|exec|worker)[\w-]*-\d)")
-#: Around the pairs of a span, `push{order=7}:`.
-_SPAN = re.compile(r"\b\w+\{(?=\w+=)|\}:")
 _UNIT = re.compile(r"_(?:s|ms|us|ns)$")
-#: Attributes as OpenTelemetry's debug exporter prints them.
-_PRINTED = re.compile(r"-> ([\w.]{1,80}): (?:Str|Int|Double)\((.*)\)")
-_DECODER = json.JSONDecoder(strict=False)
-_MOST_JSON = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -109,20 +82,6 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
     return result
 
 
-def load(raw: bytes | str) -> Any:
-    """Parse JSON as loggers write it: with control characters, broken UTF-8, NaN; None if it is none."""
-    if len(raw) > _MOST_JSON:
-        return None
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(raw if isinstance(raw, str) else raw.decode("utf-8", "replace"), strict=False)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "replace").strip("\ufeff\0\r\n \t")
 
@@ -156,12 +115,12 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
     context = Found()
     for name, value in found.groupdict().items():
         role = _HEAD_ROLES.get(name)
-        if role == "level" and value and value.isdigit():  # syslog's; what is no trouble is often a default
-            value = b"%d" % (int(value) % 8) if int(value) % 8 < _NOTICE else b""
+        if role == "level" and value and value.isdigit():  # syslog's priority holds a facility, too
+            value = b"%d" % (int(value) % 8)
         if role and value and value != b"-":
             context.offer(role, value.decode("utf-8", "replace"), 100, name)
-    if found["data"] and len(pairs := _PAIRS.findall(found["data"].decode("utf-8", "replace"))) > 1:
-        walk({key: _told(value) for key, value in pairs}, context)
+    if found["data"] and len(pairs := PAIRS.findall(found["data"].decode("utf-8", "replace"))) > 1:
+        walk({key: bare(value) for key, value in pairs}, context)
         context.names = frozenset()
     inside = line[found.end() :]
     if depth < DEEPEST and opened(inside):
@@ -213,7 +172,7 @@ def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Rea
     first, _, more = inner.partition("\n")
     result = Read(Found(), inner, inner)
     _read_head(result, first, more, near, own)
-    _read_tail(result)
+    result.body = read_tail(result.found, result.body)
     return result
 
 
@@ -259,7 +218,7 @@ def _read_inside(result: Read, near: datetime) -> None:
     inside = Read(Found(), message, message)
     first, _, more = message.partition("\n")
     _read_head(inside, first, more, near, ())
-    _read_tail(inside)
+    inside.body = read_tail(inside.found, inside.body)
     inside.found.ranks = {name: rank + 100 for name, rank in inside.found.ranks.items()}
     inside.found.texts = []
     result.found.merge(inside.found)
@@ -270,11 +229,10 @@ def _read_inside(result: Read, near: datetime) -> None:
 
 def _offer_span(found: Found) -> None:
     """How long a span took that says when it began and when it ended (OpenTelemetry, X-Ray)."""
-    if "ended" not in found.values or not found.keys.get("timestamp", "").startswith("starttime"):
+    told = (found.keys.get(name, "") for name in ("timestamp", "ended"))
+    if "ended" not in found.values or not any(key.startswith(("starttime", "ended")) for key in told):
         return
-    began, ended = (times.instant(found.values[name]) for name in ("timestamp", "ended"))
-    if began is not None and ended is not None and ended >= began:
-        found.offer("duration", (ended - began) / 1e6, 0, "durations")
+    offer_length(found, found.values["timestamp"], found.values["ended"])
 
 
 def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[table.Format, ...]) -> None:
@@ -301,7 +259,8 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
             found.offer("level", level["v"], 50)
         result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
         return
-    if (moment := times.search(limited[: _HEAD_LENGTH + 40], near)) and moment[1] <= _HEAD_LENGTH:
+    head = _HEAD_LENGTH if max(map(limited[:_HEAD_LENGTH].count, ",;|\t")) < _CELLS else _HEAD_OF_LEVEL
+    if (moment := times.search(limited[: head + 40], near)) and moment[1] <= head:
         found.offer("timestamp", moment[0])
     else:
         _offer_date(result, near)
@@ -324,87 +283,3 @@ def _offer_tag(found: Found, tag: str | None) -> None:
         found.offer("worker", None if machine and machine["kind"] != "worker" else tag)
     elif not machine and tag and tag.lower() != "klaviyo":
         found.offer("caller", tag)
-
-
-def _read_tail(result: Read) -> None:
-    """JSON behind the message, or `key=value` pairs among it."""
-    body = result.body
-    brace = body.find("{")
-    if 0 <= brace < text.MOST:
-        end = body.rfind("}")
-        data = load(body[brace : end + 1]) if end > brace else None
-        if data is None and end > brace:
-            data, end = _first_object(body, brace, end)
-        if isinstance(data, dict):
-            names = result.found.names
-            walk(data, result.found)
-            if data.get("type") == "timer":  # Singer's
-                result.found.offer("duration", data.get("value"), 0, "s")
-            join_base(result.found)
-            result.found.names = names
-            result.body = "\n".join([body[:brace], *result.found.texts, body[end + 1 :]])
-            if "=" in body[end + 1 :]:
-                _read_pairs(result, _PAIRS.findall(body[end + 1 :]))
-            return
-    if ": Str(" in body:
-        _read_pairs(result, _PRINTED.findall(text.ends(body)))
-        return
-    limited = text.ends(body)
-    if "&" in limited and _FORM.fullmatch(limited.strip()):
-        _read_pairs(result, parse_qsl(limited.strip()))
-        return
-    if '<Data Name="' in limited:  # Windows' events
-        _read_printed(result, _NAMED_DATA.findall(limited))
-        return
-    if _read_pairs(result, _PAIRS.findall(_SPAN.sub(" ", limited) if "}:" in limited else limited)):
-        result.body = _LEVEL_PAIR.sub("", body.replace('\\"', '"').replace("\\n", "\n"))
-        return
-    _read_printed(
-        result, (_EDN_PAIRS if "{:" in limited and "=>" not in limited else _PRINTED_PAIRS).findall(limited)
-    )
-
-
-def _first_object(body: str, begin: int, end: int) -> tuple[Any, int]:
-    """The object that begins there, and its last character: of several, as Monolog writes them."""
-    try:
-        data, behind = _DECODER.raw_decode(body, begin)
-    except (ValueError, RecursionError):
-        return None, end
-    return data, behind - 1
-
-
-def _told(value: str) -> str:
-    """Without its quotes, or the bracket that closes what it stands in."""
-    bare = value.strip("\"'")
-    if bare.startswith("Some("):  # Rust's
-        return bare[5:].rstrip(")")
-    return bare.rstrip(")]}>") if bare == value and not set("([{<") & set(bare) else bare
-
-
-def _is_environment(pairs: list[tuple[str, str]]) -> bool:
-    """`PORT=8080 KLAVIYO_RETRIES=3 …`; but COBOL and others shout whatever they say."""
-    return all(key.isupper() for key, _ in pairs) and not any(
-        key == "METHOD" and value.upper() in METHODS for key, value in pairs
-    )
-
-
-def _read_printed(result: Read, pairs: list[tuple[str, str]]) -> None:
-    """What an object says that is printed in a text, if it tells of a call; any text may hold `error: …`."""
-    if len(pairs) < _LOGFMT_PAIRS or _is_environment(pairs):
-        return
-    printed = Found()
-    walk({key: value.strip("\"'") for key, value in reversed(pairs)}, printed)
-    told = printed.values.keys() & _OF_A_CALL
-    if len(told) >= _LOGFMT_PAIRS and ("url" not in told or is_known(printed.values["url"])):
-        for name in told:
-            result.found.offer(name, printed.values[name], printed.ranks[name] + 60, printed.keys[name])
-
-
-def _read_pairs(result: Read, pairs: list[tuple[str, str]]) -> bool:
-    if len(pairs) >= _LOGFMT_PAIRS and not _is_environment(pairs):
-        walk({key: _told(value) for key, value in pairs}, result.found)
-        result.found.names = frozenset()
-        if result.found.keys.get("level") == "status":  # Datadog's level, but no pair's
-            del result.found.values["level"], result.found.ranks["level"]
-        return True
-    return False

@@ -19,14 +19,15 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|failed host lookup|"
         r"couldnt_resolve|dns error|"
         r"cURL error 6\b",
-        "refused": r"ECONNREFUSED|connection[ _]?refused|connection to \S{1,80} (?:was )?refused|actively refused|cURL error 7\b|couldnt_connect|"
+        "refused": r"ECONNREFUSED|connection[ _]?refused|"
+        r"connection to \S{1,80} (?:was )?refused|actively refused|cURL error 7\b|couldnt_connect|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
         "tls": r"CERT(?:IFICATE)?[ _](?:VERIFY|HAS[ _]EXPIRED)|self[-_ ]signed|wrong version number|\bx509\b|"
         r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not)|"
         r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
         r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
         "timeout": r"timed[ _-]?out|execution expired|i/o timeout|(?:reason: :?|: :|\{:?error, ?:?)timeout|"
-        r"time-?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
+        r"time[- ]?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
         rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
         rf"(?:API|request|call|connection|TLS handshake) )Timeout{_NO_SETTING}|"
@@ -56,7 +57,8 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
                 "curl error 7"),
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
-    "timeout": ("timed", "timeout", "time-out", "econnaborted", "deadline", "curl error 28", "taskcanceled",
+    "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted",
+                "deadline", "curl error 28", "taskcanceled",
                 "_sslobj", "never respond", "hung", "execution expired"),
     "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
               "epipe", "broken pipe", "eof", "premature", "incomplete", "no bytes", "curl error 5",

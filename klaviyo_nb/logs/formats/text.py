@@ -97,13 +97,14 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\b(?:http[ _-]?|response[ _-]?|upstream[ _-]?)*(?:status[ _-]?code|status|(?:http|response|"
         rf"error)[ _-]code)"
         rf"{_QUOTE}\s*(?:[:=]+>?|is|was|of)?\s*{_QUOTE}[(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
-        rf"\b(?P<v>[2-5]\d\d)[\s:,()\]-]{{1,3}}(?:[\"'`]?(?:{_PHRASES})|{_ONE_WORD})\b",
+        rf"\b(?P<v>[2-5]\d\d)[\s:,()\]·|–—-]{{1,3}}(?:[\"'`]?(?:{_PHRASES})|{_ONE_WORD})\b",
         rf"\bHTTP(?: error| status| response)?[:\s]+(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"(?:\d+/){4}\+?\d+ (?P<v>[2-5]\d\d) ",  # HAProxy
         r"\b(?:TCP|NONE)_\w+/(?P<v>[2-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
         rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{VERB}) ",
         rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{_COUNTED}",
+        rf"\b(?:{VERB}) /\S{{1,200}} (?P<v>[2-5]\d\d) (?:\d+(?:\.\d+)? ?[mµu]?s\b|- )",
         rf"\b(?:{_SAYS})\b(?!(?<=[sd])(?<!status)=|(?<=errors):)"
         rf"(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
@@ -146,8 +147,11 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
         r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
         r"\b(?:dur(?:ation)?|elapsed|latency|took|response[_-]?time|rtt)[=:] ?(?P<v>\d{1,6})(?![\w.:%-])",
+        r"\" [1-5]\d\d \d+ (?P<v>\d{1,4}\.\d{3,6})(?= |$)",  # of the request, then of what was asked for it
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
+        r"\|(?P<v>\d{1,3}\.\d{3,6})\|",
+        r"(?<![\w.+,])(?P<v>0,\d{1,6}|\d{1,3},\d{1,3}) ?(?P<u>s|secs?|seconds|sek)\b",
         r"\" (?P<v>\d{1,3}\.\d{3})(?= |$)",
         r"(?<=[ (=:])(?P<v>\d{1,3}(?:,\d{3})+) ?(?P<u>ms)\b",
         r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|[µμ]s|(?<=\d)us)\b",
@@ -158,6 +162,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"of)?\s*(?:Some)?(?:\[ )?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
         r"\d+(?:\.\d+)?(?: ?(?:ms|milliseconds?|m|min|minutes?|h|hours?)\b)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
+        r"\b(?:asks|asked|says|said|tells|told)(?: (?:us|me|it|you))?(?: to)? (?:wait|retry (?:after|in)) "
+        r"(?P<v>\d+(?:\.\d+)?) ?"
+        r"(?P<u>ms|s|secs?|seconds?)\b",
     ),
     "request_id": _compiled(
         rf"klaviyo[-_ ]?req(?:uest)?[-_ ]?id\W{{0,8}}(?P<v>{_UUID})",
@@ -215,7 +222,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         ),
         re.compile(r"^<(?P<v>[0-7])>"),
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
-        re.compile(rf"(?:^|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
+        re.compile(rf"(?:^(?:On)?|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
     ),
 }  # fmt: skip
 

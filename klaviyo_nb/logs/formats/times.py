@@ -40,16 +40,17 @@ _NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 SHAPES = tuple(
     re.compile(shape, re.ASCII)
     for shape in (
-        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - |\]\[){_CLOCK}{_ZONE}",
+        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - |\]\[|\",\"){_CLOCK}{_ZONE}",
         rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)[: ]:?{_CLOCK}{_ZONE}",
         rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
-        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)(?:[T-]?|(?<=^20\d{{6}}) )(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
+        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)(?:[T-]?|(?<=^20\d{{6}}) )"
+        rf"(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
         rf"(?:(?P<m>\d\d?)[/-](?P<d>\d\d?)[/-]|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
-        rf"(?P<y>\d{{4}}|[23]\d(?=, \d))(?:,| @| at)? {_CLOCK_12}{_ZONE}",
+        rf"(?P<y>\d{{4}}|[23]\d(?=, \d))(?:(?:,| @| at)? |\",\"){_CLOCK_12}{_ZONE}",
         rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
         rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
-        rf"\b(?P<d>\d\d?) {_NAMED} {_CLOCK}(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b",
+        rf"\b(?P<d>\d\d?) {_NAMED} {_CLOCK}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?",
         rf"(?<![\d:.-])(?P<y2>[23]\d)(?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # Tornado, MySQL
         # Spark's, whose year comes first, Android's, which has none, and PHP's hours of one digit.
         rf"(?<![\w/.-])(?:(?P<y>20\d\d)-(?P<m3>\d\d)-(?P<d3>\d\d)|(?P<y2>[23]\d)/(?P<m>[01]\d)/(?P<d>[0-3]\d)|"

@@ -59,6 +59,8 @@ _UNTIL = re.compile(
     r"retry[-_ ]?after\W{1,8}([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)", re.IGNORECASE
 )
 _LATER = re.compile(r"\b(?:retry|next|until|expires?|after|resets?|since|again)\b[\w\s:=]*$", re.IGNORECASE)
+#: As most of Europe writes it; but `1,204` ms are a thousand.
+_FRACTION = re.compile(r"0,\d+|\d+,\d\d?")
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _SERVER = re.compile(r"https?://[^/]*")
 #: Of a record's text so much is kept [characters].
@@ -288,7 +290,9 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
 def search_duration(fields: dict[str, Any], whole: str) -> None:
     """Fill how long it took, if the text says so."""
     if text.may_time(whole) and (took := text.duration(whole)):
-        amount, unit = took["v"].replace(",", ""), took.groupdict().get("u")
+        amount, unit = took["v"], took.groupdict().get("u")
+        mark = "." if _FRACTION.fullmatch(amount) or (unit or "").startswith("s") else ""
+        amount = amount.replace(",", mark)
         fields["duration_s"] = values.seconds(amount, "", unit or (None if amount.isdigit() else "s"))
 
 
@@ -336,5 +340,5 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "event_key": ("event_key", ("unique",)),
     "attempt": ("attempt", ("attempt", " try", "(try", " tries", "retrying (", "retry (", "time calling")),
     "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
-    "retry_after": ("retry_after_s", ("retry", "available")),
+    "retry_after": ("retry_after_s", ("retry", "available", " wait ")),
 }

@@ -26,7 +26,10 @@ _IN_SECONDS = frozenset(
 )
 #: Endings of keys → unit; the longer ones first.
 _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos": "ns", "us": "us",
-            "micros": "us", "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
+            "micros": "us", "msecs": "ms", "msec": "ms", "usecs": "us", "usec": "us", "nsec": "ns",
+            "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
+#: Behind the first number of what is no amount: a date, an address.
+_DATED = frozenset("/:-")
 _LONGEST_S = 7 * 86_400.0
 _WORDS = {
     "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac fine finer finest",
@@ -94,7 +97,7 @@ def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
         parts = [float(part or 0) for part in clock.groups()]
         return sum(part * each for part, each in zip(parts, (3600, 60, 1) * 2, strict=True))
     found = _AMOUNT.match(value) if isinstance(value, str) else None
-    if isinstance(value, str) and not found:
+    if isinstance(value, str) and (not found or value[found.end() : found.end() + 1] in _DATED):
         return None
     amount = float(found[1]) if found else float(value)
     named = unit or (found and found[2]) or _unit_of(key)

@@ -172,7 +172,8 @@ def test_a_success_without_a_status_is_a_call_that_did_not_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["klaviyo ok, next sync in 30s", "klaviyo ok, cached, valid for 30s", "klaviyo ok after waiting 3s"]
+    "said",
+    ["klaviyo ok, next sync in 30s", "klaviyo ok, cached, valid for 30s", "klaviyo ok after waiting 3s"],
 )
 def test_what_a_success_waits_for_is_not_how_long_it_took(said: str) -> None:
     line = {"msg": said, "url": "https://a.klaviyo.com/api/events", "method": "POST", "status": 202}
