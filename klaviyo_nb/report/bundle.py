@@ -199,10 +199,16 @@ class _Maker:
         if large:
             gc.collect()  # rings of callers that hold frames
         give_back()
-        ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
-        await asyncio.sleep(0)  # it reads, decides and draws while we import
         from klaviyo_nb.report import run
 
+        canaries = asyncio.create_task(self._fly(server))
+        if large:
+            await canaries
+        elif server:  # its kernel needs no evidence: it is to be forked before the server reads that
+            asked = asyncio.create_task(server.asked.wait())
+            await asyncio.wait((canaries, asked), return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+        ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
         await asyncio.to_thread(_get_ready)
         if ahead:
             await ahead
@@ -214,7 +220,6 @@ class _Maker:
             source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
             at_once=1 if large else run.AT_ONCE,
         )  # fmt: skip
-        canaries = asyncio.create_task(self._fly(server))
         made = await drawing
         self._write(made)
         await asyncio.to_thread(self._sweep)

@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -71,12 +70,16 @@ class Forked:
 
 
 class ForkServer:
-    """Our end of `forkserver`, which see."""
+    """Our end of `forkserver`, which see.
+
+    Attributes:
+        asked: Set when it has been asked for something; it answers in the order in which it is asked.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.asked = asyncio.Event()
         self._process = process
-        self._turn = threading.Lock()
-        self._asked = False
+        self._turn = asyncio.Lock()
 
     async def read_ahead(self, evidence: Path) -> None:
         """Have an evidence folder read once, so that every kernel begins with it in memory.
@@ -112,7 +115,7 @@ class ForkServer:
         """End it and its kernels; at once, if it has none."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        if not self._asked:
+        if not self.asked.is_set():
             self._process.kill()
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -120,8 +123,10 @@ class ForkServer:
         self._process.stdout.close()
 
     async def _ask(self, request: Mapping[str, Any]) -> int:
+        self.asked.set()
         try:
-            return await asyncio.to_thread(self._answer, json.dumps(request).encode() + b"\n")
+            async with self._turn:  # one answer belongs to one request
+                return await asyncio.to_thread(self._answer, json.dumps(request).encode() + b"\n")
         except (OSError, ValueError) as exc:  # the pipe is broken, or gives no number
             raise ForkFailed from exc
         except asyncio.CancelledError:  # Ctrl-C, and the server may still be importing
@@ -131,11 +136,9 @@ class ForkServer:
     def _answer(self, request: bytes) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with self._turn:  # one answer belongs to one request
-            self._asked = True
-            self._process.stdin.write(request)
-            self._process.stdin.flush()
-            return int(self._process.stdout.readline())
+        self._process.stdin.write(request)
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
 
 
 def called(where: str, *arguments: object) -> Any:
