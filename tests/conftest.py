@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import hypothesis
 import pytest
 
+from installed import missing
 from klaviyo_nb.window import Window
 
 #: A busy machine is no fault of what is tested.
@@ -74,10 +75,3 @@ def need() -> Callable[[str], str]:
         return str(path)
 
     return find
-
-
-def missing(what: str) -> None:
-    """Skip, saying what is missing; fail when CI=true."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}; .ci/run must install it")
-    pytest.skip(what)

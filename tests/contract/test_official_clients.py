@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import missing
 
+from installed import missing
 from klaviyo_nb.drills import world
 from klaviyo_nb.drills.server import Services, serve
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import missing
 
+from installed import missing
 from klaviyo_nb.logs.reader import read
 from klaviyo_nb.window import Window
 from tests.logs.accuracy import FIELDS, Line, Scores, labelled, score, sdk_lines, table

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 import klaviyo_nb
+from installed import missing
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs import cluster
@@ -33,7 +34,6 @@ from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import files, remote, resolve, stays
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
-from tests.conftest import missing
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 WINDOW = Window.last(timedelta(hours=2), NOW)

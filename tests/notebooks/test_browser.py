@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import missing
 
 import samples
+from installed import missing
 from klaviyo_nb.collect import save
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.bundle import make

@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import missing
 
+from installed import missing
 from klaviyo_nb.logs.reader import read
 from klaviyo_nb.window import Window
 from tests.logs.wrappers import WRAPPERS, plain
