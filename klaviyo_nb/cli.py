@@ -189,11 +189,9 @@ def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form:
     from klaviyo_nb.collect import utc_now
     from klaviyo_nb.commands import metric_answers
 
-    if rules and url is None:
-        click.echo(metric_answers.alert_rules(None), nl=False)
+    if rules:
+        metric_answers.print_rules(url, flags)
         return
-    if rules and not flags["start"]:
-        flags["since"] = flags["since"] or metric_answers.BASELINE
     settings = steps.settings_of(flags | {"metrics_url": url})
     metric_answers.need_metrics(settings)
     found = metric_answers.read_metrics(settings)
@@ -203,11 +201,7 @@ def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form:
     steps.report_gaps(
         found.gaps, nothing=found.metrics is None, hint=metric_answers.look_at_metrics(settings)
     )
-    if rules and (unfit := metric_answers.unfit_rules(found)):
-        click.echo(f"klaviyo-nb: {unfit}", err=True)
-    steps.print_bytes(
-        metric_answers.alert_rules(found).encode() if rules else metric_answers.render_metrics(found, form)
-    )
+    steps.print_bytes(metric_answers.render_metrics(found, form))
 
 
 @commands.command()

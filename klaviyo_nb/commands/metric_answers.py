@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+import pandas as pd
+
 from klaviyo_nb import logs
 from klaviyo_nb.collect import context_of, load, redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.coming import about, apart
+from klaviyo_nb.commands import steps
 from klaviyo_nb.commands.log_answers import as_json
 from klaviyo_nb.diagnosis import decide
-from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.diagnosis.harm import at_each_severity, harm, touched
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.metrics import rules
-from klaviyo_nb.metrics.client import fetch
+from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.impact import SLO, Impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
 from klaviyo_nb.report.words import length
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from klaviyo_nb.settings import Settings
 
 METRICS_TIMEOUT_S = 60.0
@@ -66,10 +67,9 @@ def with_incident(found: Evidence, notes: pd.DataFrame | None, report: Path) -> 
     return replace(found, notes=notes, probe_rows=seen)
 
 
-def read_metrics(settings: Settings) -> Evidence:
-    """Ask the settings' metrics server over their window, and read the logs; nobody else is asked."""
-    window = window_of(settings, utc_now())
-    fetched = asyncio.run(
+def ask_metrics(settings: Settings, window: Window) -> Fetched:
+    """Ask the settings' metrics server over a window."""
+    return asyncio.run(
         fetch(
             str(settings.metrics_url),
             window,
@@ -80,6 +80,12 @@ def read_metrics(settings: Settings) -> Evidence:
             timeout_s=METRICS_TIMEOUT_S,
         )
     )
+
+
+def read_metrics(settings: Settings) -> Evidence:
+    """Ask the settings' metrics server over their window, and read the logs; nobody else is asked."""
+    window = window_of(settings, utc_now())
+    fetched = ask_metrics(settings, window)
     found = Evidence(
         window, window.end, metrics=fetched.frame, gaps=fetched.gaps, queries=fetched.queries,
         context=context_of(settings),
@@ -98,31 +104,50 @@ def read_metrics(settings: Settings) -> Evidence:
     return replace(found, calls=calls, earlier=earlier) if seen else found
 
 
-def unfit_rules(found: Evidence) -> str | None:
-    """Which series of the server the alert rules do not name, if they cannot fire there as they are."""
-    shipped = set(re.findall(r"[\w:]+", rules.shipped()))
-    used = {each.expr.partition("{")[0] for each in found.queries if each.role in ("requests", "errors")}
-    other = sorted(name for name in used if name and name not in shipped)
-    if not other:
-        return None
-    return f"the rules name klaviyo_api_…, this server has {', '.join(other)}: put its names and labels there"
+def print_rules(url: str | None, flags: dict[str, Any]) -> None:
+    """Print the alert rules: as they are shipped, or for what the server at `url` has.
+
+    Raises:
+        UsageError: A setting is wrong, or the server gave nothing.
+    """
+    if url is None:
+        steps.print_bytes(alert_rules(None, None)[0].encode())
+        return
+    since = flags["since"] or (None if flags["start"] else BASELINE)
+    settings = steps.settings_of(flags | {"metrics_url": url, "since": since})
+    window = window_of(settings, utc_now())
+    fetched = ask_metrics(settings, window)
+    steps.report_gaps(fetched.gaps, nothing=fetched.frame is None, hint=look_at_metrics(settings))
+    text, unfit = alert_rules(fetched, window)
+    if unfit:
+        click.echo(f"klaviyo-nb: {unfit}", err=True)
+    steps.print_bytes(text.encode())
 
 
-def alert_rules(found: Evidence | None) -> str:
-    """The alert rules, with thresholds from what was found, if anything was."""
-    if found is None or found.metrics is None:
-        return rules.shipped()
-    return rules.tuned(rules.limits(found.metrics), found.window)
+def alert_rules(fetched: Fetched | None, baseline: Window | None) -> tuple[str, str | None]:
+    """The alert rules, with names and thresholds from what was found, if anything was.
+
+    Returns:
+        The rules, and what is wrong with them if they cannot fire on that server as they are.
+    """
+    if fetched is None or fetched.frame is None or baseline is None:
+        return rules.shipped(), None
+    text, unfit = rules.fitted(fetched.names, fetched.frame), None
+    if text is None:
+        unfit = (
+            "the rules name klaviyo_api_…, for which this server has no counter that tells which calls failed"
+        )
+    return rules.tuned(rules.limits(fetched.frame), baseline, text), unfit
 
 
 def render_metrics(found: Evidence, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
     when, repaired, harmed = times_of(found), fixed(found), harm(found)
     total = harmed.total if harmed else None
-    touched, graded = views.reached(found), at_each_severity(found, decide(found).cause)
+    reach, graded = views.reached(found), at_each_severity(found, decide(found).cause)
     if form == "json":
         seconds = {name: span.total_seconds() for name, span in graded.items()}
-        more = {"touched": touched, "time_at_s": seconds}
+        more = {"touched": reach, "affected": _affected(found), "time_at_s": seconds}
         return as_json(_metrics_document(found, when, total, repaired) | more)
     start, end = found.window.as_json().values()
     spans = [f"{name} for {length(each)}" for name, each in graded.items()]
@@ -135,13 +160,20 @@ def render_metrics(found: Evidence, form: str) -> bytes:
           for each in when.earlier),
         *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
-        *([f"touched   {touched}"] if touched else []),
+        *([f"touched   {reach}"] if reach else []),
         *([f"severity  {', '.join(spans)}"] if spans else []),
         *([f"counted   from {harmed.source}, as in the verdict"] if harmed else []),
         f"window    {start} to {end}",
         *(f"not seen  {gap.signal}: {gap.reason}" for gap in together(found.gaps)),
     ]  # fmt: skip
     return ("\n".join(lines) + "\n").encode()
+
+
+def _affected(found: Evidence) -> list[dict[str, Any]]:
+    """Distinct things that failed calls name: `what`, `distinct`, `at_least`, `at_most`, `calls`."""
+    told = touched(found)
+    rows = [] if told is None else told.rows.astype(object).to_dict("records")
+    return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows]
 
 
 def _moment_text(moment: Moment | None, otherwise: str) -> str:

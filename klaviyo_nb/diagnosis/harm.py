@@ -12,6 +12,8 @@ from klaviyo_nb.diagnosis.severity import level
 from klaviyo_nb.diagnosis.shares import is_noise
 from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.evidence import Evidence, remembered
+from klaviyo_nb.logs.questions.counts import failure_kinds
+from klaviyo_nb.logs.questions.reach import of_some
 from klaviyo_nb.metrics.impact import Impact, impact
 from klaviyo_nb.metrics.rates import bins
 
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from klaviyo_nb.diagnosis.verdict import Cause
+    from klaviyo_nb.logs.questions.question import Answer
 
 #: A severity is told of so long a slice of the window, as the alerts do.
 SLICE = timedelta(minutes=5)
+#: Metrics and logs count the same failed calls if their numbers differ by no more [calls; share].
+_APART, _APART_SHARE = 5, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,26 @@ def harm(evidence: Evidence) -> Harm | None:
     """What the failures came to; None if neither logs nor metrics were read."""
     found = counts(evidence)
     return None if found is None else Harm(found[0], impact(found[1], evidence.window))
+
+
+@remembered
+def touched(evidence: Evidence) -> Answer | None:
+    """Distinct profiles, events, lists that failed calls name, with bounds; None if no logs were read.
+
+    Where metrics count clearly more failed calls than the logs tell of, or a log was not read whole, each
+    call that nobody saw may touch another one.
+    """
+    calls, window = evidence.calls, evidence.window
+    if calls is None:
+        return None
+    failed: int | None = int(failure_kinds(calls).notna().sum())
+    metrics = evidence.metrics
+    counted = None if metrics is None else impact(bins(metrics), window).failed_calls
+    if counted is None and not all(each.whole for each in evidence.coverage):
+        failed = None
+    elif counted and failed is not None and counted - failed > max(_APART, _APART_SHARE * counted):
+        failed = counted
+    return of_some(calls, window, failed)
 
 
 def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:

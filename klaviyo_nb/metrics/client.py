@@ -52,11 +52,13 @@ class Fetched:
         queries: Those that were answered.
         gaps: `metrics` if nothing could be read, `metrics:<role>` for a part; `configured` is False for
             metrics that an application need not have.
+        names: What was asked for: the configured names, or those that were found in their place.
     """
 
     frame: pd.DataFrame | None
     queries: tuple[Query, ...]
     gaps: tuple[Gap, ...]
+    names: MetricNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ async def fetch(
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + sums)
+    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + sums, names)
 
 
 async def _prepared(

@@ -74,12 +74,13 @@ class MetricNames:
         for role in ROLES:
             if names := getattr(self, role):
                 key, end = ("duration_bucket", "_bucket") if role == "duration" else (role, "")
-                found[key] = tuple(self._selector(name, end) for name in names)
+                found[key] = tuple(self.selector_of(name, end) for name in names)
         if self.alerts:
             found["alerts"] = (f'ALERTS{{alertstate="firing",{self.alerts}}}',)
         return found
 
-    def _selector(self, name: str, end: str) -> str:
+    def selector_of(self, name: str, end: str = "") -> str:
+        """One name with the matchers that every query has; `end` is added to it."""
         metric, _, own = name.removesuffix("}").partition("{")
         inside = ",".join(filter(None, (own, self.selector)))
         return metric.removesuffix(end) + end + (f"{{{inside}}}" if inside else "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from klaviyo_nb.diagnosis import decide, phases
-from klaviyo_nb.diagnosis.harm import at_each_severity, counts, harm
+from klaviyo_nb.diagnosis.harm import at_each_severity, counts, harm, touched
 from klaviyo_nb.diagnosis.times import times_of, written_of
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import CALLS, WEBHOOKS
@@ -210,18 +210,18 @@ def burning(evidence: Evidence) -> pd.DataFrame | None:
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:
     """What the failures came to, by the calls that the verdict counts: `fact`, `value`; None: no calls."""
-    found, touched = harm(evidence), reached(evidence)
+    found, reach = harm(evidence), reached(evidence)
     if found is None:
         return None
     graded = at_each_severity(evidence, decide(evidence).cause).items()
     times = {f"time at {name}" if name[0] == "P" else f"time, {name}": length(span) for name, span in graded}
-    told = {"touched": touched} if touched else {}
+    told = {"touched": reach} if reach else {}
     return facts({"counted from": found.source} | asdict(found.total) | told | times)
 
 
 def reached(evidence: Evidence) -> str | None:
     """Distinct profiles, events, lists that failed calls name, with bounds; None where none names one."""
-    found = ask(evidence, "reach")
+    found = touched(evidence)
     return None if found is None or found.rows.empty else found.says
 
 

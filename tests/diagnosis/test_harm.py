@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,8 +13,8 @@ from klaviyo_nb.collect import save
 from klaviyo_nb.commands.metric_answers import render_metrics, with_incident
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
-from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import NOTES, PROBES
+from klaviyo_nb.evidence import Coverage, Evidence
+from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES
 from klaviyo_nb.report import views
 from klaviyo_nb.window import iso
 
@@ -71,6 +72,50 @@ def test_the_metrics_command_tells_what_was_touched_and_how_long_it_was_how_bad(
     assert document["time_at_s"]["P3"] == 2400
     assert document["touched"] == views.reached(evidence)
     assert "severity  P3 for 40 min" in render_metrics(found, "text").decode()
+
+
+def touching(profiles: list[str | None], made: int | None = None, **coverage: Any) -> Evidence:
+    """Failed calls in a log that name these profiles; metrics count `made` of them."""
+    evidence = samples.rate_limited()
+    window = evidence.window
+    at = window.start + timedelta(minutes=5)
+    calls = CALLS.frame([{"timestamp": at, "status_code": 503, "profile_key": each} for each in profiles])
+    read = Coverage("file:app.log", window, window, lines=len(profiles), calls=len(profiles), **coverage)
+    metrics = None
+    if made is not None:
+        metrics = METRICS.frame(
+            {"timestamp": at + timedelta(seconds=15 * step), "role": "requests", "name": "c", "series": "{}",
+             "status": "503", "value": float(value)} for step, value in enumerate((0, made))
+        )  # fmt: skip
+    return Evidence(window, window.end, calls=calls, metrics=metrics, coverage=(read,))
+
+
+def test_a_log_that_was_read_whole_bounds_what_was_touched() -> None:
+    assert views.reached(touching(["a", "a", "b"])) == "3 failed calls touch 2 profiles."
+    named = touching(["a", "a", None], made=3)
+    assert views.reached(named) == "3 failed calls touch at least 1 profiles (at most 2)."
+
+
+def test_where_a_log_is_sampled_each_failed_call_that_it_lacks_may_touch_another_one() -> None:
+    found = touching(["a", "a", "b"], made=100)
+    said = "100 failed calls, of which logs tell 3, touch at least 2 profiles (at most 99)."
+    assert views.reached(found) == said
+    (row,) = json.loads(render_metrics(found, "json"))["affected"]
+    assert row == {"what": "profiles", "distinct": 2, "at_least": 2, "at_most": 99, "calls": 3}
+    assert said in render_metrics(found, "text").decode()
+
+
+def test_counts_a_scrape_apart_do_not_make_a_log_a_sample() -> None:
+    assert views.reached(touching(["a"] * 50, made=54)) == "50 failed calls touch 1 profiles."
+
+
+def test_a_log_of_which_a_part_is_missing_bounds_nothing_unless_metrics_counted() -> None:
+    torn = touching(["a", "b"], truncated=True, gap="torn")
+    assert views.reached(torn) == "2 failed calls, which may not be all, touch at least 2 profiles."
+    (row,) = json.loads(render_metrics(torn, "json"))["affected"]
+    assert row["at_most"] is None
+    counted = touching(["a", "b"], made=2, truncated=True, gap="torn")
+    assert views.reached(counted) == "2 failed calls touch 2 profiles."
 
 
 def test_the_budget_burns_by_logs_too_where_there_are_no_metrics():

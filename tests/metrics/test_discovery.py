@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
 
+from klaviyo_nb.commands.metric_answers import alert_rules
 from klaviyo_nb.drills.prometheus import selector
 from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.onset import episodes
 from klaviyo_nb.metrics.rates import bins, increases
+from klaviyo_nb.metrics.rules import fitted, shipped
 from klaviyo_nb.window import Window
+from metric_servers import Need
 
 Labels = dict[str, str]
 
@@ -232,3 +238,136 @@ class TestInterval:
     def test_where_no_sample_tells_the_table_is_believed(self, window: Window):
         fetched = ask(Pretend(self.counters(), window, 15, silent_s=3 * 3600), scrape_interval="20s")
         assert fetched.frame is None
+
+
+#: Series as a server has them, the label with endpoints, and what calls with an answer of 429 would have in place
+#: of those that fail; without it throttling cannot be told.
+FOUND = {
+    "opentelemetry": (
+        [*OTEL, *named("http_client_request_duration_seconds_bucket", {"le": "1"}, {"le": "+Inf"},
+                       server_address="a.klaviyo.com", http_request_method="POST")],
+        "endpoint", {"http_response_status_code": "429", "error_type": "429"},
+    ),
+    "micrometer": (MICROMETER, "uri", {"status": "429", "outcome": "CLIENT_ERROR"}),
+    "own": (OWN, "route", {"code": "429"}),
+    "success or error": (
+        named("klaviyo_calls_total", {"result": "success"}, {"result": "error"}, path="/api/events"), "path", None,
+    ),
+}  # fmt: skip
+
+
+def fails(series: Labels) -> bool:
+    return "error_type" in series or bool({"503", "error"} & set(series.values()))
+
+
+def written(series: Labels) -> str:
+    labels = ",".join(f'{label}="{value}"' for label, value in series.items() if label != "__name__")
+    return f"{series['__name__']}{{{labels}}}"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", FOUND)
+class TestRules:
+    """`promtool test rules` of rules that were written for what was found."""
+
+    def of(self, case: str, window: Window) -> str:
+        fetched = ask(Pretend(FOUND[case][0], window))
+        assert fetched.frame is not None
+        rules = fitted(fetched.names, fetched.frame)
+        assert rules is not None
+        return rules
+
+    def check(
+        self, need: Need, folder: Path, rules: str, values: dict[str, str], alerts: dict[str, bool]
+    ) -> None:
+        (folder / "rules.yml").write_text(rules)
+        tests = [
+            {"eval_time": "30m", "alertname": name} | ({} if fires else {"exp_alerts": []})
+            for name, fires in alerts.items()
+        ]
+        case = {
+            "interval": "1m",
+            "input_series": [{"series": series, "values": each} for series, each in values.items()],
+            "alert_rule_test": [each for each in tests if "exp_alerts" in each],
+            "promql_expr_test": [
+                {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})', "eval_time": "30m",
+                 "exp_samples": [{"labels": "{}", "value": 1}]}
+                for name, fires in alerts.items() if fires
+            ],
+        }  # fmt: skip
+        text = json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [case]})
+        (folder / "test.yml").write_text(text)
+        command = [need("promtool"), "test", "rules", str(folder / "test.yml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, rules + done.stdout + done.stderr
+
+    def series(self, case: str) -> list[Labels]:
+        return [each for each in FOUND[case][0] if "le" not in each]
+
+    def test_errors_are_an_alert_and_no_outage(self, need: Need, tmp_path: Path, window: Window, case: str):
+        values = {written(each): "0x10 0+10x30" if fails(each) else "0+90x40" for each in self.series(case)}
+        alerts = {"KlaviyoHighErrorRate": True, "KlaviyoDown": False, "KlaviyoRateLimited": False}
+        self.check(need, tmp_path, self.of(case, window), values, alerts)
+
+    def test_no_success_is_an_outage(self, need: Need, tmp_path: Path, window: Window, case: str):
+        values = {written(each): "0+40x40" if fails(each) else "600x40" for each in self.series(case)}
+        self.check(need, tmp_path, self.of(case, window), values, {"KlaviyoDown": True})
+
+    def test_few_failures_among_many_calls_are_none(
+        self, need: Need, tmp_path: Path, window: Window, case: str
+    ):
+        values = {written(each): "0+1x40" if fails(each) else "0+90x40" for each in self.series(case)}
+        alerts = {"KlaviyoHighErrorRate": False, "KlaviyoDown": False, "KlaviyoRateLimited": False}
+        self.check(need, tmp_path, self.of(case, window), values, alerts)
+
+    def test_throttling_is_an_alert_where_a_label_tells_it(
+        self, need: Need, tmp_path: Path, window: Window, case: str
+    ):
+        rules, refused = self.of(case, window), FOUND[case][2]
+        if refused is None:
+            assert "alert: KlaviyoRateLimited" not in rules
+            assert "# Not here: KlaviyoRateLimited: no label of klaviyo_calls_total tells a 429." in rules
+            return
+        values = {written(each | refused if fails(each) else each): "0+30x40" for each in self.series(case)}
+        self.check(need, tmp_path, rules, values, {"KlaviyoRateLimited": True})
+
+    def test_each_alert_names_the_endpoint_by_the_label_that_has_it(
+        self, need: Need, tmp_path: Path, window: Window, case: str
+    ):
+        rules, endpoint = self.of(case, window), FOUND[case][1]
+        assert f"by ({endpoint})" in rules
+        assert f'{{{{ or $labels.{endpoint} "Klaviyo" }}}}' in rules
+        assert "klaviyo_api_" not in rules.partition("groups:")[2]
+        timed = case == "opentelemetry"
+        assert ("alert: KlaviyoHighLatency" in rules) is timed
+        values = {written(each): "0+10x40" for each in self.series(case)}
+        self.check(need, tmp_path, rules, values, {"KlaviyoHighErrorRate": True})
+
+
+def test_published_names_keep_the_shipped_rules(window: Window):
+    series = named(
+        "klaviyo_api_requests_total", {"status": "success"}, {"status": "error"}, endpoint="/api/events"
+    )
+    fetched = ask(Pretend(series, window))
+    assert fetched.frame is not None
+    assert fitted(fetched.names, fetched.frame) == shipped()
+
+
+def test_published_names_with_codes_of_their_own_need_other_rules(window: Window):
+    """As shipped, `KlaviyoDown` would fire beside calls that succeed with a 202."""
+    series = named("klaviyo_api_requests_total", {"status": "202"}, {"status": "503"}, endpoint="/api/events")
+    fetched = ask(Pretend(series, window))
+    assert fetched.frame is not None
+    rules = fitted(fetched.names, fetched.frame)
+    assert rules is not None
+    assert 'klaviyo_api_requests_total{status="success"}' not in rules
+    assert "klaviyo_api_errors_total" not in rules.partition("groups:")[2]
+
+
+def test_a_counter_that_does_not_tell_how_calls_ended_has_no_rules(window: Window):
+    fetched = ask(Pretend(named("klaviyo_api_requests_total", {"endpoint": "/api/events"}), window))
+    assert fetched.frame is not None
+    assert fitted(fetched.names, fetched.frame) is None
+    text, unfit = alert_rules(fetched, window)
+    assert "no counter that tells which calls failed" in str(unfit)
+    assert text.endswith(shipped())

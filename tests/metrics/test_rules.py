@@ -21,8 +21,6 @@ import pytest
 from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
-from klaviyo_nb.commands.metric_answers import unfit_rules
-from klaviyo_nb.evidence import Evidence, Query
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.metrics.client import fetch
@@ -217,14 +215,3 @@ class TestThresholds:
 def test_the_command_prints_the_shipped_rules_without_asking_anybody():
     done = CliRunner().invoke(commands, ["metrics", "--rules"], standalone_mode=False)
     assert done.output == shipped()
-
-
-@pytest.mark.parametrize(
-    ("name", "unfit"),
-    [("klaviyo_api_requests_total", False), ("requests_total", True), ("shop:klaviyo_calls:sum", True)],
-)
-def test_a_server_whose_series_the_rules_do_not_name_is_told_so(name: str, unfit: bool):
-    window = Window(datetime(2026, 11, 23, 5, tzinfo=UTC), datetime(2026, 11, 23, 7, tzinfo=UTC))
-    query = Query("requests", f'{name}{{job="shop"}}', "", "", 60, 1, 9, "")
-    said = unfit_rules(Evidence(window, window.end, queries=(query,)))
-    assert (said is not None and name in said) is unfit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -67,14 +68,32 @@ def merge(parts: Sequence[Part]) -> Part:
 
 def answer(told: Part, window: Window) -> Answer:
     """Distinct things per kind."""
-    rows = _rows(told)
+    return _answer(told, told.failed)
+
+
+def of_some(calls: pd.DataFrame, window: Window, failed: int | None) -> Answer:
+    """The same where `calls` are some of those that were made: a log that is sampled, or was not read whole.
+
+    Args:
+        calls: CALLS frame.
+        window: Asked about.
+        failed: How many calls failed in all, each of which may touch another thing; None: nobody knows.
+    """
+    asked = replace(QUESTION, answer=lambda told, _: _answer(told, failed))
+    return asked.ask(of_calls(calls), window)
+
+
+def _answer(told: Part, failed: int | None) -> Answer:
+    rows = _rows(told, failed)
     covers = []
     if told.failed:
         covers.append("Lists, flows, segments and campaigns count where a path in a call's text names them.")
     if any(cut for _, _, cut in told.things.values()):
         bounds = "at_least and at_most are the 95 % interval"
         covers.append(f"Beyond {MOST:,} of a kind the number is estimated: {bounds}.")
-    return Answer("reach", _says(told, rows), rows, tuple(covers))
+    if told.failed and failed is None:
+        covers.append("How many calls failed that were not read is not known: nothing bounds the numbers.")
+    return Answer("reach", _says(told, failed, rows), rows, tuple(covers))
 
 
 def reach(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -97,7 +116,7 @@ def _lowest(hashes: Sequence[Any], calls: int, cut: bool) -> tuple[Any, int, boo
     return distinct[:MOST], calls, cut or len(distinct) > MOST
 
 
-def _rows(told: Part) -> pd.DataFrame:
+def _rows(told: Part, failed: int | None) -> pd.DataFrame:
     rows = []
     for what, (hashes, calls, cut) in told.things.items():
         if not calls:
@@ -106,26 +125,32 @@ def _rows(told: Part) -> pd.DataFrame:
         if cut:  # as many as are kept lie in this share of all hashes
             count = (len(hashes) - 1) * _ALL / float(hashes[-1])
             spread = 1.96 * count / math.sqrt(len(hashes))
-        most = round(count + spread) + told.failed - calls if what in _KEYS else None
+        most = None
+        if what in _KEYS and failed is not None:
+            most = round(count + spread) + max(failed, told.failed) - calls
         rows.append((what, round(count), round(count - spread), most, calls))
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     counts = dict.fromkeys(("distinct", "at_least", "calls"), "int64")
     return frame.astype({"what": "str", "at_most": "Int64"} | counts)
 
 
-def _says(told: Part, rows: pd.DataFrame) -> str:
+def _says(told: Part, failed: int | None, rows: pd.DataFrame) -> str:
     if not told.calls:
         return "Cannot tell: no call was found."
     if not told.failed:
         return f"None of {told.calls:,} calls failed."
     if rows.empty:
         return f"Cannot tell: none of {told.failed:,} failed calls names a profile, an event or a list."
-    parts = []
+    parts, every = [], max(failed or 0, told.failed)
     told_of = rows[["what", "distinct", "at_most", "calls"]].astype(object).to_numpy().tolist()
     for what, distinct, most, calls in told_of:
-        whole = calls == told.failed or pd.isna(most)
-        parts.append(f"{distinct:,} {what}" if whole else f"at least {distinct:,} {what} (at most {most:,})")
-    return f"{told.failed:,} failed calls touch {', '.join(parts)}."
+        bounds = f" (at most {most:,})" if not pd.isna(most) and calls < every else ""
+        least = "at least " if bounds or failed is None else ""
+        parts.append(f"{least}{distinct:,} {what}{bounds}")
+    if failed is None:
+        return f"{told.failed:,} failed calls, which may not be all, touch {', '.join(parts)}."
+    read = f", of which logs tell {told.failed:,}," if every > told.failed else ""
+    return f"{every:,} failed calls{read} touch {', '.join(parts)}."
 
 
 QUESTION = Question("reach", part, merge, answer)
