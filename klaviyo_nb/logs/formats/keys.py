@@ -20,7 +20,7 @@ FIELDS: Mapping[str, str] = {
     "timemillis "
     "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
-    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon timestampms",
+    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon occurred timestampinms activityrunend activityrunstart timestampms",
     "ended": "endtimeunixnano endtime",
     "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl sev levelno severitynumber levelvalue priority l "
     "status event",
@@ -183,6 +183,10 @@ def _is_request(value: Any) -> bool:
     return isinstance(value, str) and _REQUEST.match(value) is not None
 
 
+def _is_request_or_path(value: Any) -> bool:
+    return _is_request(value) or _is_path(value)
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, str) and (value[:1] == "/" or is_ours(value))
 
@@ -277,7 +281,7 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("timestamp", "requesttime"): _is_moment,
     **{("status", name): _is_status for name in ("st", "sc", "rc", "resp", "result")},
     **{("method", name): _is_request for name in ("name", "spanname")},
-    **{("url", name): _is_request for name in ("request", "requestline", "req")},
+    **{("url", name): _is_request_or_path for name in ("request", "requestline", "req")},
     **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath", "target")},
 }
 #: Under a key without a name of its own only what cannot be anything else counts.

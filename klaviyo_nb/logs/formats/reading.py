@@ -20,9 +20,11 @@ _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
 #: With so many separators it is a row of a table, in which the time has its place.
 _CELLS = 4
 _DATE = re.compile(
-    r"""\b(?:date|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
+    r"""\b(?:date|rt(?==[A-Z1])|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}"""
+    r"""(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
     re.IGNORECASE,
 )
+_PRIORITY = re.compile(r"<(\d{1,3})>")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 #: What AWS Lambda writes before and after the lines of an invocation.
 _INVOCATION = re.compile(r"(?:START|END|REPORT) RequestId: (?:[^\\\n\"]|\\[tr])*(?:\n|\\n)?")
@@ -266,6 +268,8 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         _offer_date(result, near)
     if level := text.search("level", limited[:_HEAD_OF_LEVEL]):
         found.offer("level", level["v"], 50)
+    if limited[:1] == "<" and (priority := _PRIORITY.match(limited)):  # syslog's, of who writes no tag
+        found.offer("level", str(int(priority[1]) % 8), 60)
 
 
 def _offer_date(result: Read, near: datetime) -> None:

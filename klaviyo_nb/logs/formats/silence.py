@@ -28,7 +28,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
         "timeout": r"timed[ _-]?out|execution expired|i/o timeout|(?:reason: :?|: :|\{:?error, ?:?)timeout|"
         r"time[- ]?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
-        rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline exceeded|UND_ERR_\w*TIMEOUT|"
+        rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline (?:exceeded|has elapsed)|"
+        rf"UND_ERR_\w*TIMEOUT|"
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
         rf"(?:API|request|call|connection|TLS handshake) )Timeout{_NO_SETTING}|"
         r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung",

@@ -87,7 +87,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "method": _compiled(rf"\bmethod{_QUOTE}\s*[:=]>?\s*(?:HttpMethod\(value=|:)?{_QUOTE}(?P<v>{VERB})\b",
                        rf"\b(?P<v>{VERB}) request\b", rf"PreparedRequest \[(?P<v>{VERB})\]",
-                       rf"\.(?P<v>{VERB})\(", r"\b(?P<v>post|put|patch)(?:ing|ed) (?:to|at|on)\b",
+                       rf"\.(?P<v>{VERB})\(",
+                       rf" --?(?:method|request|X) (?P<v>{VERB})\b",
+                       r"\b(?P<v>post|put|patch)(?:ing|ed) (?:to|at|on)\b",
                        rf"(?-i:(?<![\w/[-])(?P<v>{VERB})(?:ing)?(?![\w/-]))"),
     "status": _compiled(
         _KLAVIYO_SAID,
@@ -112,6 +114,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"\bwith (?:an? )?(?P<v>[45]\d\d)\b{_COUNTED}",
         r"\b(?P<v>[2-5]\d\d) from (?:the )?klaviyo\b",
         r"\b(?P<v>[45]\d\d) \((?!bytes)(?-i:[a-z]{4,20}(?:_[a-z]{2,20})*)\)",
+        rf"(?-i:\b[A-Z]\w{{1,60}}(?:::|\\)[A-Z]\w{{1,60}})(?:: |\(|: \(| \()(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?-i:\w(?:Error|Exception)\b)(?:: |\(|: \(|: \[| )(?P<v>[45]\d\d)\b{_COUNTED}",
         rf"(?:\b|(?:http|resp|result|response|status)_)(?:code|rc|sc|st|resp|http|result|error|err|res)"
         rf"[\"']?=>?"
@@ -119,7 +122,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"klaviyo(?: webhook)?\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"klaviyo\]?:? (?:subscri\w+|track|identify|upsert|push|send|create|update) "
         r"(?P<v>20[0-24]|[45]\d\d)(?m:$)",
-        r"[\[(](?P<v>20[0-24]|[45]\d\d)[\])]",
+        r"(?:\(|(?<!\w)\[)(?P<v>20[0-24]|[45]\d\d)[\])]",
+        r"(?m:^)(?P<v>[45]\d\d)[,;:]? \(?(?=retry|wait|rate|throttl|back|will|giving|sleep|too many)",
+        rf"\b(?:{VERB}) (?P<v>[2-5]\d\d) \d+(?:\.\d+)? ?ms\b",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
@@ -151,6 +156,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"\|(?P<v>\d{1,3}\.\d{3,6})\|",
+        r"(?<!\w)(?P<u>ms|us|[µμ]s|ns)=(?P<v>\d{1,12})\b",
         r"(?<![\w.+,])(?P<v>0,\d{1,6}|\d{1,3},\d{1,3}) ?(?P<u>s|secs?|seconds|sek)\b",
         r"\" (?P<v>\d{1,3}\.\d{3})(?= |$)",
         r"(?<=[ (=:])(?P<v>\d{1,3}(?:,\d{3})+) ?(?P<u>ms)\b",
@@ -162,6 +168,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"of)?\s*(?:Some)?(?:\[ )?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
         r"\d+(?:\.\d+)?(?: ?(?:ms|milliseconds?|m|min|minutes?|h|hours?)\b)?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
+        r"\b(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s|secs?|seconds?)\b[,\s(]{1,3}"
+        r"(?:(?:said|says|from|per|as|by|told by|due to)(?: the)? )?retry-after",
         r"\b(?:asks|asked|says|said|tells|told)(?: (?:us|me|it|you))?(?: to)? (?:wait|retry (?:after|in)) "
         r"(?P<v>\d+(?:\.\d+)?) ?"
         r"(?P<u>ms|s|secs?|seconds?)\b",
@@ -187,10 +195,11 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<!\w)parameter(?:\\*[\"']?\s*:\s*\\*[\"']|=)(?P<v>[\w.\[\]-]{1,100})",
     ),
     "attempt": _compiled(r"(?<!until )(?<!next )"
-                         r"(?:\b|(?-i:(?<=[a-z])(?=A)))attempt(?:[ _-]?(?:number|no|num|nr))?"
+                         r"(?:\b|(?-i:(?<=[a-z])(?=A)))attempt(?:[ _-]?(?:number|no|num|nr)|sMade)?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
+                         r"\b(?P<v>first|second|third|fourth|fifth) (?:attempt|try)\b",
                          r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d", r"\btries\W{1,2}(?P<v>\d{1,2})\b",
                          r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
     "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
@@ -207,7 +216,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
         re.compile(rf"(?:\[[\w.]{{1,60}}[:.#]|[\[(|<]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
-        re.compile(rf"(?:^|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})"
+        re.compile(rf"(?:^(?:┌ )?|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})"
                    rf"(?i:(?P<v>{_LEVELS})): "),
         re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
         re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
@@ -221,6 +230,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
             r"(?P<v>[VDIWEF])"
         ),
         re.compile(r"^<(?P<v>[0-7])>"),
+        re.compile(r"^(?P<v>Error) in [\w.:]{1,60}\("),  # R
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
         re.compile(rf"(?:^(?:On)?|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
     ),

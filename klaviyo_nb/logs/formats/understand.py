@@ -44,7 +44,7 @@ _HOOK_REJECTED = re.compile(
     r"unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
 )  # fmt: skip
 _HOOK_FAILED = re.compile(
-    r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to)\b", re.IGNORECASE
+    r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to|blocked|denied)\b", re.IGNORECASE
 )
 _HOOK_ARRIVED = re.compile(
     r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
@@ -62,6 +62,9 @@ _LATER = re.compile(r"\b(?:retry|next|until|expires?|after|resets?|since|again)\
 #: As most of Europe writes it; but `1,204` ms are a thousand.
 _FRACTION = re.compile(r"0,\d+|\d+,\d\d?")
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
+_HOOK_ROUTE = re.compile(
+    r"(?<![\w.:/])/(?:[\w-]+/){0,4}[\w-]*hooks?/klaviyo\b|(?<![\w.:/])/(?:[\w-]+/){0,4}klaviyo[\w/-]*hook"
+)
 _SERVER = re.compile(r"https?://[^/]*")
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
@@ -149,6 +152,8 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     at = None
     if (status is None or where.told) and (found := text.status(body)):
         status, at = int(found["v"]), found.start("v")
+    if status is None and where.place in ("api", "path"):
+        status = values.status(said.get("outcome"))
     if status is None:
         status = text.said_status(body) or text.CODES.get(str(said.get("error_code")))
     worked = values.good(said.get("outcome"))
@@ -194,7 +199,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
 def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> dict[str, Any] | None:
     """A delivery from Klaviyo to us, if the record tells of one."""
     low = it.text[: text.MOST].lower()
-    route = _SERVER.sub("", (where.path or "").partition("?")[0].lower()) if "hook" in low else ""
+    route = _route_in(low, where) if "hook" in low else ""
     routed = "klaviyo" in route and "hook" in route  # a request to a route of our own
     if (
         ("webhook" not in low and not routed)
@@ -218,6 +223,14 @@ def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool)
     said = it.found.values
     return {"topic": values.word(said.get("topic")) or (topic["v"] if topic else None), "outcome": verdict,
             "sent_at": said.get("sent_at")}  # fmt: skip
+
+
+def _route_in(low: str, where: Where) -> str:
+    """The route of ours that was asked for."""
+    if where.path:
+        return _SERVER.sub("", where.path.partition("?")[0].lower())
+    found = _HOOK_ROUTE.search(low) if "post" in low else None
+    return found[0] if found else ""
 
 
 def _delivery(body: str, outcome: _Outcome) -> str | None:

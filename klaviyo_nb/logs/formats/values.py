@@ -31,6 +31,7 @@ _ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos
 #: Behind the first number of what is no amount: a date, an address.
 _DATED = frozenset("/:-")
 _LONGEST_S = 7 * 86_400.0
+_ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _WORDS = {
     "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac fine finer finest",
     "info": "info information notice log i n inf",
@@ -144,6 +145,8 @@ def product(value: Any) -> str | None:
 
 def count(value: Any) -> int | None:
     """A small number, such as an attempt: `2`, `"2"`, `"2/5"`."""
+    if value in _ORDINALS:
+        return _ORDINALS.index(value) + 1
     head = re.match(r"\s*(\d{1,3})\b", str(value))
     return int(head[1]) if head and not isinstance(value, bool) else None
 
