@@ -12,7 +12,7 @@ from typing import Any
 
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.formats.times import epoch
-from klaviyo_nb.logs.formats.values import level
+from klaviyo_nb.logs.formats.values import level, status
 
 #: Field → the keys that carry it, best first.
 FIELDS: Mapping[str, str] = {
@@ -20,7 +20,7 @@ FIELDS: Mapping[str, str] = {
     "timemillis "
     "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
-    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon occurred timestampinms activityrunend activityrunstart timestampms",
+    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon occurred logstart timestampinms activityrunend activityrunstart timestampms",
     "ended": "endtimeunixnano endtime",
     "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl sev levelno severitynumber levelvalue priority l "
     "status event",
@@ -104,7 +104,7 @@ _AMOUNT = re.compile(r"\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re
 _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
 _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
+    r"/Date\(1|\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 #: With a path: the host alone is what some gateway stands before.
@@ -266,6 +266,11 @@ def _is_anything(value: Any) -> bool:
     return True
 
 
+def _is_told_status(value: Any) -> bool:
+    """A span's `ERROR` is none."""
+    return status(value) is not None
+
+
 def _is_status(value: Any) -> bool:
     return not isinstance(value, bool) and _STATUS.fullmatch(str(value)) is not None
 
@@ -273,6 +278,7 @@ def _is_status(value: Any) -> bool:
 #: Keys are shared between fields: `code` is a number for a status and a word for an error.
 _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("status", "code"): _is_number,
+    ("status", "statuscode"): _is_told_status,
     ("level", "status"): _is_plain_word,
     ("level", "event"): _is_level,
     ("duration", "total"): _is_timed,

@@ -54,6 +54,7 @@ _ASIDE = re.compile(
     r"^[\W\dTZ]{0,40}(?:deploy\w*|releas\w+|rollout|changelog|alert\w*|audit)\b|\(#\d{1,6}\)\s*$|"
     r"\b(?:settings?|config\w*) (?:changed|updated|saved|loaded|reloaded)\b|"
     r"\b(?:daily|hourly|weekly|monthly) (?:report|summary|digest|usage|stats)\b|"
+    r"\b\d+ (?:rows affected|tests? (?:completed|passed|failed|run))\b|^> Task |"
     r"^npm (?:warn|err|notice)|\bto (?:the )?instance\b|\bfor app \w|"
     r"\bstatus\.klaviyo\.com\b|\bmonitor (?:is )?(?:up|down)\b|"
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"

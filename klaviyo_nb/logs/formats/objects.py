@@ -18,7 +18,7 @@ from klaviyo_nb.logs.formats.keys import is_ours, meanings
 _MOST_NODES = 2_000
 MOST_TEXTS = 40
 #: Ranks: what surely is meant wins over all else.
-OURS, _WORST = -1_000, 1_000
+OURS, WORST = -1_000, 1_000
 _PAIR = ("key", "value")
 _TYPED_PAIR = ("key", "type", "value")
 _OPEN_JSON = ("{", "[")
@@ -45,7 +45,7 @@ class Found:
 
     def offer(self, name: str, value: Any, rank: int = 0, key: str = "") -> None:
         """Keep `value` if nothing better is known."""
-        if value is not None and value != "" and rank < self.ranks.get(name, _WORST):
+        if value is not None and value != "" and rank < self.ranks.get(name, WORST):
             self.values[name], self.ranks[name], self.keys[name] = value, rank, key
 
     def merge(self, outer: Found) -> None:
@@ -141,7 +141,7 @@ def _follow(plan: Plan, values: Sequence[Any], found: Found) -> None:
         for place, name, rank, fits in candidates:
             value = values[place]
             if value is not None and value != "" and fits(value):
-                if rank < found.ranks.get(role, _WORST):
+                if rank < found.ranks.get(role, WORST):
                     found.values[role], found.keys[role], found.ranks[role] = value, name, rank
                 break
     for place in plan.texts:
@@ -178,7 +178,7 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
             for role, rank, fits in roles:
                 if role == "url" and is_ours(value):
                     rank += OURS
-                if rank < found.ranks.get(role, _WORST) and value is not None and value != "" and fits(value):
+                if rank < found.ranks.get(role, WORST) and value is not None and value != "" and fits(value):
                     _keep(found, role, rank, name, value)
 
 

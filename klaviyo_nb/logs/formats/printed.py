@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from klaviyo_nb.logs.formats import text, times
 from klaviyo_nb.logs.formats.keys import METHODS, is_known
-from klaviyo_nb.logs.formats.objects import Found, join_base, load, walk
+from klaviyo_nb.logs.formats.objects import WORST, Found, join_base, load, walk
 
 PAIRS = re.compile(
     r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=>?(?::(?=[a-z]))?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
@@ -128,9 +128,10 @@ def _read_printed(found: Found, pairs: list[tuple[str, str]]) -> None:
 
 def _read_pairs(found: Found, pairs: list[tuple[str, str]]) -> bool:
     if len(pairs) >= _LOGFMT_PAIRS and not _is_environment(pairs):
+        level = found.values.get("level"), found.ranks.get("level", WORST)
         walk({key: bare(value) for key, value in pairs}, found)
         found.names = frozenset()
         if found.keys.get("level") == "status":  # Datadog's level, but no pair's
-            del found.values["level"], found.ranks["level"]
+            found.values["level"], found.ranks["level"] = level
         return True
     return False

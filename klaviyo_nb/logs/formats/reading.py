@@ -20,7 +20,7 @@ _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
 #: With so many separators it is a row of a table, in which the time has its place.
 _CELLS = 4
 _DATE = re.compile(
-    r"""\b(?:date|rt(?==[A-Z1])|(?:start[ _]?)?time(?:stamp)?)['"]?\s{0,9}"""
+    r"""\b(?:date|rt(?==[A-Z1])|(?:start[ _]?|create)?time(?:stamp)?)['"]?\s{0,9}"""
     r"""(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
     re.IGNORECASE,
 )

@@ -122,7 +122,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"klaviyo(?: webhook)?\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{_COUNTED}",
         r"klaviyo\]?:? (?:subscri\w+|track|identify|upsert|push|send|create|update) "
         r"(?P<v>20[0-24]|[45]\d\d)(?m:$)",
-        r"(?:\(|(?<!\w)\[)(?P<v>20[0-24]|[45]\d\d)[\])]",
+        r"(?:\(|(?<!\w)(?<!ids: )\[)(?P<v>20[0-24]|[45]\d\d)[\])]",
         r"(?m:^)(?P<v>[45]\d\d)[,;:]? \(?(?=retry|wait|rate|throttl|back|will|giving|sleep|too many)",
         rf"\b(?:{VERB}) (?P<v>[2-5]\d\d) \d+(?:\.\d+)? ?ms\b",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
@@ -149,8 +149,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration|seconds)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9})\b",
         r"(?<![\dT:.-])(?<!\d )(?P<v>\d\d:\d\d:\d\d\.\d{7})(?!\d)",  # .NET's
-        r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b",
-        r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s)\b",
+        r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b(?! (?:until|before) )",
+        r"\((?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s|secs?)\b",
+        r"(?<= [2-5]\d\d )(?P<v>\d{1,12}) (?P<u>us)\b",
         r"\b(?:dur(?:ation)?|elapsed|latency|took|response[_-]?time|rtt)[=:] ?(?P<v>\d{1,6})(?![\w.:%-])",
         r"\" [1-5]\d\d \d+ (?P<v>\d{1,4}\.\d{3,6})(?= |$)",  # of the request, then of what was asked for it
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
@@ -183,6 +184,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
+        r"(?<![\w-])code (?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
+        r"not_found|duplicate_profile|invalid|forbidden))\b",
         r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
         r"not_found|duplicate_profile|invalid(?! (?!at\b)[a-z]))\b)",
         r"(?:[\w)]: |\berror=[\"']?)(?P<v>(?-i:throttled|not_found|permission_denied|duplicate_profile))"
@@ -206,7 +209,10 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                          r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
     "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"
                           r"(?P<v>20\d\d-\d\d-\d\d(?:\.pre)?)"),
-    "event_key": _compiled(rf"\bunique_?id{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>[\w.:-]{{1,100}})"),
+    "event_key": _compiled(rf"\bunique_?id{_QUOTE}\s*[:=]\s*{_QUOTE}(?P<v>[\w.:-]{{1,100}})",
+                          r"\bunique_?id (?P<v>(?=[a-z_.:-]{0,60}\d)[\w.:-]{1,100})"),
+    "profile_key": _compiled(r"(?<!duplicate_)profile(?:[ _-]?id)?[\"']?(?: |[:=#(] ?)[\"']?"
+                             r"(?P<v>(?-i:01[0-9A-HJKMNP-TV-Z]{24}))\b"),
     "topic": _compiled(r"\b(?P<v>event:[a-z_]+\.[\w]+)", r"\btopic\W{1,4}(?P<v>[\w.:-]{3,80})",
                        r"klaviyo\.webhook\.(?P<v>[\w.:-]{3,80})"),
     # Of the head of a line, not of its message: `klaviyo error: 502` is of no level.
@@ -219,7 +225,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(rf"(?:^(?:┌ )?|[\])|>]\s{{1,2}}|:\d\d(?:[.,]\d{{1,9}})?(?:Z| ?UTC)?\s{{1,2}})"
                    rf"(?i:(?P<v>{_LEVELS})): "),
         re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
-        re.compile(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(?P<v>\w+)"),
+        re.compile(r"\b(?:level|lvl|severity|(?<= )Type(?==(?:Error|Warn)))[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
         re.compile(

@@ -136,6 +136,8 @@ def _iso(text: str) -> int | None:
 
 
 def _epoch_text(text: str) -> int | None:
+    if text.startswith("/Date("):  # .NET's JSON
+        text = text[6:].partition(")")[0]
     if not text[:1].isdigit():
         return None
     try:

@@ -61,6 +61,8 @@ _UNTIL = re.compile(
 _LATER = re.compile(r"\b(?:retry|next|until|expires?|after|resets?|since|again)\b[\w\s:=]*$", re.IGNORECASE)
 #: As most of Europe writes it; but `1,204` ms are a thousand.
 _FRACTION = re.compile(r"0,\d+|\d+,\d\d?")
+#: How node and its libraries say why no response came.
+_CODE = re.compile(r"\"code\" ?: ?\"(E[A-Z_]{4,20}|UND_ERR_\w{4,30}|ERR_\w{4,30})\"", re.ASCII)
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 _HOOK_ROUTE = re.compile(
     r"(?<![\w.:/])/(?:[\w-]+/){0,4}[\w-]*hooks?/klaviyo\b|(?<![\w.:/])/(?:[\w-]+/){0,4}klaviyo[\w/-]*hook"
@@ -161,6 +163,8 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     if status:
         return _Outcome(status, None, worked, at)
     silence = no_response(body, calm=where.path is None and values.level(said.get("level")) in CALM)
+    if (silence is None or silence[0] == "other") and (code := _CODE.search(it.text)):
+        silence = no_response(code[1]) or silence
     error, at = silence if silence else ("other" if status == 0 else None, None)
     if error is None and where.place in ("api", "path") and (status := text.lone_status(body)):
         return _Outcome(status)
@@ -351,6 +355,7 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "error_pointer": ("error_pointer", ("pointer", "parameter", "/data/")),
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
+    "profile_key": ("profile_key", ("profile",)),
     "attempt": ("attempt", ("attempt", " try", "(try", " tries", "retrying (", "retry (", "time calling")),
     "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
     "retry_after": ("retry_after_s", ("retry", "available", " wait ")),
