@@ -139,8 +139,14 @@ class Alike:
         durations = columns.get("duration_s") or [None] * len(group.rows)
         if None not in durations:
             return
-        for row, status in enumerate(columns["status_code"]):
-            if durations[row] is None and status < FAILS_FROM:
+        timed = {
+            row
+            for place in group.plan.texts
+            for row, told in enumerate(group.columns[place])
+            if type(told) is str and text.may_time(told)
+        }
+        for row in timed:
+            if durations[row] is None and columns["status_code"][row] < FAILS_FROM:
                 durations[row] = self._took[text.ends("\n".join(_texts(group, row)))]
         if any(durations):
             columns["duration_s"] = durations

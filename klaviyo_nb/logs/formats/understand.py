@@ -264,7 +264,7 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     plain = structured and told is not None and told < FAILS_FROM and not where.told
     if not plain:
         search_missing(fields, text.ends(body if structured else it.text))
-    elif "duration_s" not in fields:
+    elif "duration_s" not in fields and text.may_time(body):
         search_duration(fields, text.ends(body))
     if where.place == "foreign":
         where = Where("none")  # during that request Klaviyo was called
@@ -306,7 +306,7 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
 
 def search_duration(fields: dict[str, Any], whole: str) -> None:
     """Fill how long it took, if the text says so."""
-    if text.may_time(whole) and (took := text.duration(whole)):
+    if took := text.duration(whole):
         amount, unit = took["v"], took.groupdict().get("u")
         mark = "." if _FRACTION.fullmatch(amount) or (unit or "").startswith("s") else ""
         amount = amount.replace(",", mark)
