@@ -50,12 +50,11 @@ class Schema:
 
         found = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         self._know(found.columns)
-        return pd.DataFrame(
-            {
-                name: _as_dtype(found.get(name), column.dtype, found.index)
-                for name, column in self.columns.items()
-            }
-        )
+        columns = {
+            name: _as_dtype(found.get(name), column.dtype, found.index)
+            for name, column in self.columns.items()
+        }
+        return without_indexes(pd.DataFrame(columns))
 
     def row(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """One row as plain values, with exactly these columns; what `values` does not have is None.
@@ -154,6 +153,16 @@ def _formulas(texts: pd.Series[str]) -> pd.Series[bool]:
 
 def _no_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and re.match(_FORMULA, value) else value
+
+
+def without_indexes(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same frame; what pandas built to see that no two categories are alike is let go.
+
+    It holds a Python object for each, 80 MB of a million paths, and is built again where it is needed.
+    """
+    for name in frame.select_dtypes("category"):
+        frame[name].cat.categories._cache.clear()  # type: ignore[attr-defined]  # no other way
+    return frame
 
 
 def as_texts(frame: pd.DataFrame) -> pd.DataFrame:

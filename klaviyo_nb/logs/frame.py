@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema
+from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema, without_indexes
 from klaviyo_nb.logs.rows import Piece
 
 _ARROW = {"str": pa.large_string(), "float64": pa.float64(), "Int64": pa.int64(), "boolean": pa.bool_(),
@@ -42,7 +42,7 @@ def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
     untold = [name for name in repeated if not len(frame[name].cat.categories)]
     texts = pd.CategoricalDtype(pd.Index([], dtype="str"))  # pandas makes objects of none
     none = pd.Categorical.from_codes(np.full(len(frame), -1, dtype=np.int8), dtype=texts)
-    return schema.check(frame.assign(**dict.fromkeys(untold, none)))
+    return without_indexes(schema.check(frame.assign(**dict.fromkeys(untold, none))))
 
 
 class _Rows:

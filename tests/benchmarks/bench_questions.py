@@ -291,7 +291,7 @@ def report(count: int, rounds: int, only: list[str]) -> int:
         )
         distinct = child("distinct", name, count, 1)
         missed += not line(
-            f"{name}: memory, all different [MB]", distinct["whole_mb"], 800, f"{distinct['seconds']:.2f} s"
+            f"{name}: memory, all different [MB]", distinct["whole_mb"], 600, f"{distinct['seconds']:.2f} s"
         )
     for name in filter(RIVALS.__contains__, only):
         times = child("rivals", name, count, rounds)

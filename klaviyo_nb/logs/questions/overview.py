@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from klaviyo_nb.frames import UTC_NS
+from klaviyo_nb.frames import UTC_NS, as_texts
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import Failure, failure
 from klaviyo_nb.logs.questions.counts import ANSWER, answered
@@ -22,6 +21,7 @@ from klaviyo_nb.logs.questions.tallies import (
     first_names,
     grouped,
     moments_of,
+    numbered,
     silence,
     stamps,
     width,
@@ -68,13 +68,25 @@ class Part(NamedTuple):
 def part(records: Records, window: Window) -> Part:
     """Calls by time, place and what became of them."""
     calls = records.calls.assign(endpoint=first_names(records.calls["endpoint"], MOST, OTHERS, NONE))
-    columns = {name: calls[name] for name in ("method", "endpoint", *ANSWER)}
-    columns["bin"] = bins = bins_of(moments_of(calls["timestamp"]), window)
-    columns["first"] = columns["last"] = pa.array(calls["timestamp"]).cast(pa.int64())
-    cells = grouped(columns, {"first": "min", "last": "max"}).fillna({"first": NEVER, "last": -NEVER})
+    moments = moments_of(calls["timestamp"])
+    bins = bins_of(moments, window)
+    cells = _cells(calls[[*_PLACE, *ANSWER]].assign(bin=bins), moments)
     cells["kind"] = np.array(_KINDS)[answered(cells, _kind).astype(np.int64)]
     cells["status"] = cells["status_code"].clip(0, 999).fillna(0).to_numpy(np.int64) // 100
     return merge([Part(_told(cells), _speed(calls, bins, window))])
+
+
+def _cells(groups: pd.DataFrame, moments: Any) -> pd.DataFrame:
+    """Calls of each group, and the first and the last moment of them."""
+    if (moments[1:] < moments[:-1]).any():
+        order = np.argsort(moments, kind="stable")
+        groups, moments = groups.iloc[order], moments[order]
+    number, firsts = numbered(groups)
+    lasts = np.empty(len(firsts), dtype=np.int64)
+    lasts[number] = np.arange(len(number))
+    cells = as_texts(groups.iloc[firsts].reset_index(drop=True))
+    last = np.where(cells["bin"] < 0, -NEVER, moments[lasts])
+    return cells.assign(calls=np.bincount(number, minlength=len(firsts)), first=moments[firsts], last=last)
 
 
 def _kind(status: int | None, error_type: str | None, answered_by: str | None) -> int:
@@ -90,9 +102,14 @@ def _speed(calls: pd.DataFrame, bins: Any, window: Window) -> pd.DataFrame:
     """Durations by slice of the window, place and bucket."""
     took = calls["duration_s"].to_numpy()
     known = np.isfinite(took)
-    powers = np.log(np.maximum(took[known], _LEAST_S) / _LEAST_S) / np.log(_GROWTH)
-    columns: dict[str, Any] = {name: calls.loc[known, name] for name in ("method", "endpoint")}
-    columns |= {"slice": _slices(bins[known], window), "bucket": np.ceil(powers).astype(np.int64)}
+    if not known.all():
+        took, bins, calls = took[known], bins[known], calls[known]
+    powers = np.log(np.maximum(took, _LEAST_S))
+    powers -= np.log(_LEAST_S)
+    powers /= np.log(_GROWTH)
+    slices = _slices(np.arange(-1, bins.max(initial=-1) + 1), window)[bins + 1]
+    columns = {name: calls[name] for name in _PLACE}
+    columns |= {"slice": slices, "bucket": np.ceil(powers).astype(np.int64)}
     return _told(grouped(columns))[[*_SPEED, "calls"]]
 
 

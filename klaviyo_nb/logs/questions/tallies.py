@@ -30,51 +30,50 @@ def numbered(groups: pd.DataFrame) -> tuple[Any, Any]:
     """Number of each row's group, from 0; and the first row of each group."""
     number, size = np.zeros(len(groups), dtype=np.int64), 1
     for name in groups:
-        codes, count = _coded(groups[name])
+        codes, least, count = _coded(groups[name])
         if size * count >= 1 << 62:
             number, firsts = _dense(number, size)
             size = len(firsts)
-        number, size = number * count + codes, size * count
+        number *= count  # in place: a million numbers more are memory that the system must clear first
+        number += codes
+        number -= least
+        size *= count
     return _dense(number, size)
 
 
-def _coded(values: pd.Series[Any]) -> tuple[Any, int]:
-    """Values as numbers from 0, and how many there may be."""
+def _coded(values: pd.Series[Any]) -> tuple[Any, int, int]:
+    """Values as numbers, the least there may be, and how many there may be from it on."""
     if values.dtype.kind in "iu" and isinstance(values.dtype, np.dtype) and len(values):
         numbers = values.to_numpy(np.int64)
         least, most = int(numbers.min()), int(numbers.max())
         if most - least < 1 << 16:
-            return numbers - least, most - least + 1
+            return numbers, least, most - least + 1
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.codes.to_numpy(), -1, len(values.cat.categories) + 1
     codes, distinct = pd.factorize(values)
-    return codes + 1, len(distinct) + 1
+    return codes, -1, len(distinct) + 1
 
 
-def grouped(columns: Mapping[str, Any], how: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """How many rows there are of each group, by Arrow's hash tables.
+def grouped(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """How many rows there are of each group.
 
     Args:
         columns: Name → values, one per row; missing is a group of its own.
-        how: Columns that are no groups → `min` or `max`, which leaves out what is missing.
 
     Returns:
-        The groups' columns, `calls`, and the others; in no order.
+        The groups' columns, texts as such, and `calls`; in no order.
     """
-    how = how or {}
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    keys = [name for name in columns if name not in how]
-    found = table.group_by(keys).aggregate([([], "count_all"), *how.items()])
-    names = {"count_all": "calls"} | {f"{name}_{what}": name for name, what in how.items()}
-    told: pd.DataFrame = found.rename_columns(
-        [names.get(name, name) for name in found.column_names]
-    ).to_pandas()
-    return as_texts(told)
+    groups = pd.DataFrame(columns)
+    number, firsts = numbered(groups)
+    told = as_texts(groups.iloc[firsts].reset_index(drop=True))
+    return told.assign(calls=np.bincount(number, minlength=len(firsts)))
 
 
 def _dense(number: Any, size: int) -> tuple[Any, Any]:
     """Numbers below `size` → numbers without gaps, and where each stands first."""
     if size > 4 * len(number) + 1_024:
-        _, firsts, codes = np.unique(number, return_index=True, return_inverse=True)
-        return codes, firsts
+        number = pd.factorize(number)[0]
+        size = int(number.max(initial=-1)) + 1
     first = np.full(size, -1)
     first[number[::-1]] = np.arange(len(number))[::-1]
     known = first >= 0
@@ -109,7 +108,7 @@ def first_names(texts: pd.Series[Any], most: int, rest: str, none: str) -> pd.Se
 
     Names that are `rest` or `none` are not counted.
     """
-    codes, distinct = pd.factorize(texts)
+    codes, distinct = _distinct(texts)
     if len(distinct) <= most:
         return texts
     names = pa.array(distinct.astype("str"), pa.large_string())
@@ -119,6 +118,17 @@ def first_names(texts: pd.Series[Any], most: int, rest: str, none: str) -> pd.Se
     number = pc.index_in(names, kept).fill_null(len(kept) - 2).to_numpy()  # `rest`
     told = pd.Categorical.from_codes(np.append(number, -1)[codes], kept.to_pandas())
     return pd.Series(told, index=texts.index, name=texts.name)
+
+
+def _distinct(texts: pd.Series[Any]) -> tuple[Any, Any]:
+    """Number of each row's text, -1 if it is missing; and the texts there are."""
+    if not isinstance(texts.dtype, pd.CategoricalDtype):
+        return pd.factorize(texts)
+    categories, codes = texts.cat.categories, texts.cat.codes.to_numpy()
+    used = np.zeros(len(categories) + 1, dtype=bool)  # the last one: missing
+    used[codes] = True
+    number = np.append(np.cumsum(used[:-1]) - 1, -1)
+    return number[codes], categories[used[:-1]]
 
 
 def width(window: Window) -> timedelta:
@@ -134,12 +144,18 @@ def bins_of(moments: Any, window: Window) -> Any:
         window: That is cut into bins of `width`.
     """
     start, bin_ns = pd.Timestamp(window.start).value, pd.Timedelta(width(window)).value
-    return np.where(moments == NEVER, -1, (moments - start) // bin_ns)
+    bins = moments - start
+    bins //= bin_ns
+    never = moments == NEVER
+    if never.any():
+        bins[never] = -1
+    return bins
 
 
 def moments_of(times: pd.Series[pd.Timestamp]) -> Any:
     """Nanoseconds since 1970; `NEVER` where there is no time."""
-    return np.where(times.isna(), NEVER, times.to_numpy("datetime64[ns]").view(np.int64))
+    moments = times.to_numpy("datetime64[ns]").view(np.int64)
+    return np.where(times.isna(), NEVER, moments) if times.hasnans else moments
 
 
 def stamps(moments: Any) -> Any:
@@ -232,6 +248,9 @@ def hashed(values: pd.Series[str]) -> Any:
 
 def mixed(values: Any) -> Any:
     """A bijection in which every bit depends on all others (splitmix64's finalizer)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.questions.tallies import hashed, mixed, moments_of
+from klaviyo_nb.logs.questions.tallies import hashed, mixed, moments_of, numbered
 from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ROWS, BACK = 3, 60 * 10**9
 #: Writers (source, host and worker) that are watched; of more, those whose hashes are lowest.
 MOST_WRITERS = 200
 #: Calls that are compared with each other, 25 bytes each; of more, those whose times' hashes are lowest.
-MOST_CALLS = 100_000
+MOST_CALLS = 20_000
 #: Sources whose names are kept, those that sort first.
 MOST_SOURCES = 1_000
 #: Where equal times say little, so many [1] of a source's calls must stand in another source too.
@@ -136,7 +136,8 @@ def _calls(calls: pd.DataFrame, moments: Any, source: Any, most: int) -> tuple[A
     if len(time) > most:  # texts of a million calls take a second
         below = int(np.partition(time, most)[most])
         few = np.flatnonzero(time < below)
-        calls, moments, source, time = calls.iloc[few], moments[few], source[few], time[few]
+        calls = calls[[*_NUMBERS, *_TEXTS]].iloc[few]
+        moments, source, time = moments[few], source[few], time[few]
     found = np.zeros(len(calls), dtype=_CALL)
     same, fine = time, np.zeros(len(calls), dtype=bool)
     for number, name in enumerate((*_NUMBERS, *_TEXTS), 1):
@@ -156,35 +157,56 @@ def _calls(calls: pd.DataFrame, moments: Any, source: Any, most: int) -> tuple[A
 def _clocks(calls: pd.DataFrame, moments: Any, source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Edges, and where clocks were set back, as in `Part`."""
     place = calls["offset"].fillna(calls["line_no"])
-    known = (place.notna() & calls["source"].notna()).to_numpy()
-    writer = mixed(mixed(source ^ mixed(hashed(calls["host"]))) ^ hashed(calls["worker"]))
-    watched = pd.unique(writer[known])
-    if len(watched) > MOST_WRITERS:
-        known = known & (writer <= np.sort(watched)[MOST_WRITERS])
-    number = pd.factorize(writer[known])[0]
-    at = place.to_numpy(np.int64, na_value=0)[known]
-    order = np.argsort(number * (at.max(initial=0) + 1) + at, kind="stable")
-    frame = pd.DataFrame({"source": source[known][order], "writer": writer[known][order], "place": at[order],
-                          "moment": moments[known][order]})  # fmt: skip
-    number, many = number[order], 2 * ROWS - 1
-    place_in = np.arange(len(frame)) - np.searchsorted(number, number)
-    left = np.searchsorted(number, number, side="right") - np.arange(len(frame))
-    kept = (place_in < many) | (left <= many)
-    edges = frame.assign(far=(left == many) & (place_in > many))[kept]
-    return edges, _set_back(frame.assign(far=False), number)
+    known = np.flatnonzero((place.notna() & calls["source"].notna()).to_numpy())
+    who = calls[["source", "host", "worker"]]
+    number, firsts = numbered(who.iloc[known] if len(known) < len(who) else who)
+    who = who.iloc[known[firsts]]
+    writer = mixed(mixed(source[known[firsts]] ^ mixed(hashed(who["host"]))) ^ hashed(who["worker"]))
+    if len(writer) > MOST_WRITERS:
+        few = writer <= np.sort(writer)[MOST_WRITERS]
+        known, number = known[few[number]], (np.cumsum(few) - 1)[number[few[number]]]
+        writer = writer[few]
+    at = place.to_numpy(np.int64, na_value=0)
+    order = _by_writer(number, at[known])
+    in_order = known[order] if len(known) < len(calls) else order
+    sizes, many = np.bincount(number), 2 * ROWS - 1
+    starts = np.cumsum(sizes) - sizes
+    ends = starts + sizes
+    near = np.stack([starts[:, None] + np.arange(many), ends[:, None] - 1 - np.arange(many)])
+    kept = np.unique(near[(near >= starts[:, None]) & (near < ends[:, None])])
+    far = np.isin(kept, (ends - many)[sizes > 2 * many])
+    back = _steps_back(moments[in_order], starts) if not (_rising(at) and _rising(moments)) else kept[:0]
+
+    def rows(some: Any) -> pd.DataFrame:
+        where = in_order[some]
+        return pd.DataFrame({"source": source[where], "writer": writer[number[order[some]]],
+                             "place": at[where], "moment": moments[where]})  # fmt: skip
+
+    return rows(kept).assign(far=far), rows(back).assign(far=False, was=moments[in_order[back - 1]])
 
 
-def _set_back(frame: pd.DataFrame, number: Any) -> pd.DataFrame:
-    """The calls before which a clock was set back; those with another number are another writer's."""
-    moments = frame["moment"].to_numpy()
-    count = len(moments) - 2 * ROWS + 1
-    if count <= 0:
-        return frame.iloc[:0].assign(was=0)
-    run = number + np.cumsum(frame["far"].to_numpy())
-    before = np.min([moments[shift : shift + count] for shift in range(ROWS)], axis=0)
-    after = np.max([moments[shift : shift + count] for shift in range(ROWS, 2 * ROWS)], axis=0)
-    found = np.flatnonzero((run[:count] == run[-count:]) & (before - after > BACK)) + ROWS
-    return frame.iloc[found].assign(was=moments[found - 1])
+def _rising(numbers: Any) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
+
+
+def _by_writer(number: Any, at: Any) -> Any:
+    """Order by writer, then place: a log by time mostly has each writer's lines in order already."""
+    few = number.max(initial=0) < 1 << 16
+    order = np.argsort(number.astype(np.uint16) if few else number, kind="stable")
+    if _rising(at):
+        return order
+    keys = number[order] * (at.max() + 1) + at[order]
+    return order[np.argsort(keys, kind="stable")]
+
+
+def _steps_back(moments: Any, starts: Any) -> Any:
+    """Places before which a clock was set back; with each of `starts` another writer's calls begin."""
+    found = np.flatnonzero(moments[1:] < moments[:-1] - BACK) + 1
+    found = found[(found >= ROWS) & (found <= len(moments) - ROWS)]
+    first, last = (np.searchsorted(starts, found + shift, side="right") for shift in (-ROWS, ROWS - 1))
+    found = found[first == last]
+    nearby = found[:, None] + np.arange(ROWS)
+    return found[moments[nearby - ROWS].min(axis=1) - moments[nearby].max(axis=1) > BACK]
 
 
 def _answer(
@@ -200,11 +222,13 @@ def _answer(
 def _jumps(told: Part) -> pd.DataFrame:
     """Where clocks were set back, at the seams of parts too."""
     edges = told.edges.sort_values(["writer", "place"], kind="stable", ignore_index=True)
-    number = pd.factorize(edges["writer"])[0]
-    found = pd.concat([told.back, _set_back(edges, number)], ignore_index=True)
-    return found.drop_duplicates(["writer", "place"]).sort_values(
-        ["was", "source", "place"], ignore_index=True
-    )
+    run = pd.factorize(edges["writer"])[0] + np.cumsum(edges["far"].to_numpy())
+    moments = edges["moment"].to_numpy()
+    steps = _steps_back(moments, np.flatnonzero(np.diff(run, prepend=-1)))
+    seams = edges.iloc[steps].assign(was=moments[steps - 1])
+    found: pd.DataFrame = pd.concat([told.back, seams], ignore_index=True)
+    found = found.drop_duplicates(["writer", "place"])
+    return found.sort_values(["was", "source", "place"], ignore_index=True)
 
 
 def _says_jumps(told: Part, back: pd.DataFrame) -> Iterator[str]:
