@@ -145,8 +145,9 @@ def _incident(verdict: Verdict) -> str:
     """When failures began and ended, as a sentence."""
     if verdict.onset is None:
         return "No onset was found in the window."
-    began = f"Failures began at {span(verdict.onset)}"
-    ended = f"ended at {span(verdict.recovered)}" if verdict.recovered else "were not seen to end"
+    dated = is_long(verdict.window)
+    began = f"Failures began at {span(verdict.onset, dated)}"
+    ended = f"ended at {span(verdict.recovered, dated)}" if verdict.recovered else "were not seen to end"
     return f"{began} and {ended}."
 
 
@@ -159,14 +160,24 @@ def when(verdict: Verdict) -> str:
     """`began 06:19–06:21 · ended 06:41`, `began 06:20 · not seen to end`, or nothing."""
     if verdict.onset is None:
         return ""
-    ended = f"ended {span(verdict.recovered)}" if verdict.recovered else "not seen to end"
-    return f"began {span(verdict.onset)} · {ended}"
+    dated = is_long(verdict.window)
+    ended = f"ended {span(verdict.recovered, dated)}" if verdict.recovered else "not seen to end"
+    return f"began {span(verdict.onset, dated)} · {ended}"
 
 
-def span(interval: Interval) -> str:
-    """`06:19–06:21`, or one time if both are in the same minute."""
+def span(interval: Interval, dated: bool = False) -> str:
+    """`06:19–06:21`, or one time if both are in the same minute; `20 Nov 06:19–06:21` if `dated`."""
     first, last = (clock(moment) for moment in (interval.earliest, interval.latest))
-    return first if first == last else f"{first}–{last}"
+    begun, done = (moment.astimezone(UTC) for moment in (interval.earliest, interval.latest))
+    day = f"{begun.day} {begun:%b} " if dated else ""
+    if dated and done.date() != begun.date():
+        last = f"{done.day} {done:%b} {last}"
+    return f"{day}{first}" if first == last else f"{day}{first}–{last}"
+
+
+def is_long(window: Window) -> bool:
+    """Does it hold a time of the day more than once?"""
+    return window.end - window.start > timedelta(days=1)
 
 
 def clock(moment: datetime) -> str:

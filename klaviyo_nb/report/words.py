@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -71,6 +71,17 @@ def shortened(text: str, most: int = 34) -> str:
     """One line of `most` characters at most; the middle is what goes."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most // 2]}…{line[-(most - most // 2 - 1) :]}"
+
+
+def told_apart(texts: Sequence[str], most: int) -> list[str]:
+    """Each shortened; where that makes two of them alike, without most of what all begin with."""
+    short = [shortened(text, most) for text in texts]
+    if len(set(short)) == len(set(texts)):
+        return short
+    shared = min(map(len, texts))
+    differ = next((at for at in range(shared) if len({text[at] for text in texts}) > 1), shared)
+    left_out = max(0, differ - most // 3)
+    return [shortened(f"…{text[left_out:]}" if left_out else text, most) for text in texts]
 
 
 def between(interval: Mapping[str, str]) -> str:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,10 +11,11 @@ import samples
 from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import Drawn
 from klaviyo_nb.response.lost import lost
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import Window, iso
 from report_samples import healthy, nothing
 
 GOLDEN = Path(__file__).parents[1] / "cases"
@@ -35,6 +38,51 @@ def test_the_map_names_the_one_endpoint_that_fails_and_counts_those_that_are_wel
 
 def test_the_map_of_calls_that_are_well_says_so() -> None:
     assert headline(drawn("failure_map", healthy())).startswith("No endpoint fails often")
+
+
+def calls(window: Window, **columns: Any) -> Evidence:
+    """A call each minute; from the second half on, nine of ten fail."""
+    count = round(window.seconds / 60)
+    given = {"timestamp": pd.date_range(window.start, periods=count, freq="min"), "method": "POST", "source": "app.log",
+             "endpoint": "/api/events", "line_no": range(1, count + 1),
+             "status_code": [503 if 2 * n > count and n % 10 else 202 for n in range(count)]}  # fmt: skip
+    read = CALLS.frame(pd.DataFrame(given | columns))
+    return Evidence(window, window.end, calls=read, webhooks=WEBHOOKS.empty())
+
+
+def test_the_map_of_the_only_endpoint_counts_no_others() -> None:
+    assert (
+        headline(drawn("failure_map", calls(samples.WINDOW)))
+        == "/api/events fails 45%, and nothing else is called"
+    )
+
+
+def test_long_names_that_differ_in_the_middle_are_told_apart() -> None:
+    names = [
+        f"/api/a-collection-with-a-long-name-{n}/{{id}}/relationships/all-of-its-things" for n in range(3)
+    ]
+    shown = drawn("failure_map", calls(samples.WINDOW, endpoint=[names[n % 3] for n in range(120)]))
+    written = [each.get_text() for each in shown.figure.texts if each.get_text().startswith("…")]
+    assert len(set(written)) == 3
+    assert all(len(each) <= 40 for each in written)
+
+
+def test_in_a_window_of_days_the_beginning_has_a_date() -> None:
+    week = Window.last(timedelta(days=6), samples.WINDOW.end)
+    evidence = calls(week)
+    begun = decide(evidence).onset
+    assert begun is not None
+    day = f"{begun.earliest.day} {begun.earliest:%b} "
+    assert f"began {day}" in " ".join(
+        each.get_text() for each in drawn("calls_by_status", evidence).figure.texts
+    )
+    assert f"Failures began at {day}" in drawn("calls_by_status", evidence).alt
+
+
+def test_one_call_is_said_as_one_and_was_not_tried_again() -> None:
+    one = calls(Window.last(timedelta(minutes=1), samples.WINDOW.end), event_key="e")
+    assert headline(drawn("retries", one)) == "No call is tried again"
+    assert "one call was read from logs" in drawn("latency", one).alt
 
 
 def test_the_contrast_names_the_worker_whose_key_is_old() -> None:

@@ -17,7 +17,7 @@ from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import nothing
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.views import ask
-from klaviyo_nb.report.words import share, shortened
+from klaviyo_nb.report.words import share, shortened, told_apart
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.verdict import Verdict
@@ -58,9 +58,10 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     sheet, axes = plot(_map_headline(totals, verdict), key, "", evidence, verdict, PAD + _TALL * len(shown))
     axes.set_ylim(_TALL * len(shown), -PAD)
     axes.set_yticks([])
+    names = told_apart([each.endpoint for each in shown], 40)
     for number, total in enumerate(shown):
         y = sheet.top + PAD + _TALL * number
-        sheet.write(0.12, y, shortened(total.endpoint, 40), bbox=BEHIND)
+        sheet.write(0.12, y, names[number], bbox=BEHIND)
         failed = "none failed" if not total.failed else f"{share(total.failed, total.calls)} failed"
         words = f"{failed} of {total.calls:,}"
         sheet.write(WIDTH - RIGHT, y, words, ha="right", color=LIGHT["muted"], bbox=BEHIND)
@@ -79,10 +80,10 @@ def _map_headline(totals: Any, verdict: Verdict) -> str:
     worst = max(bad, key=lambda each: (each.failed / each.calls, each.failed))
     if len(bad) == len(totals) > 1:
         return f"All {len(totals)} endpoints {'failed' if verdict.recovered else 'fail'}"
-    return (
-        f"{shortened(worst.endpoint, 34)} fails {share(worst.failed, worst.calls)}"
-        f"; {len(totals) - len(bad)} of {len(totals)} endpoints are well"
-    )
+    fails = f"{shortened(worst.endpoint, 34)} fails {share(worst.failed, worst.calls)}"
+    if len(totals) == 1:
+        return f"{fails}, and nothing else is called"
+    return f"{fails}; {len(totals) - len(bad)} of {len(totals)} endpoints are well"
 
 
 def _cells(axes: Any, rows: pd.DataFrame, window: Window, width_s: int, place: tuple[float, float]) -> None:
@@ -125,8 +126,8 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes = sheet.axes(top, _TALL * len(rows), left=0.12)
     axes.set_ylim(_TALL * len(rows), 0)
     axes.set_yticks([])
-    for number, (_, row) in enumerate(rows.iterrows()):
-        label = shortened(in_words(row), 40)
+    labels = told_apart([in_words(row) for _, row in rows.iterrows()], 40)
+    for number, ((_, row), label) in enumerate(zip(rows.iterrows(), labels, strict=True)):
         sheet.write(0.12, top + _TALL * number, label, weight="bold" if number == 0 else "normal")
         words = f"{row['failed']:,} of its {row['calls']:,} failed"
         sheet.write(WIDTH - RIGHT, top + _TALL * number, words, ha="right", color=LIGHT["muted"])
@@ -157,7 +158,8 @@ def retries(evidence: Evidence, verdict: Verdict) -> Drawn:
         return nothing("No retries to show", "which attempts are of one call", evidence, answer.says)
     calls, attempts = int(table["calls"].sum()), int(table["attempts"].sum())
     factor = attempts / calls
-    headline = f"{factor:.2f} attempts per call" if factor >= 1.005 else "Hardly any call is tried again"
+    few = "No call is" if attempts == calls else "Hardly any call is"
+    headline = f"{factor:.2f} attempts per call" if factor >= 1.005 else f"{few} tried again"
     sheet, axes = plot(headline, [], "attempts per call", evidence, verdict)
     edges: Any = [*table["timestamp"], evidence.window.end]
     line = table["amplification"].to_numpy()

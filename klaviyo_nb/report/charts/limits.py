@@ -10,7 +10,7 @@ from klaviyo_nb.report.canvas import BEHIND, LINE, PAD, RIGHT, WIDTH, Drawn
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import length, nothing
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.words import shortened
+from klaviyo_nb.report.words import shortened, told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,8 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     most = min(max(1.0, peaks[0].use), _MOST_TIMES)
     full = (_TALL - LINE - 0.11) / most  # what 100% is high; alike in all rows
     below = [_TALL * (number + 1) - 0.07 for number in range(len(shown))]
-    for floor, peak in zip(below, shown, strict=True):
+    names = told_apart([each.endpoint for each in shown], 36)
+    for floor, peak, name in zip(below, shown, names, strict=True):
         line = _use_line(use, peak, evidence.window)
         for role, least, upto in (("series", 0.0, 1.0), ("throttled", 1.0, most)):
             part = floor - full * line.clip(least, upto)
@@ -50,7 +51,7 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
         axes.axhline(floor, color=LIGHT["line"], lw=0.8)
         axes.axhline(floor - full, color=LIGHT["ink"], lw=0.8)
         y = sheet.top + PAD + floor - _TALL + 0.06
-        sheet.write(0.12, y, shortened(peak.endpoint, 36), bbox=BEHIND)
+        sheet.write(0.12, y, name, bbox=BEHIND)
         sheet.write(WIDTH - RIGHT, y, f"peak {_per(peak)}", ha="right", color=LIGHT["muted"], bbox=BEHIND)
     axes.set_ylim(_TALL * len(shown), -PAD)
     axes.grid(visible=False)
@@ -66,7 +67,11 @@ def _use_headline(top: Any, counts: Tally | None) -> str:
         return f"{shortened(top.endpoint)} asked for {top.use:.0%} of its limit"
     if counts is not None and (counts.frame["status_code"] == 429).any():
         return f"Throttled, though these calls use {top.use:.0%} of the limits: who else spends them?"
-    return f"No limit was passed; {shortened(top.endpoint)} came closest with {top.use:.0%}"
+    return f"No limit was passed; {shortened(top.endpoint)} came closest with {_percent(top.use)}"
+
+
+def _percent(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.005 else "under 1%"
 
 
 def _use_line(use: pd.DataFrame, peak: Any, window: Window) -> pd.Series[float]:

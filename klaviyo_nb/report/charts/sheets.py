@@ -26,7 +26,8 @@ def nothing(title: str, what: str, evidence: Evidence, says: str | None = None) 
     why = [f"{gap.signal}: {gap.reason}" for gap in evidence.gaps if gap.signal in ("logs", "metrics")]
     why += [f"{each.source}: {each.gap}" for each in evidence.coverage if each.gap]
     if evidence.calls is not None:
-        why.append(f"{len(evidence.calls):,} calls were read from logs")
+        count = len(evidence.calls)
+        why.append("one call was read from logs" if count == 1 else f"{count:,} calls were read from logs")
     told = "; ".join(why) or "neither logs nor metrics were read"
     return message(title, f"{title}: nothing told of {what}, {extent(evidence.window)}. Why: {told}.")
 
