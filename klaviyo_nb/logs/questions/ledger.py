@@ -2,7 +2,8 @@
 
 Where calls carry keys, each is counted once, whatever the number of its attempts. Without keys nobody can
 tell whether a call that failed was delivered by a later attempt: each failed attempt is at most one lost
-call, and at least those after the last success on the same path are lost.
+call, less those that later attempts went on from by their numbers, and at least those after the last success
+on the same path are lost.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from klaviyo_nb.logs.questions.attempts import (
     rows_of,
     said,
 )
+from klaviyo_nb.logs.questions.followed import went_on
 from klaviyo_nb.logs.questions.logical import Calls, calls_of, joined
 from klaviyo_nb.logs.questions.operations import places
 from klaviyo_nb.logs.questions.question import Answer, Question, of_calls
@@ -167,6 +169,8 @@ def _late(bare: pd.DataFrame, window: Window, delays: Sequence[Window]) -> pd.Da
 def _bare(told: Attempts, window: Window) -> _Bare:
     bare, size = told.bare, len(places())
     most = np.bincount(bare["became"], weights=bare["calls"], minlength=len(OUTCOMES)).astype(np.int64)
+    for outcome, calls in went_on(bare, window).items():
+        most[outcome] -= calls
     least = np.zeros(len(OUTCOMES), dtype=np.int64)
     for each in (DELIVERED, _LATE):
         least[each] = most[each]
@@ -201,6 +205,7 @@ def _rows(told: Attempts, calls: Calls, became: Any, bare: _Bare, delays: bool) 
         unique = int(mine.loc[mine["unique"] == 1, "calls"].sum())
         span = _span(first[(became == number) & (first != NEVER)])
         bounds = (exact + int(bare.most[number]), exact + int(bare.least[number]))
+        mine = mine if bounds[0] else mine[:0]  # attempts were made, and none was a call's last
         rows.append((name, *bounds, _reasons(mine), _replays(mine), unique, *span))
     return _frame(rows)
 

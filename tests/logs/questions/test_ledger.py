@@ -62,7 +62,7 @@ def test_where_calls_carry_keys_each_is_known(key: str, numbered: bool, trouble:
         assert min(precision, recall) >= 0.99, (seed, precision, recall)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 @pytest.mark.parametrize("numbered", [True, False])
 def test_without_keys_the_truth_lies_between_at_least_and_at_most(seed: int, numbered: bool) -> None:
     world = make(seed, WINDOW, "none", numbered=numbered)
@@ -70,6 +70,30 @@ def test_without_keys_the_truth_lies_between_at_least_and_at_most(seed: int, num
     true = Counter(world.truth.values())
     for name in found.index:
         assert found.at[name, "at_least"] <= true[name] <= found.at[name, "calls"], name
+
+
+def test_numbers_of_attempts_alone_tell_that_a_refused_call_was_tried_again() -> None:
+    late = WINDOW.start + timedelta(hours=1)
+    tries = [{"status_code": status, "attempt": number, "timestamp": late + timedelta(seconds=at)}
+             for at, (status, number) in enumerate([(503, 1), (503, 1), (202, 2), (503, 2), (202, 3)])]  # fmt: skip
+    assert totals(frame(*tries)) == {"delivered": (2, 2)}
+    assert totals(frame(*tries[:4])) == {"delivered": (1, 1), "refused": (1, 0)}
+    assert totals(frame(*tries[1:3], tries[0])) == {"delivered": (1, 1), "refused": (1, 0)}
+
+
+def test_an_attempt_that_may_have_begun_before_the_window_or_tells_no_number_rules_no_loss_out() -> None:
+    early = [{"status_code": 503, "attempt": 1}, {"status_code": 202, "attempt": 2}]
+    assert totals(frame(*early)) == {"delivered": (1, 1), "refused": (1, 0)}
+    late = [each | {"timestamp": WINDOW.start + timedelta(hours=1)} for each in early]
+    assert totals(frame(*late)) == {"delivered": (1, 1)}
+    assert totals(frame(*late, {"status_code": 503})) == {"delivered": (1, 1), "refused": (2, 0)}
+
+
+def test_a_call_that_may_have_been_accepted_stays_unknown_when_a_later_attempt_is_refused() -> None:
+    late = WINDOW.start + timedelta(hours=1)
+    tries = [{"status_code": status, "attempt": number, "timestamp": late}
+             for status, number in ((500, 1), (503, 2))]  # fmt: skip
+    assert totals(frame(*tries))["unknown"] == (1, 0)
 
 
 def test_bounds_are_said_as_bounds() -> None:
