@@ -87,6 +87,8 @@ GOOD = {"timestamp": WINDOW.start, "method": "GET", "endpoint": "/api/lists", "s
 BAD = GOOD | {"status_code": 503, "duration_s": 1.0, "message": "it broke"}
 HOOK = {"timestamp": WINDOW.start, "topic": "event:klaviyo.opened_email", "outcome": "accepted"}
 TEN_DAYS = Window(WINDOW.end - timedelta(days=10), WINDOW.end)
+#: More than any question keeps apart.
+DIFFERENT, MOST_ROWS = 12_000, 5_000
 #: Of these, lines that tell of a call only, without keys, revision or an id, tell nothing.
 KEYS = {"contrast", "revisions", "retries", "reach"}
 
@@ -105,6 +107,12 @@ def worlds() -> dict[str, tuple[Records, Window, set[str]]]:
     jumping = [row | {"timestamp": row["timestamp"] + timedelta(minutes=jumps[n % 5])}
                for n, row in enumerate(spread(BAD, 20, 2 * minute) + spread(GOOD, 60, minute))]  # fmt: skip
     early = [row | {"timestamp": row["timestamp"] - timedelta(days=1)} for row in spread(BAD, 10, minute)]
+    places = [f"/api/things/x{n:05d}" for n in range(DIFFERENT)]
+    texts = ["".join(chr(97 + n // 26**place % 26) for place in range(4)) for n in range(DIFFERENT)]
+    different = [BAD | {"timestamp": WINDOW.start + timedelta(milliseconds=500 * n), "endpoint": place, "event_key": text,
+                        "message": f"broke at {text}", "host": text, "revision": text, "status_code": 503 if n % 2 else 200}
+                 for n, (place, text) in enumerate(zip(places, texts, strict=True))]  # fmt: skip
+    hooks = [HOOK | {"topic": text} for text in texts]
     timeless, every, no_hook = BAD | {"timestamp": None}, set(QUESTIONS), {"webhooks"}
     return {
         "nothing": (records([]), WINDOW, every),
@@ -119,6 +127,7 @@ def worlds() -> dict[str, tuple[Records, Window, set[str]]]:
         "rows twice": (Records(pd.concat([whole, whole]), WEBHOOKS.empty()), WINDOW, KEYS - {"contrast"} | no_hook),
         "clock jumps": (records(jumping), WINDOW, KEYS | no_hook),
         "outside the window": (records(early), WINDOW, every),
+        "all different": (records(different, hooks), WINDOW, {"ratelimit"}),
         "without a time": (records([timeless] * 10), WINDOW, KEYS | no_hook | {"ratelimit"}),
     }  # fmt: skip
 
@@ -136,6 +145,7 @@ def test_whatever_the_rows_an_answer_is_one_sentence_or_says_that_it_cannot_tell
     assert not {"nan", "nat", "inf", "none,", "<na>"} & set(found.says.lower().replace(";", "").split())
     assert found.rows.index.tolist() == [*range(len(found.rows))]
     assert found.says.startswith("Cannot tell") == (asked.name in cannot), found.says
+    assert len(found.rows) <= MOST_ROWS
     assert ("outside the window" in " ".join(found.covers)) == (
         world in ("clock jumps", "outside the window")
     )

@@ -109,6 +109,27 @@ def test_lines_that_stand_twice_are_counted_and_told_alike(name: str, where: dic
     assert "without copies 400 calls were made." in says(name, twice)
 
 
+@pytest.mark.parametrize("name", ["ledger", "retries", "reach"])
+def test_what_keys_join_and_what_is_distinct_does_not_double_with_the_lines(name: str) -> None:
+    once = calls(STEADY, profile_key=[f"01P{each // 2}" for each in range(400)])
+    twice = CALLS.frame(pd.concat([once, once.assign(source="copy.log")], ignore_index=True))
+    (one, answers), (other, _) = ((found.rows, found.says) for found in (
+        by_name(name).ask(of_calls(each), WINDOW) for each in (once, twice)
+    ))  # fmt: skip
+    assert len(one), answers
+    doubled = ["calls"] if name == "reach" else []  # lines that name one, and no things
+    pd.testing.assert_frame_equal(other.drop(columns=doubled), one.drop(columns=doubled))
+
+
+@pytest.mark.parametrize("name", ["overview", "ledger"])
+def test_where_nothing_joins_lines_twice_counts_are_said_to_be_at_most(name: str) -> None:
+    once = calls(STEADY, event_key=None)
+    twice = CALLS.frame(pd.concat([once, once.assign(source="copy.log")], ignore_index=True))
+    said = says(name, twice)
+    assert "800" in said
+    assert "counts are at most, without copies 400 calls were made." in said
+
+
 def _first(values: Any) -> Any:
     return values if isinstance(values, str) else list(values)[:300]
 
