@@ -148,7 +148,7 @@ class Alike:
         for row in timed:
             if durations[row] is None and columns["status_code"][row] < FAILS_FROM:
                 durations[row] = self._took[text.ends("\n".join(_texts(group, row)))]
-        if any(durations):
+        if any(each is not None for each in durations):
             columns["duration_s"] = durations
 
     def _add_failures(self, group: Group, columns: dict[str, Column], levels: Column) -> None:
