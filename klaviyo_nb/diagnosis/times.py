@@ -33,8 +33,9 @@ NEAR_S = 15.0
 WHOLE = 0.95
 #: Hosts whose clocks are compared at most, and the fewest failures that tell something of one.
 MOST_HOSTS, HOST_FAILURES = 8, 5
-#: Share of calls that logs and metrics may place differently, before the logs' clocks are believed to be off.
-OFF = 0.05
+#: Share of calls that logs and metrics may place differently, before the logs' clocks are believed to be off:
+#: on one clock none is, and a host that is off may have made few of them.
+OFF = 0.005
 #: Share of failing calls from which a host's first failing call tells when that began.
 NEARLY_ALL = 0.9
 #: Pauses of a host that its newest line's age is compared with: the last ones.
@@ -81,7 +82,8 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
     counted = with_new(evidence, counted)
     if "logs" in counted:
         frame = pd.concat([before.get("logs"), counted["logs"].frame])  # None is left out
-        found["logs"] = list(_since(evidence.window.start, _from_logs(frame, evidence.collected_at)))
+        read_until = min(evidence.window.end, evidence.collected_at)
+        found["logs"] = list(_since(evidence.window.start, _from_logs(frame, read_until)))
     if "metrics" in counted and evidence.metrics is not None:
         width = step_s(evidence.metrics) or 0.0
         counts, past = (
@@ -195,13 +197,15 @@ def _from_logs(frame: pd.DataFrame, until: datetime) -> list[Episode]:
     counts = _counts(frame, ("endpoint", "clock", "kind")).rename(columns={"clock": "host"})
     counts["timestamp"] = counts["timestamp"].dt.floor("s")
     found = episodes(counts, width_s=LINE_S)
-    return [_nearer(_by_hosts(each, counts, until), counts, LINE_S, NEAR_S) for each in found]
+    nearer = (_nearer(_by_hosts(each, counts, until), counts, LINE_S, NEAR_S) for each in found)
+    return [_doubted(each, counts, until) for each in nearer]
 
 
 def _nearer(found: Episode, counts: pd.DataFrame, width_s: float, near_s: float) -> Episode:
-    """The same, with no more than `near_s` before its first failing call, and after its last one.
+    """The same, with no more than `near_s` before its first failing call, and `width_s` after its last one.
 
-    Of that call the calls beside it, which may be minutes away, tell nothing; they tell of the fault.
+    Of that call the calls beside it, which may be minutes away, tell nothing; they tell of the fault. A line
+    is written when its call ends, so that the last one bounds the end as sharply as its time is written.
     """
     at, near = counts.loc[counts["failed"] > 0, "timestamp"], timedelta(seconds=near_s)
     onset, recovered, width = found.onset, found.recovered, timedelta(seconds=width_s)
@@ -211,7 +215,7 @@ def _nearer(found: Episode, counts: pd.DataFrame, width_s: float, near_s: float)
     if onset and len(first):
         onset = max(onset[0], first.min().to_pydatetime() - near), onset[1]
     if recovered and len(last):
-        recovered = recovered[0], min(recovered[1], last.max().to_pydatetime() + max(width, near))
+        recovered = recovered[0], min(recovered[1], last.max().to_pydatetime() + width)
     return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
 
 
@@ -235,6 +239,23 @@ def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:
                 continue  # its first failing call comes by chance
             onset = _spanning(onset, _later(each.onset, behind))
             recovered = _spanning(recovered, _later(each.recovered, behind))
+    return replace(found, onset=onset, recovered=recovered)
+
+
+def _doubted(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:
+    """The same, later by as much as the clocks may be behind that tell of it.
+
+    It began no later than any of its first lines says, and ended no earlier than any of its last.
+    """
+    bad = counts[counts["failed"] > 0]
+
+    def doubts(moments: Moments) -> list[timedelta]:
+        told = bad.loc[(bad["timestamp"] >= moments[0]) & (bad["timestamp"] <= moments[1]), "host"].unique()
+        return [_behind(counts.loc[counts["host"] == host, "timestamp"], until) for host in told]
+
+    onset, recovered = found.onset, found.recovered
+    onset = onset and _later(onset, min(doubts(onset), default=timedelta(0)))
+    recovered = recovered and _later(recovered, max(doubts(recovered), default=timedelta(0)))
     return replace(found, onset=onset, recovered=recovered)
 
 

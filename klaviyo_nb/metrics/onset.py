@@ -61,7 +61,7 @@ class Episode:
         calls: Calls in it, of those that it concerns.
         failed: How many of them failed.
         good_until: The call before its first failing one, of those that it concerns, was not before this.
-        proven: None of those that it concerns had failed before the bins begin, and some had been made.
+        proven: Of those that it concerns no more than noise had failed before the bins begin, of some.
     """
 
     onset: Moments | None
@@ -336,12 +336,14 @@ def _with_forerunner(found: Episode, frame: pd.DataFrame, width: int, lag: int) 
 def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: int, lag: int) -> Episode:
     """The same, where the counts of before tell whether it was under way when the bins began.
 
-    It was not if none had failed; it was if an endpoint had failed and goes on from its first call.
+    It was not if no more than noise had failed; it was if an endpoint had failed and goes on from its first
+    call.
     """
     if past["calls"].sum() == 0:
         return found
     first, earlier = _firsts(frame)
-    if past["failed"].sum() == 0 and (found.onset is None or earlier == math.inf):
+    quiet = past["failed"].sum() < LEAST_SHARE * past["calls"].sum()
+    if quiet and (found.onset is None or earlier == math.inf):
         begun = int(earlier) + width if earlier < first else int(past["at"].max())
         onset = _moments((begun, int(first) + width), lag)
         if onset and found.onset:

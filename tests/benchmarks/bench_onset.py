@@ -5,8 +5,9 @@ Question: on reporting worlds with a known first and last failing call, does the
 Rivals:   PELT with a BIC penalty on the share of failures per minute (`ruptures`, `jump=1`), and the first minute
           with over 5 % failures. Each gives a minute; its interval is that minute with a scrape interval around it.
           They are given the counts that the verdict is decided from; their end is the last border, or last bin.
-Data:     worlds of drills/reporting, served, collected and read as users do.
-Unit:     share of worlds; median width in scrape intervals of 15 s.
+Data:     worlds of drills/reporting, served, collected and read as users do. Each ends at a moment that its name
+          gives, not now: where the window begins within a second and between two scrapes is part of the world.
+Unit:     share of worlds; median widths of onset and end in scrape intervals of 15 s.
 Command:  python tests/benchmarks/bench_onset.py [--seeds 3] [--first-seed 701]
 """
 
@@ -16,12 +17,13 @@ import argparse
 import asyncio
 import math
 import multiprocessing
+import random
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -29,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ruptures
 
-from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.collect import collect, redactor_for, window_of
 from klaviyo_nb.diagnosis.counted import tally
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.times import times_of
@@ -39,6 +41,8 @@ from klaviyo_nb.drills.worlds import generator
 from klaviyo_nb.settings import load
 
 SCRAPE, MINUTE, NOISE = timedelta(seconds=15), timedelta(minutes=1), 0.05
+#: Worlds end on this day.
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
 Span = tuple[datetime, datetime] | None
 
 
@@ -113,13 +117,20 @@ METHODS: dict[str, Callable[[Any], Found]] = {
 
 def look(task: Task) -> tuple[Task, Any, Any, bool, dict[str, Found]]:
     """Make a world, serve it, collect, and ask each method; truth, window, was a call counted, what was found."""
-    now = utc_now()
+    now = _end_of(task)
     world = generator(task.worlds).make(task.level, task.kind, task.seed, now)
-    with tempfile.TemporaryDirectory() as folder, serve(world, Path(folder)) as services:
+    with tempfile.TemporaryDirectory() as folder, serve(world, Path(folder), now.timestamp) as services:
         settings = load(services.environ)
-        evidence = asyncio.run(collect(settings, window_of(settings, now), redactor_for(settings)))
+        asking = collect(settings, window_of(settings, now), redactor_for(settings), clock=lambda: now)
+        evidence = asyncio.run(asking)
     seen = tally(evidence, Thresholds()) is not None
     return task, world.truth, evidence.window, seen, {name: find(evidence) for name, find in METHODS.items()}
+
+
+def _end_of(task: Task) -> datetime:
+    """When its window ends; the same whenever and however often it is made."""
+    rng = random.Random(f"{task.level}/{task.kind}/{task.seed}")
+    return DAY + timedelta(seconds=rng.uniform(0, 86_400))
 
 
 def _holds(span: Span, moment: datetime | None, start: datetime) -> bool:
@@ -134,19 +145,28 @@ def _line(level: str, name: str, rows: list[Any]) -> str:
     begun = [_holds(row[4][name].onset, row[1].onset, row[2].start) for row in broken]
     over = [_holds(row[4][name].recovered, row[1].recovered, row[2].start) for row in broken]
     false = [row[4][name].onset is not None for row in healthy]
-    spans = [row[4][name].onset for row in broken if row[4][name].onset]
-    width = f"{median((b - a) / SCRAPE for a, b in spans):.1f}" if spans else "–"
+    widths = [
+        _width(row[4][name].onset for row in broken),
+        _width(row[4][name].recovered for row in broken if row[1].recovered),
+    ]
     shares = [f"{sum(each) / len(each):.1%}" if each else "–" for each in (begun, over, false)]
     n = f"{len(broken)}+{len(healthy)}"
-    return f"| {level:<11} | {name:<18} | {n:>8} | {shares[0]:>6} | {width:>6} | {shares[1]:>6} | {shares[2]:>6} |"
+    cells = [shares[0], widths[0], shares[1], widths[1], shares[2]]
+    return f"| {level:<11} | {name:<18} | {n:>8} | " + " | ".join(f"{each:>6}" for each in cells) + " |"
+
+
+def _width(found: Iterable[Span]) -> str:
+    """Median of those that were found, in scrape intervals."""
+    spans = [span for span in found if span]
+    return f"{median((until - since) / SCRAPE for since, until in spans):.1f}" if spans else "–"
 
 
 def _print(rows: Iterable[Any], wrong: bool) -> None:
     by_level = defaultdict(list)
     for row in rows:
         by_level[row[0].level].append(row)
-    print("| level       | method             |   worlds |  onset |  width |    end |  false |")
-    print("|-------------|--------------------|---------:|-------:|-------:|-------:|-------:|")
+    print("| level       | method             |   worlds |  onset |  width |    end |  width |  false |")
+    print("|-------------|--------------------|---------:|-------:|-------:|-------:|-------:|-------:|")
     for level, group in by_level.items():
         for name in METHODS:
             print(_line(level, name, group))

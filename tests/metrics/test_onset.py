@@ -99,9 +99,14 @@ class TestBeforeTheBins:
         assert found.proven
 
     def test_failures_are_no_proof_that_it_had_not_begun(self):
-        found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(40, 1)))
+        found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(40, 4)))
         assert found.onset is None
         assert not found.proven
+
+    def test_one_failure_in_forty_is_noise_and_hides_no_beginning(self):
+        found = only(episodes(bins([1.0] * 30, [1.0] * 30).iloc[2:], before=self.past(40, 1)))
+        assert found.onset == (at(0), at(3))
+        assert found.proven
 
     def test_no_calls_prove_nothing(self):
         found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(0, 0)))

@@ -92,6 +92,9 @@ class TestClocks:
     def test_of_one_host_in_five_show_as_well(self):
         assert clocks_differ(lines(100.0, hosts=5), counts(), STEP)
 
+    def test_of_one_host_in_twenty_show_as_well_if_it_is_just_more_than_a_step_off(self):
+        assert clocks_differ(lines(25.0, hosts=20), counts(), STEP)
+
     def test_that_are_right_differ_by_no_more_than_a_step(self):
         assert not clocks_differ(lines(), counts(), STEP)
         assert not clocks_differ(lines(6.0), counts(), STEP)
@@ -218,6 +221,65 @@ def test_the_interval_is_of_the_first_failing_call_and_the_call_before_is_told()
     assert found.earliest <= first <= found.latest
     assert found.latest - found.earliest < timedelta(seconds=30)
     assert "the call before was well, at 2026-" in found.estimates[0].because
+
+
+def logged(statuses: list[int], every_s: float = 20.0, ago_s: float = 0.0, before: int = 0) -> Evidence:
+    """Calls of one endpoint; the newest line is so old when it is read, and so many lie before the window."""
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    newest = evidence.collected_at - timedelta(seconds=ago_s)
+    ages = [timedelta(seconds=every_s * number) for number in reversed(range(len(statuses)))]
+    calls = evidence.calls.iloc[[0] * len(statuses)].reset_index(drop=True)
+    calls = calls.assign(
+        timestamp=pd.to_datetime([newest - age for age in ages]),
+        status_code=pd.Series(statuses, dtype="Int64"),
+        error_code=None,
+    )
+    start = calls["timestamp"].iloc[before].to_pydatetime() - timedelta(seconds=1)
+    window = Window(start, evidence.window.end)
+    return replace(evidence, window=window, calls=calls[before:], earlier=calls[:before], metrics=None)
+
+
+def test_a_failure_before_the_window_that_is_noise_hides_no_beginning_within_it() -> None:
+    statuses = [200] * 40 + [500] + [200] * 8 + [500, 200, 500, 500] * 10
+    found = times_of(logged(statuses, before=43)).onset
+    first = logged(statuses).calls["timestamp"].iloc[49].to_pydatetime()  # type: ignore[index]
+    assert found is not None
+    assert found.earliest <= first <= found.latest
+
+
+def test_a_clock_that_may_be_behind_makes_the_interval_later_also_where_not_all_calls_fail() -> None:
+    statuses = [200] * 60 + [500, 200, 500, 500, 200] * 20
+    right = times_of(logged(statuses, every_s=2.0)).onset
+    behind = times_of(logged(statuses, every_s=2.0, ago_s=100.0)).onset
+    assert right is not None
+    assert behind is not None
+    assert right.latest - behind.latest <= timedelta(0)
+    assert behind.latest - behind.earliest - (right.latest - right.earliest) == timedelta(seconds=100)
+
+
+def test_a_host_that_calls_seldom_is_not_behind_for_being_silent() -> None:
+    statuses = [200] * 60 + [500, 200, 500, 500, 200] * 20
+    right = times_of(logged(statuses, every_s=80.0)).onset
+    silent = times_of(logged(statuses, every_s=80.0, ago_s=100.0)).onset
+    assert right is not None
+    assert silent is not None
+    assert silent.latest - silent.earliest == right.latest - right.earliest
+
+
+def test_a_window_that_ended_before_it_was_read_makes_no_clock_behind() -> None:
+    at_once = logged([200] * 60 + [500, 200, 500, 500, 200] * 20, every_s=2.0)
+    later = replace(at_once, collected_at=at_once.collected_at + timedelta(seconds=100))
+    assert times_of(later).onset == times_of(at_once).onset
+
+
+def test_its_end_is_bounded_by_the_second_of_its_last_line() -> None:
+    evidence = logged([200] * 40 + [500] * 40 + [200] * 60)
+    found = times_of(evidence).recovered
+    last = evidence.calls["timestamp"].iloc[79].to_pydatetime()  # type: ignore[index]
+    assert found is not None
+    assert found.earliest <= last <= found.latest
+    assert found.latest - last <= timedelta(seconds=5)
 
 
 def test_what_ended_before_the_window_is_not_told() -> None:
