@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def delivered(evidence: Evidence, part: Window, flowing: bool, limits: Thresholds) -> dict[str, Any]:
     """Do deliveries arrive, and are they accepted?
 
-    They do not if none was accepted since at least `noise_failures` were rejected, or if the last part
-    brought none while every slice of the window before brought `silence_slice`, and calls are still made.
+    They do not if none was accepted since at least `noise_failures` were rejected, or if the last part, and
+    perhaps slices of the window before it, brought none, while more slices before those brought
+    `silence_slice` each, and calls are still made.
 
     Args:
         evidence: Logs are asked first; metrics only if the logs tell of no delivery.
@@ -66,7 +67,9 @@ def _arriving(counts: pd.Series[float], window: Window, part: Window, limits: Th
     whole = int((part.start - window.start).total_seconds() // part.seconds)
     earlier = [float(slices.get(-number, 0.0)) for number in range(1, whole + 1)]
     lately, minutes = float(slices[slices.index >= 0].sum()), round(part.seconds / 60)
-    if lately or not earlier or min(earlier) < limits.silence_slice:
+    silent = next((number for number, count in enumerate(earlier) if count), len(earlier))
+    busy = earlier[silent + 1 :] if silent else earlier  # in the one between them it began
+    if lately or len(busy) <= silent or min(busy) < limits.silence_slice:
         return True, f"{counts.sum():.0f} webhooks arrived, {lately:.0f} in the last {minutes} minutes"
-    usual = f"{min(earlier):.0f} or more in each {minutes} before"
-    return False, f"no webhook in the last {minutes} minutes, {usual}"
+    usual = f"{min(busy):.0f} or more in each {minutes} before"
+    return False, f"no webhook in the last {minutes * (silent + 1)} minutes, {usual}"

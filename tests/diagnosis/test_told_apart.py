@@ -299,6 +299,17 @@ def test_webhooks_that_fall_silent_do_not_arrive() -> None:
     assert "no webhook in the last 15 minutes" in found.summary
 
 
+def test_webhooks_that_have_been_silent_for_longer_do_not_arrive_either() -> None:
+    found = decide(evidence(rows=calls(of=900, minutes=(0, 120)), webhooks=deliveries(range(65))))
+    assert (found.cause, found.severity) == ("webhook_endpoint_down", "P3")
+    assert "no webhook in the last 45 minutes, 15 or more in each 15 before" in found.summary
+
+
+def test_a_silence_longer_than_what_was_seen_before_it_says_nothing() -> None:
+    found = decide(evidence(rows=calls(of=900, minutes=(0, 120)), webhooks=deliveries(range(40))))
+    assert found.cause == "healthy"
+
+
 def test_silence_says_nothing_where_webhooks_are_rare_or_nothing_is_logged_any_more() -> None:
     rare = decide(evidence(rows=calls(of=900, minutes=(0, 120)), webhooks=deliveries(range(0, 100, 9))))
     quiet = decide(evidence(rows=calls(of=700, minutes=(0, 100)), webhooks=deliveries(range(100))))
