@@ -52,14 +52,15 @@ def write_all_sorts(path: Path, count: int = 3_000) -> Path:
     lines = []
     for n in range(count):
         at = WINDOW.start + timedelta(seconds=2 * n + 0.123457)
-        method, name, status = places[n % 3]
+        key = n - (n % 5 == 1)  # what is tried a second time
+        method, name, status = places[key % 3]
         host = f"web-{n % 4}"
         if n > 0.75 * count:
             status = 403 if host == "web-1" else 429 if n % 5 == 0 else status
         told = {
             "time": at.isoformat(), "url": f"https://a.klaviyo.com/api/{name}", "method": method, "status": status,
-            "hostname": host, "service": f"job-{n % 2}", "unique_id": f"order-{n - (n % 5 == 1)}",
-            "profile_id": f"01GDDKASAP8TKDDA{n // 3:06d}", "attempt": 1 + (n % 5 == 1), "revision": "2024-10-15",
+            "hostname": host, "service": f"job-{n % 2}", "unique_id": f"order-{key}",
+            "profile_id": f"01GDDKASAP8TKDDA{key // 3:06d}", "attempt": 1 + (n % 5 == 1), "revision": "2024-10-15",
             "duration_ms": 100 + n % 50, "msg": f"klaviyo answered {status}",
         }  # fmt: skip
         lines.append(json.dumps(told))
