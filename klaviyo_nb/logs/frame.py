@@ -13,8 +13,14 @@ import pyarrow.compute as pc
 from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema, without_indexes
 from klaviyo_nb.logs.rows import Piece
 
-_ARROW = {"str": pa.large_string(), "float64": pa.float64(), "Int64": pa.int64(), "boolean": pa.bool_(),
-          "category": pa.large_string(), UTC_NS: pa.timestamp("ns", "UTC")}  # fmt: skip
+_ARROW = {
+    "str": pa.large_string(),
+    "category": pa.dictionary(pa.int32(), pa.large_string()),
+    "float64": pa.float64(),
+    "Int64": pa.int64(),
+    "boolean": pa.bool_(),
+    UTC_NS: pa.timestamp("ns", "UTC"),
+}
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _LATEST = np.iinfo(np.int64).max
 
@@ -69,6 +75,8 @@ class _Rows:
             for held, count in zip(self._held, self._counts, strict=True)
         ]
         whole = pa.chunked_array([chunk for column in held for chunk in column.cast(dtype).chunks], dtype)
+        if pa.types.is_dictionary(dtype):
+            whole = whole.unify_dictionaries()
         return whole if self._order is None else whole.take(self._order)
 
     def _by_time(self) -> Any:
@@ -82,7 +90,9 @@ class _Rows:
 def _citation(piece: Piece) -> dict[str, pa.ChunkedArray]:
     """The columns that say where each row came from."""
     count, line = piece.rows.num_rows, piece.rows["line"]
-    source = pa.repeat(pa.scalar(piece.source, pa.large_string()), count)
+    source = pa.DictionaryArray.from_arrays(
+        np.zeros(count, np.int32), pa.array([piece.source], pa.large_string())
+    )
     unknown = pa.chunked_array([pa.nulls(count, pa.int64())])
     numbers = unknown if piece.before is None else pc.add(line, piece.before + 1)
     return {"source": pa.chunked_array([source]), "line_no": numbers}
@@ -92,19 +102,24 @@ def _column(rows: _Rows, name: str, dtype: str) -> Any:
     arrow = _ARROW[dtype]
     told = rows.column(name, pa.int64() if pa.types.is_timestamp(arrow) else arrow)
     if told is None:
-        return pa.nulls(rows.count, pa.dictionary(pa.int8(), arrow) if dtype == "category" else arrow)
+        return pa.nulls(rows.count, arrow)
     if pa.types.is_timestamp(arrow):
         return told.cast(pa.timestamp("us", "UTC")).cast(arrow)
     return _numbered(told) if dtype == "category" else told
 
 
-def _numbered(texts: Any) -> pa.DictionaryArray:
-    """Texts as places among the distinct ones, which are sorted."""
-    found = pc.dictionary_encode(texts)
-    if isinstance(found, pa.ChunkedArray):
-        found = found.combine_chunks()
-    order = pc.sort_indices(found.dictionary)
+def _numbered(texts: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Texts as places among the distinct ones that occur, which are sorted."""
+    found = texts.combine_chunks()
+    found = found.chunk(0) if isinstance(found, pa.ChunkedArray) else found
+    counts = np.bincount(found.indices.drop_null().to_numpy(), minlength=len(found.dictionary))
+    used = np.flatnonzero(counts)
+    distinct = pc.dictionary_encode(found.dictionary.take(pa.array(used)))  # redacted texts may be equal
+    order = pc.sort_indices(distinct.dictionary)
     places = np.empty(len(order), dtype=np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
-    numbers = pc.take(pa.array(places), found.indices)
-    return pa.DictionaryArray.from_arrays(numbers, found.dictionary.take(order))
+    numbers = np.zeros(len(found.dictionary), dtype=np.int32)
+    numbers[used] = places[distinct.indices]
+    return pa.DictionaryArray.from_arrays(
+        pc.take(pa.array(numbers), found.indices), distinct.dictionary.take(order)
+    )

@@ -31,6 +31,7 @@ def joined(rows: pa.Table) -> pa.Table:
 
     first = _partners(rows)
     rows = rows.drop_columns([WIRE])
+    rows = rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema]))
     paired = np.flatnonzero(first >= 0)
     if not len(paired):
         return rows
@@ -42,6 +43,11 @@ def joined(rows: pa.Table) -> pa.Table:
     keep = np.ones(len(first), dtype=bool)
     keep[first[paired]] = False
     return pa.table(columns).filter(pa.array(keep))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Texts that repeat are taken for texts: what one line tells may stand in another."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:

@@ -12,17 +12,20 @@ from functools import lru_cache
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from klaviyo_nb.evidence import UNFINISHED
 from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late, partly
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike, Calls
+from klaviyo_nb.logs.formats.coded import Coded, Texts
 from klaviyo_nb.logs.formats.columns import Columns, columns_of
 from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
 from klaviyo_nb.logs.pairs import joined
 from klaviyo_nb.logs.questions.question import Question, Records
-from klaviyo_nb.logs.rows import Piece, Rows
+from klaviyo_nb.logs.rows import Column, Piece, Rows
 from klaviyo_nb.logs.scan import Record, Seen, scan
 from klaviyo_nb.logs.sources.base import Opened, Read
 from klaviyo_nb.logs.words import EveryLine, WordFinder
@@ -199,11 +202,11 @@ class _Reading:
                 *(record._replace(raw=row) for record, row in zip(others, rows, strict=True) if row),
             ]
             others = [record for record, row in zip(others, rows, strict=True) if not row]
-        left = set(range(len(objects)))
+        left = np.ones(len(objects), np.bool_)
         for told in self._alike.calls([record.raw for record in objects]):
-            left.difference_update(told.rows)
+            left[told.rows] = False
             self._add_alike(objects, told)
-        records = [*(objects[row] for row in sorted(left)), *others]
+        records = [*compress(objects, left), *others]
         known, others_told = self._likeness.tell([record.raw for record in records])
         for told in known:
             self._add_alike(records, told)
@@ -235,23 +238,33 @@ class _Reading:
             self.unparsed += 1
 
     def _add_alike(self, among: Sequence[Record], told: Calls) -> None:
-        known = [moment for moment in told.moments if moment is not None]
+        moments = told.moments
+        if isinstance(moments, np.ndarray):
+            known = [int(moments.min()), int(moments.max())]
+        else:
+            known = [moment for moment in moments if moment is not None]
         inside = (
             None
             if not known or (self.saw(min(known)) and self.saw(max(known)))
-            else list(map(self.saw, told.moments))
+            else np.fromiter(map(self.saw, moments), np.bool_, len(moments))
         )
         if told.kind == "mention":
-            self.unparsed += len(told.rows) if inside is None else sum(inside)
+            self.unparsed += len(told.rows) if inside is None else int(inside.sum())
         if told.kind != "call":
             return
+        count = len(told.rows)
         records = [among[row] for row in told.rows]
-        columns = {**told.columns, "moment": told.moments, "line": [record.line for record in records]}
+        lines = np.fromiter([record.line for record in records], np.int64, count)
+        columns: dict[str, Column] = {**told.columns, "moment": moments, "line": lines}
         if self._offsets:
-            columns["offset"] = [record.offset for record in records]
+            columns["offset"] = np.fromiter([record.offset for record in records], np.int64, count)
         if inside is not None:
-            columns = {name: list(compress(values, inside)) for name, values in columns.items()}
+            columns = {name: _only(values, inside) for name, values in columns.items()}
         self.calls.extend(columns, len(columns["moment"]))
+
+
+def _only(column: Column, rows: np.ndarray[Any, Any]) -> Column:
+    return column.only(rows) if isinstance(column, Coded | Texts) else list(compress(column, rows))
 
 
 def _enough(job: Job, seen: Seen) -> bool:

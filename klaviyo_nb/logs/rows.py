@@ -7,10 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from klaviyo_nb.logs.formats.coded import Coded, Texts, indices
 from klaviyo_nb.redact import harmless
 
 Redact = Callable[[str], str]
+Column = Sequence[Any] | np.ndarray[Any, Any] | Coded | Texts
+#: Rows by column, and how many.
+Block = tuple[Mapping[str, Column], int]
+_NOTHING = ()
 #: Characters of a record's text that leave with its row.
 MESSAGE = 500
 #: Columns that are no text. `moment` is microseconds since 1970; `line` counts the lines before the row.
@@ -19,6 +25,8 @@ _TYPES = {
     **dict.fromkeys(("duration_s", "retry_after_s"), pa.float64()),
     **dict.fromkeys(("parsed", "wire"), pa.bool_()),
 }
+#: Columns of texts of which hardly two rows have the same.
+_DIFFERING = frozenset(("request_id", "profile_key", "event_key", "message"))
 #: Ends each line that is redacted together with others, lest ids seem to be lines of one text in base64.
 _END = " ."
 #: So many rows are kept as lists; then they are packed.
@@ -40,11 +48,11 @@ class Piece(NamedTuple):
 
 
 class Rows:
-    """Rows of one kind; a column begins where it is first told, and is missing before."""
+    """Rows of one kind; a column is missing where it was not told."""
 
     def __init__(self, redact: Redact) -> None:
         self._redact = redact
-        self._columns: dict[str, list[Any]] = {}
+        self._blocks: list[Block] = []
         self._count = 0
         self._single: list[Mapping[str, Any]] = []
         self._packed: list[pa.Table] = []
@@ -55,16 +63,10 @@ class Rows:
         if len(self._single) >= _MOST:
             self._add_single()
 
-    def extend(self, columns: Mapping[str, Sequence[Any]], count: int) -> None:
+    def extend(self, columns: Mapping[str, Column], count: int) -> None:
         """Add `count` rows by column."""
-        for name, values in columns.items():
-            if name not in self._columns:
-                self._columns[name] = [None] * self._count
-            self._columns[name] += values
+        self._blocks.append((columns, count))
         self._count += count
-        for values in self._columns.values():
-            if len(values) < self._count:
-                values += [None] * (self._count - len(values))
         if self._count >= _MOST:
             self._pack()
 
@@ -80,43 +82,128 @@ class Rows:
         self.extend({name: [row.get(name) for row in rows] for name in names}, len(rows))
 
     def _pack(self) -> None:
-        texts = {name: values for name, values in self._columns.items() if name not in _TYPES}
+        blocks, self._blocks, self._count = self._blocks, [], 0
+        names = dict.fromkeys(name for columns, _ in blocks for name in columns)
+        told = [name for name in names if name not in _TYPES]
+        differing = [name for name in told if any(isinstance(block[0].get(name), Texts) for block in blocks)]
+        texts = {name: _joined(blocks, name) for name in told if name not in differing}
         if "profile_key" in texts:  # an address is a pseudonym from here on
-            texts["profile_domain"] = list(map(_domain, texts["profile_key"]))
-        changed = _changed(self._redact, texts.values())
-        for name, values in texts.items():
+            texts["profile_domain"] = texts["profile_key"].map(_domain)
+        changed = _changed(self._redact, (column.values for column in texts.values()))
+        arrays = {}
+        for name, column in texts.items():
             if changed:
-                values = [changed.get(value, value) for value in values]
-            self._columns[name] = (
-                [value and value[:MESSAGE] for value in values] if name == "message" else values
-            )
-        arrays = {name: _array(values, _TYPES.get(name)) for name, values in self._columns.items()}
+                column = column.map(lambda value: changed.get(value, value))
+            if name == "message":
+                column = column.map(lambda value: value and value[:MESSAGE])
+            arrays[name] = _array(column) if name in _DIFFERING else _repeating(column)
+        for name in differing:
+            arrays[name] = self._redacted(_in_one(blocks, name))
+        for name in (each for each in names if each in _TYPES):
+            arrays[name] = _numbers(blocks, name, _TYPES[name])
         self._packed.append(pa.table(arrays))
-        self._columns, self._count = {}, 0
+
+    def _redacted(self, texts: pa.Array) -> pa.Array:
+        """Texts of which hardly two are equal, without what must be taken from them."""
+        ends = _array(Coded.of(["", f"{_END}\n"]))
+        whole = (
+            pc.binary_join_element_wise(texts, *ends, null_handling="replace")
+            .buffers()[2]
+            .to_pybytes()
+            .decode()
+        )
+        plain = whole.count("\n") == len(texts) and whole.replace("\n", "").isprintable()
+        if plain and self._redact(whole) == whole:
+            return texts
+        column = Coded.of(texts.to_pylist())
+        changed = _changed(self._redact, [column.values])
+        return _array(column.map(lambda value: changed.get(value, value)))
 
 
-def _array(values: Sequence[Any], dtype: pa.DataType | None) -> pa.Array:
-    """Values as `dtype`, or as text. `pa.array` does that too, but imports pandas: 0.3 s in every worker."""
-    whole = None not in values
-    present = None if whole else np.packbits([value is not None for value in values], bitorder="little")
-    valid = None if whole else pa.py_buffer(present)
-    if dtype is None:
-        return _texts(values if whole else [value or "" for value in values], valid)
-    filled = values if whole else [value or 0 for value in values]
+def _in_one(blocks: Sequence[Block], name: str) -> pa.Array:
+    """A column of texts of all blocks; None where a block has it not."""
+    arrays = []
+    for columns, count in blocks:
+        column = columns.get(name, _NOTHING)
+        if isinstance(column, Texts):
+            arrays.append(column.array)
+        elif isinstance(column, Coded):
+            arrays.append(_array(column))
+        else:
+            arrays.append(_array(Coded.of([*column] or [None] * count)))
+    return pa.concat_arrays(arrays)
+
+
+def _joined(blocks: Sequence[Block], name: str) -> Coded:
+    """A column of texts of all blocks, each distinct one once; None where a block has it not."""
+    places: dict[str | None, int] = {}
+
+    def place(value: str | None) -> int:
+        return places.setdefault(value, len(places))
+
+    codes = []
+    for columns, count in blocks:
+        column = columns.get(name, _NOTHING)
+        if column is _NOTHING:
+            codes.append(np.full(count, place(None)))
+        elif isinstance(column, Coded):
+            codes.append(np.fromiter(map(place, column.values), np.int64, len(column.values))[column.codes])
+        else:
+            codes.append(np.fromiter(map(place, column), np.int64, count))
+    return Coded(np.concatenate(codes), [*places])
+
+
+def _numbers(blocks: Sequence[Block], name: str, dtype: pa.DataType) -> pa.Array:
+    """A column of numbers, or of yes and no, of all blocks; missing where a block has it not."""
+    parts, present = [], []
+    for columns, count in blocks:
+        column: Any = columns.get(name, _NOTHING)
+        values = column.values if isinstance(column, Coded) else column
+        if values is _NOTHING:
+            there, numbers = np.zeros(count, np.bool_), np.zeros(count, dtype.to_pandas_dtype())
+        elif isinstance(values, np.ndarray):
+            there, numbers = np.ones(count, np.bool_), values
+        else:
+            there = np.fromiter((value is not None for value in values), np.bool_, len(values))
+            numbers = np.array([value or 0 for value in values], dtype=dtype.to_pandas_dtype())
+        rows = column.codes if isinstance(column, Coded) else slice(None)
+        parts.append(numbers[rows])
+        present.append(there[rows])
+    data, there = np.concatenate(parts), np.concatenate(present)
     if dtype == pa.bool_():
-        data = np.packbits(np.array(filled, dtype=bool), bitorder="little")
-    else:
-        data = np.array(filled, dtype=dtype.to_pandas_dtype())
-    return pa.Array.from_buffers(dtype, len(values), [valid, pa.py_buffer(data)])
+        data = np.packbits(data, bitorder="little")
+    return pa.Array.from_buffers(dtype, len(there), [_valid(there), pa.py_buffer(data)])
 
 
-def _texts(values: Sequence[str], valid: pa.Buffer | None) -> pa.Array:
+def _valid(there: np.ndarray[Any, Any]) -> pa.Buffer | None:
+    return None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+
+
+def _array(column: Coded) -> pa.Array:
+    """As Arrow's texts."""
+    return _distinct(column).take(_places(column, np.int64))
+
+
+def _repeating(column: Coded) -> pa.Array:
+    """As Arrow's texts that repeat: numbers of distinct ones."""
+    return pa.DictionaryArray.from_arrays(_places(column, np.int32), _distinct(column))
+
+
+def _places(column: Coded, dtype: Any) -> pa.Array:
+    """Which text each row has."""
+    there = column.having(lambda value: value is not None)
+    return indices(column.codes.astype(dtype), _valid(there))
+
+
+def _distinct(column: Coded) -> pa.Array:
+    """The texts. `pa.array` makes them too, but imports pandas: 0.3 s in every worker."""
+    values = [value or "" for value in column.values]
     data = "".join(values).encode("utf-8", "replace")
     plain = len(data) == sum(map(len, values))
     parts: Sequence[str | bytes] = values if plain else [value.encode("utf-8", "replace") for value in values]
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, parts), np.int64, len(values)), out=offsets[1:])
-    buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_string(), len(values), buffers)
 
 

@@ -12,13 +12,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import compress
+from itertools import chain
+from operator import attrgetter, methodcaller
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, answered_by
+from klaviyo_nb.logs.formats.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats.grouping import Group, Grouping
 from klaviyo_nb.logs.formats.keys import is_ours
+from klaviyo_nb.logs.formats.layout import Cut, Layouts
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
@@ -31,14 +36,13 @@ from klaviyo_nb.logs.formats.understand import (
 )
 from klaviyo_nb.sought import Sought
 
-Column = list[Any]
 Convert = Callable[[Any, str], Any]
 _MOST_REMEMBERED = 16_384
 #: Stands for a value that fails the test of its key.
 _UNFIT: Final = object()
 #: An id in a path: no word of the catalogue is written so.
 _ID = re.compile(r"(?<![/:])/(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,64}(?=[/?#]|$)", re.ASCII)
-#: Hardly two records agree on these: nothing is remembered, but a column that is plain is taken as a whole.
+#: Hardly two records agree on these: nothing is remembered.
 _ALL_DIFFER = frozenset(("timestamp", "request_id"))
 
 
@@ -66,9 +70,9 @@ class Calls(NamedTuple):
         kind: What they tell of.
     """
 
-    rows: Sequence[int]
-    moments: Column
-    columns: dict[str, Column]
+    rows: Sequence[int] | Numbers
+    moments: Sequence[int | None] | Numbers
+    columns: Mapping[str, Coded | Texts]
     kind: Kind = "call"
 
 
@@ -81,122 +85,142 @@ class Alike:
         # The roles that share a column with a better one first.
         roles = [(role, name, convert) for role, (name, convert) in CONVERT.items()]
         self._roles = sorted(roles, key=lambda each: each[0] == each[1])
-        self._roles.append(("timestamp", "moment", lambda value, key: times.of(value, near)))
+        self._near = near
         self._known: dict[tuple[str, str, type], Memo] = {}
         self._called = _CalledMemo()
-        self._grouping = Grouping()
-        self._sought = Memo(_sought)
-        self._took = Memo(_took)
+        self._layouts, self._grouping = Layouts(), Grouping()
+        self._sought, self._took = Memo(_sought), Memo(_took)
+        self._answered = Memo(lambda told: answered_by("", *told))
         self._clues = Sought([*map(re.escape, CLUES)])
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
-        for group in self._grouping.groups(raws):
+        groups, left = self._layouts.groups(raws)
+        others = self._grouping.groups([raws[row] for row in left])
+        for group in chain(groups, (each.among(left) for each in others)):
             if {"ended", "base"} & group.plan.roles.keys() or any(
                 has <= group.plan.names for has in self._own
             ):
                 continue
-            urls, methods = _urls(group), self._column(group, "method", _method)
-            statuses = self._column(group, "status", _status)
-            if urls is None or methods is None or statuses is None:
-                continue
-            called = [self._called[pair] for pair in zip(urls, methods, strict=True)]
-            sure = [
-                bool(status) and (of.ours or of.surely(raw))
-                for status, of, raw in zip(statuses, called, group.raws, strict=True)
-            ]
-            if not any(sure):
-                continue
-            if not all(sure):
-                group = group.only(sure)
-                called, statuses = list(compress(called, sure)), list(compress(statuses, sure))
-            if (columns := self._columns(group, called, statuses)) is not None:
-                yield Calls(group.rows, columns.pop("moment"), columns)
+            if (told := self._calls(group)) is not None:
+                yield told
 
-    def _columns(self, group: Group, called: list[_Called], statuses: Column) -> dict[str, Column] | None:
-        columns: dict[str, Column] = {
-            "method": [of.method for of in called],
-            "endpoint": [of.endpoint for of in called],
+    def _calls(self, group: Group) -> Calls | None:
+        urls, methods = _urls(group), self._column(group, "method", _method)
+        statuses = self._column(group, "status", _status)
+        if urls is None or methods is None or statuses is None:
+            return None
+        called = together(urls, methods).map(self._called.__getitem__)
+        sure = statuses.having(bool)
+        for row in np.flatnonzero(sure & ~called.having(attrgetter("ours"))).tolist():
+            sure[row] = called[row].surely(group.raws[row])
+        if not sure.any():
+            return None
+        if not sure.all():
+            group, called, statuses = group.only(sure), called.only(sure), statuses.only(sure)
+        moments = self._moments(group)
+        columns = self._columns(group, called, statuses)
+        return None if columns is None or moments is None else Calls(group.rows, moments, columns)
+
+    def _columns(self, group: Group, called: Coded, statuses: Coded) -> dict[str, Any] | None:
+        columns: dict[str, Any] = {
+            "method": called.map(attrgetter("method")),
+            "endpoint": called.map(attrgetter("endpoint")),
             "status_code": statuses,
-            "profile_key": [of.profile for of in called],
-            "message": [message[:MESSAGE] for message in _messages(group)],
-            "parsed": [table.of_object(group.plan.names) is not None] * len(group.rows),
+            "profile_key": called.map(attrgetter("profile")),
+            "message": _messages(group).map(lambda message: message[:MESSAGE]),
+            "parsed": Coded.constant(table.of_object(group.plan.names) is not None, len(statuses)),
         }
         for role, name, convert in self._roles:
-            if role in group.plan.roles or role == "timestamp":
-                column = self._column(group, role, convert)
-                if column is None:
+            if role in group.plan.roles:
+                ids = _ids(group) if role == "request_id" else None
+                told = ids or self._column(group, role, convert)
+                if told is None:
                     return None
-                columns[name] = _either(column, columns.get(name))
-        levels = columns.get("level") or [None] * len(statuses)
-        if max(statuses) >= FAILS_FROM or not CALM.issuperset(levels):
-            self._add_failures(group, columns, levels)
+                columns[name] = told.or_else(columns.get(name))
+        self._add_failures(group, columns)
         self._add_durations(group, columns)
         return columns
 
-    def _add_durations(self, group: Group, columns: dict[str, Column]) -> None:
+    def _add_durations(self, group: Group, columns: dict[str, Any]) -> None:
         """How long those successes took that no key tells of."""
-        durations = columns.get("duration_s") or [None] * len(group.rows)
-        if None not in durations:
-            return
-        timed = {
-            row
-            for place in group.plan.texts
-            for row, told in enumerate(group.columns[place])
-            if type(told) is str and text.may_time(told)
-        }
-        for row in timed:
-            if durations[row] is None and columns["status_code"][row] < FAILS_FROM:
-                durations[row] = self._took[text.ends("\n".join(_texts(group, row)))]
-        if any(each is not None for each in durations):
-            columns["duration_s"] = durations
-
-    def _add_failures(self, group: Group, columns: dict[str, Column], levels: Column) -> None:
-        """What a failed call's text tells beyond its keys, and who answered it."""
         count = len(group.rows)
-        statuses = columns["status_code"]
-        rows = [
-            row
-            for row, (status, level) in enumerate(zip(statuses, levels, strict=True))
-            if status >= FAILS_FROM or level not in CALM
-        ]
-        for row in rows:
-            if statuses[row] >= FAILS_FROM:
-                for name, value in self._sought[text.ends("\n".join(_texts(group, row)))].items():
-                    column = columns.setdefault(name, [None] * count)
-                    if column[row] is None:
-                        column[row] = value
-        codes = columns.get("error_code") or [None] * count
-        by = columns["answered_by"] = [None] * count
-        raws = [group.raws[row] for row in rows]
-        for row, raw, clued in zip(rows, raws, self._clues.among(raws), strict=True):
-            by[row] = answered_by(raw.decode() if clued else "", codes[row], statuses[row], levels[row])
+        durations = columns.get("duration_s", Coded.constant(None, count))
+        worked = columns["status_code"].having(lambda status: status < FAILS_FROM)
+        rows = np.flatnonzero(worked & durations.having(lambda told: told is None))
+        if len(rows):
+            took = _texts(group, rows).map(
+                lambda texts: self._took[text.ends("\n".join(texts))] if any(map(text.may_time, texts)) else None
+            )
+            if any(told is not None for told in took.values):
+                columns["duration_s"] = durations.or_else(took.among(rows, count))
 
-    def _column(self, group: Group, role: str, convert: Convert) -> Column | None:
+    def _add_failures(self, group: Group, columns: dict[str, Any]) -> None:
+        """What a failed call's text tells beyond its keys, and who answered it."""
+        statuses, count = columns["status_code"], len(group.rows)
+        none = Coded.constant(None, count)
+        levels = columns.get("level", none)
+        failed = statuses.having(lambda status: status >= FAILS_FROM)
+        rows = np.flatnonzero(failed | ~levels.having(CALM.__contains__))
+        if not len(rows):
+            return
+        if len(failing := np.flatnonzero(failed)):
+            found = _texts(group, failing).map(lambda texts: self._sought[text.ends("\n".join(texts))])
+            for name in {name for each in found.values for name in each}:
+                told = found.map(methodcaller("get", name)).among(failing, count)
+                columns[name] = columns.get(name, none).or_else(told)
+        told = together(columns.get("error_code", none), statuses, levels).only(rows)
+        raws = [group.raws[row] for row in rows.tolist()]
+        by = told.map(self._answered.__getitem__)
+        clued = np.flatnonzero(self._clues.among(raws))
+        if len(clued):
+            answers = list(by)
+            for row in clued.tolist():
+                answers[row] = answered_by(raws[row].decode(), *told[row])
+            by = Coded.of(answers)
+        columns["answered_by"] = by.among(rows, count)
+
+    def _column(self, group: Group, role: str, convert: Convert) -> Coded | None:
         """A role's values, converted; None if they stand now under this key, now under that."""
         candidates = group.plan.roles.get(role, ())
         for place, name, _, fits in candidates:
-            taken = self._taken(group.columns[place], role, name, partial(_taken, fits, convert, name))
-            if _UNFIT not in taken:
+            column = coded(group.columns[place])
+            taken = Coded(
+                column.codes, self._taken(column.values, role, name, partial(_taken, fits, convert, name))
+            )
+            if _UNFIT not in taken.values:
                 return taken
             if place == candidates[-1][0]:
-                return [None if value is _UNFIT else value for value in taken]
-            if any(value is not _UNFIT for value in taken):
+                return taken.map(lambda value: None if value is _UNFIT else value)
+            if any(value is not _UNFIT for value in taken.values):
                 return None
-        return [None] * len(group.rows)
+        return Coded.constant(None, len(group.rows))
 
-    def _taken(self, column: Sequence[Any], role: str, name: str, take: Callable[[Any], Any]) -> Column:
-        kinds = set(map(type, column))
-        plain = _PLAIN.get((role, *kinds))
-        if plain and (whole := plain(column)):
-            return whole
-        kinds.discard(type(None))
+    def _moments(self, group: Group) -> Sequence[int | None] | Numbers | None:
+        """Their times; None if they stand now under this key, now under that."""
+        candidates = group.plan.roles.get("timestamp", ())
+        if candidates and (at_once := _at_once(group.columns[candidates[0][0]])) is not None:
+            return at_once
+        column = self._column(group, "timestamp", lambda value, key: times.of(value, self._near))
+        return None if column is None else list(column)
+
+    def _taken(
+        self, values: Sequence[Any], role: str, name: str, take: Callable[[Any], Any]
+    ) -> Sequence[Any]:
+        kinds = set(map(type, values)) - {type(None)}
         if role in _ALL_DIFFER or len(kinds) != 1:  # to a dictionary, True is 1 and 1.0
-            return list(map(take, column))
+            return list(map(take, values))
         key = role, name, kinds.pop()
         if key not in self._known:
             self._known[key] = Memo(take)
-        return list(map(self._known[key].__getitem__, column))
+        return list(map(self._known[key].__getitem__, values))
+
+
+def coded(column: Any) -> Coded:
+    """A group's column, in which values may repeat."""
+    return (
+        column if isinstance(column, Coded) else column.coded if isinstance(column, Cut) else Coded.of(column)
+    )
 
 
 class _Called(NamedTuple):
@@ -225,7 +249,9 @@ class _CalledMemo(Memo):
         if not isinstance(url, str) or not _ID.search(url):
             return self._alike[pair]  # type: ignore[no-any-return]
         of: _Called = self._alike[_ID.sub("/0", url), method]
-        return of._replace(profile=profile_in(url)) if "/profiles/" in url else of
+        if "/profiles/" not in url:
+            return of
+        return _Called(of.place, of.method, of.endpoint, profile_in(url), of.ours)
 
 
 def _called(pair: tuple[Any, str | None]) -> _Called:
@@ -253,71 +279,56 @@ def _taken(fits: Callable[[Any], bool], convert: Convert, name: str, value: Any)
     return convert(value, name) if value is not None and value != "" and fits(value) else _UNFIT
 
 
-def _urls(group: Group) -> Sequence[Any] | None:
+def _urls(group: Group) -> Coded | None:
     """The URLs, one of Klaviyo's before any other; None if they stand now under this key, now under that."""
     candidates = group.plan.roles.get("url", ())
-    fitted = [_fitting(group.columns[place], fits) for place, _, _, fits in candidates]
+    fitted = [_fitting(coded(group.columns[place]), fits) for place, _, _, fits in candidates]
     columns = [column for column in fitted if column is not None]
     if len(columns) > 1:
-        ours = [column for column in columns if all(map(is_ours, column))]
+        ours = [column for column in columns if all(map(is_ours, column.values))]
         return ours[0] if ours else None
     return columns[0] if columns else None
 
 
-def _fitting(column: Sequence[Any], fits: Callable[[Any], bool]) -> Sequence[Any] | None:
+def _fitting(column: Coded, fits: Callable[[Any], bool]) -> Coded | None:
     """None for what the key is not meant for; None for all of it if that is all."""
-    if all(map(fits, column)):
-        return column
-    fitting = [value if fits(value) else None for value in column]
-    return fitting if any(value is not None for value in fitting) else None
+    fitting = column.map(lambda value: value if fits(value) else None)
+    return None if set(fitting.values) == {None} else fitting
 
 
-def _texts(group: Group, row: int) -> list[str]:
-    found = (group.columns[place][row] for place in group.plan.texts)
-    return [each for each in found if type(each) is str and each][:MOST_TEXTS]
+def _texts(group: Group, rows: Numbers) -> Coded:
+    """The texts of some rows, as lists."""
+    columns = [coded(group.columns[place]) for place in group.plan.texts]
+    if not columns:
+        return Coded.constant([], len(rows))
+    found = together(*columns).only(rows)
+    return found.map(lambda texts: [each for each in texts if type(each) is str and each][:MOST_TEXTS])
 
 
-def _messages(group: Group) -> Sequence[str]:
-    first = group.columns[group.plan.texts[0]] if group.plan.texts else ("",)
-    if set(map(type, first)) == {str} and "" not in first:
+def _messages(group: Group) -> Coded:
+    first = coded(group.columns[group.plan.texts[0]] if group.plan.texts else ("",) * len(group.rows))
+    if set(map(type, first.values)) == {str} and "" not in first.values:
         return first
-    return [
-        next(iter(_texts(group, row)), None) or raw.decode().strip("\ufeff\0\r\n \t")
-        for row, raw in enumerate(group.raws)
-    ]
+    texts = _texts(group, np.arange(len(group.rows)))
+    told = zip(texts, group.raws, strict=True)
+    return Coded.of([each[0] if each else raw.decode().strip("\ufeff\0\r\n \t") for each, raw in told])
 
 
-def _epochs(column: Sequence[int]) -> Column | None:
-    """Whole numbers of milliseconds since 1970, as the fastest loggers write, to microseconds."""
-    low, high = times.epoch(min(column)), times.epoch(max(column))
-    if low is None or high is None or (low, high) != (min(column) * 1_000, max(column) * 1_000):
-        return None
-    return [value * 1_000 for value in column]
-
-
-def _ids(column: Sequence[str]) -> Column | None:
+def _ids(group: Group) -> Texts | None:
     """Ids that are all UUIDs."""
-    length, hyphens = len("00000000-0000-4000-8000-000000000000"), (8, 13, 18, 23)
-    whole = "".join(column).encode()
-    if set(map(len, column)) != {length} or len(whole) != length * len(column):
+    column = group.columns[group.plan.roles["request_id"][0][0]]
+    return column.uuids if isinstance(column, Cut) else None
+
+
+def _at_once(column: Any) -> Numbers | None:
+    """Times that are all written in the fastest loggers' way, to microseconds; else None."""
+    if not isinstance(column, Cut):
         return None
-    others = whole.translate(None, b"0123456789abcdefABCDEF")
-    placed = all(whole[at::length].count(b"-") == len(column) for at in hyphens)
-    return list(column) if placed and len(others) == len(hyphens) * len(column) else None
-
-
-#: A role and the one type of its values → converts all of them at once, or gives None.
-_PLAIN: Mapping[tuple[Any, ...], Callable[[Sequence[Any]], Column | None]] = {
-    ("timestamp", int): _epochs,
-    ("timestamp", str): times.instants,
-    ("request_id", str): _ids,
-}
-
-
-def _either(column: Column, other: Column | None) -> Column:
-    if other is None:
-        return column
-    return [second if first is None else first for first, second in zip(column, other, strict=True)]
+    if (numbers := column.whole) is not None:
+        low, high = int(numbers.min()), int(numbers.max())
+        milliseconds = (times.epoch(low), times.epoch(high)) == (low * 1_000, high * 1_000)
+        return numbers * 1_000 if milliseconds else None
+    return None if column.letters is None else times.in_columns(column.letters)
 
 
 def _status(value: Any, key: str) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from klaviyo_nb.logs.formats.coded import Numbers
 from klaviyo_nb.logs.formats.keys import meanings
 from klaviyo_nb.logs.formats.objects import Plan, Shape, holds_json, is_pair, plans
 from klaviyo_nb.sought import Sought
@@ -39,15 +40,20 @@ class Group:
 
     plan: Plan
     rows: Sequence[int]
-    raws: Column
-    columns: Sequence[Column]
+    raws: Sequence[bytes]
+    columns: Sequence[Any]
 
-    def only(self, wanted: Sequence[bool]) -> Group:
+    def only(self, wanted: Numbers) -> Group:
         """The rows that are wanted."""
-        rows, raws, *columns = (
-            list(compress(each, wanted)) for each in (self.rows, self.raws, *self.columns)
-        )
-        return Group(self.plan, rows, raws, columns)
+        columns = [
+            list(compress(each, wanted)) if isinstance(each, list | tuple) else each.only(wanted)
+            for each in self.columns
+        ]
+        return Group(self.plan, list(compress(self.rows, wanted)), list(compress(self.raws, wanted)), columns)
+
+    def among(self, rows: Sequence[int]) -> Group:
+        """The same where the given records are those `rows` of others."""
+        return Group(self.plan, [rows[row] for row in self.rows], self.raws, self.columns)
 
 
 @dataclass(slots=True)

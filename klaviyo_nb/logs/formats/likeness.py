@@ -22,6 +22,7 @@ import numpy as np
 from klaviyo_nb.logs.formats import masking, times
 from klaviyo_nb.logs.formats.alike import Calls
 from klaviyo_nb.logs.formats.carried import Apart, Carried
+from klaviyo_nb.logs.formats.coded import Coded
 from klaviyo_nb.logs.formats.masking import Letters, Read
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
@@ -234,12 +235,9 @@ class Likeness:
         return None, b""
 
     def _calls(self, kind: _Kind, alike: _Alike) -> Calls:
-        columns: dict[str, list[Any]] = {
-            name: [value] * len(alike.rows) for name, value in kind.told.fields.items()
-        }
+        columns = {name: Coded.constant(value, len(alike.rows)) for name, value in kind.told.fields.items()}
         for name, (span, read) in kind.spans.items():
-            told = [text[span] for text in alike.texts]
-            columns[name] = told if read is str else list(map(read, told))
+            columns[name] = Coded.of([text[span] for text in alike.texts]).map(read)
         moments = self._moments(kind, alike.texts, alike.clocks)
         return Calls(alike.rows, moments, columns, kind.told.kind)
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from klaviyo_nb.logs.formats.coded import distinct
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
@@ -57,6 +61,9 @@ SHAPES = tuple(
         rf"(?P<m2>[01]\d)-(?P<d2>[0-3]\d)) {_EARLY}",
     )
 )
+#: ISO 8601, to its last digit that may differ; and its zone.
+_ALIKE = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_TENS = 10 ** np.arange(7, -1, -1)
 _EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])", re.ASCII)
 #: The shapes behind the first ones all have a clock with colons.
 _COMMON, _COLONS = 4, 1
@@ -105,6 +112,36 @@ def instants(texts: Sequence[str]) -> list[int] | None:
         return [(moment - since) // _MICROSECOND for moment in moments]
     except (ValueError, TypeError):  # one is no such time, or some have a zone
         return None
+
+
+def in_columns(letters: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The same of times in ASCII that are all written alike, a row of letters each; many times faster."""
+    first = letters[0].tobytes().decode("ascii", "replace")
+    shape = _ALIKE.fullmatch(first)
+    if shape is None:
+        return None
+    fixed = [at for at, char in enumerate(first) if not char.isdigit() or at >= shape.end(1)]
+    if (letters[:, fixed] != letters[0, fixed]).any():
+        return None
+    digits = letters[:, [at for at in range(shape.end(1)) if first[at].isdigit()]].astype(np.int64) - ord("0")
+    if ((digits < 0) | (digits > 9)).any():
+        return None
+    days, of_day = distinct(digits[:, :8] @ _TENS[-8:])
+    hours, minutes, seconds = (digits[:, at] * 10 + digits[:, at + 1] for at in (8, 10, 12))
+    if hours.max() > 23 or minutes.max() > 59 or seconds.max() > 59:
+        return None
+    try:
+        ordinals = [date(day // 10_000, day // 100 % 100, day % 100).toordinal() for day in days.tolist()]
+        zone = datetime.fromisoformat(first).utcoffset() or timedelta()
+    except ValueError:
+        return None
+    midnights = np.array(ordinals, dtype=np.int64)[of_day] - date(1970, 1, 1).toordinal()
+    fraction = digits[:, 14:20]
+    micros = fraction @ _TENS[-6:][: fraction.shape[1]]
+    since: np.ndarray[Any, Any] = ((midnights * 24 + hours) * 60 + minutes) * 60 + seconds
+    since = since - zone.days * 86_400 - zone.seconds
+    moments: np.ndarray[Any, Any] = since * 1_000_000 + micros
+    return moments
 
 
 def search(text: str, near: datetime) -> tuple[int, int, int] | None:
