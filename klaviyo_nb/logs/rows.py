@@ -98,7 +98,8 @@ class Rows:
                 column = column.map(lambda value: value and value[:MESSAGE])
             arrays[name] = _array(column) if name in _DIFFERING else _repeating(column)
         for name in differing:
-            arrays[name] = self._redacted(_in_one(blocks, name))
+            array = self._redacted(_in_one(blocks, name))
+            arrays[name] = pc.utf8_slice_codeunits(array, 0, MESSAGE) if name == "message" else array
         for name in (each for each in names if each in _TYPES):
             arrays[name] = _numbers(blocks, name, _TYPES[name])
         self._packed.append(pa.table(arrays))

@@ -19,6 +19,8 @@ from klaviyo_nb.logs.formats.objects import plans
 
 #: A longer record is left in one piece [characters].
 _LONGEST = 4_000
+#: How an envelope may begin; what stands in no ordinary text.
+_MAY_HOLD, _BETWEEN = (b"{", b""), b"\0"
 
 
 class Envelope(NamedTuple):
@@ -65,6 +67,28 @@ class Carried(NamedTuple):
     def raw(self) -> bytes:
         """The record's bytes."""
         return orjson.dumps(self.envelope.data) if self.envelope else self.text.encode()
+
+
+class Bare(NamedTuple):
+    """Records without an envelope: which ones, their outlines, and their texts."""
+
+    rows: Sequence[int]
+    outlines: Sequence[Hashable]
+    texts: Sequence[str]
+
+
+def bare(raws: Sequence[bytes]) -> Bare:
+    """Those that surely have no envelope, all at once; none if one of them is not plain enough."""
+    rows = [row for row, raw in enumerate(raws) if raw[:1] not in _MAY_HOLD and len(raw) <= _LONGEST]
+    whole = _BETWEEN.join([raws[row] for row in rows])
+    try:
+        texts = whole.decode().split(_BETWEEN.decode())
+    except UnicodeDecodeError:
+        texts = []
+    if len(texts) != len(rows):
+        return Bare((), (), ())
+    outlines = zip(masking.without_changing(whole).split(_BETWEEN), map(len, texts), strict=True)
+    return Bare(rows, [(outline, None) for outline in outlines], texts)
 
 
 class Apart:

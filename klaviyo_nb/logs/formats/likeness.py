@@ -21,8 +21,8 @@ import numpy as np
 
 from klaviyo_nb.logs.formats import masking, times
 from klaviyo_nb.logs.formats.alike import Calls
-from klaviyo_nb.logs.formats.carried import Apart, Carried
-from klaviyo_nb.logs.formats.coded import Coded
+from klaviyo_nb.logs.formats.carried import Apart, Carried, bare
+from klaviyo_nb.logs.formats.coded import Coded, Numbers, Texts
 from klaviyo_nb.logs.formats.masking import Letters, Read
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
@@ -39,6 +39,8 @@ _OTHER_NUMBERS = {
 }
 #: Columns whose number may be read from its place; a status means more than its number.
 _CARRIED = frozenset(("retry_after_s", "attempt"))
+#: Columns of which hardly two records have the same text.
+_DIFFERING = frozenset(("message", "request_id"))
 #: In a record with more of them none is tried.
 _MOST_TRIED = 6
 
@@ -60,6 +62,13 @@ class _Kind:
     time: slice | None = None
     clock: bool = False
     uses: int = 0
+
+    @property
+    def reads(self) -> Hashable:
+        """What is read from where: the same for kinds that are told together."""
+        spans = [(name, span.start, span.stop, read) for name, (span, read) in self.spans.items()]
+        time = (self.time.start, self.time.stop) if self.time else None
+        return self.told.kind, tuple(spans), time, self.clock
 
     def is_doubted(self, times: int) -> bool:
         """Is one of so many more uses the 1st, 8th, 64th … of all? Then the next one is that."""
@@ -134,10 +143,16 @@ class Likeness:
         """What records of known kinds tell, by column; and what each other one tells."""
         telling = _Telling(raws, [], [])
         alike: dict[Hashable, _Alike] = defaultdict(lambda: _Alike([], [], []))
-        for row, raw in enumerate(raws):
-            carried = self._apart.taken_apart(raw)
+        plain = bare(raws)
+        for row, outline, text in zip(*plain, strict=True):
+            rows, texts, clocks = alike[outline]
+            rows.append(row)
+            texts.append(text)
+            clocks.append(None)
+        for row in sorted({*range(len(raws))}.difference(plain.rows)):
+            carried = self._apart.taken_apart(raws[row])
             if carried is None:
-                telling.others.append((row, self._understand(raw)))
+                telling.others.append((row, self._understand(raws[row])))
                 continue
             # Not the envelopes: they would fill the caches.
             rows, texts, clocks = alike[carried.outline()]
@@ -196,28 +211,56 @@ class Likeness:
             return alike
         letters = Letters.of(alike.texts)
         fits = form.pattern.fitting(letters)
-        places: dict[bytes, list[int]] = defaultdict(list)
         fitting = np.flatnonzero(fits)
+        places: dict[bytes, list[int]] = defaultdict(list)
         for place, kept in zip(fitting.tolist(), form.pattern.kept(letters.only(fitting)), strict=True):
             places[kept].append(place)
+        known: dict[Hashable, list[tuple[_Kind, list[int]]]] = defaultdict(list)
         for kept, those in places.items():
-            self._tell_kind(telling, form, kept, alike.only(those))
+            kind, left = self._tell_kind(telling, form, kept, alike, those)
+            if kind is not None:
+                known[kind.reads].append((kind, left))
+        for kinds in known.values():
+            self._tell_known(telling, kinds, alike, letters)
         return alike.only(np.flatnonzero(~fits).tolist())
 
-    def _tell_kind(self, telling: _Telling, form: _Form, kept: bytes, alike: _Alike) -> None:
-        for place, row in enumerate(alike.rows):
-            kind, left = form.kinds.get(kept), len(alike.rows) - place
+    def _tell_kind(
+        self, telling: _Telling, form: _Form, kept: bytes, alike: _Alike, places: list[int]
+    ) -> tuple[_Kind | None, list[int]]:
+        """Tell of records of a kind while it is doubted; the kind, and those for which it is relied upon."""
+        for done, place in enumerate(places):
+            kind, left = form.kinds.get(kept), len(places) - done
             if kind is not None and not kind.is_doubted(left):
-                return self._tell_known(telling, kind, alike.only(range(place, len(alike.rows))))
-            self._tell_one(telling, row, form, kept, left > 1)
-        return None
+                return kind, places[done:]
+            self._tell_one(telling, alike.rows[place], form, kept, left > 1)
+        return None, []
 
-    def _tell_known(self, telling: _Telling, kind: _Kind, alike: _Alike) -> None:
-        if kind.told.kind == "webhook":
-            recalled = (self._recalled(kind, *each) for each in zip(alike.texts, alike.clocks, strict=True))
+    def _tell_known(
+        self, telling: _Telling, kinds: list[tuple[_Kind, list[int]]], alike: _Alike, letters: Letters
+    ) -> None:
+        """Tell of records of one form, of kinds that read the same from the same places."""
+        first = kinds[0][0]
+        which = np.repeat(np.arange(len(kinds)), [len(places) for _, places in kinds])
+        places = [place for _, those in kinds for place in those]
+        alike, letters = alike.only(places), letters.only(places)
+        if first.told.kind == "webhook":
+            told = zip(which.tolist(), alike.texts, alike.clocks, strict=True)
+            recalled = (self._recalled(kinds[kind][0], text, clock) for kind, text, clock in told)
             telling.others.extend(zip(alike.rows, recalled, strict=True))
-        else:
-            telling.known.append(self._calls(kind, alike))
+            return
+        names = dict.fromkeys(name for kind, _ in kinds for name in kind.told.fields)
+        columns: dict[str, Coded | Texts] = {
+            name: Coded(which, [kind.told.fields.get(name) for kind, _ in kinds]) for name in names
+        }
+        for name, (span, read) in first.spans.items():
+            if not letters.plain:
+                columns[name] = Coded.of([text[span] for text in alike.texts]).map(read)
+            elif name in _DIFFERING and read is str:
+                columns[name] = Texts(letters.texts(span))
+            else:
+                columns[name] = letters.coded(span).map(read)
+        moments = self._moments(kinds, which, alike, letters)
+        telling.known.append(Calls(alike.rows, moments, columns, first.told.kind))
 
     def _tell_one(self, telling: _Telling, row: int, form: _Form | None, kept: bytes, several: bool) -> None:
         """Understand a record, and learn from it; `several`: there are more such at hand."""
@@ -234,24 +277,26 @@ class Likeness:
                 return form, form.pattern.kept(letters)[0]
         return None, b""
 
-    def _calls(self, kind: _Kind, alike: _Alike) -> Calls:
-        columns = {name: Coded.constant(value, len(alike.rows)) for name, value in kind.told.fields.items()}
-        for name, (span, read) in kind.spans.items():
-            columns[name] = Coded.of([text[span] for text in alike.texts]).map(read)
-        moments = self._moments(kind, alike.texts, alike.clocks)
-        return Calls(alike.rows, moments, columns, kind.told.kind)
-
-    def _moments(self, kind: _Kind, texts: Sequence[str], clocks: Sequence[Any]) -> list[int | None]:
-        if kind.clock:
-            return [times.of(clock, self._near) for clock in clocks]
-        if kind.time is not None:
-            told = [text[kind.time] for text in texts]
-            return [*(times.instants(told) or (times.of(each, self._near) for each in told))]
-        return [kind.told.moment] * len(texts)
+    def _moments(
+        self, kinds: list[tuple[_Kind, list[int]]], which: Numbers, alike: _Alike, letters: Letters
+    ) -> Sequence[int | None] | Numbers:
+        first = kinds[0][0]
+        if first.clock:
+            return [times.of(clock, self._near) for clock in alike.clocks]
+        if first.time is None:
+            return list(Coded(which, [kind.told.moment for kind, _ in kinds]))
+        told = letters.codes[:, first.time]
+        if letters.plain and (moments := times.in_columns(told)) is not None:
+            return moments
+        return [times.of(text[first.time], self._near) for text in alike.texts]
 
     def _recalled(self, kind: _Kind, text: str, clock: Any) -> Told:
         fields = {name: read(text[span]) for name, (span, read) in kind.spans.items()}
-        (moment,) = self._moments(kind, [text], [clock])
+        moment = kind.told.moment
+        if kind.clock:
+            moment = times.of(clock, self._near)
+        elif kind.time is not None:
+            moment = times.of(text[kind.time], self._near)
         return Told(kind.told.kind, moment, {**kind.told.fields, **fields})
 
     def _meet(self, form: _Form | None, kept: bytes, carried: Carried, told: Told, several: bool) -> None:
