@@ -150,7 +150,9 @@ class Alike:
         rows = np.flatnonzero(worked & durations.having(lambda told: told is None))
         if len(rows):
             took = _texts(group, rows).map(
-                lambda texts: self._took[text.ends("\n".join(texts))] if any(map(text.may_time, texts)) else None
+                lambda texts: (
+                    self._took[text.ends("\n".join(texts))] if any(map(text.may_time, texts)) else None
+                )
             )
             if any(told is not None for told in took.values):
                 columns["duration_s"] = durations.or_else(took.among(rows, count))
