@@ -24,7 +24,7 @@ from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 _VALUES = b'"values":[['
-_ONE_A_LINE = bytes.maketrans(b",", b"\n")
+_ONE_A_LINE = bytes.maketrans(b',[]"', b"\n   ")  # blanks around a number are nothing, within it an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def _apart(body: bytes) -> tuple[bytes, list[tuple[Floats, Floats]]]:
     if not texts:
         return body, []
     counts = [text.count(b"[") + 1 for text in texts]
-    numbers = b",".join(texts).translate(_ONE_A_LINE, b'[]"+')
+    rows = b",".join(texts)
+    numbers = (rows.replace(b'"+', b'"') if b'"+' in rows else rows).translate(_ONE_A_LINE)
     try:
         table = csv.read_csv(
             pyarrow.py_buffer(numbers),

@@ -258,7 +258,7 @@ class TestReading:
         assert other is not None
         assert one.equals(other)
 
-    @pytest.mark.parametrize("value", ["", "1,2", "x", "0x10", '1"],[2,"3'])
+    @pytest.mark.parametrize("value", ["", "1,2", "x", "0x10", "1+2", "1]2", "1[2", "1 2", '1"],[2,"3'])
     def test_a_sample_that_is_no_number_spoils_the_answer(self, window: Window, value: str):
         def handler(request: httpx.Request) -> httpx.Response:
             return matrix({"metric": {}, "values": [[steps(question(request))[0], value]]})
