@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.dates import AutoDateLocator, DateFormatter
 
+from klaviyo_nb.diagnosis.times import times_of
+from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.report.canvas import BOTTOM, FONT, LEFT, RIGHT, TEXT, WIDTH, Sheet, breadth
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.timeline import page
@@ -19,7 +21,7 @@ from klaviyo_nb.report.timeline import page
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from klaviyo_nb.diagnosis.verdict import Interval, Verdict
+    from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.window import Window
 
@@ -45,18 +47,22 @@ def plot(
     height: float = 1.38,
 ) -> tuple[Sheet, Axes]:
     """A sheet with axes of this height [in] over the window: UTC, incident, bands and markers on it."""
-    moments, said = happened(evidence), when(verdict)
-    above = STRIP * bool(unit or said) + STRIP * bool(moments) + 0.06
+    moments, said, past = happened(evidence), when(verdict, evidence), before(evidence, verdict)
+    beside = breadth(unit) + breadth(said) < WIDTH - 0.6
+    above = STRIP * (bool(unit or said) + bool(moments) + (not beside)) + 0.06
     sheet = Sheet(headline, above + height + BOTTOM, key)
     sheet.write(0.12, sheet.top, unit, color=LIGHT["muted"])
     if said:
-        right = WIDTH - 0.12 - breadth(said)
-        sheet.write(right, sheet.top, said)
-        sheet.box(right - 0.16, sheet.top + 0.035, 0.1, 0.1, "edge")
+        right, below = WIDTH - 0.12 - breadth(said), sheet.top + STRIP * (not beside)
+        sheet.write(right, below, said)
+        sheet.box(right - 0.16, below + 0.035, 0.1, 0.1, "edge")
     sheet.top += above
     axes = sheet.axes(sheet.top, height)
     _time_axis(axes, evidence.window)
-    _shade(axes, verdict, evidence.window)
+    for began, ended in past:
+        _shade(axes, began, ended, evidence.window)
+    if verdict.onset:
+        _shade(axes, verdict.onset, verdict.recovered, evidence.window)
     _mark(axes, moments)
     for left, name in _names(moments, evidence.window):
         sheet.write(left, sheet.top - STRIP - 0.03, name, size=TEXT - 0.5)
@@ -75,17 +81,14 @@ def _time_axis(axes: Any, window: Window) -> None:
     )
 
 
-def _shade(axes: Any, verdict: Verdict, window: Window) -> None:
-    """Shade the incident, and mark when it began and ended as bands."""
-    if verdict.onset is None:
-        return
+def _shade(axes: Any, began: Interval, ended: Interval | None, window: Window) -> None:
+    """Shade an incident, and mark when it began and ended as bands."""
     least = (window.end - window.start) / 200
-    begin, sure = verdict.onset.earliest, verdict.onset.latest
-    end = verdict.recovered.latest if verdict.recovered else window.end
-    end = min(end, window.end)  # who watched on saw it end after the window
+    begin, sure = began.earliest, began.latest
+    end = min(ended.latest if ended else window.end, window.end)  # who watched on saw it end after the window
     bands = [("shade", begin, end), ("edge", begin, max(sure, begin + least))]
-    if verdict.recovered:
-        bands.append(("edge", min(verdict.recovered.earliest, end - least), end))
+    if ended:
+        bands.append(("edge", min(ended.earliest, end - least), end))
     for order, (role, start, until) in enumerate(bands):
         axes.axvspan(start, until, color=LIGHT[role], lw=0, zorder=order / 10)
 
@@ -134,21 +137,36 @@ def happened(evidence: Evidence) -> list[Moment]:
     return sorted(each for each in found if evidence.window.start <= each.at < evidence.window.end)
 
 
+def before(evidence: Evidence, verdict: Verdict) -> list[tuple[Interval, Interval]]:
+    """When incidents before the verdict's began and ended; what nobody saw is a border of the window."""
+    if verdict.onset is None:
+        return []
+    found = []
+    for each in times_of(evidence).earlier:
+        began, ended = each.onset or (each.seen[0],) * 2, each.recovered or (each.seen[1],) * 2
+        if ended[0] <= verdict.onset.earliest:
+            found.append((Interval(*began), Interval(*ended)))
+    return found
+
+
 def told(evidence: Evidence, verdict: Verdict) -> str:
-    """What every chart over the window shows, as sentences: incident, markers, extent."""
-    names = ", ".join(f"{kind} at {clock(at)}" for at, kind in happened(evidence))
+    """What every chart over the window shows, as sentences: incidents, markers, extent."""
+    window = evidence.window
+    names = ", ".join(f"{kind} at {moment(at, window)}" for at, kind in happened(evidence))
     marked = f" Marked: {names}." if names else ""
-    return f"{_incident(verdict)}{marked} {extent(evidence.window)}."
+    dated = is_long(window)
+    past = ", ".join(f"{span(one, dated)} to {span(end, dated)}" for one, end in before(evidence, verdict))
+    earlier = f" Calls also failed earlier: {past}." if past else ""
+    return f"{_incident(verdict, window)}{earlier}{marked} {extent(window)}."
 
 
-def _incident(verdict: Verdict) -> str:
+def _incident(verdict: Verdict, window: Window) -> str:
     """When failures began and ended, as a sentence."""
     if verdict.onset is None:
         return "No onset was found in the window."
-    dated = is_long(verdict.window)
-    began = f"Failures began at {span(verdict.onset, dated)}"
+    dated = is_long(window)
     ended = f"ended at {span(verdict.recovered, dated)}" if verdict.recovered else "were not seen to end"
-    return f"{began} and {ended}."
+    return f"Failures began at {span(verdict.onset, dated)} and {ended}."
 
 
 def extent(window: Window) -> str:
@@ -156,13 +174,13 @@ def extent(window: Window) -> str:
     return f"{clock(window.start)} to {clock(window.end)} UTC, {days(window)}"
 
 
-def when(verdict: Verdict) -> str:
-    """`began 06:19–06:21 · ended 06:41`, `began 06:20 · not seen to end`, or nothing."""
+def when(verdict: Verdict, evidence: Evidence) -> str:
+    """`began 06:19–06:21 · ended 06:41`, `1 earlier · began 06:20 · not seen to end`, or nothing."""
     if verdict.onset is None:
         return ""
-    dated = is_long(verdict.window)
+    dated, past = is_long(evidence.window), before(evidence, verdict)
     ended = f"ended {span(verdict.recovered, dated)}" if verdict.recovered else "not seen to end"
-    return f"began {span(verdict.onset, dated)} · {ended}"
+    return f"{f'{len(past)} earlier · ' if past else ''}began {span(verdict.onset, dated)} · {ended}"
 
 
 def span(interval: Interval, dated: bool = False) -> str:
@@ -173,6 +191,11 @@ def span(interval: Interval, dated: bool = False) -> str:
     if dated and done.date() != begun.date():
         last = f"{done.day} {done:%b} {last}"
     return f"{day}{first}" if first == last else f"{day}{first}–{last}"
+
+
+def moment(at: datetime, window: Window) -> str:
+    """`06:19`, in UTC; `20 Nov 06:19` in a long window."""
+    return span(Interval(at, at), is_long(window))
 
 
 def is_long(window: Window) -> bool:

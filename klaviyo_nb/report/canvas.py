@@ -104,6 +104,7 @@ class Sheet:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(LIGHT["line"])
         axes.tick_params(length=0, labelsize=TEXT, labelcolor=LIGHT["muted"], labelfontfamily=FONT, pad=4)
+        axes.tick_params(axis="x", pad=7)  # the first time stands beside the lowest number
         axes.grid(axis="y", color=LIGHT["grid"], linewidth=0.8)
         axes.set_axisbelow(True)
         axes.locator_params(axis="y", nbins=4)

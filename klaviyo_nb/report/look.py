@@ -35,7 +35,7 @@ COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "good": ("#1a7f37", "#57c271"),
         "throttled": ("#cf5400", "#ff8a3d"),
         "refused": ("#7b3fa0", "#c79be6"),
-        "invalid": ("#dd9b00", "#f2c14e"),
+        "invalid": ("#c48a00", "#f2c14e"),
         "server": ("#98122b", "#f0667c"),
         "silent": ("#0a0c0f", "#d0d7de"),
         "series": ("#0b62a8", "#6cb2ee"),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,8 +19,9 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.tree import questions
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, METRICS
-from klaviyo_nb.report import charts
+from klaviyo_nb.report import charts, series
 from klaviyo_nb.report.canvas import drawable, save_png, save_svg
+from klaviyo_nb.report.charts import answers
 from klaviyo_nb.report.look import COLOURS
 from klaviyo_nb.report.made import SavedChart
 from klaviyo_nb.window import Window
@@ -242,8 +244,44 @@ def test_text_has_enough_contrast_in_light_and_dark(mode: int) -> None:
             assert _contrast(COLOURS[text][mode], COLOURS[ground][mode]) >= 4.5, (text, ground)
     for badge in ("p1", "p2", "p3", "p4"):
         assert _contrast(COLOURS[badge][mode], "#ffffff") >= 4.5
-    for series in ("throttled", "refused", "server", "silent", "series"):
-        assert _contrast(COLOURS[series][mode], COLOURS["paper"][mode]) >= 3
+    for line in ("throttled", "refused", "server", "silent", "series"):
+        assert _contrast(COLOURS[line][mode], COLOURS["paper"][mode]) >= 3
+
+
+def test_marks_that_touch_are_told_apart_in_grey() -> None:
+    """Levels of the map, failures under successes, use above a limit, durations; as printed, which is in light."""
+    levels = [role for _, role, _ in answers._LEVELS]
+    failures = [role for role in series.CLASSES.values() if role != "well"]
+    pairs = [
+        *pairwise(levels),
+        *((role, "well") for role in failures),
+        ("throttled", "series"),
+        ("series", "band"),
+    ]
+    for one, other in pairs:
+        assert _contrast(COLOURS[one][0], COLOURS[other][0]) >= 1.45, (one, other)
+
+
+def test_one_call_is_one_and_not_two_halves() -> None:
+    rows = [{"timestamp": samples.NOW - timedelta(minutes=5), "method": "POST", "endpoint": "/api/events",
+             "status_code": 503}]  # fmt: skip
+    evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows), metrics=None)
+    (axes,) = charts.calls_by_status(evidence, decide(evidence)).axes
+    assert all(tick == round(tick) for tick in axes.get_yticks())
+    assert (
+        charts.failure_map(evidence, decide(evidence))
+        .get_label()
+        .startswith("/api/events fails 100%, and nothing else is called. ")
+    )
+
+
+def test_used_up_limits_are_marked_in_every_chart_over_the_window() -> None:
+    evidence = samples.rate_limited()
+    verdict = decide(evidence)
+    for name in ("calls_by_status", "failure_map", "latency", "rate_limit_headroom"):
+        drawn = charts.CHARTS[name][1](evidence, verdict)
+        assert "Used up: GET /api/profiles per minute, at 06:20–07:00." in drawn.alt, name
+        assert "▬ limit used up: GET /api/profiles" in [text.get_text() for text in drawn.figure.texts], name
 
 
 def test_no_two_roles_share_a_light_colour() -> None:

@@ -7,9 +7,12 @@ matplotlib. CONTRIBUTING.md says how to renew them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +34,7 @@ from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, NOTES
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import Drawn
+from klaviyo_nb.window import Window
 from report_samples import healthy, recovered
 
 KEPT = Path(__file__).parent / "pictures"
@@ -110,6 +114,47 @@ def _over_time(figure: Figure) -> Seen:
 
 def test_endpoints_that_are_well_again_are_not_said_to_fail(drawn: dict[str, Drawn]) -> None:
     assert drawn["failure_map"].alt.startswith("All 3 endpoints failed.")
+
+
+def twice(days: int = 0) -> Evidence:
+    """Calls that failed for a quarter of an hour, were well, and failed again, in a window that may be longer."""
+    base = recovered()
+    start, size = base.window.start, 7200 // 6
+    seconds = [6 * at for at in range(size)]
+    rows = [
+        {"timestamp": start + timedelta(seconds=at), "endpoint": "/api/events", "method": "POST",
+         "status_code": 503 if (1500 < at < 2400 or 5000 < at < 5600) and at % 18 else 202}
+        for at in seconds
+    ]  # fmt: skip
+    window = Window(start - timedelta(days=days), base.window.end)
+    return Evidence(window, window.end, calls=CALLS.frame(rows))
+
+
+def test_an_incident_before_the_last_one_is_shaded_and_told_too() -> None:
+    evidence = twice()
+    verdict = decide(evidence)
+    for name in ("calls_by_status", "failure_map", "timeline"):
+        drawn = charts.CHARTS[name][1](evidence, verdict)
+        assert len(_over_time(drawn.figure).shaded) == 6, name
+        said = [text.get_text() for text in drawn.figure.texts]
+        assert any(text.startswith("1 earlier · began 06:") for text in said), name
+    alt = charts.calls_by_status(evidence, verdict).get_label()
+    assert re.search(r"Calls also failed earlier: 05:25(–05:2\d)? to 05:(39|40)", alt), alt
+
+
+def test_in_a_window_of_days_times_have_a_day() -> None:
+    evidence = twice(days=3)
+    alt = charts.calls_by_status(evidence, decide(evidence)).get_label()
+    assert "Failures began at 23 Nov 06:23" in alt
+
+
+def test_what_is_written_above_the_axes_does_not_overlap() -> None:
+    evidence = marked()
+    for name in OVER_TIME:
+        figure = charts.CHARTS[name][1](evidence, decide(evidence)).figure
+        boxes = [text.get_window_extent() for text in figure.texts if text.get_text()]
+        for one, other in combinations(boxes, 2):
+            assert not one.overlaps(other), name
 
 
 def test_without_an_onset_nothing_is_shaded() -> None:

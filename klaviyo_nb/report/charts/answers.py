@@ -15,6 +15,7 @@ from klaviyo_nb.report.axis import extent, plot, told
 from klaviyo_nb.report.canvas import BEHIND, BOTTOM, FONT, LINE, PAD, RIGHT, TEXT, WIDTH, Drawn, Sheet
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import nothing
+from klaviyo_nb.report.charts.used import used_up
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.views import ask
 from klaviyo_nb.report.words import share, shortened, told_apart
@@ -31,7 +32,7 @@ MOST_CELLS = 60
 #: Share of calls that failed in a cell from which it has a colour → the colour's role and its words.
 _LEVELS = (
     (0.0, "well", "under 5% failed"),
-    (0.05, "invalid", "5 to 50%"),
+    (0.05, "throttled", "5 to 50%"),
     (0.5, "server", "over half"),
 )
 #: What became of calls → the colour's role and its words, in the order in which they are stacked.
@@ -67,9 +68,10 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
         sheet.write(WIDTH - RIGHT, y, words, ha="right", color=LIGHT["muted"], bbox=BEHIND)
         rows = table[table["endpoint"] == total.endpoint]
         _cells(axes, rows, evidence.window, width, (_TALL * number + LINE, _TALL - LINE - 0.06))
+    limits, _ = used_up(sheet, axes, evidence)
     rest = f" {len(totals) - len(shown)} more endpoints are in the table." if totals[len(shown) :] else ""
     each_one = "; ".join(f"{each.endpoint}: {each.failed:,} of {each.calls:,} failed" for each in shown)
-    alt = f"{each_one}.{rest} Calls counted from {counts.source}. {told(evidence, verdict)}"
+    alt = f"{each_one}.{rest} {limits}Calls counted from {counts.source}. {told(evidence, verdict)}"
     return sheet.drawn(alt, table)
 
 
@@ -79,7 +81,8 @@ def _map_headline(totals: Any, verdict: Verdict) -> str:
         return f"No endpoint fails often, of {len(totals)}"
     worst = max(bad, key=lambda each: (each.failed / each.calls, each.failed))
     if len(bad) == len(totals) > 1:
-        return f"All {len(totals)} endpoints {'failed' if verdict.recovered else 'fail'}"
+        every = "Both" if len(totals) == 2 else f"All {len(totals)}"
+        return f"{every} endpoints {'failed' if verdict.recovered else 'fail'}"
     fails = f"{shortened(worst.endpoint, 34)} fails {share(worst.failed, worst.calls)}"
     if len(totals) == 1:
         return f"{fails}, and nothing else is called"
@@ -164,14 +167,15 @@ def retries(evidence: Evidence, verdict: Verdict) -> Drawn:
     edges: Any = [*table["timestamp"], evidence.window.end]
     line = table["amplification"].to_numpy()
     axes.step(edges, np.append(line, line[-1]), where="post", color=LIGHT["series"], lw=1.6)
-    axes.axhline(1, color=LIGHT["ink"], lw=1)
+    axes.axhline(1, color=LIGHT["ink"], lw=1, zorder=1)  # behind the line, which mostly lies on it
     axes.annotate("each call once", (0, 1), xycoords=("axes fraction", "data"), xytext=(3, -3),
                   textcoords="offset points", size=TEXT, va="top",
               color=LIGHT["muted"], family=FONT)  # fmt: skip
     most = np.nanmax(line) if np.isfinite(line).any() else 1.0
     axes.set_ylim(0, max(2.0, most * 1.1))
-    limits = " ".join(answer.covers)
-    return sheet.drawn(f"{answer.says} {limits} {told(evidence, verdict)}", table)
+    limits, _ = used_up(sheet, axes, evidence)
+    covers = " ".join(answer.covers)
+    return sheet.drawn(f"{answer.says} {covers} {limits}{told(evidence, verdict)}", table)
 
 
 @chart("What became of the calls")

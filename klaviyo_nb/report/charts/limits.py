@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.report import series
-from klaviyo_nb.report.axis import clock, plot, told
+from klaviyo_nb.report.axis import moment, plot, told
 from klaviyo_nb.report.canvas import BEHIND, LINE, PAD, RIGHT, WIDTH, Drawn
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import length, nothing
+from klaviyo_nb.report.charts.used import used_up
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.words import shortened, told_apart
 
@@ -57,9 +58,12 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.grid(visible=False)
     axes.set_yticks([floor - full for floor in below], ["limit"] * len(below))
     peaked = "; ".join(
-        f"{each.endpoint}: at most {_per(each)}, {each.use:.0%}, at {clock(each.timestamp)}" for each in shown
+        f"{each.endpoint}: at most {_per(each)}, {each.use:.0%}, at {moment(each.timestamp, evidence.window)}"
+        for each in shown
     )
-    return sheet.drawn(f"{peaked}. Throttled calls are counted as well. {told(evidence, verdict)}", use)
+    limits, _ = used_up(sheet, axes, evidence)
+    alt = f"{peaked}. Throttled calls are counted as well. {limits}{told(evidence, verdict)}"
+    return sheet.drawn(alt, use)
 
 
 def _use_headline(top: Any, counts: Tally | None) -> str:

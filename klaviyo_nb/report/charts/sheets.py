@@ -53,4 +53,5 @@ def stack(axes: Axes, table: pd.DataFrame, window: Window, roles: Sequence[str])
         above = below + np.append(table[name], table[name].iloc[-1])
         axes.fill_between(edges, below, above, step="post", color=LIGHT[role], lw=0)
         below = above
+    axes.locator_params(axis="y", integer=True)
     axes.set_ylim(0, max(1.0, float(below.max())) * 1.15)  # shading is seen above what is in front of it

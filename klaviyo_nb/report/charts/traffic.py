@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.report import series
-from klaviyo_nb.report.axis import clock, plot, told
+from klaviyo_nb.report.axis import moment, plot, told
 from klaviyo_nb.report.canvas import Drawn
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import length, nothing, short, stack
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.window import Window
 
 
 @chart("Calls over time, by status class")
@@ -39,11 +40,12 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     limits, stretches = used_up(sheet, axes, evidence)
     width = timedelta(seconds=series.bin_s(evidence.window))
     full = [any(start < at + width and at < end for start, end in stretches) for at in table.index]
-    alt = f"{_kinds(table)}{limits}Calls counted from {counts.source}. {told(evidence, verdict)}"
+    kinds = _kinds(table, evidence.window)
+    alt = f"{kinds}{limits}Calls counted from {counts.source}. {told(evidence, verdict)}"
     return sheet.drawn(alt, table.reset_index().assign(limit_used_up=full))
 
 
-def _kinds(table: pd.DataFrame) -> str:
+def _kinds(table: pd.DataFrame, window: Window) -> str:
     """Which failures `series.by_class` shows, and when most of them were; nothing if no call failed."""
     worst = series.worst(table)
     if worst is None:
@@ -52,7 +54,7 @@ def _kinds(table: pd.DataFrame) -> str:
     kinds = kinds[kinds > 0].sort_values(ascending=False, kind="stable")
     named = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items())
     peak = f"{worst.failed:,} of {worst.calls:,} calls"
-    return f"{named[0].upper()}{named[1:]}. Most failures at {clock(worst.at)}: {peak}. "
+    return f"{named[0].upper()}{named[1:]}. Most failures at {moment(worst.at, window)}: {peak}. "
 
 
 @chart("How long calls took")
@@ -75,10 +77,11 @@ def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.set_ylim(0, max(p95[worst], usual or 0, 0.001) * 1.15)
     if usual:
         axes.axhline(usual, color=LIGHT["ink"], lw=1, ls=(0, (4, 3)))
+    limits, _ = used_up(sheet, axes, evidence)
     alt = (
-        f"The 95th percentile was highest at {clock(at.iloc[worst])} with {short(p95[worst])} (median"
-        f" {short(p50[worst])}). {table['calls'].sum():,} calls tell their duration."
-        f" {told(evidence, verdict)}"
+        f"The 95th percentile was highest at {moment(at.iloc[worst], evidence.window)} with"
+        f" {short(p95[worst])} (median {short(p50[worst])}). {table['calls'].sum():,} calls tell"
+        f" their duration. {limits}{told(evidence, verdict)}"
     )
     return sheet.drawn(alt, table)
 
@@ -91,4 +94,4 @@ def _took(known: pd.DataFrame, verdict: Verdict) -> str:
         if not during.empty:
             return f"While they failed, 95% of calls took under {short(during['p95_s'].median())}"
     last = known.iloc[-1]
-    return f"95% of calls took under {short(last['p95_s'])} at {clock(last['timestamp'])}"
+    return f"95% of calls took under {short(last['p95_s'])} at {moment(last['timestamp'], verdict.window)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.report.axis import clock
+from klaviyo_nb.report.axis import clock, moment
 from klaviyo_nb.report.charts.sheets import length
 from klaviyo_nb.report.look import LIGHT
 from klaviyo_nb.report.views import broken
@@ -31,9 +31,10 @@ def used_up(sheet: Sheet, axes: Any, evidence: Evidence) -> tuple[str, list[tupl
     if found.empty:
         return "", []
     times = _together(found, evidence.window)
+    inch = 1 / (axes.get_position().height * sheet.height)
     axes.broken_barh(
-        [(start, end - start) for start, end in times], (-0.085, 0.065), transform=axes.get_xaxis_transform(),
-        color=LIGHT["ink"], lw=0, clip_on=False,
+        [(start, end - start) for start, end in times], (-0.117 * inch, 0.09 * inch),
+        transform=axes.get_xaxis_transform(), color=LIGHT["ink"], lw=0, clip_on=False,
     )  # fmt: skip
     axes.tick_params(axis="x", pad=10)
     lengths: dict[str, set[int]] = {}
@@ -42,7 +43,7 @@ def used_up(sheet: Sheet, axes: Any, evidence: Evidence) -> tuple[str, list[tupl
     told = [f"{name} per {' and '.join(map(length, sorted(each)))}" for name, each in lengths.items()]
     which = shortened(next(iter(lengths)), 23) if len(told) == 1 else f"{len(told)} endpoints"
     sheet.write(0.12, sheet.height - 0.215, f"▬ limit used up: {which}")
-    spans = [f"{clock(start)}–{clock(end)}" for start, end in times[:MOST_TOLD]]
+    spans = [f"{moment(start, evidence.window)}–{clock(end)}" for start, end in times[:MOST_TOLD]]
     rest = f" and {len(times) - MOST_TOLD} more times" if len(times) > MOST_TOLD else ""
     return f"Used up: {'; '.join(told)}, at {', '.join(spans)}{rest}. ", times
 
