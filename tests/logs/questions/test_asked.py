@@ -36,7 +36,7 @@ _VALUES: dict[str, list[Any]] = {
     "answered_by": [None, "klaviyo", "edge"], "revision": [None, "2026-07-15", "2024-10-15", "2026-07-15.pre", "soon"],
     "attempt": [None, 1, 2, 3], "duration_s": [None, 0.1, 7.0], "retry_after_s": [None, 1.0, 600.0],
     "message": [None, "Request was throttled.", "no such list"], "source": ["app.log"], "line_no": [*range(1, 9)],
-    **dict.fromkeys(("request_id", "profile_key", "event_key", "host", "worker", "caller", "error_code"), [None, "a", "b", "c"]),  # noqa: RUF024 - not changed
+    **dict.fromkeys(("request_id", "profile_key", "event_key", "host", "worker", "caller", "error_code", "error_pointer", "sdk", "profile_domain"), [None, "a", "b", "c"]),  # noqa: RUF024 - not changed
 }  # fmt: skip
 _HOOK: dict[str, list[Any]] = {"timestamp": _VALUES["timestamp"], "topic": [None, "a", "b"],
                                "outcome": ["accepted", "bad_signature", "failed"], "sent_at": _VALUES["timestamp"]}  # fmt: skip
