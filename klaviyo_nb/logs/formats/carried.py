@@ -21,6 +21,8 @@ from klaviyo_nb.logs.formats.objects import plans
 _LONGEST = 4_000
 #: How an envelope may begin; what stands in no ordinary text.
 _MAY_HOLD, _BETWEEN = (b"{", b""), b"\0"
+#: The orders of so many sets of keys are remembered.
+_MOST_ORDERS = 1_000
 
 
 class Envelope(NamedTuple):
@@ -96,6 +98,7 @@ class Apart:
 
     def __init__(self) -> None:
         self._keys = Memo(_keys_of)
+        self._orders: dict[frozenset[str], tuple[str, ...]] = {}
 
     def taken_apart(self, raw: bytes) -> Carried | None:
         """None: it is too long, or not plain enough."""
@@ -110,12 +113,21 @@ class Apart:
 
     def _unwrapped(self, data: dict[str, Any], speaks: bool) -> Carried | None:
         """The text in an envelope of plain values."""
+        data = self._ordered(data)
         shape, told = tuple(data), tuple(data.values())
         inner, clocks, places = self._keys[shape]
         if inner is None or type(data[inner]) is not str or not {dict, list}.isdisjoint(map(type, told)):
             return None
         context = shape, tuple([told[place] for place in places]), speaks
         return Carried(data[inner], Envelope(data, inner, clocks, context)) if data[inner] else None
+
+    def _ordered(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The same with its keys as they stood at first: journalctl gives them in another order each time."""
+        if len(self._orders) >= _MOST_ORDERS:
+            self._orders.clear()
+        shape = tuple(data)
+        order = self._orders.setdefault(frozenset(shape), shape)
+        return data if order == shape else {key: data[key] for key in order}
 
 
 class _Keys(NamedTuple):

@@ -176,3 +176,13 @@ def test_many_at_once_are_what_each_is_alone() -> None:
     }
     assert [found[row] for row in range(len(raws))] == [understand(raw, NEAR) for raw in raws]
     assert sum(len(each.rows) for each in calls) > 100
+
+
+def test_entries_are_alike_in_whatever_order_their_keys_come() -> None:
+    rng, like = random.Random(1), Likeness(NEAR, about=False)
+    for number in range(400):
+        entry = list(json.loads(journald(LINE, 1_795_410_000_000_000 + number)).items())
+        rng.shuffle(entry)
+        raw = json.dumps(dict(entry)).encode()
+        assert told(like, raw) == understand(raw, NEAR)
+    assert len(kinds(like)) == 1
