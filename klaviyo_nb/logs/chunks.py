@@ -6,14 +6,13 @@ where a chunk is read, so that workers import it while this process does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import SourceError
-from klaviyo_nb.logs.sources.base import Chunk
+from klaviyo_nb.logs.sources.base import Chunk, late
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ class Part:
         last: Latest.
         truncated: Is some of it missing?
         failed: Could it not be opened at all?
+        ends: Where the text ends that it is a stretch of, if that was seen.
         problems: Why.
         learnt: Secrets that redaction recognised in it → rule.
     """
@@ -97,6 +97,7 @@ class Part:
     last: int | None = None
     truncated: bool = False
     failed: bool = False
+    ends: int | None = None
     problems: list[str] = field(default_factory=list)
     learnt: Mapping[str, str] = field(default_factory=dict)
 
@@ -124,6 +125,7 @@ def read_chunk(job: Job) -> Part:
             records.read(job, opened, part)
         part.problems += opened.problems
         part.truncated = part.truncated or opened.truncated
+        part.ends = opened.ends
     except SourceError as exc:
         part.failed = True
         part.problems.append(exc.what)
@@ -131,6 +133,6 @@ def read_chunk(job: Job) -> Part:
     return part
 
 
-def late(deadline: float | None) -> bool:
-    """Has the deadline come?"""
-    return deadline is not None and time.monotonic() >= deadline
+def too_much(most: int | None) -> str:
+    """Of what is not read to its end because it is so large."""
+    return f"only its first {most:,} bytes were read ({TOO_LARGE})"

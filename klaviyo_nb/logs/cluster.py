@@ -26,7 +26,7 @@ import pyarrow as pa
 from klaviyo_nb import __version__
 from klaviyo_nb.errors import SourceError, UsageError
 from klaviyo_nb.logs.chunks import LATE, Job, Part
-from klaviyo_nb.logs.engines import TRY, Work
+from klaviyo_nb.logs.engines import TRY, Share, Work
 from klaviyo_nb.logs.rows import MESSAGE
 from klaviyo_nb.logs.sources.files import Range
 from klaviyo_nb.logs.sources.remote import RemoteRange
@@ -98,9 +98,13 @@ class Cluster:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def map(
-        self, function: Read, tasks: Sequence[Job], stays: Callable[[Job], bool]
+        self,
+        function: Read,
+        tasks: Sequence[Job],
+        stays: Callable[[Job], bool],
+        share: Share | None = None,
     ) -> Generator[Part, None, None]:
-        """See `Engine.map`."""
+        """See `Engine.map`. Nothing is shared: other chunks keep a cluster's workers busy."""
         work = Work(tasks, stays)
         until = min((task.deadline for task in tasks if task.deadline is not None), default=None)
         crew = _Crew(self, function, work, until) if work.left else None

@@ -7,6 +7,7 @@ the caller's main module again (docs/design/worker-processes.md).
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import subprocess
@@ -16,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from klaviyo_nb.errors import UsageError
@@ -36,6 +37,25 @@ CLUSTER = "dask://"
 TRY = "; try: "
 
 
+class Shared(Protocol):
+    """A task that several processes may do together, as tasks that come one by one."""
+
+    def take(self) -> Any | None:
+        """The next one; None: there are no more. One thread at a time asks."""
+
+    def saw(self, result: Any) -> None:
+        """The result of one of them has come."""
+
+    def close(self) -> None:
+        """No more are wanted."""
+
+    def whole(self, results: Sequence[Any]) -> Any:
+        """The result of the task, from those of all that were taken, in their order."""
+
+
+Share = Callable[[Any], Shared | None]
+
+
 class Engine(Protocol):
     """Applies a function to tasks. Functions, tasks and results are picklable.
 
@@ -47,7 +67,11 @@ class Engine(Protocol):
     def far(self) -> bool: ...  # noqa: D102 - told above
 
     def map(
-        self, function: Callable[[Job], Part], tasks: Sequence[Job], stays: Callable[[Job], bool]
+        self,
+        function: Callable[[Job], Part],
+        tasks: Sequence[Job],
+        stays: Callable[[Job], bool],
+        share: Share | None = None,
     ) -> Generator[Part, None, None]:
         """Begin, and give results in the order of the tasks. Who closes it ends what goes on.
 
@@ -55,6 +79,7 @@ class Engine(Protocol):
             function: Is applied to each task.
             tasks: What is to be done.
             stays: Is it one that only this process can do?
+            share: The task as one that processes of this machine may do together; None if it is none.
         """
 
 
@@ -69,11 +94,16 @@ class Processes:
     far: bool = False
 
     def map(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task], stays: Callable[[Task], bool]
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        stays: Callable[[Task], bool],
+        share: Share | None = None,
     ) -> Generator[Result, None, None]:
-        """See `Engine.map`."""
-        work = Work(tasks, stays)
-        count = min(self.count, len(tasks))
+        """See `Engine.map`. A task is shared if there are not enough others to keep all processes busy."""
+        work = Work(tasks, stays, share if self.count > 1 else None, self.count)
+        parts = share is not None and any(share(task) is not None for task in tasks)
+        count = self.count if parts else min(self.count, len(tasks))
         return _results(function, work, [_Worker(function, work) for _ in range(count - 1)])
 
 
@@ -82,37 +112,98 @@ def _results(
 ) -> Generator[Any, None, None]:
     try:
         for index in range(work.count):
-            while index not in work.done:
+            while not work.is_done(index):
                 if (task := work.take(here=True)) is not None:
                     work.put(task[0], function(task[1]))
                 else:
                     work.wait(index)
-            yield work.done.pop(index)
+            yield work.result(index)
     finally:
         for worker in workers:
             worker.stop()
+        work.close()
 
 
 Numbered = tuple[int, Any]
 
 
 class Work:
-    """Tasks that are left, those that only this process can do, and results, by number."""
+    """Tasks that are left, those that only this process can do, and results, by number.
 
-    def __init__(self, tasks: Sequence[Any], stays: Callable[[Any], bool]) -> None:
+    What a shared task is done as has numbers of its own, behind those of the tasks.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Any],
+        stays: Callable[[Any], bool],
+        share: Share | None = None,
+        hands: int = 1,
+    ) -> None:
         self.count = len(tasks)
         self.left: deque[Numbered] = deque()
         self.staying: deque[Numbered] = deque()
         self.done: dict[int, Any] = {}
         self._changed = threading.Condition()
+        self._taking, self._share, self._hands = threading.Lock(), share, hands
+        self._numbers = itertools.count(len(tasks))
+        self._shared: dict[int, _Sharing] = {}
+        self._parts: dict[int, Shared] = {}
+        self._open: _Sharing | None = None
         for index, task in enumerate(tasks):
             (self.staying if stays(task) else self.left).append((index, task))
 
     def take(self, here: bool) -> Numbered | None:
         """The next task, if there is one."""
+        with self._taking:
+            while True:
+                if self._open is not None and (more := self._more(self._open)) is not None:
+                    return more
+                task = self._next(here)
+                if task is None or self._share is None or len(self.left) >= self._hands - 1:
+                    return task
+                shared = self._share(task[1])
+                if shared is None:
+                    return task
+                self._open = self._shared[task[0]] = _Sharing(shared)
+
+    def _more(self, sharing: _Sharing) -> Numbered | None:
+        """The next part of a shared task, if there is one."""
+        task = sharing.shared.take()
+        if task is not None:
+            number = next(self._numbers)
+            sharing.numbers.append(number)
+            self._parts[number] = sharing.shared
+            return number, task
+        with self._changed:
+            self._open, sharing.all_taken = None, True
+            self._changed.notify_all()
+        return None
+
+    def _next(self, here: bool) -> Numbered | None:
         with self._changed:
             queues = [queue for queue in (self.left, self.staying if here else ()) if queue]
             return min(queues, key=lambda queue: queue[0][0]).popleft() if queues else None
+
+    def is_done(self, index: int) -> bool:
+        """Is there all of a result?"""
+        sharing = self._shared.get(index)
+        if sharing is None:
+            return index in self.done
+        return sharing.all_taken and all(number in self.done for number in sharing.numbers)
+
+    def result(self, index: int) -> Any:
+        """The result of a task that is done; it is kept no longer."""
+        sharing = self._shared.pop(index, None)
+        if sharing is None:
+            return self.done.pop(index)
+        return sharing.shared.whole([self.done.pop(number) for number in sharing.numbers])
+
+    def close(self) -> None:
+        """Nothing more will be taken."""
+        with self._taking:
+            for sharing in self._shared.values():
+                sharing.shared.close()
 
     def take_staying(self) -> Numbered | None:
         """The next task that only this process can do, if there is one."""
@@ -122,6 +213,8 @@ class Work:
     def put(self, index: int, result: Any) -> None:
         """A result; the first one counts."""
         with self._changed:
+            if index not in self.done and index in self._parts:
+                self._parts[index].saw(result)
             self.done.setdefault(index, result)
             self._changed.notify_all()
 
@@ -135,9 +228,18 @@ class Work:
         """Until there is this result, or something to be done here; False if `until` comes first."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: bool(self.staying) or index in self.done,
+                lambda: bool(self.staying) or self.is_done(index),
                 None if until is None else max(0.0, until - time.monotonic()),
             )
+
+
+@dataclass(slots=True)
+class _Sharing:
+    """A task that is shared, the numbers of what was taken of it, and was that all?"""
+
+    shared: Shared
+    numbers: list[int] = field(default_factory=list)
+    all_taken: bool = False
 
 
 class _Worker:

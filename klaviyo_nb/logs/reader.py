@@ -15,6 +15,7 @@ from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, read_chunk
 from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
+from klaviyo_nb.logs.shared import shared, text_size
 from klaviyo_nb.logs.shelves import Shelf, as_moment, coverages, found, newest_first
 from klaviyo_nb.logs.sources import stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
@@ -220,8 +221,8 @@ def _read(
         shelf.limit(limits.source_size)
     jobs = _jobs(shelves, limits.source_size, **what, question=question)
     total, done = sum(job.chunk.size for job in jobs), 0
-    chosen = engine_named(engine, total)
-    parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far))
+    chosen = engine_named(engine, sum(map(text_size, jobs)))
+    parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
     import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
     threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
 

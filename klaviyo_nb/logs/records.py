@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from klaviyo_nb.evidence import UNFINISHED
-from klaviyo_nb.logs.chunks import TOO_LARGE, Job, Part, advancing, late, partly
+from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, too_much
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.alike import Alike, Calls
 from klaviyo_nb.logs.formats.coded import Coded, Texts
@@ -27,7 +27,7 @@ from klaviyo_nb.logs.pairs import joined
 from klaviyo_nb.logs.questions.question import Question, Records
 from klaviyo_nb.logs.rows import Column, Piece, Rows
 from klaviyo_nb.logs.scan import Record, Seen, scan
-from klaviyo_nb.logs.sources.base import Opened, Read
+from klaviyo_nb.logs.sources.base import UNENDED, Opened, Read, late
 from klaviyo_nb.logs.words import EveryLine, WordFinder
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def read(job: Job, opened: Opened, part: Part) -> None:
         part.told = _told(job, job.question, calls, webhooks)
     if seen.stopped and not opened.truncated:
         part.truncated = True
-        part.problems.append(_why(job, seen))
+        part.problems.append(too_much(job.most) if _enough(job, seen) else UNENDED)
 
 
 class _SoFar:
@@ -121,13 +121,6 @@ class _SoFar:
         self._share(self._job, part)
         now = time.monotonic()
         self._next, self._told = now + max(_SHARED_S, _PATIENCE * (now - began)), self._seen.read
-
-
-def _why(job: Job, seen: Seen) -> str:
-    """Why reading was ended before its end."""
-    if _enough(job, seen):
-        return f"only its first {job.most:,} bytes were read ({TOO_LARGE})"
-    return "it was not read to its end before the deadline"
 
 
 def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:

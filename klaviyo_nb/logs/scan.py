@@ -101,6 +101,13 @@ class _Buffer:
         """Was all searched that a record of the range may reach into?"""
         return self.base + self.looked > self.last_break + CONTEXT
 
+    @property
+    def begins_none(self) -> bool:
+        """Was a line counted that would begin where the stream has ended, in the range?"""
+        end = self.base + self.end
+        ends_open = self.end == 0 or self.data[self.end - 1] == ord("\n")
+        return ends_open and self.start <= end <= self.last_break
+
     def whole(self, longest: int) -> int:
         """Where the last whole line ends; the end of the buffer if the line is longer than that already."""
         found = self.data.rfind(b"\n", self.looked, self.end) + 1
@@ -223,5 +230,4 @@ def scan(
             seen.lines = buffer.lines - 1  # so far
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest
-        ends_open = buffer.end == 0 or buffer.data[buffer.end - 1] == ord("\n")
-        seen.lines = buffer.lines - (stop is None and not seen.stopped and ends_open)
+        seen.lines = buffer.lines - (not seen.stopped and buffer.begins_none)

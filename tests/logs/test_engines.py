@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -101,3 +102,56 @@ def test_a_chunk_is_read_alike_in_another_process(tmp_path: Path) -> None:
     )
     assert there.calls["status_code"].to_pylist() == [503]
     assert there == read_chunk(task)
+
+
+class Sum:
+    """A task that is shared: `eval` of each of its terms, and their sum; the last is told by what came of it."""
+
+    def __init__(self, *terms: str) -> None:
+        self.terms, self.seen, self.closed = [*terms], list[int](), False
+
+    def take(self) -> str | None:
+        return self.terms.pop(0) if self.terms else None
+
+    def saw(self, result: int) -> None:
+        self.seen.append(result)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def whole(self, results: Sequence[int]) -> int:
+        assert sorted(results) == sorted(self.seen)
+        return sum(results)
+
+
+def terms(task: str) -> Sum | None:
+    return Sum(*task.split("+")) if "+" in task else None
+
+
+def test_a_task_that_is_shared_is_done_by_all_processes() -> None:
+    (pids,) = Processes(2).map(eval, ["+".join([WHERE] * 60)], here, terms)
+    assert pids % os.getpid()
+    assert os.getpid() * 60 != pids
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_results_come_in_the_order_of_the_tasks_when_some_are_shared(count: int) -> None:
+    tasks = ["1+2+3", "4", "5+6", "7", "8", "9+10"]
+    assert list(Processes(count).map(eval, tasks, here, terms)) == [6, 4, 11, 7, 8, 19]
+
+
+def test_what_a_worker_that_died_could_not_do_of_a_shared_task_is_done_here() -> None:
+    term = f"({WHERE} == {os.getpid()} or __import__('os')._exit(1))"
+    assert list(Processes(3).map(eval, ["+".join([term] * 20)], here, terms)) == [20]
+
+
+def test_a_shared_task_is_closed_if_nobody_wants_the_rest() -> None:
+    made: list[Sum] = []
+
+    def share(task: str) -> Sum:
+        made.append(Sum(*task.split("+")))
+        return made[-1]
+
+    with pytest.raises(ZeroDivisionError):
+        list(Processes(2).map(eval, ["+".join(["1 / 0"] * 9)], here, share))
+    assert made[-1].closed

@@ -15,6 +15,8 @@ from typing import Protocol
 from klaviyo_nb.window import Window
 
 Read = Callable[[memoryview], int]
+#: Of what was begun and not ended in time.
+UNENDED = "it was not read to its end before the deadline"
 #: A record holds lines at most this far before and after the one with the word [lines, bytes].
 MAX_LINES = 80
 REACH = 32 * 1024
@@ -49,6 +51,7 @@ class Opened:
         ended: Was the end of a pipe reached? Filled while reading.
         done: Bytes of the chunk, as stored, that were read; filled while reading where that is known.
         head: How the source begins, if the chunk does not begin there.
+        ends: Where the text of a packed file ends; filled when that is reached.
         idle: Called now and then while nothing comes out of a pipe.
     """
 
@@ -62,6 +65,7 @@ class Opened:
     ended: bool = False
     done: int = 0
     head: bytes = b""
+    ends: int | None = None
     idle: Callable[[], object] = bool
 
 
@@ -97,6 +101,11 @@ class Source(Protocol):
         Raises:
             SourceError: It cannot be read.
         """
+
+
+def late(deadline: float | None) -> bool:
+    """Has the deadline (`time.monotonic`) come?"""
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def speaks_of_klaviyo(name: str) -> bool:

@@ -15,7 +15,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -101,7 +101,7 @@ class File:
         path, size = os.path.abspath(self.path), facts.st_size
         identity = Identity(os.uname().nodename, (facts.st_dev, facts.st_ino), len(head), _digest(head))
         if packed.is_packed(head):
-            return [Range(path, 0, size, size, identity, packed=True)]
+            return [Range(path, 0, size, size, identity, packed=True, quick=packed.is_quick(head))]
         note = packed.misnamed(path, head)
         return [
             Range(path, start, min(start + RANGE, size), size, identity, note=note)
@@ -131,7 +131,10 @@ def _digest(head: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes `start` to `stop` of a file that had `total` bytes and this identity; a `note` is to be told."""
+    """Bytes `start` to `stop` of a file that had `total` bytes and this identity; a `note` is to be told.
+
+    A packed one is read whole, or in stretches of its text if it is `quick` to inflate.
+    """
 
     path: str
     start: int
@@ -139,6 +142,7 @@ class Range:
     total: int
     identity: Identity
     packed: bool = False
+    quick: bool = False
     note: str | None = None
 
     @property
@@ -168,6 +172,18 @@ class Range:
             with packed.ahead(packed.inflated_fast(begin, opened)) as pieces:
                 opened.read = packed.reader(pieces)
                 yield opened
+        finally:
+            os.close(descriptor)
+
+    def text(self, said: Opened) -> Generator[bytes, None, None]:
+        """The text of a packed file; `said` is told what is missing of it.
+
+        Raises:
+            SourceError: The file cannot be opened.
+        """
+        descriptor = _find(self.path, self.identity)
+        try:
+            yield from packed.inflated_fast(lambda: _file_reader(descriptor, 0, self.total, said), said)
         finally:
             os.close(descriptor)
 

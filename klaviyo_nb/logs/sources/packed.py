@@ -15,34 +15,62 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
 
 import zstandard
-from isal import isal_zlib
+from isal import igzip_lib
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.sources.base import Opened, Read
 
-#: What is inflated at once, and lost if it is broken; as long as nothing is broken, far more at once.
-_PIECE, _LARGE = 16 * 1024, 512 * 1024
-_PIECES_AHEAD = 4
+#: What is inflated at once, and lost if it is broken; as long as nothing is broken, more at once. What comes
+#: out at once is little, so that the same memory serves again: fresh memory takes as long as inflating does.
+_PIECE, _LARGE, _MOST = 16 * 1024, 64 * 1024, 256 * 1024
+_PIECES_AHEAD = 16
 _PATIENCE_S = 0.1
 
 
 class _Inflater(Protocol):
     unused_data: bytes
     eof: bool
+    needs_input: bool
 
-    def decompress(self, data: bytes) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-_GZIP_ERROR: type[Exception] = cast("Any", isal_zlib).error  # its types say that this is an instance
+class _Zstandard:
+    """Its library's, in the manner of the others; knows no most that it gives at once."""
+
+    needs_input = True
+
+    def __init__(self) -> None:
+        self._inflater = zstandard.ZstdDecompressor().decompressobj()
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inflater.unused_data
+
+    @property
+    def eof(self) -> bool:
+        return self._inflater.eof
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inflater.decompress(data)
+
+
+def _gzip() -> Any:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+
+_GZIP_ERROR: type[Exception] = cast("Any", igzip_lib).error  # its types say that this is an instance
 #: First bytes → name, how to inflate one member, what the library raises on broken data.
 CODECS: dict[bytes, tuple[str, Callable[[], Any], type[Exception]]] = {
-    b"\x1f\x8b": ("gzip", lambda: isal_zlib.decompressobj(wbits=31), _GZIP_ERROR),
-    b"\x28\xb5\x2f\xfd": ("zstd", lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError),
+    b"\x1f\x8b": ("gzip", _gzip, _GZIP_ERROR),
+    b"\x28\xb5\x2f\xfd": ("zstd", _Zstandard, zstandard.ZstdError),
     b"BZh": ("bzip2", bz2.BZ2Decompressor, OSError),
     b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor, lzma.LZMAError),
 }
 
 
+#: How those begin that are inflated many times faster than their text is read.
+_QUICK = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 #: What the end of a name promises.
 SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 #: Of the first characters of a text, so many may be none [1].
@@ -56,6 +84,11 @@ class _Broken(Exception):
 def is_packed(head: bytes) -> bool:
     """Is it compressed, by its first bytes?"""
     return _codec(head) is not None
+
+
+def is_quick(head: bytes) -> bool:
+    """Is it inflated many times faster than its text is read?"""
+    return head.startswith(_QUICK)
 
 
 def misnamed(path: str, head: bytes) -> str | None:
@@ -119,7 +152,7 @@ def _inflate(read: Read, opened: Opened, size: int) -> Iterator[bytes]:
     inflater: _Inflater = make()
     while data:
         try:
-            yield inflater.decompress(data)
+            yield from _given(inflater, data)
         except (error, EOFError) as exc:
             raise _Broken(name) from exc
         if inflater.eof:  # members follow each other; what is no member is padding
@@ -134,6 +167,12 @@ def _inflate(read: Read, opened: Opened, size: int) -> Iterator[bytes]:
     if not inflater.eof:
         opened.truncated = True
         opened.problems.append(f"its {name} data ends too early: what came before is kept")
+
+
+def _given(inflater: _Inflater, data: bytes) -> Iterator[bytes]:
+    yield inflater.decompress(data, _MOST)
+    while not (inflater.needs_input or inflater.eof):
+        yield inflater.decompress(b"", _MOST)
 
 
 def reader(pieces: Iterator[bytes]) -> Read:
