@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from klaviyo_nb import __version__, probes
-from klaviyo_nb.coming import Coming
+from klaviyo_nb.coming import Coming, Keep
 from klaviyo_nb.errors import EvidenceError, UsageError
 from klaviyo_nb.evidence import Evidence, Gap, header_fields
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES, WATCH, WEBHOOKS, Schema, plain_rows
@@ -29,7 +29,7 @@ from klaviyo_nb.window import Window, iso, parse_duration, parse_time
 if TYPE_CHECKING:
     import pandas as pd
 
-    from klaviyo_nb.logs import LogsRead, Progress
+    from klaviyo_nb.logs import LogsRead, Progress, SoFar
     from klaviyo_nb.metrics.client import Fetched
     from klaviyo_nb.settings import Settings
 
@@ -45,6 +45,8 @@ HELD = 1.2
 _SCHEMAS = {"probes": PROBES, "calls": CALLS, "earlier": CALLS, "webhooks": WEBHOOKS, "metrics": METRICS,
             "watch": WATCH, "notes": NOTES}  # fmt: skip
 
+#: Frames that pipes may add to, and where their rows are until all are kept together.
+_OF_PIPES = {name: f"{name}-of-pipes.csv" for name in ("calls", "earlier", "webhooks")}
 #: A frame of so many rows is kept as text while all evidence is read for what must be taken out of it.
 KEPT = 100_000
 #: By how much a log's clock may be ahead of ours without its newest lines being lost.
@@ -107,7 +109,7 @@ async def collect(
     leave_out: Mapping[str, str] = MappingProxyType({}),
     allowed: int = probes.ALLOWED,
     reading: Progress | None = None,
-    keep: Callable[[Evidence], None] | None = None,
+    keep: Keep | None = None,
 ) -> Evidence:
     """Ask everything at once: probes, logs and metrics side by side.
 
@@ -124,7 +126,7 @@ async def collect(
         leave_out: Probe of the API that is not to be asked → why.
         allowed: Requests that may be sent to the API host.
         reading: Told how far the reading of logs has got.
-        keep: Writes what has come in, called now and then while more is to come, in a thread of its own.
+        keep: Keeps what has come in, called now and then while more is to come, in a thread of its own.
 
     Raises:
         UsageError: A source's URL or a metric's name cannot be understood.
@@ -177,8 +179,8 @@ def context_of(settings: Settings) -> dict[str, Any]:
 def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -> None:
     """Write `evidence` to `folder`: `evidence.json`, a CSV per frame, `status_page.json`.
 
-    Each file is whole whenever somebody looks; what was written there before is replaced. The header is
-    written last, so that a folder without it is known to be unfinished.
+    Each file is whole whenever somebody looks; what was written there before is replaced, what `save_pipes`
+    wrote is in it. The header is written last, so that a folder without it is known to be unfinished.
 
     Raises:
         OSError: It cannot be written.
@@ -188,6 +190,32 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
     if evidence.status_page is not None:
         texts["status_page.json"] = _json(evidence.status_page)
     frames = {name: frame for name in _SCHEMAS if (frame := getattr(evidence, name)) is not None}
+    _write(folder, texts, frames, redact)
+
+
+def save_pipes(evidence: Evidence, folder: Path, redact: Callable[[str], str]) -> None:
+    """Write what pipes have sent beside what `save` wrote there earlier, and a header of both.
+
+    Args:
+        evidence: Its frames hold rows of pipes only; its header is of all.
+        folder: Where `save` has written.
+        redact: As of `save`.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    frames = {name: frame for name in _OF_PIPES if (frame := getattr(evidence, name)) is not None}
+    _write(folder, {"evidence.json": _json(evidence.header())}, frames, redact, _OF_PIPES)
+
+
+def _write(
+    folder: Path,
+    texts: Mapping[str, str],
+    frames: Mapping[str, pd.DataFrame],
+    redact: Callable[[str], str],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write frames, under other `names` where those are given, and then texts, the first of them last."""
     written: dict[str, Iterable[str]] = {
         name: _SCHEMAS[name].csv_parts(frame) for name, frame in frames.items()
     }
@@ -195,16 +223,24 @@ def save(evidence: Evidence, folder: Path, redact: Callable[[str], str] = str) -
         for text in texts.values():
             redact(text)
         for name, frame in frames.items():
-            if len(frame) <= KEPT:  # else it is written out once more, rather than held in memory
-                written[name] = list(written[name])
-            for part in written[name]:
-                redact(part)
-            if len(frame) > KEPT:
-                written[name] = _SCHEMAS[name].csv_parts(frame)
+            written[name] = _recognised(written[name], _SCHEMAS[name], frame, redact)
     for name, parts in written.items():
-        _put(folder / f"{name}.csv", map(redact, parts))
-    for name, text in reversed(texts.items()):
+        _put(folder / names.get(name, f"{name}.csv"), map(redact, parts))
+    if not names:
+        for name in _OF_PIPES.values():
+            (folder / name).unlink(missing_ok=True)
+    for name, text in reversed(list(texts.items())):
         _put(folder / name, [redact(text)])
+
+
+def _recognised(
+    parts: Iterable[str], schema: Schema, frame: pd.DataFrame, redact: Callable[[str], str]
+) -> Iterable[str]:
+    """What is to be written, when it was looked through; a large frame is made text once more for it."""
+    held = list(parts) if len(frame) <= KEPT else None
+    for part in held or parts:
+        redact(part)
+    return held or schema.csv_parts(frame)
 
 
 def _put(path: Path, parts: Iterable[str]) -> None:
@@ -235,6 +271,7 @@ def load(folder: Path) -> Evidence:
             for name, schema in _SCHEMAS.items()
             if (path := folder / f"{name}.csv").is_file()
         }
+        frames |= dict(_with_pipes(folder, frames))
         page = folder / "status_page.json"
         status_page = json.loads(page.read_text("utf-8")) if page.is_file() else None
     except (OSError, KeyError, TypeError, ValueError) as exc:
@@ -243,6 +280,16 @@ def load(folder: Path) -> Evidence:
         ) from exc
     rows = tuple(plain_rows(frames.pop("probes"))) if "probes" in frames else ()
     return Evidence(status_page=status_page, probe_rows=rows, **frames, **fields)
+
+
+def _with_pipes(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Frames to which pipes have added since all was kept: their rows instead of those that they had then."""
+    for name, file in _OF_PIPES.items():
+        if (folder / file).is_file():
+            schema, new = _SCHEMAS[name], _read(folder / file, _SCHEMAS[name])
+            was = frames.get(name, schema.empty())
+            both = schema.joined([was[~was["source"].isin(new["source"])], new])
+            yield name, both.sort_values("timestamp", kind="stable", ignore_index=True)
 
 
 def _limit_s(deadline_s: float | None, slowness: float) -> float | None:
@@ -285,7 +332,7 @@ async def _logs(
     until = span.until(READING) if patience is None else time.monotonic() + patience
     loop = asyncio.get_running_loop()
 
-    def so_far(read: Callable[[], LogsRead]) -> None:
+    def so_far(read: SoFar) -> None:
         coming.reading = read
         loop.call_soon_threadsafe(coming.more)
 
@@ -306,7 +353,7 @@ def _read_logs(
     deadline: float | None,
     progress: Callable[[str], None],
     reading: Progress | None,
-    so_far: Callable[[Callable[[], LogsRead]], None] | None,
+    so_far: Callable[[SoFar], None] | None,
 ) -> LogsRead:
     from klaviyo_nb import logs
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from klaviyo_nb.evidence import UNFINISHED, Budget, Coverage, Evidence, Gap
 from klaviyo_nb.frames import PROBES
@@ -20,13 +20,26 @@ from klaviyo_nb.window import Window
 if TYPE_CHECKING:
     import pandas as pd
 
-    from klaviyo_nb.logs import LogsRead
+    from klaviyo_nb.logs import LogsRead, SoFar
     from klaviyo_nb.metrics.client import Fetched
     from klaviyo_nb.probes import Probed
 
 #: Times what the last keeping took that the next one waits: at most so much of the work is done twice [1].
 PATIENCE = 10
+#: What pipes have sent waits so long to be kept, by what keeping it took: nobody can read it again [s].
+LEAST_S, PIPES_S = 1.0, 10.0
 _NOT_YET = f"collecting {UNFINISHED} this had come in"
+
+
+class Keep(Protocol):
+    """Writes evidence while more is to come."""
+
+    def __call__(self, evidence: Evidence, /, *, pipes: bool) -> None:
+        """Write all of it; `pipes`: its frames hold only what pipes have sent, the rest was kept before.
+
+        Raises:
+            OSError: It cannot be written.
+        """
 
 
 @dataclass
@@ -38,24 +51,29 @@ class Coming:
         context: What was asked of whom.
         clock: The wall clock.
         logs: Names of the log sources asked for, to be shown.
-        keep: Writes what has come in so far; None: nothing is kept before all is there.
+        keep: Keeps what has come in so far; None: nothing is kept before all is there.
         rows: Answers to probes, as they came.
         probed: All of them, when they have ended.
         reading: Gives what the logs have told so far, while they are read.
         read: What the logs told, and the gaps in it.
         fetched: What the metrics server told, and the gaps in it.
+        patience: See `PATIENCE`.
+        pipes_s: See `PIPES_S`.
     """
 
     window: Window
     context: Mapping[str, Any]
     clock: Callable[[], datetime]
     logs: Sequence[str]
-    keep: Callable[[Evidence], None] | None
+    keep: Keep | None
     rows: list[dict[str, Any]] = field(default_factory=list)
     probed: Probed | None = None
-    reading: Callable[[], LogsRead] | None = None
+    reading: SoFar | None = None
     read: tuple[LogsRead | None, list[Gap]] | None = None
     fetched: tuple[Fetched | None, list[Gap]] | None = None
+    patience: float = PATIENCE
+    pipes_s: float = PIPES_S
+    _kept: Evidence | None = None
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -133,18 +151,53 @@ class Coming:
         if self.keep is None:
             return
         await asyncio.to_thread(import_module, "pandas")  # is part of no keeping
+        due, owed, took = 0.0, False, 0.0
         while True:
-            await self._news.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), due - time.monotonic() if owed else None)
             self._news.clear()
             if self._over.is_set():
                 return
             began = time.monotonic()
-            await asyncio.to_thread(self._keep, self.keep)
+            owed = began < due
+            piped = await asyncio.to_thread(self._keep_pipes if owed else self._keep_all, self.keep)
+            now = time.monotonic()
+            if owed:
+                took = now - began
+            else:
+                due = now + self.patience * (now - began)
+            wait = min(max(self.patience * took, LEAST_S), self.pipes_s) if piped else due - now
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), PATIENCE * (time.monotonic() - began))
+                await asyncio.wait_for(self._over.wait(), wait)
 
-    def _keep(self, keep: Callable[[Evidence], None]) -> None:
-        keep(self.evidence())
+    def _keep_all(self, keep: Keep) -> bool:
+        """Keep all that has come in; is a pipe among it?"""
+        evidence = self.evidence()
+        keep(evidence, pipes=False)
+        self._kept = replace(evidence, calls=None, earlier=None, webhooks=None, metrics=None)
+        return self.reading is not None and bool(self.reading(pipes=True).coverage)
+
+    def _keep_pipes(self, keep: Keep) -> bool:
+        """Keep what pipes have sent since all was kept; is there a pipe?"""
+        kept, reading = self._kept, self.reading
+        read = reading(pipes=True) if reading else None
+        if kept is None or read is None or not read.coverage:
+            return False
+        earlier, calls = apart(read.calls, self.window)
+        now = {each.source: each for each in about(read.coverage, earlier, self.window)}
+        before = {each.source: each for each in kept.coverage}
+        evidence = replace(
+            kept,
+            collected_at=self.clock(),
+            calls=calls,
+            earlier=earlier,
+            webhooks=apart(read.webhooks, self.window)[1],
+            coverage=tuple((before | now).values()),
+            gaps=tuple(gap for gap in kept.gaps if gap.signal not in now)
+            + tuple(Gap(each.source, each.gap) for each in now.values() if each.gap),
+        )
+        keep(evidence, pipes=True)
+        return True
 
 
 def apart(frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -114,9 +114,10 @@ class Schema:
             chunksize=ROWS_AT_ONCE,  # as texts a frame is several times as large
         )
         frames = [self.frame(_with_formulas(part)) for part in found]
-        return frames[0] if len(frames) == 1 else self._joined(frames)
+        return frames[0] if len(frames) == 1 else self.joined(frames)
 
-    def _joined(self, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    def joined(self, frames: list[pd.DataFrame]) -> pd.DataFrame:
+        """Frames of this schema as one, their rows below each other."""
         import pandas as pd
         from pandas.api.types import union_categoricals
 

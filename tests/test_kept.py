@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,13 +10,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from klaviyo_nb.collect import load
+import samples
+from klaviyo_nb.collect import load, save, save_pipes
+from klaviyo_nb.coming import Coming
+from klaviyo_nb.evidence import Coverage, Evidence
+from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.logs import LogsRead
+from klaviyo_nb.window import Window
 
 CALL = {
     "time": "2026-11-23T06:00:00Z",
@@ -155,3 +163,63 @@ def test_killed_while_a_stream_goes_on_what_it_had_sent_is_kept_redacted(slow: S
     (coverage,) = evidence.coverage
     assert (coverage.lines, coverage.calls, coverage.truncated) == (50, 50, True)
     assert coverage.gap == "reading was stopped before its end"
+
+
+def test_what_a_pipe_sends_is_kept_beside_a_log_that_takes_long_to_be_kept(tmp_path: Path) -> None:
+    """All is kept so often as its size allows; what nobody can read again is kept in between."""
+    window, here = samples.WINDOW, tmp_path / "evidence"
+    log = read_of("app.log", [at(window, minute) for minute in range(5)])
+    kept = asyncio.run(keep_while(window, here, log))
+    assert kept == [False, True, True]  # the second and third only of the pipe
+    assert sorted(path.name for path in here.iterdir() if "calls" in path.name) == [
+        "calls-of-pipes.csv", "calls.csv"
+    ]  # fmt: skip
+    found = load(here)
+    assert found.calls is not None
+    assert found.calls["source"].value_counts().to_dict() == {"app.log": 5, "-": 3}
+    assert found.calls["timestamp"].is_monotonic_increasing
+    assert {each.source: each.calls for each in found.coverage} == {"app.log": 5, "-": 3}
+    CALLS.check(found.calls)
+
+    save(found, here)  # the whole has all rows: none stands twice
+    assert not (here / "calls-of-pipes.csv").exists()
+    again = load(here)
+    assert again.calls is not None
+    assert len(again.calls) == 8
+
+
+def at(window: Window, minute: int) -> dict[str, Any]:
+    return {"timestamp": window.start + timedelta(minutes=minute), "method": "GET", "status_code": 503}
+
+
+def read_of(source: str, rows: list[dict[str, Any]]) -> LogsRead:
+    calls = CALLS.frame([row | {"source": source, "line_no": line} for line, row in enumerate(rows, 1)])
+    got = Coverage(source, samples.WINDOW, samples.WINDOW, len(rows), len(rows), 0, 0, True, "goes on")
+    return LogsRead(calls, WEBHOOKS.empty(), (got,))
+
+
+async def keep_while(window: Window, folder: Path, log: LogsRead) -> list[bool]:
+    """Keep what has come in three times: when nothing of the pipe had, and then each time it has more."""
+    kept, sent = [], 1
+
+    def so_far(pipes: bool = False) -> LogsRead:
+        of_pipe = read_of("-", [at(window, minute) for minute in range(sent)])
+        rows = CALLS.joined([*([] if pipes else [log.calls]), of_pipe.calls])
+        coverage = (*(() if pipes else log.coverage), *of_pipe.coverage)
+        return LogsRead(rows.sort_values("timestamp", ignore_index=True), WEBHOOKS.empty(), coverage)
+
+    def keep(evidence: Evidence, /, *, pipes: bool) -> None:
+        nonlocal sent
+        kept.append(pipes)
+        (save_pipes if pipes else save)(evidence, folder, str)
+        sent += 1
+        loop.call_soon_threadsafe(coming.more if sent <= 3 else over.set)
+
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    coming = Coming(window, {}, lambda: window.end, ["app.log", "-"], keep, patience=1e6, pipes_s=0.0)
+    coming.reading = so_far
+    coming.more()
+    keeping = asyncio.create_task(coming.keeping())
+    await over.wait()
+    keeping.cancel()
+    return kept

@@ -45,17 +45,22 @@ def collected(
     import asyncio
 
     from klaviyo_nb.collect import collect as ask
-    from klaviyo_nb.collect import redactor_for, save, utc_now, window_of
+    from klaviyo_nb.collect import redactor_for, save, save_pipes, utc_now, window_of
 
     settings = settings_of(flags)
     redactor = redactor_for(settings)
     window = window_of(settings, utc_now())
     spent, slowness = _so_far(*click.get_current_context().obj)
     limit = max(settings.deadline_s - spent, settings.deadline_s / 2) if deadline else None
+
+    def write(evidence: Evidence, *, pipes: bool) -> None:
+        assert keep is not None
+        (save_pipes if pipes else save)(evidence, keep, redactor.text)
+
     asking = ask(
         settings, window, redactor, deadline_s=limit, slowness=slowness, progress=progress,
         meanwhile=lambda: _get_ready_to_decide(redactor), reading=meter().reading,
-        keep=(lambda evidence: save(evidence, keep, redactor.text)) if keep else None,
+        keep=write if keep else None,
     )  # fmt: skip
     return asyncio.run(asking), redactor
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from klaviyo_nb.logs.reader import Asked, LogsRead, Progress, ask, read
+    from klaviyo_nb.logs.reader import Asked, LogsRead, Progress, SoFar, ask, read
 
-__all__ = ["Asked", "LogsRead", "Progress", "ask", "read"]
+__all__ = ["Asked", "LogsRead", "Progress", "SoFar", "ask", "read"]
 
 
 def __getattr__(name: str) -> Any:

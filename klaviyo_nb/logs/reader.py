@@ -45,6 +45,13 @@ class Progress(Protocol):
         """Say how far reading got."""
 
 
+class SoFar(Protocol):
+    """What the logs gave until it was made; may be called later, and elsewhere."""
+
+    def __call__(self, pipes: bool = False) -> LogsRead:
+        """Put it together; `pipes`: only of what sends lines that nobody can read again."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogsRead:
     """What the logs gave.
@@ -84,7 +91,7 @@ def read(
     engine: str | Engine = "local",
     formats: Sequence[Mapping[str, Any]] = (),
     limits: Limits = NO_LIMITS,
-    so_far: Callable[[Callable[[], LogsRead]], None] | None = None,
+    so_far: Callable[[SoFar], None] | None = None,
     since: datetime | None = None,
 ) -> LogsRead:
     """Read calls to Klaviyo and its webhooks out of logs.
@@ -102,8 +109,7 @@ def read(
         formats: Formats of the user, as `klaviyo-nb.toml` has them.
         limits: How much is read of each source (the newest of a file, what a stream gives first), and how
             many calls of all are kept.
-        so_far: Given, whenever a part was read or has been read for a while, what tells what all parts gave
-            so far; that may be called later, and elsewhere.
+        so_far: Given, whenever a part was read or has been read for a while, what all gave so far.
         since: What lies before it is good to have, and not missed where it was not read.
 
     Raises:
@@ -127,7 +133,11 @@ def read(
                 replace(shelf, parts=[*shelf.parts, *(part for part in last if part.source == index)])
                 for index, shelf in enumerate(shelves)
             ]
-            so_far(lambda: _logs_read(now, window, since))
+
+            def told(pipes: bool = False) -> LogsRead:
+                return _logs_read([each for each in now if not pipes or each.is_pipe], window, since)
+
+            so_far(told)
 
     shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits,
                     take_so_far=take_so_far if so_far else None)  # fmt: skip

@@ -39,8 +39,9 @@ _OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
 #: So many times more where the deadline is further off than this [s]: alike records are told in one go.
 _AT_LEISURE, _HURRY_S = 4, 60.0
 _EDGE = 4_096
-#: What has been read is told after this time [s], and then after so many times what telling took [1].
-_SHARED_S, _PATIENCE = 1.0, 10
+#: What has been read is told after this time [s], and then after so many times what telling took [1], but not
+#: later than this [s].
+_SHARED_S, _PATIENCE, _LATEST_S = 1.0, 10, 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -112,15 +113,16 @@ class _SoFar:
 
     def tell(self) -> None:
         """Tell it, if there is more and it is time: ten times as long as telling took after the last."""
-        began = time.monotonic()
-        if self._share is None or began < self._next or self._seen.read == self._told:
+        if self._share is None or time.monotonic() < self._next or self._seen.read == self._told:
             return
-        self._take()
+        self._take()  # which had to be done anyway
+        began = time.monotonic()
         part = Part(self._job.source, truncated=True, problems=[f"reading {UNFINISHED} its end"])
         part.calls, part.webhooks = self._reading.give(part, self._seen)
         self._share(self._job, part)
         now = time.monotonic()
-        self._next, self._told = now + max(_SHARED_S, _PATIENCE * (now - began)), self._seen.read
+        wait = min(max(_SHARED_S, _PATIENCE * (now - began)), _LATEST_S)
+        self._next, self._told = now + wait, self._seen.read
 
 
 def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table) -> Any:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import EMPTY, UNFINISHED, Coverage
 from klaviyo_nb.logs.chunks import LATE, TOO_LARGE, Part
-from klaviyo_nb.logs.sources import Chunk, Source, resolve
+from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.window import Window
 
@@ -44,6 +44,11 @@ class Shelf:
     parts: list[Part] = field(default_factory=list)
     gap: str | None = None
     left_out: int = 0
+
+    @property
+    def is_pipe(self) -> bool:
+        """Does it send lines that can be read once?"""
+        return any(stays(chunk, far=False) for chunk in self.chunks)
 
     def limit(self, most: int) -> None:
         """Leave out its oldest parts, if it is too large; one is always read."""

@@ -5,7 +5,7 @@ Data: a log, a metrics server that answers late, and a stream on standard input 
 with the stream closed. Unit: runs after which something was wrong, and how old the newest line of the stream was that
 was kept [s], where collecting had got that far.
 
-    python tests/benchmarks/bench_killed.py [RUNS] [SEED]
+    python tests/benchmarks/bench_killed.py [RUNS] [SEED] [LINES OF THE LOG]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.report.verify import verify
 
 CALL = {"method": "GET", "url": "https://a.klaviyo.com/api/profiles", "status": 503}
-LATE_S, STREAM_S, EVERY_S = 1.5, 20.0, 0.01
+LATE_S, STREAM_S, EVERY_S = 1.5, 600.0, 0.01
 
 
 class Late(BaseHTTPRequestHandler):
@@ -95,13 +95,13 @@ def wrong(reports: Path) -> str | None:
     return None
 
 
-def main(runs: int, seed: int) -> int:
+def main(runs: int, seed: int, log: int) -> int:
     rng, ages = random.Random(seed), []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Late)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     failed, kept = [], 0
     with tempfile.TemporaryDirectory() as name:
-        lines = (json.dumps({"time": f"2026-11-23T06:{at % 60:02}:00Z"} | CALL) for at in range(2_000))
+        lines = (json.dumps({"time": f"2026-11-23T06:{at % 60:02}:00Z"} | CALL) for at in range(log))
         Path(name, "app.log").write_text("\n".join(lines))
         began = time.monotonic()
         assert bundle(Path(name), server.server_port, None)[0] in (0, 1)
@@ -138,4 +138,4 @@ def main(runs: int, seed: int) -> int:
 
 if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:]]
-    sys.exit(main(*given, *(8, 1)[len(given) :]))
+    sys.exit(main(*given, *(8, 1, 2_000)[len(given) :]))
