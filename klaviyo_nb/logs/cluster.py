@@ -123,7 +123,7 @@ def _results(
                     work.put(staying[0], function(staying[1]))
                 elif not work.wait(index, until):
                     work.put(index, Part.lost(task, LATE))
-            yield _cleaned(work.done.pop(index), task)
+            yield cleaned(work.done.pop(index), task)
     finally:
         if crew is not None:
             crew.stop()
@@ -189,7 +189,7 @@ class _Crew:
 
         def read() -> Any:
             left = None if job.deadline is None else job.deadline - time.monotonic()
-            return client.submit(there, self._function, _fit_to_leave(job), clocks, left, pure=False).result()
+            return client.submit(there, self._function, fit_to_leave(job), clocks, left, pure=False).result()
 
         part = _answer(read)
         if isinstance(part, Part):
@@ -312,13 +312,13 @@ def _which(job: Job) -> str:
     return "it"
 
 
-def _fit_to_leave(job: Job) -> Job:
+def fit_to_leave(job: Job) -> Job:
     """The job without what must not leave this machine: secrets are looked for when its rows are back."""
     redactor = getattr(job.redact, "__self__", None)
     return replace(job, redact=redactor.without_secrets().text) if isinstance(redactor, Redactor) else job
 
 
-def _cleaned(part: Part, job: Job) -> Part:
+def cleaned(part: Part, job: Job) -> Part:
     """Take out what only this process knows to be secret."""
     redactor = getattr(job.redact, "__self__", None)
     if isinstance(redactor, Redactor):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 import random
 import re
 import string
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from html import escape
@@ -28,6 +29,8 @@ from klaviyo_nb.report.manifest import pictures, swept
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
+    from klaviyo_nb.logs.chunks import Job, Part
+    from klaviyo_nb.logs.engines import Engine
     from klaviyo_nb.redact import Redactor
 
 
@@ -139,7 +142,7 @@ def planted() -> int:
 def _read(canaries: Canaries, redactor: Redactor, now: datetime) -> dict[str, str]:
     """A log with them, in lines, in its file's name, in titles of processes, as the report's evidence has it.
 
-    It is read in chunks, as logs are.
+    It is read in chunks, as logs are: here, and as by what travels to workers and to those of a cluster.
     """
     from klaviyo_nb.logs import read
 
@@ -152,9 +155,38 @@ def _read(canaries: Canaries, redactor: Redactor, now: datetime) -> dict[str, st
             "".join(json.dumps(call | {"process": title, "msg": line}) + "\n" for line in padded), "utf-8"
         )
         window = Window(now - timedelta(hours=1), now + timedelta(hours=1))
-        found = read([str(path)], window, redact=redactor.text)
-    header = Evidence(window, now, coverage=found.coverage, context={"logs": [path.name]}).header()
-    return {"evidence": CALLS.to_csv(found.calls), "header": json.dumps(header, indent=2)}
+        engines: dict[str, str | Engine] = {
+            "evidence": "local:1",
+            "evidence of a worker": _Away(far=False),
+            "evidence of a cluster": _Away(far=True),
+        }
+        found = {
+            name: read([str(path)], window, redact=redactor.text, engine=engine)
+            for name, engine in engines.items()
+        }
+    coverage = tuple(each for one in found.values() for each in one.coverage)
+    header = Evidence(window, now, coverage=coverage, context={"logs": [path.name]}).header()
+    texts = {name: CALLS.to_csv(one.calls) for name, one in found.items()}
+    return texts | {"header": json.dumps(header, indent=2)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """An engine whose tasks and results travel as they would to a worker, or, if `far`, to a cluster's."""
+
+    far: bool
+
+    def map(
+        self, function: Callable[[Job], Part], tasks: Sequence[Job], stays: Callable[[Job], bool]
+    ) -> Generator[Part, None, None]:
+        """See `Engine.map`."""
+        from klaviyo_nb.logs.cluster import cleaned, fit_to_leave
+
+        for task in tasks:
+            sent = pickle.dumps((function, fit_to_leave(task) if self.far else task))
+            read, job = pickle.loads(sent)  # noqa: S301 - pickled just now
+            part = pickle.loads(pickle.dumps(read(job)))  # noqa: S301
+            yield cleaned(part, task) if self.far else part
 
 
 def plant(canaries: Canaries, path: Path) -> None:
