@@ -6,12 +6,17 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from test_watch import JSON_API, World, environ, serving
 
+import samples
+from klaviyo_nb.collect import save
+from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.frames import METRICS, NOTES
 from probes_world import PAGE
 from test_cli import run
 
@@ -83,25 +88,89 @@ def test_messages_and_the_sealed_page_hold_no_markup_of_others(world: World, tmp
     assert done.returncode == 0, done.stderr
     assert "201 calls in 201 lines" in done.stderr
     report = tmp_path / "reports" / "INC-7"
+    assert "alert(1)" in (report / "index.html").read_text()
+    check_harmless(report)
+    assert "'=1+1" in cells(report)
+
+
+def check_harmless(report: Path, but: str = "") -> None:
+    """Nothing in it is markup, a command to a terminal or spreadsheet, or turned round."""
     html = (report / "index.html").read_text()
-    assert "alert(1)" in html
     assert "<script>alert" not in html
     assert "<img src=x" not in html
     assert 'src="http://evil' not in html
     texts = [path for path in report.rglob("*") if path.is_file() and path.suffix != ".png"]
     assert len(texts) > 30
-    for path in texts:
+    for path in (each for each in texts if each.parent.name != but):
         assert not CONTROLS.search(path.read_text()), path.name
     pages = [path for path in texts if path.suffix in (".html", ".svg")]
     assert [path for path in pages if re.search(r"<(script|img src=x)", path.read_text())] == []
-    cells = [
-        cell
-        for path in report.rglob("*.csv")
-        for row in csv.reader(path.read_text().splitlines(True))
-        for cell in row
-    ]
-    assert "'=1+1" in cells
-    assert [cell for cell in cells if re.match(r"[=+@]|-[^0-9]", cell)] == []
+    assert [cell[:80] for cell in cells(report) if re.match(r"[=+@]|-[^0-9]", cell)] == []
     for path in (report / "messages").glob("slack-*.md"):
         assert "<script" not in path.read_text()
     assert not re.search(r"^# heading", (report / "postmortem.md").read_text(), re.MULTILINE)
+
+
+def cells(report: Path) -> list[str]:
+    """What stands in its tables."""
+    csv.field_size_limit(1 << 30)
+    rows = (row for path in report.rglob("*.csv") for row in csv.reader(path.read_text().splitlines(True)))
+    return [cell for row in rows for cell in row]
+
+
+#: Where others' words come from, beside logs and probes.
+PLACES = ("note", "who noted it", "deploy", "label of a metric", "alert", "status page")
+
+
+def words(place: str) -> str:
+    """Hostile in every way: a formula, markup, commands to a terminal, marks that turn round; and its place."""
+    return f'=HYPERLINK("http://evil.example","{place}") says {place}: {EVIL}'
+
+
+def from_everywhere(long: str = "") -> Evidence:
+    """Evidence as somebody may hand it on: hostile words in all places, in a note and a post `long` behind them."""
+    base, at = samples.rate_limited(calls_per_minute=2), samples.WINDOW.start + timedelta(minutes=70)
+    told = {place: f"{words(place)}{long if place in ('note', 'status page') else ''}" for place in PLACES}
+    notes = [
+        {"written_at": at, "at": at, "kind": kind, "who": words("who noted it"), "text": told[kind]}
+        for kind in ("note", "deploy")
+    ]
+    text = told["label of a metric"]
+    label = dict.fromkeys(("name", "endpoint", "method", "status", "error_code"), text)
+    label["series"] = json.dumps({"endpoint": text, "instance": words("label of a metric")})
+    metric = [
+        {"timestamp": at + timedelta(minutes=5 * step), "role": "requests", "value": 10.0 * step} | label
+        for step in range(3)
+    ]
+    alert = {
+        "timestamp": at,
+        "role": "alerts",
+        "name": "ALERTS",
+        "series": json.dumps({"alertname": words("alert"), "severity": words("alert")}),
+        "value": 1.0,
+    }
+    update = {
+        "status": words("status page"),
+        "body": told["status page"],
+        "display_at": "2026-11-23T06:11:00Z",
+    }
+    post = {"name": words("status page"), "status": words("status page"), "components": [{"name": "Klaviyo API"}],
+            "incident_updates": [update]}  # fmt: skip
+    page = {"indicator": "critical", "description": words("status page"), "incidents": [post], "maintenances": [],
+            "components": [{"name": words("status page"), "status": words("status page")}]}  # fmt: skip
+    return replace(base, notes=NOTES.frame(notes), metrics=METRICS.frame([*metric, alert]), status_page=page)
+
+
+@pytest.mark.parametrize("long", ["", "A" * 10_000_000], ids=["short", "ten megabytes"])
+def test_a_report_holds_plain_words_of_notes_deploys_labels_and_posts(tmp_path: Path, long: str) -> None:
+    save(from_everywhere(long), tmp_path / "handed-on")
+    done = run("bundle", "--incident", "INC-7", "--evidence", "handed-on", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not CONTROLS.search(done.stdout + done.stderr)
+    report = tmp_path / "reports" / "INC-7"
+    check_harmless(report, but="evidence")  # that is kept as it was handed on
+    shown = (path for path in report.rglob("*") if path.suffix in (".html", ".md", ".csv", ".ipynb"))
+    made = "".join(path.read_text() for path in shown if path.parent.name != "evidence")
+    assert [place for place in PLACES if f"says {place}" not in made] == []  # it was shown, as words
+    assert (report / "index.html").stat().st_size < 2_000_000
+    assert (report / "postmortem.md").stat().st_size < 200_000

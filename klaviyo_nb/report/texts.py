@@ -7,6 +7,7 @@ stays text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ _MARKDOWN = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+#: What JSON may hold as it is, and a terminal or an editor would obey, hide or turn round.
+_OBEYED = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 _MARKDOWN.globals |= {
     "between": words.between,
     "counted": "{:,}".format,
@@ -52,6 +55,12 @@ _MARKDOWN.globals |= {
     "stamp": stamp,
     "together": together,
 }
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """The same values, without a character that is more than a sign to read."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def get_ready() -> None:
@@ -66,7 +75,7 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
     found = lost(evidence)
     told = data(found)
     written = {
-        "verdict.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        "verdict.json": _json(document),
         "postmortem.md": postmortem(evidence, document, incident, lead, found),
         "limits.md": limits(evidence),
     }
