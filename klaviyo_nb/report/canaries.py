@@ -30,7 +30,7 @@ from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
     from klaviyo_nb.logs.chunks import Job, Part
-    from klaviyo_nb.logs.engines import Engine
+    from klaviyo_nb.logs.engines import Engine, Share
     from klaviyo_nb.redact import Redactor
 
 
@@ -177,7 +177,11 @@ class _Away:
     far: bool
 
     def map(
-        self, function: Callable[[Job], Part], tasks: Sequence[Job], stays: Callable[[Job], bool]
+        self,
+        function: Callable[[Job], Part],
+        tasks: Sequence[Job],
+        stays: Callable[[Job], bool],
+        share: Share | None = None,
     ) -> Generator[Part, None, None]:
         """See `Engine.map`."""
         from klaviyo_nb.logs.cluster import cleaned, fit_to_leave

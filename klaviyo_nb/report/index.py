@@ -81,6 +81,7 @@ def render(
         window=_extent(evidence.window),
         figures=list(_figures(document, evidence)),
         problems=problems,
+        rivals=_rivals(document),
         events=[_event(entry, evidence) for entry in entries(evidence, document)],
         charts={chart.name: _picture(chart) for chart in charts},
         endpoints=list(_endpoints(evidence)),
@@ -124,6 +125,14 @@ def _respond(document: Mapping[str, Any], evidence: Evidence) -> str | None:
         local = "" if zone == "UTC" else f" ({due.astimezone(ZoneInfo(zone)):%a %H:%M} {zone})"
     day = "" if due - evidence.collected_at < timedelta(hours=12) else f"{due:%a %d %b} "
     return f"Respond by {day}{due:%H:%M} UTC{local}, {_WITHIN.get(document['severity'], '')}"
+
+
+def _rivals(document: Mapping[str, Any]) -> list[tuple[str | None, str | None, list[str]]]:
+    """Why they are still possible, what would tell, and the causes of which both is true."""
+    found: dict[tuple[str | None, str | None], list[str]] = {}
+    for each in document["rival_details"]:
+        found.setdefault((each["because"], each["ask"]), []).append(each["cause"])
+    return [(*alike, causes) for alike, causes in found.items()]
 
 
 def _extent(window: Window) -> str:

@@ -62,8 +62,9 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
         for each in shown
     )
     limits, _ = used_up(sheet, axes, evidence)
-    alt = f"{peaked}. Throttled calls are counted as well. {limits}{told(evidence, verdict)}"
-    return sheet.drawn(alt, use)
+    how = "Counted by the minutes and seconds of the clock: one that begins between two may hold more, and"
+    how += " throttled calls are counted as well."
+    return sheet.drawn(f"{peaked}. {how} {limits}{told(evidence, verdict)}", use)
 
 
 def _use_headline(top: Any, counts: Tally | None) -> str:
