@@ -17,6 +17,7 @@ from functools import partial
 import zstandard
 
 from klaviyo_nb.logs import chunks
+from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
 from klaviyo_nb.logs.records import _LEARNT, micros
@@ -100,8 +101,10 @@ def every_record_is_told_of_or_counted(data: bytes, about: bool) -> None:
     seen = Seen()
     kinds: Counter[str] = Counter()
     begin, end = micros(WINDOW.start), micros(WINDOW.end)
+    header = columns_of(data.decode("utf-8", "replace").split("\n"))
     for record in scan(io.BytesIO(data).readinto, seen, find=EveryLine() if about else WordFinder()):
-        told = understand(record.raw, WINDOW.end, about)
+        row = header and not record.alone and header.row(record.raw.decode("utf-8", "replace").rstrip("\r\n"))
+        told = understand(row or record.raw, WINDOW.end, about)
         assert told.kind != "other" or b"klaviyo" not in record.raw.lower(), record.raw
         if told.moment is None or begin <= told.moment < end:
             kinds[told.kind] += 1
