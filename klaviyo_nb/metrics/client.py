@@ -27,6 +27,7 @@ from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
 from klaviyo_nb.metrics.matrix import Series, read, to_frame
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
 from klaviyo_nb.metrics.rates import disagreements
+from klaviyo_nb.metrics.replicas import without_copies
 from klaviyo_nb.metrics.server import LONGEST_ERROR, Question, Server, connect
 from klaviyo_nb.window import Window, iso
 
@@ -113,14 +114,14 @@ async def fetch(
         answers = await asyncio.gather(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
-        frame, sums = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
+        frame, told = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
         short = frame is None or bool(_reach(frame, grid, None))
         gone = await _gone(server, grid, until) if short else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + sums, names)
+    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + told, names)
 
 
 async def _prepared(
@@ -216,12 +217,17 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
 
 
 def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFrame | None, tuple[Gap, ...]]:
-    """METRICS of all answers, None if none has a series, and where its counters disagree."""
+    """METRICS of all answers, None if none has a series; what was left out, where its counters disagree."""
     found = {answer.role: answer.series for answer in answers if answer.series}
     if not found:
         return None, ()
-    frame = to_frame(found, names)
-    return frame, tuple(Gap("metrics:sums", text) for text in disagreements(frame))
+    left, copies = without_copies(found)
+    frame = to_frame(left, names)
+    told = [Gap("metrics:sums", text) for text in disagreements(frame)]
+    if copies:
+        text = f"{copies:,} series were scraped by another server too: left out, the others are counted"
+        told.append(Gap("metrics:replicas", text))
+    return frame, tuple(told)
 
 
 def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import httpx
 import numpy as np
 import orjson
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Gap
 from klaviyo_nb.metrics.client import MOST_POINTS, Fetched, fetch
 from klaviyo_nb.metrics.names import MetricNames, from_table
+from klaviyo_nb.metrics.rates import increases
 from klaviyo_nb.window import Window
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -63,6 +65,27 @@ def counting(**labels: str) -> Handler:
             return matrix()
         values = [[at, str(at)] for at in steps(asked)]
         return matrix({"metric": {"__name__": name, "status": "success"} | labels, "values": values})
+
+    return handler
+
+
+def scraped(without: str | None = None, **behind_s: int) -> Handler:
+    """The same from servers whose samples are so many seconds old; one of them misses a third of the samples."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked = question(request)
+        if asked["query"].partition("{")[0] != "klaviyo_api_requests_total":
+            return matrix()
+        labels = {"__name__": "klaviyo_api_requests_total", "status": "success"}
+        return matrix(
+            *(
+                {
+                    "metric": labels | ({"replica": name} if behind_s else {}),
+                    "values": [[at, str(at - age)] for at in steps(asked) if name != without or at % 45],
+                }
+                for name, age in (behind_s or {"": 0}).items()
+            )
+        )
 
     return handler
 
@@ -367,6 +390,33 @@ class TestWhatIsMissing:
 
         reasons = [gap.reason for gap in ask(handler, window).gaps if gap.signal == "metrics:sums"]
         assert reasons == ["/api/events: 21600 failures by the requests counter, 7200 by the other"]
+
+    def test_calls_that_two_servers_scraped_count_once_which_is_told(self, window: Window):
+        alone, pair = ask(scraped(), window), ask(scraped(a=0, b=7), window)
+        columns = ["timestamp", "calls", "status"]
+        assert pair.frame is not None
+        assert alone.frame is not None
+        pd.testing.assert_frame_equal(increases(pair.frame)[columns], increases(alone.frame)[columns])
+        assert [(gap.signal, gap.reason) for gap in pair.gaps if gap.signal == "metrics:replicas"] == [
+            (
+                "metrics:replicas",
+                "1 series were scraped by another server too: left out, the others are counted",
+            )
+        ]
+
+    def test_of_two_servers_the_one_that_missed_less_is_counted(self, window: Window):
+        alone, pair = ask(scraped(), window), ask(scraped(a=0, b=0, without="a"), window)
+        assert pair.frame is not None
+        assert alone.frame is not None
+        assert increases(pair.frame)["calls"].sum() == increases(alone.frame)["calls"].sum()
+        assert pair.frame["series"].str.contains('"replica": "b"').all()
+
+    def test_processes_that_are_called_replicas_are_all_counted(self, window: Window):
+        alone, pair = ask(scraped(), window), ask(scraped(a=0, b=500_000), window)
+        assert pair.frame is not None
+        assert alone.frame is not None
+        assert increases(pair.frame)["calls"].sum() == 2 * increases(alone.frame)["calls"].sum()
+        assert "metrics:replicas" not in {gap.signal for gap in pair.gaps}
 
     def test_nothing_to_ask_is_a_gap_that_nobody_configured(self, window: Window):
         names = MetricNames((), (), (), (), (), alerts="")
