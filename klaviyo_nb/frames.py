@@ -162,7 +162,7 @@ def without_indexes(frame: pd.DataFrame) -> pd.DataFrame:
     It holds a Python object for each, 80 MB of a million paths, and is built again where it is needed.
     """
     for name in frame.select_dtypes("category"):
-        frame[name].cat.categories._cache.clear()  # type: ignore[attr-defined]  # no other way
+        getattr(frame[name].cat.categories, "_cache", {}).clear()  # pandas has no other way to let go of it
     return frame
 
 
