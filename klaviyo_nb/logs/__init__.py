@@ -1,7 +1,8 @@
 """Log sources into a CALLS and a WEBHOOKS frame, each row with a citation.
 
-`sources` say where lines come from, `scan` finds the records that matter, `formats` says what they tell,
-`engines` where that happens; `questions` are asked of the frames; `raw` shows what a citation names.
+`sources` say where lines come from, `scan` finds the records that matter, `formats` says what one tells and
+`alike` what many do, `engines` where that happens; `questions` are asked of the frames; `raw` shows what a
+citation names.
 """
 
 from __future__ import annotations

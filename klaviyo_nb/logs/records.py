@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from klaviyo_nb.evidence import UNFINISHED
+from klaviyo_nb.logs.alike.json_lines import Alike, Calls
+from klaviyo_nb.logs.alike.likeness import Likeness
 from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, too_much
+from klaviyo_nb.logs.coded import Coded, Texts
 from klaviyo_nb.logs.formats import times
-from klaviyo_nb.logs.formats.alike import Alike, Calls
-from klaviyo_nb.logs.formats.coded import Coded, Texts
 from klaviyo_nb.logs.formats.columns import Columns, columns_of
-from klaviyo_nb.logs.formats.likeness import Likeness
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
 from klaviyo_nb.logs.pairs import joined

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from klaviyo_nb.logs.formats.coded import Coded, Texts, indices
+from klaviyo_nb.logs.coded import Coded, Texts, indices
 from klaviyo_nb.redact import harmless
 
 Redact = Callable[[str], str]

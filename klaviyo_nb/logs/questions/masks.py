@@ -1,6 +1,6 @@
 """Messages without what differs from one to the next: masked, then those alike put together.
 
-`formats.masking` keeps the length of a text and learns where fields stand; here numbers and ids become one
+`alike.masking` keeps the length of a text and learns where fields stand; here numbers and ids become one
 sign, and words that vary do too.
 """
 

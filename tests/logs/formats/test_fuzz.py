@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.formats.likeness import Likeness
+from klaviyo_nb.logs.alike.likeness import Likeness
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
 from klaviyo_nb.logs.scan import Seen, scan

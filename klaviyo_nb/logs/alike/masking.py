@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from klaviyo_nb.logs.coded import Coded
+from klaviyo_nb.logs.coded import numbers as numbers_of
 from klaviyo_nb.logs.formats import values
-from klaviyo_nb.logs.formats.coded import Coded
-from klaviyo_nb.logs.formats.coded import numbers as numbers_of
 
 #: Long words with a digit in them are ids; what differs in them is not looked at.
 _LONG = re.compile(r"[\w-]{16,}", re.ASCII)

@@ -18,8 +18,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from klaviyo_nb.logs.formats.coded import Coded, Numbers, Texts, distinct, indices, numbers
-from klaviyo_nb.logs.formats.grouping import Group, Grouping
+from klaviyo_nb.logs.alike.grouping import Group, Grouping
+from klaviyo_nb.logs.coded import Coded, Numbers, Texts, distinct, indices, numbers
 
 #: Of fewer lines with so many quotes none is cut: looking takes longer than reading them.
 _FEWEST = 16

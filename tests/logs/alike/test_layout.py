@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.formats.alike import Alike
-from klaviyo_nb.logs.formats.grouping import Group
-from klaviyo_nb.logs.formats.layout import Layouts
+from klaviyo_nb.logs.alike.grouping import Group
+from klaviyo_nb.logs.alike.json_lines import Alike
+from klaviyo_nb.logs.alike.layout import Layouts
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from klaviyo_nb.logs.formats import masking
-from klaviyo_nb.logs.formats.alike import Memo
+from klaviyo_nb.logs.alike import masking
+from klaviyo_nb.logs.alike.json_lines import Memo
 from klaviyo_nb.logs.formats.envelopes import opened
 from klaviyo_nb.logs.formats.keys import INNER
 from klaviyo_nb.logs.formats.objects import plans

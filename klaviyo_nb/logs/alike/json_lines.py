@@ -18,12 +18,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from klaviyo_nb.logs.alike.grouping import Group, Grouping
+from klaviyo_nb.logs.alike.layout import Cut, Layouts
+from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, answered_by
-from klaviyo_nb.logs.formats.coded import Coded, Numbers, Texts, together
-from klaviyo_nb.logs.formats.grouping import Group, Grouping
 from klaviyo_nb.logs.formats.keys import is_ours
-from klaviyo_nb.logs.formats.layout import Cut, Layouts
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (

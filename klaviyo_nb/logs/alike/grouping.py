@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from klaviyo_nb.logs.formats.coded import Numbers
+from klaviyo_nb.logs.coded import Numbers
 from klaviyo_nb.logs.formats.keys import meanings
 from klaviyo_nb.logs.formats.objects import Plan, Shape, holds_json, is_pair, plans
 from klaviyo_nb.sought import Sought

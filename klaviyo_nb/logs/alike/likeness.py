@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.logs.formats import masking, times
-from klaviyo_nb.logs.formats.alike import Calls
-from klaviyo_nb.logs.formats.carried import Apart, Carried, bare
-from klaviyo_nb.logs.formats.coded import Coded, Numbers, Texts
-from klaviyo_nb.logs.formats.masking import Letters, Read
+from klaviyo_nb.logs.alike import masking
+from klaviyo_nb.logs.alike.carried import Apart, Carried, bare
+from klaviyo_nb.logs.alike.json_lines import Calls
+from klaviyo_nb.logs.alike.masking import Letters, Read
+from klaviyo_nb.logs.coded import Coded, Numbers, Texts
+from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told, understand
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.formats.likeness import Likeness, _Kind
+from klaviyo_nb.logs.alike.likeness import Likeness, _Kind
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import Told, understand
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.formats.alike import Alike
+from klaviyo_nb.logs.alike.json_lines import Alike
 from klaviyo_nb.logs.formats.keys import FIELDS
 from klaviyo_nb.logs.formats.understand import understand
 
