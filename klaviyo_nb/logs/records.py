@@ -238,11 +238,10 @@ class _Reading:
             known = [int(moments.min()), int(moments.max())]
         else:
             known = [moment for moment in moments if moment is not None]
-        inside = (
-            None
-            if not known or (self.saw(min(known)) and self.saw(max(known)))
-            else np.fromiter(map(self.saw, moments), np.bool_, len(moments))
-        )
+        inside = None
+        if known and not (self.saw(min(known)) and self.saw(max(known))):
+            each = moments.tolist() if isinstance(moments, np.ndarray) else moments  # Python's own numbers
+            inside = np.fromiter(map(self.saw, each), np.bool_, len(each))
         if told.kind == "mention":
             self.unparsed += len(told.rows) if inside is None else int(inside.sum())
         if told.kind != "call":

@@ -283,7 +283,7 @@ def test_secrets_known_by_heart_do_not_leave_this_machine(tmp_path: Path) -> Non
     (chunk,) = resolve(str(write(tmp_path / "app.log", 1)))[0].chunks(WINDOW)
     job = Job(0, chunk, WINDOW, Redactor(b"test", (SECRET,)).text, None, about=False)
     assert SECRET.encode() in pickle.dumps(job)
-    assert SECRET.encode() not in pickle.dumps(cluster._fit_to_leave(job))
+    assert SECRET.encode() not in pickle.dumps(cluster.fit_to_leave(job))
 
 
 @pytest.mark.real

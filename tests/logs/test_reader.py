@@ -25,6 +25,7 @@ from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 WINDOW = Window.last(timedelta(hours=2), NOW)
+HOUR = timedelta(hours=1)
 KEY = "pk_" + "a1b2c3" * 5 + "abcd"
 
 
@@ -66,6 +67,17 @@ def test_rows_outside_the_window_are_left_out_and_rows_without_a_time_stay(tmp_p
     assert found.calls["line_no"].tolist() == [2, 3, 5]
     assert found.calls["timestamp"].isna().tolist() == [False, False, True]
     assert found.coverage[0].calls == 3
+
+
+def test_of_many_alike_lines_those_in_the_window_are_counted_and_covered(tmp_path: Path) -> None:
+    moments = [NOW - HOUR * (1 + step / 1_000) for step in range(1_500, -1, -1)]
+    found = read(
+        tmp_path, *(call(f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z") for moment in moments), since=WINDOW.start
+    )
+    got = found.coverage[0].got
+    assert found.calls["line_no"].tolist() == list(range(501, 1_502))
+    assert got is not None
+    assert (got.start, got.end - timedelta(microseconds=1)) == (moments[500], moments[-1])
 
 
 def test_rows_of_several_files_come_in_the_order_of_their_time(tmp_path: Path) -> None:
