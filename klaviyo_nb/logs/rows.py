@@ -16,7 +16,6 @@ Redact = Callable[[str], str]
 Column = Sequence[Any] | np.ndarray[Any, Any] | Coded | Texts
 #: Rows by column, and how many.
 Block = tuple[Mapping[str, Column], int]
-_NOTHING = ()
 #: Characters of a record's text that leave with its row.
 MESSAGE = 500
 #: Columns that are no text. `moment` is microseconds since 1970; `line` counts the lines before the row.
@@ -125,13 +124,13 @@ def _in_one(blocks: Sequence[Block], name: str) -> pa.Array:
     """A column of texts of all blocks; None where a block has it not."""
     arrays = []
     for columns, count in blocks:
-        column = columns.get(name, _NOTHING)
+        column = columns.get(name)
         if isinstance(column, Texts):
             arrays.append(column.array)
         elif isinstance(column, Coded):
             arrays.append(_array(column))
         else:
-            arrays.append(_array(Coded.of([*column] or [None] * count)))
+            arrays.append(_array(Coded.of([None] * count if column is None else [*column])))
     return pa.concat_arrays(arrays)
 
 
@@ -144,8 +143,8 @@ def _joined(blocks: Sequence[Block], name: str) -> Coded:
 
     codes = []
     for columns, count in blocks:
-        column = columns.get(name, _NOTHING)
-        if column is _NOTHING:
+        column = columns.get(name)
+        if column is None:
             codes.append(np.full(count, place(None)))
         elif isinstance(column, Coded):
             codes.append(np.fromiter(map(place, column.values), np.int64, len(column.values))[column.codes])
@@ -158,9 +157,9 @@ def _numbers(blocks: Sequence[Block], name: str, dtype: pa.DataType) -> pa.Array
     """A column of numbers, or of yes and no, of all blocks; missing where a block has it not."""
     parts, present = [], []
     for columns, count in blocks:
-        column: Any = columns.get(name, _NOTHING)
+        column: Any = columns.get(name)
         values = column.values if isinstance(column, Coded) else column
-        if values is _NOTHING:
+        if values is None:
             there, numbers = np.zeros(count, np.bool_), np.zeros(count, dtype.to_pandas_dtype())
         elif isinstance(values, np.ndarray):
             there, numbers = np.ones(count, np.bool_), values

@@ -138,7 +138,7 @@ def connect(
         timeout=timeout_s,
         transport=transport,
         auth=(parts.username, parts.password) if parts.username and not token else None,
-        verify=_verify(tls) if tls or parts.scheme == "https" else False,  # 20 ms for nothing
+        verify=_verify(tls) if tls or parts.scheme == "https" else False,  # else 20 ms for no certificate
     )
     basic = b64encode(f"{parts.username}:{parts.password}".encode()).decode()
     secrets = {

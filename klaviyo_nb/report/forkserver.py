@@ -151,9 +151,8 @@ def _prepare() -> None:
     sys.modules["debugpy"] = None  # type: ignore[assignment]
     for name in PRELOADED:
         import_module(name)
-    import_module(
-        "matplotlib.backends"
-    ).backend_registry.list_all()  # asks all that is installed, for each `--matplotlib=inline`
+    backends = import_module("matplotlib.backends")
+    backends.backend_registry.list_all()  # else each kernel asks all that is installed for a backend
     from klaviyo_nb.klaviyo.endpoints import catalogue
     from klaviyo_nb.report import look, texts
 

@@ -149,13 +149,12 @@ class Alike:
         worked = columns["status_code"].having(lambda status: status < FAILS_FROM)
         rows = np.flatnonzero(worked & durations.having(lambda told: told is None))
         if len(rows):
-            took = _texts(group, rows).map(
-                lambda texts: (
-                    self._took[text.ends("\n".join(texts))] if any(map(text.may_time, texts)) else None
-                )
-            )
+            took = _texts(group, rows).map(self._took_by)
             if any(told is not None for told in took.values):
                 columns["duration_s"] = durations.or_else(took.among(rows, count))
+
+    def _took_by(self, texts: Sequence[str]) -> float | None:
+        return self._took[text.ends("\n".join(texts))] if any(map(text.may_time, texts)) else None
 
     def _add_failures(self, group: Group, columns: dict[str, Any]) -> None:
         """What a failed call's text tells beyond its keys, and who answered it."""
@@ -220,9 +219,9 @@ class Alike:
 
 def coded(column: Any) -> Coded:
     """A group's column, in which values may repeat."""
-    return (
-        column if isinstance(column, Coded) else column.coded if isinstance(column, Cut) else Coded.of(column)
-    )
+    if isinstance(column, Cut):
+        return column.coded
+    return column if isinstance(column, Coded) else Coded.of(column)
 
 
 class _Called(NamedTuple):

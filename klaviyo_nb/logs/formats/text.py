@@ -57,6 +57,9 @@ _KLAVIYO_SAID = (
 )
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _QUOTE = r"\\*[\"']?"
+_ERROR_CODES = (
+    "throttled|not_authenticated|authentication_failed|permission_denied|not_found|duplicate_profile"
+)
 
 
 #: Open repetitions → bounded ones: hostile text must not cost time that grows with the square of its length.
@@ -184,10 +187,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
-        r"(?<![\w-])code (?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
-        r"not_found|duplicate_profile|invalid|forbidden))\b",
-        r"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:throttled|not_authenticated|authentication_failed|permission_denied|"
-        r"not_found|duplicate_profile|invalid(?! (?!at\b)[a-z]))\b)",
+        rf"(?<![\w-])code (?P<v>(?-i:{_ERROR_CODES}|invalid|forbidden))\b",
+        rf"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:{_ERROR_CODES}|invalid(?! (?!at\b)[a-z]))\b)",
         r"(?:[\w)]: |\berror=[\"']?)(?P<v>(?-i:throttled|not_found|permission_denied|duplicate_profile))"
         r"(?=\s{0,2}(?:[,;)|\"'}]|$))",
         r"(?<![\w./-])(?P<v>(?-i:not_authenticated|authentication_failed|permission_denied|duplicate_profile))(?![\w./-])",

@@ -67,10 +67,8 @@ CODECS: dict[bytes, tuple[str, Callable[[], Any], type[Exception]]] = {
     b"BZh": ("bzip2", bz2.BZ2Decompressor, OSError),
     b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor, lzma.LZMAError),
 }
-
-
-#: How those begin that are inflated many times faster than their text is read.
-_QUICK = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+#: Those that are inflated many times faster than their text is read.
+_QUICK = frozenset(("gzip", "zstd"))
 #: What the end of a name promises.
 SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 #: Of the first characters of a text, so many may be none [1].
@@ -88,7 +86,8 @@ def is_packed(head: bytes) -> bool:
 
 def is_quick(head: bytes) -> bool:
     """Is it inflated many times faster than its text is read?"""
-    return head.startswith(_QUICK)
+    codec = _codec(head)
+    return codec is not None and codec[0] in _QUICK
 
 
 def misnamed(path: str, head: bytes) -> str | None:
