@@ -114,7 +114,7 @@ def collect(out: Path, **flags: Any) -> None:
 
     with claimed(out, "choose another --out", steps.progress, bundle=False) as making:
         evidence, redactor = steps.collected(flags, keep=making / "evidence")
-        from klaviyo_nb.collect import save
+        from klaviyo_nb.folder import save
 
         save(evidence, making / "evidence", redactor.text)
         (making / "evidence").rename(out)
@@ -128,7 +128,8 @@ def collect(out: Path, **flags: Any) -> None:
 @output("text", "json")
 def diagnose(folder: Path, form: str, full: bool) -> int:
     """Decide again from an evidence folder or bundle, offline."""
-    from klaviyo_nb.collect import load, redactor_for
+    from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.folder import load
 
     return steps.show_verdict(load(must_exist(folder)), form, redactor_for(steps.settings_of({})), full)
 

@@ -1,6 +1,6 @@
 """`Evidence`: what was seen in one window, and what was not.
 
-The value that passes from collecting to deciding. It holds frames and plain values only; `collect` writes it
+The value that passes from collecting to deciding. It holds frames and plain values only; `folder` writes it
 to a folder and reads it back.
 """
 

@@ -16,9 +16,9 @@ from typing import Any, get_args
 import pytest
 
 import samples
-from klaviyo_nb.collect import load, save
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Cause
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.texts import texts

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import samples
-from klaviyo_nb import collect
 from klaviyo_nb.commands.metric_answers import render_metrics
 from klaviyo_nb.commands.steps import MOST_SLOW, _so_far
 from klaviyo_nb.evidence import Evidence, Gap
+from klaviyo_nb.folder import save
 from klaviyo_nb.places import must_be_writable
 
 
@@ -30,7 +30,7 @@ def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProce
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evidence") / "e"
-    collect.save(samples.rate_limited(), folder)
+    save(samples.rate_limited(), folder)
     return folder
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, load, save, window_of
+from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Limits, Settings
 from klaviyo_nb.window import Window

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import samples
-from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, header_fields, in_short, remembered, together
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.window import Window
 

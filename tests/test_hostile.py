@@ -14,8 +14,8 @@ import pytest
 from test_watch import JSON_API, World, environ, serving
 
 import samples
-from klaviyo_nb.collect import save
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import save
 from klaviyo_nb.frames import METRICS, NOTES
 from probes_world import PAGE
 from test_cli import run

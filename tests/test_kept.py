@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import samples
-from klaviyo_nb.collect import load, save, save_pipes
 from klaviyo_nb.coming import Coming
 from klaviyo_nb.evidence import Coverage, Evidence
+from klaviyo_nb.folder import load, save, save_pipes
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs import LogsRead
 from klaviyo_nb.window import Window

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import samples
-from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import EvidenceError, ReportError, UsageError
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.notes import add, path_of, read, with_notes
 from klaviyo_nb.redact import Redactor
 from test_cli import run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import samples
-from klaviyo_nb.collect import load, save
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.report import manifest
 from klaviyo_nb.report.verify import verify
 from test_cli import run

@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from klaviyo_nb import drills
-from klaviyo_nb.collect import load
 from klaviyo_nb.commands.watch import Round, watch
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.folder import load
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.response.document import verdict_document

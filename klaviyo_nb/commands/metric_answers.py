@@ -12,7 +12,7 @@ import click
 import pandas as pd
 
 from klaviyo_nb import logs
-from klaviyo_nb.collect import context_of, load, redactor_for, to_read, utc_now, window_of
+from klaviyo_nb.collect import context_of, redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.coming import about, apart
 from klaviyo_nb.commands import steps
 from klaviyo_nb.commands.log_answers import as_json
@@ -22,6 +22,7 @@ from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap, together
+from klaviyo_nb.folder import load
 from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.impact import SLO, Impact

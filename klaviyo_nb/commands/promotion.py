@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from klaviyo_nb.collect import load, save
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap
+from klaviyo_nb.folder import load, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -52,7 +52,8 @@ def _kept(given: Path | None, flags: dict[str, Any], target: Path, folder: Path)
     if given is None:
         evidence, redactor = steps.collected(flags, keep=folder / "evidence")
     else:
-        from klaviyo_nb.collect import load, redactor_for
+        from klaviyo_nb.collect import redactor_for
+        from klaviyo_nb.folder import load
 
         evidence, redactor = load(must_exist(given)), redactor_for(steps.settings_of(flags))
     from klaviyo_nb.notes import read, with_notes
@@ -97,7 +98,8 @@ def note(text: str | None, incident: str, kind: str, at: str | None, by: str | N
 @click.option("--ip-addresses", is_flag=True, help="Take out IP addresses too.")
 def redact(bundle: Path, out: Path, ip_addresses: bool) -> int:
     """Redact a bundle further, into a new one that is sealed again; the first stays as it is."""
-    from klaviyo_nb.collect import load, redactor_for
+    from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.folder import load
     from klaviyo_nb.report.bundle import keep
     from klaviyo_nb.report.manifest import incident_and_lead
 

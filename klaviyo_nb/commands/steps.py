@@ -45,7 +45,8 @@ def collected(
     import asyncio
 
     from klaviyo_nb.collect import collect as ask
-    from klaviyo_nb.collect import redactor_for, save, save_pipes, utc_now, window_of
+    from klaviyo_nb.collect import redactor_for, utc_now, window_of
+    from klaviyo_nb.folder import save, save_pipes
 
     settings = settings_of(flags)
     redactor = redactor_for(settings)

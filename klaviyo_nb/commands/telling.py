@@ -6,10 +6,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from klaviyo_nb.collect import load, utc_now
+from klaviyo_nb.collect import utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.report.manifest import incident_and_lead
 from klaviyo_nb.response.document import verdict_document

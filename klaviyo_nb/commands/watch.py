@@ -22,11 +22,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from klaviyo_nb.collect import collect, save, utc_now, window_of
+from klaviyo_nb.collect import collect, utc_now, window_of
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import save
 from klaviyo_nb.frames import WATCH
 from klaviyo_nb.klaviyo.keys import usable
 from klaviyo_nb.logs.questions.counts import failure_kinds

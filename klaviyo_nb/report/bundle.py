@@ -27,6 +27,7 @@ from klaviyo_nb import collect
 from klaviyo_nb.claims import claimed
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.evidence import Gap, together
+from klaviyo_nb.folder import save
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.forks import ForkFailed, called, fork_server, give_back, kernel_environment
 from klaviyo_nb.window import iso
@@ -119,7 +120,7 @@ def keep(
     Raises:
         OSError: It cannot be written.
     """
-    collect.save(evidence, folder / "evidence", redactor.text)
+    save(evidence, folder / "evidence", redactor.text)
     progress("evidence is written")
     return replace(evidence, calls=None, earlier=None, webhooks=None, metrics=_ends(evidence.metrics))
 

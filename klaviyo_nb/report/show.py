@@ -22,6 +22,7 @@ import pandas as pd
 
 from klaviyo_nb import collect, settings
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import save_png
 from klaviyo_nb.report.look import PAGES
@@ -76,7 +77,7 @@ def opened(folder: Path) -> Evidence:
     Raises:
         EvidenceError: The folder is not evidence.
     """
-    return _AHEAD.pop(folder.resolve(), None) or collect.load(folder)
+    return _AHEAD.pop(folder.resolve(), None) or load(folder)
 
 
 def read_ahead(folder: Path) -> Evidence:
@@ -85,7 +86,7 @@ def read_ahead(folder: Path) -> Evidence:
     Raises:
         EvidenceError: The folder is not evidence.
     """
-    found = _AHEAD[folder.resolve()] = collect.load(folder)
+    found = _AHEAD[folder.resolve()] = load(folder)
     return found
 
 

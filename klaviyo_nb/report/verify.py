@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from klaviyo_nb import __version__, collect
+from klaviyo_nb import __version__
 from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
 from klaviyo_nb.errors import EvidenceError, UsageError
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.again import Again, made_again, origins_again
@@ -230,7 +231,7 @@ def _recomputed(folder: Path, again: MakeAgain) -> Iterator[Problem]:
     """Decide, write and draw again from the evidence: it must come to what was sealed."""
     about = _json(folder / MANIFEST)
     try:
-        evidence = collect.load(folder / "evidence")
+        evidence = load(folder / "evidence")
         origins = origins_again(folder, evidence, about)
         expected = again(folder, evidence, about)
     except EvidenceError as exc:

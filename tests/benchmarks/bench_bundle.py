@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import samples
-from klaviyo_nb.collect import save
+from klaviyo_nb.folder import save
 from klaviyo_nb.report.notebooks import NAMES, shipped
 
 GOAL = 0.2

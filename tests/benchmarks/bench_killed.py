@@ -22,8 +22,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from klaviyo_nb.collect import load
 from klaviyo_nb.errors import EvidenceError
+from klaviyo_nb.folder import load
 from klaviyo_nb.report.verify import verify
 
 CALL = {"method": "GET", "url": "https://a.klaviyo.com/api/profiles", "status": 503}

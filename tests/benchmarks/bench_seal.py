@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import samples
-from klaviyo_nb.collect import load, save
 from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.report import manifest
 from klaviyo_nb.report.verify import Problem, problems
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 import samples
-from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.differing import MOST_CALLS
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.response.actions import actions_for
 
 GOLDEN = Path(__file__).parents[1] / "cases"

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 import samples
-from klaviyo_nb.collect import save
 from klaviyo_nb.commands.metric_answers import render_metrics, with_incident
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.evidence import Coverage, Evidence
+from klaviyo_nb.folder import save
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES
 from klaviyo_nb.report import views
 from klaviyo_nb.window import iso

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis.phases import changed, fixed, slower
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.frames import CALLS
 from samples import NOW, WINDOW
 

@@ -18,7 +18,7 @@ import pytest
 
 import samples
 from installed import missing
-from klaviyo_nb.collect import save
+from klaviyo_nb.folder import save
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report.bundle import make
 from klaviyo_nb.report.notebooks import shipped

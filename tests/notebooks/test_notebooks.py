@@ -13,8 +13,8 @@ import pytest
 from tiny_notebooks import run_notebooks
 
 import samples
-from klaviyo_nb.collect import save
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import save
 from klaviyo_nb.report.notebooks import NAMES, shipped
 
 PARAMETERS = ("evidence", "logs", "metrics", "since", "incident", "lead")

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 import samples
-from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import Drawn

@@ -18,9 +18,9 @@ import pytest
 from tiny_notebooks import write
 
 import samples
-from klaviyo_nb.collect import load, save
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.evidence import Coverage, Gap
+from klaviyo_nb.folder import load, save
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.report import manifest
 from klaviyo_nb.report.bundle import Bundle, make

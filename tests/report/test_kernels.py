@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import samples
-from klaviyo_nb.collect import save
+from klaviyo_nb.folder import save
 from klaviyo_nb.report.drawing import draw
 from klaviyo_nb.report.forks import Forked, ForkFailed, ForkServer, fork_server, kernel_environment
 from klaviyo_nb.report.kernels import kernel

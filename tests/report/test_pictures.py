@@ -28,9 +28,9 @@ from matplotlib.testing.compare import compare_images
 from matplotlib.text import Text
 
 import samples
-from klaviyo_nb.collect import load
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.folder import load
 from klaviyo_nb.frames import CALLS, NOTES
 from klaviyo_nb.report import charts
 from klaviyo_nb.report.canvas import Drawn

@@ -11,9 +11,10 @@ import pytest
 
 import samples
 from klaviyo_nb import drills
-from klaviyo_nb.collect import save, utc_now
+from klaviyo_nb.collect import utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import EvidenceError
+from klaviyo_nb.folder import save
 from klaviyo_nb.report import charts, show, views
 from klaviyo_nb.response.actions import actions_for
 
