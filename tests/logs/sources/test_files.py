@@ -81,7 +81,11 @@ def test_a_torn_archive_keeps_what_is_readable_and_says_so(tmp_path: Path, suffi
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_all_that_can_be_read_of_a_torn_archive_is_kept(tmp_path: Path, suffix: str, kept: float) -> None:
-    data = b"".join(b"%s klaviyo API error: 503\n" % os.urandom(40).hex().encode() for _ in range(20_000))
+    # The same bytes each time: of a torn end ISA-L gives up to two bytes less than zlib, which may begin a line.
+    chance = random.Random(1)
+    data = b"".join(
+        b"%s klaviyo API error: 503\n" % chance.randbytes(40).hex().encode() for _ in range(20_000)
+    )
     whole = PACKERS[f".log{suffix}"](data)
     torn = whole[: int(len(whole) * kept)]
     inflater = zlib.decompressobj(31) if suffix == ".gz" else zstandard.ZstdDecompressor().decompressobj()
