@@ -92,9 +92,10 @@ def parse_duration(text: str, where: str = "--since") -> timedelta:
     compact, usual = text.strip().lower(), "2h" if where.lower().endswith("since") else "30s"
     parts = _PART.findall(compact)
     if not parts or "".join(n + u for n, u in parts) != re.sub(r"\s+", "", compact):
-        raise UsageError(
-            where, f"{text!r} is not a duration", f"{_example(where, usual)}    (units: s, m, h, d, w)"
-        )
+        hint = f"{_example(where, usual)}    (units: s, m, h, d, w)"
+        if where == "--since" and _is_time(text):
+            hint = f"--start {text.strip()}"
+        raise UsageError(where, f"{text!r} is not a duration", hint)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if not 0.001 <= seconds <= LONGEST.total_seconds():
         raise UsageError(where, f"{text!r} is not between 1 ms and a year", _example(where, usual))
@@ -114,6 +115,14 @@ def parse_time(text: str, where: str = "--start") -> datetime:
         raise UsageError(
             where, f"{text!r} is not an ISO 8601 time", _example(where, "2026-11-23T05:00:00Z")
         ) from None
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_time(text)
+    except UsageError:
+        return False
+    return True
 
 
 def _example(where: str, value: str) -> str:

@@ -109,3 +109,9 @@ def test_what_is_no_time_names_the_setting(text: str) -> None:
 def test_any_text_is_a_time_in_utc_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
         assert parse_time(text).tzinfo is UTC
+
+
+def test_a_time_given_as_a_duration_is_told_the_option_for_times() -> None:
+    with pytest.raises(UsageError, match="not a duration") as caught:
+        parse_duration("2026-11-23T04:00Z")
+    assert caught.value.hint == "--start 2026-11-23T04:00Z"

@@ -208,11 +208,12 @@ def ratelimit(
         `window_s`, `limit` (missing: nobody knows it), `observed` (was it told by an answer?), `peak` (most
         calls in one window), `refused`, `first_exceeded`, `broken` (in how many windows that was), `caller`,
         `worker`, `host` with `share`, `worker_share`, `host_share` (who made most of the calls in filled
-        windows), `kind` (`loop`, `retries`, `growth`; missing: cannot tell), `others` (at least so much of
-        the limit is spent by others of the account), `frees_at`, `clears_at` (when refused calls are served,
-        if all are tried again and all else goes on; chance puts it between `clears_from` and `clears_until`,
-        missing: perhaps never), `p50_s` [s], `concurrency` and `pause_s` that stay below the margin,
-        `backlog_per_min` (calls of a backlog that may be sent beside the live ones).
+        windows), `kind` (`loop`, `retries`, `growth`; missing: cannot tell, or others spend most), `others`
+        (at least so much of the limit is spent by others of the account), `frees_at`, `clears_at` (when
+        refused calls are served, if all are tried again and all else goes on; chance puts it between
+        `clears_from` and `clears_until`, missing: perhaps never), `p50_s` [s], `concurrency` and `pause_s`
+        that stay below the margin, `backlog_per_min` (calls of a backlog that may be sent beside
+        the live ones).
     """
     return _rows(part(of_calls(calls).inside(window), window), window, limits)
 

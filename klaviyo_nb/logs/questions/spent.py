@@ -152,6 +152,8 @@ def _spent(told: Part, seen: _Seen, fill: Filled, first: float, clears: Clears |
     refused = seen.seconds.refused > 0
     minutes = np.unique(seen.seconds.at[fill.busy if fill.busy.any() else refused] // MINUTE)
     live, steady = _live(seen.seconds), seen.limits.get(MINUTE)
+    others = fill.limit - fill.peak if 0 < fill.peak < fill.limit and fill.window_s != DAY else None
+    elsewhere = others is not None and others > fill.peak  # what grew is in no log that was read
     return Spent(
         operation=seen.name,
         window_s=fill.window_s,
@@ -166,8 +168,8 @@ def _spent(told: Part, seen: _Seen, fill: Filled, first: float, clears: Clears |
             for name, table in told.spenders.items()
             if (who := _most(table, name, seen.name, minutes))
         },
-        kind=_kind(told, seen, int(first // MINUTE)) if steady else None,
-        others=fill.limit - fill.peak if 0 < fill.peak < fill.limit and fill.window_s != DAY else None,
+        kind=_kind(told, seen, int(first // MINUTE)) if steady and not elsewhere else None,
+        others=others,
         frees=_frees(seen, fill),
         clears=clears,
         backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady else None,

@@ -284,6 +284,13 @@ def test_refusals_that_our_calls_do_not_explain_are_spent_by_others() -> None:
     assert f"(other callers, other apps) spends at least {row['others']} of it" in told.says
 
 
+def test_what_grew_is_not_told_where_others_spend_most_of_the_limit() -> None:
+    callers = {"web": steady(0.1), "report": between(0.05, 0.6, 600, 1200)}
+    row = of(story(5, rates=callers, others_per_s=1.9, cut_s=1200, until_s=1230), 60)
+    assert row["others"] > row["peak"]
+    assert pd.isna(row["kind"])
+
+
 def test_the_window_that_broke_first_comes_first() -> None:
     found = story(6, rates={"web": between(0.5, 40, 600, 602)}, cut_s=700, until_s=730)
     rows = ratelimit(found.calls, found.window)
