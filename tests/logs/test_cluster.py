@@ -31,7 +31,7 @@ from klaviyo_nb.logs.chunks import LATE, Job, Part
 from klaviyo_nb.logs.engines import engine
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.logs.reader import LogsRead
-from klaviyo_nb.logs.sources import files, remote, resolve, stays
+from klaviyo_nb.logs.sources import base, files, resolve, stays
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
 
@@ -115,8 +115,7 @@ def threads() -> Iterator[str]:
 
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "RANGE", 50_000)
-    monkeypatch.setattr(remote, "RANGE", 50_000)
+    monkeypatch.setattr(base, "RANGE", 50_000)
 
 
 def drain(pipe: IO[bytes]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.raw import BEFORE, BEHIND, around
 from klaviyo_nb.logs.reader import read
-from klaviyo_nb.logs.sources import files
+from klaviyo_nb.logs.sources import base
 from klaviyo_nb.window import Window
 
 DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -30,7 +30,7 @@ def log(lines: int, seed: int) -> list[str]:
 def test_every_citation_of_the_reader_leads_to_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
-    monkeypatch.setattr(files, "RANGE", 100_000)
+    monkeypatch.setattr(base, "RANGE", 100_000)
     lines = log(8_000, seed=1)
     path = tmp_path / ("app.log.gz" if packed else "app.log")
     data = "\n".join(lines).encode()

@@ -22,11 +22,9 @@ from typing import NamedTuple
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
 from klaviyo_nb.logs.sources import packed
-from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, Read, pipe_reader
+from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, Read, pipe_reader, ranges
 from klaviyo_nb.window import Window
 
-#: Ranges of plain files [bytes].
-RANGE = 32 * 1024 * 1024
 #: A pipe with a name is given up if nobody writes to it for so long [s].
 _SILENCE_S = 5.0
 #: What is kept of a file's beginning: lines begin with their time, so that hardly two files have the same.
@@ -103,10 +101,7 @@ class File:
         if packed.is_packed(head):
             return [Range(path, 0, size, size, identity, packed=True, quick=packed.is_quick(head))]
         note = packed.misnamed(path, head)
-        return [
-            Range(path, start, min(start + RANGE, size), size, identity, note=note)
-            for start in reversed(range(0, size, RANGE))
-        ]
+        return [Range(path, start, stop, size, identity, note=note) for start, stop in ranges(size)]
 
 
 class Identity(NamedTuple):

@@ -19,12 +19,11 @@ from typing import Any
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
 from klaviyo_nb.logs.sources import packed
-from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, without_credentials
+from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, ranges, without_credentials
 from klaviyo_nb.logs.sources.pages import fetched
 from klaviyo_nb.window import Window
 
-#: Ranges of plain files, what is fetched at once [bytes]; what finding a file may take if nobody says [s].
-RANGE = 32 * 1024 * 1024
+#: What is fetched at once [bytes]; what finding a file may take if nobody says [s].
 _PIECE = 4 * 1024 * 1024
 _FIND_S = 60.0
 _INSTALL = "pip install 'klaviyo-nb[remote]'"
@@ -87,8 +86,8 @@ class RemoteFile:
             return [RemoteRange(self.name, self.url, 0, size, size, mark, packed=True)]
         note = packed.misnamed(path, head)
         return [
-            RemoteRange(self.name, self.url, start, min(start + RANGE, size), size, mark, note=note)
-            for start in reversed(range(0, size, RANGE))
+            RemoteRange(self.name, self.url, start, stop, size, mark, note=note)
+            for start, stop in ranges(size)
         ]
 
 

@@ -21,7 +21,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.sources import files
+from klaviyo_nb.logs.sources import base
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
 from samples import WINDOW, rate_limited
@@ -185,7 +185,7 @@ def write(path: Path, count: int = 900) -> Path:
 def test_asked_where_the_log_is_read_the_answer_is_that_of_the_whole_frame(
     asked: Question[Any], engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "RANGE", 20_000)
+    monkeypatch.setattr(base, "RANGE", 20_000)
     path, redact = write(tmp_path / "app.log"), Redactor(b"test").text
     read = logs.read([str(path)], WINDOW, redact=redact)
     asked_there = logs.ask(asked, [str(path)], WINDOW, redact=redact, engine=engine)
@@ -212,7 +212,7 @@ def test_lines_that_an_answer_cites_are_counted_from_the_beginning_of_the_source
         lambda told, window: Answer("citing", "Lines.", pd.DataFrame({"line_no": told})),
         lines,
     )
-    monkeypatch.setattr(files, "RANGE", 20_000)
+    monkeypatch.setattr(base, "RANGE", 20_000)
     found = logs.ask(citing, [str(write(tmp_path / "app.log"))], WINDOW, redact=str)
     assert found.answer.rows["line_no"].tolist() == list(range(1, 901))
 

@@ -17,11 +17,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from klaviyo_nb import logs
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.reader import LogsRead
-from klaviyo_nb.logs.sources import files, resolve
+from klaviyo_nb.logs.sources import base, resolve
+from klaviyo_nb.logs.sources.base import RANGE, ranges
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -154,10 +157,18 @@ def test_an_empty_file_and_an_empty_archive_are_empty_not_broken(tmp_path: Path)
 @pytest.fixture
 def in_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A log of 6,000 lines that is read in several ranges."""
-    monkeypatch.setattr(files, "RANGE", 100_000)
+    monkeypatch.setattr(base, "RANGE", 100_000)
     path = tmp_path / "app.log"
     path.write_bytes(lines(6_000))
     return path
+
+
+@given(st.integers(0, 5_000_000_000))
+def test_ranges_cover_a_file_of_any_size_once_and_the_last_ones_are_short(size: int) -> None:
+    cut = list(ranges(size))
+    assert [stop for _, stop in cut] == [*([size] if size else []), *(start for start, _ in cut[:-1])]
+    assert not cut or cut[-1][0] == 0
+    assert all(0 < stop - start <= (2 if stop > 8 * RANGE else 1) * RANGE for start, stop in cut)
 
 
 def test_a_large_file_is_cut_into_ranges_the_newest_first(in_ranges: Path) -> None:

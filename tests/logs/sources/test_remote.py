@@ -18,7 +18,7 @@ import zstandard
 from klaviyo_nb import logs
 from klaviyo_nb.errors import SourceError, SourceMissing, UsageError
 from klaviyo_nb.logs.reader import LogsRead
-from klaviyo_nb.logs.sources import remote, resolve
+from klaviyo_nb.logs.sources import base, remote, resolve
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_a_name_that_promises_an_archive_is_not_believed(put: Callable[[str, byt
 def test_ranges_lose_and_double_nothing_and_keep_their_offsets(
     put: Callable[[str, bytes], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "RANGE", 100_000)
+    monkeypatch.setattr(base, "RANGE", 100_000)
     monkeypatch.setattr(remote, "_PIECE", 7_001)
     data = lines(6_000)
     put("bucket/app.log", data)
