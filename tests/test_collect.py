@@ -6,7 +6,10 @@ import asyncio
 import os
 import threading
 import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,11 @@ from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load, save
+from klaviyo_nb.logs.chunks import Job, Part
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Limits, Settings
 from klaviyo_nb.window import Window
+from probes_world import KEY
 
 NOBODY = "http://127.0.0.1:9"
 LONG_S = 60.0
@@ -132,3 +137,77 @@ def test_a_window_that_has_not_begun_is_refused() -> None:
     with pytest.raises(UsageError, match="lies in the future"):
         window_of(settings, datetime(2026, 11, 23, 6, 30, tzinfo=UTC))
     assert window_of(settings, datetime(2026, 11, 23, 7, 30, tzinfo=UTC)).seconds == 3600
+
+
+class _Everybody(ThreadingHTTPServer):
+    """API, status page, application and metrics server in one: it takes connections in the order they came.
+
+    Attributes:
+        came: Number of a connection, what was asked first on it.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.numbers: dict[object, int] = {}
+        self.came: dict[int, str] = {}
+
+    def get_request(self) -> tuple[object, object]:
+        connection, address = super().get_request()
+        self.numbers[address] = len(self.numbers)
+        return connection, address
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: _Everybody
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.server.came.setdefault(self.server.numbers[self.client_address], self.path.partition("?")[0])
+        body = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class _Knocks:
+    """An engine that connects to a server when logs are about to be read."""
+
+    far = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def map(
+        self, function: Callable[[Job], Part], tasks: Sequence[Job], stays: object, share: object = None
+    ) -> Iterator[Part]:
+        with urllib.request.urlopen(f"{self._url}/logs"):
+            pass
+        return (function(task) for task in tasks)
+
+
+def test_what_changes_fastest_is_asked_first_probes_and_rate_limit_then_logs_and_metrics(
+    window: Window, tmp_path: Path
+) -> None:
+    (tmp_path / "app.log").write_text("nothing\n")
+    everybody = _Everybody()
+    threading.Thread(target=everybody.serve_forever, daemon=True).start()
+    url = everybody.url
+    settings = Settings(private_key=KEY, api_url=url, status_url=url, health_url=f"{url}/health", metrics_url=url,
+                        logs=(str(tmp_path / "app.log"),), engine=_Knocks(url))  # type: ignore[arg-type]  # fmt: skip
+    asyncio.run(collect(settings, window, Redactor(b"0" * 16), deadline_s=LONG_S))
+    everybody.shutdown()
+    everybody.server_close()
+    came = [everybody.came[number] for number in sorted(everybody.came)]
+    volatile = ["/api/v2/summary.json", "/api/accounts", "/api/profiles", "/api/accounts", "/health"]
+    assert sorted(came[:5]) == sorted(volatile)
+    assert {"/logs", "/api/v1/query"} <= set(came[5:])
