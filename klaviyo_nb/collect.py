@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -206,7 +207,8 @@ async def _logs(
 
     def so_far(read: SoFar) -> None:
         coming.reading = read
-        loop.call_soon_threadsafe(coming.more)
+        with suppress(RuntimeError):  # reading was left behind, and nobody waits for it
+            loop.call_soon_threadsafe(coming.more)
 
     asked = asyncio.to_thread(
         _read_logs, settings, window, redactor, until, progress, reading, so_far if coming.keep else None

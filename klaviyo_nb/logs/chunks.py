@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import SourceError
+from klaviyo_nb.evidence import UNFINISHED
 from klaviyo_nb.logs.sources.base import Chunk, late
 from klaviyo_nb.window import Window
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Of what was not begun in time.
 LATE = "not read before the deadline"
+#: Of what is being read now, if reading were stopped.
+STOPPED = f"reading {UNFINISHED} its end"
 #: What limited it, in settings' words.
 TOO_LARGE = "[limits] source_size"
 
@@ -109,7 +112,7 @@ class Part:
 
 #: Told of the bytes of a chunk that were read, while this process reads it; does not travel to workers.
 advancing: ContextVar[Callable[[Job, int], None]] = ContextVar("advancing")
-#: Told what a chunk has given so far, now and then, likewise.
+#: Told what a chunk has given so far, now and then; a worker's hands it on to the process that started it.
 partly: ContextVar[Callable[[Job, Part], None]] = ContextVar("partly")
 
 
@@ -129,8 +132,13 @@ def read_chunk(job: Job) -> Part:
     except SourceError as exc:
         part.failed = True
         part.problems.append(exc.what)
-    part.learnt = dict(getattr(getattr(job.redact, "__self__", None), "learnt", {}))
+    part.learnt = learnt_by(job)
     return part
+
+
+def learnt_by(job: Job) -> dict[str, str]:
+    """Secrets that redaction recognised so far → rule."""
+    return dict(getattr(getattr(job.redact, "__self__", None), "learnt", {}))
 
 
 def too_much(most: int | None) -> str:

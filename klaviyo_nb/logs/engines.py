@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.logs.chunks import partly
 
 if TYPE_CHECKING:
     from klaviyo_nb.logs.chunks import Job, Part
@@ -54,6 +55,8 @@ class Shared(Protocol):
 
 
 Share = Callable[[Any], Shared | None]
+#: Told of a task what it has given so far, and what it gave, by any thread (`chunks.partly`).
+Tell = Callable[[Any, Any], None]
 
 
 class Engine(Protocol):
@@ -104,17 +107,19 @@ class Processes:
         work = Work(tasks, stays, share if self.count > 1 else None, self.count)
         parts = share is not None and any(share(task) is not None for task in tasks)
         count = self.count if parts else min(self.count, len(tasks))
-        return _results(function, work, [_Worker(function, work) for _ in range(count - 1)])
+        tell = partly.get(None)
+        workers = [_Worker(function, work, tell) for _ in range(count - 1)]
+        return _results(function, work, workers, tell)
 
 
 def _results(
-    function: Callable[[Any], Any], work: Work, workers: Sequence[_Worker]
+    function: Callable[[Any], Any], work: Work, workers: Sequence[_Worker], tell: Tell | None
 ) -> Generator[Any, None, None]:
     try:
         for index in range(work.count):
             while not work.is_done(index):
                 if (task := work.take(here=True)) is not None:
-                    work.put(task[0], function(task[1]))
+                    _told(work, task, function(task[1]), tell)
                 else:
                     work.wait(index)
             yield work.result(index)
@@ -122,6 +127,13 @@ def _results(
         for worker in workers:
             worker.stop()
         work.close()
+
+
+def _told(work: Work, task: Numbered, result: Any, tell: Tell | None) -> None:
+    """Put a result where it is waited for; tell it first, as others may have to come before it."""
+    if tell is not None:
+        tell(task[1], result)
+    work.put(task[0], result)
 
 
 Numbered = tuple[int, Any]
@@ -245,7 +257,7 @@ class _Sharing:
 class _Worker:
     """An interpreter beside this one, and the thread that feeds it."""
 
-    def __init__(self, function: Callable[[Any], Any], work: Work) -> None:
+    def __init__(self, function: Callable[[Any], Any], work: Work, tell: Tell | None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "klaviyo_nb.logs.worker"],
             stdin=subprocess.PIPE,
@@ -253,21 +265,29 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us: we stop it
         )
-        self._feeder = threading.Thread(target=self._feed, args=(function, work), daemon=True)
+        self._feeder = threading.Thread(target=self._feed, args=(function, work, tell), daemon=True)
         self._feeder.start()
 
-    def _feed(self, function: Callable[[Any], Any], work: Work) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def _feed(self, function: Callable[[Any], Any], work: Work, tell: Tell | None) -> None:
         while (task := work.take(here=False)) is not None:
             try:
-                pickle.dump((function, task[1]), self._process.stdin, pickle.HIGHEST_PROTOCOL)
-                self._process.stdin.flush()
-                result = pickle.load(self._process.stdout)  # noqa: S301 - our own worker wrote it
+                result = self._done(function, task[1], tell)
             except (OSError, EOFError, ValueError, pickle.PickleError, AttributeError, TypeError):
                 work.leave_here(task)  # it was killed, or the task cannot travel
                 return
-            work.put(task[0], result)
+            _told(work, task, result, tell)
+
+    def _done(self, function: Callable[[Any], Any], task: Any, tell: Tell | None) -> Any:
+        """The result; before it comes, what the worker tells so far is handed on."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump((function, task, tell is not None), self._process.stdin, pickle.HIGHEST_PROTOCOL)
+        self._process.stdin.flush()
+        while True:
+            whole, result = pickle.load(self._process.stdout)  # noqa: S301 - our own worker wrote it
+            if whole or tell is None:
+                return result
+            tell(task, result)
 
     def stop(self) -> None:
         """End it, whatever it is doing."""

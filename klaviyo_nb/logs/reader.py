@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, read_chunk
+from klaviyo_nb.logs.early import Early
 from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
@@ -118,29 +120,27 @@ def read(
     """
     left = limits.calls
 
-    def take(part: Part, shelves: Sequence[Shelf]) -> None:
+    def take(part: Part) -> None:
         nonlocal left
         left = _keep(part, left, limits.calls, since)
-        tell(shelves)
 
-    def take_so_far(part: Part, shelves: Sequence[Shelf]) -> None:
-        _keep(part, left, limits.calls, since)
-        tell(shelves, part)
+    def now(shelves: Sequence[Shelf], early: Early, pipes: bool = False) -> LogsRead:
+        stopped, room = [], left
+        for shelf in shelves:
+            if not pipes or shelf.is_pipe:
+                parts = [*shelf.parts]
+                for part in early.of(shelf.chunks[len(parts) :]):
+                    room = _keep(part, room, limits.calls, since)
+                    parts.append(part)
+                stopped.append(replace(shelf, parts=parts))
+        return _logs_read(stopped, window, since)
 
-    def tell(shelves: Sequence[Shelf], *last: Part) -> None:
-        if so_far is not None:
-            now = [
-                replace(shelf, parts=[*shelf.parts, *(part for part in last if part.source == index)])
-                for index, shelf in enumerate(shelves)
-            ]
+    def news(shelves: Sequence[Shelf], early: Early) -> None:
+        assert so_far is not None
+        so_far(partial(now, shelves, early))
 
-            def told(pipes: bool = False) -> LogsRead:
-                return _logs_read([each for each in now if not pipes or each.is_pipe], window, since)
-
-            so_far(told)
-
-    shelves = _read(urls, window, redact, deadline, progress, engine, formats, take=take, limits=limits,
-                    take_so_far=take_so_far if so_far else None)  # fmt: skip
+    shelves = _read(urls, window, redact, deadline, progress, engine, formats, take, limits=limits,
+                    news=news if so_far else None)  # fmt: skip
     return _logs_read(shelves, window, since, last=so_far is None)
 
 
@@ -185,14 +185,14 @@ def ask(
     told = [question.part(Records(CALLS.empty(), WEBHOOKS.empty()), window)]
     placed = question.placed
 
-    def take(part: Part, _: Sequence[Shelf]) -> None:
+    def take(part: Part) -> None:
         if placed is None and part.told is not None:
             told.append(part.told)
             part.told = None
             if len(told) > _TOGETHER:  # what a long log told stays small
                 told[:] = [question.merge(told)]
 
-    shelves = _read(urls, window, redact, None, progress, engine, formats, question, take)
+    shelves = _read(urls, window, redact, None, progress, engine, formats, take, question=question)
     if placed is not None:
         for shelf in shelves:
             parts = zip(shelf.parts, shelf.first_lines(), strict=True)
@@ -219,10 +219,11 @@ def _read(
     progress: Progress | None,
     engine: str | Engine,
     formats: Sequence[Mapping[str, Any]],
+    take: Callable[[Part], None],
+    *,
     question: Question[Any] | None = None,
-    take: Callable[[Part, Sequence[Shelf]], None] | None = None,
     limits: Limits = NO_LIMITS,
-    take_so_far: Callable[[Part, Sequence[Shelf]], None] | None = None,
+    news: Callable[[Sequence[Shelf], Early], None] | None = None,
 ) -> list[Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     what = {"window": window, "redact": redact, "deadline": deadline, "own": _own(formats)}
@@ -232,31 +233,36 @@ def _read(
     jobs = _jobs(shelves, limits.source_size, **what, question=question)
     total, done = sum(job.chunk.size for job in jobs), 0
     chosen = engine_named(engine, sum(map(text_size, jobs)))
-    parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
-    import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
-    threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
+    early, redactor = Early(), getattr(redact, "__self__", None)
 
     def tell(job: Job, read: int) -> None:
         if progress is not None:
             progress(shelves[job.source].name, done + read, total)
 
-    def tell_so_far(job: Job, part: Part) -> None:
-        if (
-            take_so_far is not None
-            and job.chunk is shelves[job.source].chunks[len(shelves[job.source].parts)]
-        ):
-            take_so_far(part, shelves)  # else parts before it are still read elsewhere
+    def learn(part: Part) -> None:
+        if isinstance(redactor, Redactor):  # so that it is found in what others read, too
+            redactor.learn(part.learnt)
 
-    telling, redactor = advancing.set(tell), getattr(redact, "__self__", None)
-    sharing = partly.set(tell_so_far) if take_so_far else None
+    def tell_so_far(job: Job, part: Part) -> None:
+        assert news is not None
+        learn(part)
+        early.take(job, part)
+        news(shelves, early)
+
+    telling = advancing.set(tell)
+    sharing = partly.set(tell_so_far) if news else None  # before workers are started
     try:
+        parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
+        import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
+        threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
                 shelves[part.source].parts.append(part)
-                if isinstance(redactor, Redactor):  # so that it is found in what others read, too
-                    redactor.learn(part.learnt)
-                if take is not None:
-                    take(part, shelves)
+                early.forget(job.chunk)
+                learn(part)
+                take(part)
+                if news is not None:
+                    news(shelves, early)
                 done += job.chunk.size or part.read
                 tell(job, 0)
     finally:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from klaviyo_nb.evidence import UNFINISHED
 from klaviyo_nb.logs.alike.json_lines import Alike, Calls
 from klaviyo_nb.logs.alike.likeness import Likeness
-from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, too_much
+from klaviyo_nb.logs.chunks import STOPPED, Job, Part, advancing, learnt_by, partly, too_much
 from klaviyo_nb.logs.coded import Coded, Texts
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.columns import Columns, columns_of
@@ -117,8 +116,9 @@ class _SoFar:
             return
         self._take()  # which had to be done anyway
         began = time.monotonic()
-        part = Part(self._job.source, truncated=True, problems=[f"reading {UNFINISHED} its end"])
+        part = Part(self._job.source, truncated=True, problems=[STOPPED])
         part.calls, part.webhooks = self._reading.give(part, self._seen)
+        part.learnt = learnt_by(self._job)
         self._share(self._job, part)
         now = time.monotonic()
         wait = min(max(_SHARED_S, _PATIENCE * (now - began)), _LATEST_S)

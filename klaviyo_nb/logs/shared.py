@@ -67,24 +67,30 @@ class Shared:
         forget()
         if not parts:
             return Part.lost(self._job, LATE)
-        lines = list(_lines_before(parts))
-        whole = Part(self._job.source)
-        whole.calls = _rows([part.calls for part in parts], lines)
-        whole.webhooks = _rows([part.webhooks for part in parts], lines)
-        whole.told = _told(self._job, parts, lines)
-        for name in ("found", "lines", "read", "unparsed"):
-            setattr(whole, name, sum(getattr(part, name) for part in parts))
-        whole.first = min((part.first for part in parts if part.first is not None), default=None)
-        whole.last = max((part.last for part in parts if part.last is not None), default=None)
-        whole.truncated = any(part.truncated or part.failed for part in parts)
-        whole.failed = all(part.failed for part in parts)
-        said = [UNENDED if text == LATE else text for part in parts for text in part.problems]
-        whole.learnt = {secret: rule for part in parts for secret, rule in part.learnt.items()}
+        whole = together(parts)
+        whole.told = _told(self._job, parts)
         if not whole.truncated and (self._ends is None or self._ends > self._next):
             whole.truncated = True
-            said.append(too_much(self._job.most) if self._next == self._job.most else UNENDED)
-        whole.problems = [*dict.fromkeys(said)]
+            whole.problems.append(too_much(self._job.most) if self._next == self._job.most else UNENDED)
         return whole
+
+
+def together(parts: Sequence[Part]) -> Part:
+    """What stretches of one file gave, in their order, but for what they told a question."""
+    lines = list(_lines_before(parts))
+    whole = Part(parts[0].source)
+    whole.calls = _rows([part.calls for part in parts], lines)
+    whole.webhooks = _rows([part.webhooks for part in parts], lines)
+    for name in ("found", "lines", "read", "unparsed"):
+        setattr(whole, name, sum(getattr(part, name) for part in parts))
+    whole.first = min((part.first for part in parts if part.first is not None), default=None)
+    whole.last = max((part.last for part in parts if part.last is not None), default=None)
+    whole.truncated = any(part.truncated or part.failed for part in parts)
+    whole.failed = all(part.failed for part in parts)
+    said = [UNENDED if text == LATE else text for part in parts for text in part.problems]
+    whole.problems = [*dict.fromkeys(said)]
+    whole.learnt = {secret: rule for part in parts for secret, rule in part.learnt.items()}
+    return whole
 
 
 def _lines_before(parts: Sequence[Part]) -> Iterator[int | None]:
@@ -109,13 +115,15 @@ def _rows(tables: Sequence[pa.Table], lines: Sequence[int | None]) -> pa.Table:
     return pa.concat_tables(placed, promote_options="default") if placed else pa.table({})
 
 
-def _told(job: Job, parts: Sequence[Part], lines: Sequence[int | None]) -> Any:
+def _told(job: Job, parts: Sequence[Part]) -> Any:
     """What all parts told the question; None: nothing was asked, or none told anything."""
     question = job.question
     if question is None:
         return None
     placed = question.placed or (lambda told, before: told)
     told = [
-        placed(part.told, before) for part, before in zip(parts, lines, strict=True) if part.told is not None
+        placed(part.told, before)
+        for part, before in zip(parts, _lines_before(parts), strict=True)
+        if part.told is not None
     ]
     return question.merge(told) if told else None

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from klaviyo_nb.errors import SourceError
-from klaviyo_nb.evidence import EMPTY, UNFINISHED, Coverage
-from klaviyo_nb.logs.chunks import LATE, TOO_LARGE, Part
+from klaviyo_nb.evidence import EMPTY, Coverage
+from klaviyo_nb.logs.chunks import LATE, STOPPED, TOO_LARGE, Part
 from klaviyo_nb.logs.sources import Chunk, Source, resolve, stays
 from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.window import Window
@@ -180,7 +180,7 @@ def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
         else None
     )
     left = shelf.chunks[len(parts) :]  # of a run that is stopped now
-    gaps = [gap for gap in (shelf.gap, f"reading {UNFINISHED} its end" if left else None) if gap]
+    gaps = [gap for gap in (shelf.gap, STOPPED if left else None) if gap]
     reasons = dict.fromkeys(gaps + [text for part in parts for text in part.problems])
     unread = (
         sum(

@@ -92,14 +92,15 @@ def test_a_large_file_gives_the_same_from_two_processes_as_from_one(tmp_path: Pa
 
 def test_a_chunk_is_read_alike_in_another_process(tmp_path: Path) -> None:
     task = job(tmp_path)
-    there = pickle.loads(
+    whole, there = pickle.loads(
         subprocess.run(
             [sys.executable, "-m", "klaviyo_nb.logs.worker"],
-            input=pickle.dumps((read_chunk, task)),
+            input=pickle.dumps((read_chunk, task, False)),
             capture_output=True,
             check=True,
         ).stdout
     )
+    assert whole
     assert there.calls["status_code"].to_pylist() == [503]
     assert there == read_chunk(task)
 

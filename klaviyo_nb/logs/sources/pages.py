@@ -62,7 +62,9 @@ def fetched(pieces: Iterator[bytes], deadline: float | None) -> Iterator[Opened]
 def _feed(pieces: Iterator[bytes], into: int, ends: list[str]) -> None:
     try:
         with open(into, "wb") as pipe:
-            pipe.writelines(pieces)
+            for piece in pieces:
+                pipe.write(piece)
+                pipe.flush()  # what has come is read while the next page is waited for
     except BrokenPipeError:
         pass  # nobody wants the rest
     except SourceError as exc:
