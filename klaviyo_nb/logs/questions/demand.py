@@ -18,7 +18,7 @@ Kind = Literal["loop", "retries", "growth"]
 
 
 def kind_of(
-    per_minute: Any, retries: Any, limit: float, onset: int, callers: Mapping[str, Any]
+    per_minute: Any, retries: Any, limit: float, onset: int, over: int, callers: Mapping[str, Any]
 ) -> Kind | None:
     """What used a limit up; None: it cannot be told.
 
@@ -27,9 +27,10 @@ def kind_of(
         retries: Those that are no first attempt; None: the log does not tell attempts.
         limit: Calls allowed per minute.
         onset: Minute in which calls were first refused.
+        over: Minute in which they were last: what comes after it used nothing up.
         callers: Caller → its calls per minute.
     """
-    during = slice(onset, max(onset + 1, int(np.flatnonzero(per_minute)[-1]) + 1))
+    during = slice(onset, max(onset, over) + 1)
     before = slice(0, max(onset - 1, 0))  # the minute before may have begun the trouble
     calls = per_minute[during]
     if retries is not None and np.median(calls - retries[during]) <= limit < np.median(calls):

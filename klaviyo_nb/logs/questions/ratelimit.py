@@ -206,14 +206,15 @@ def ratelimit(
     Returns:
         A row per operation and window that was used up, the first to break first: `endpoint`, `method`,
         `window_s`, `limit` (missing: nobody knows it), `observed` (was it told by an answer?), `peak` (most
-        calls in one window), `refused`, `first_exceeded`, `broken` (in how many windows that was), `caller`,
-        `worker`, `host` with `share`, `worker_share`, `host_share` (who made most of the calls in filled
-        windows), `kind` (`loop`, `retries`, `growth`; missing: cannot tell, or others spend most), `others`
-        (at least so much of the limit is spent by others of the account), `frees_at`, `clears_at` (when
-        refused calls are served, if all are tried again and all else goes on; chance puts it between
+        calls in one window), `refused` (of the operation: the same in each of its rows), `first_exceeded`,
+        `broken` (in how many windows that was), `caller`, `worker`, `host` with `share`, `worker_share`,
+        `host_share` (who made most of the calls in filled windows; in the day before a day's limit was used
+        up), `kind` (`loop`, `retries`, `growth`; missing: cannot tell, or others spend most), `others`
+        (at least so much is spent by others of the account, if the limit is that), `frees_at`, `clears_at`
+        (when refused calls are served, if all are tried again and all else goes on; chance puts it between
         `clears_from` and `clears_until`, missing: perhaps never), `p50_s` [s], `concurrency` and `pause_s`
         that stay below the margin, `backlog_per_min` (calls of a backlog that may be sent beside
-        the live ones).
+        the live ones; missing: what others spend, or what is left of the day, is not known).
     """
     return _rows(part(of_calls(calls).inside(window), window), window, limits)
 
@@ -278,10 +279,10 @@ def _median(bins: Mapping[int, int]) -> float | None:
 def answer(told: Part, window: Window) -> Answer:
     """Which window broke first, who spent it, when it frees."""
     rows = _rows(told, window)
-    return Answer("ratelimit", _says(told, rows), rows, tuple(_covers(told)))
+    return Answer("ratelimit", _says(told, rows, window.start), rows, tuple(_covers(told)))
 
 
-def _says(told: Part, rows: pd.DataFrame) -> str:
+def _says(told: Part, rows: pd.DataFrame, start: datetime) -> str:
     if told.seconds is None:
         return "Cannot tell how limits were used: there are too many calls to count by the second."
     if rows.empty and told.left_out:
@@ -296,15 +297,15 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     said = [f"{first['method']} {first['endpoint']}: {_broke(first)}"]
     if pd.notna(first["others"]):
-        said.append(
-            f"what is not in this log (other callers, other apps) spends at least {first['others']} of it"
-        )
+        spent = f"what is not in this log (other callers, other apps) spends at least {first['others']} of it"
+        said.append(spent if first["observed"] else f"{spent}, or less is allowed than the catalogue says")
     elif pd.notna(first["caller"]):
         said.append(
             f"{first['caller']} makes {first['share']:.0%} of the calls{_KINDS.get(first['kind'], '')}"
         )
     if pd.notna(first["frees_at"]):
-        said.append(f"it frees at {stamp(first['frees_at'].ceil('s'))} UTC")
+        over = first["frees_at"] < start + timedelta(seconds=int(told.seconds.cells["stretch"].max()))
+        said.append(f"it {'freed' if over else 'frees'} at {stamp(first['frees_at'].ceil('s'))} UTC")
     if pd.notna(first["clears_at"]):
         said.append(_served(first))
     return "; ".join(said) + "."
@@ -317,7 +318,11 @@ def _served(row: pd.Series[Any]) -> str:
     return f"{said}, between {stamp(row['clears_from'])} and {stamp(row['clears_until'])}"
 
 
-_KINDS = {"loop": " (a loop: it alone grew)", "retries": " (a storm of retries)", "growth": " (all grew)"}
+_KINDS = {
+    "loop": " (a loop: most of what was added is its)",
+    "retries": " (a storm of retries)",
+    "growth": " (all grew)",
+}
 
 
 def _broke(row: pd.Series[Any]) -> str:

@@ -34,12 +34,14 @@ class Spent(NamedTuple):
         refused: Calls that were answered 429, in all.
         first: When calls were first refused above the limit, or exceeded it.
         broken: Start and end of the windows in which that was; those that touch are one stretch.
-        who: Attribute → who made most of the calls in windows that were filled, and the share.
+        who: Attribute → who made most of the calls in windows that were filled, and the share; of a day, in
+            the day before it was used up.
         kind: What used it up, if it can be told.
         others: So much of the limit at least is spent by others of the account; None: our calls fill it.
         frees: When calls are accepted again.
         clears: When calls that were refused are served, if all are tried again and all else goes on.
-        backlog_per_min: Calls of a backlog that may be sent beside the live ones.
+        backlog_per_min: Calls of a backlog that may be sent beside the live ones; None: what others spend, or
+            what is left of the day, is not known.
     """
 
     operation: str
@@ -127,13 +129,17 @@ def _of(told: Part, seen: _Seen) -> Iterator[Spent]:
     long = seen.waits.first_long if seen.waits else None
     broken = [each for each in fills if each.first is not None or (each.window_s == DAY and long is not None)]
     if long is not None and DAY not in seen.limits:
-        broken.append(Filled(DAY, 0, int(seen.seconds.calls.sum()), np.array([]), refused, refused))
+        days = np.bincount(seen.seconds.at // DAY, seen.seconds.calls)
+        broken.append(Filled(DAY, 0, int(days.max()), np.array([]), refused, refused))
     explained = np.logical_or.reduce([each.over for each in fills], initial=False)
     left = seen.seconds.refused[refused & ~explained].sum()
     if long is None and fills and left > UNEXPLAINED * seen.seconds.refused.sum():
-        # Others spend it, or the server counts in another way.
-        more = [each for each in fills if each not in broken and each.window_s > SECOND] or fills
-        broken.append(max(more, key=lambda each: each.peak / each.limit))
+        # Others spend it, or the server counts otherwise; by the second, if no answer said to wait longer.
+        short = seen.waits is not None and not any(seen.waits.ends)
+        more = [each for each in fills if each not in broken and (each.window_s == SECOND) == short]
+        if not (more or broken):
+            more = fills
+        broken += sorted(more, key=lambda each: each.peak / each.limit)[-1:]
     firsts = [_first(seen, each, long) for each in broken]
     steady = [first for each, first in zip(broken, firsts, strict=True) if each.window_s == MINUTE]
     clears = _clears(told, seen, int(min(steady or firsts) // MINUTE)) if broken and long is None else None
@@ -149,11 +155,15 @@ def _first(seen: _Seen, fill: Filled, long: float | None) -> float:
 
 
 def _spent(told: Part, seen: _Seen, fill: Filled, first: float, clears: Clears | None) -> Spent:
-    refused = seen.seconds.refused > 0
-    minutes = np.unique(seen.seconds.at[fill.busy if fill.busy.any() else refused] // MINUTE)
+    at = seen.seconds.at
+    busy = fill.busy if fill.busy.any() else seen.seconds.refused > 0
+    if fill.window_s == DAY:  # once it is used up, those are refused who did not spend it, too
+        busy = (at > first - DAY) & (at <= first)
     live, steady = _live(seen.seconds), seen.limits.get(MINUTE)
     others = fill.limit - fill.peak if 0 < fill.peak < fill.limit and fill.window_s != DAY else None
     elsewhere = others is not None and others > fill.peak  # what grew is in no log that was read
+    over = int((at[-1] if fill.last is None else fill.last) // MINUTE)
+    known = others is None and not (seen.waits and seen.waits.first_long is not None)
     return Spent(
         operation=seen.name,
         window_s=fill.window_s,
@@ -166,13 +176,13 @@ def _spent(told: Part, seen: _Seen, fill: Filled, first: float, clears: Clears |
         who={
             name: who
             for name, table in told.spenders.items()
-            if (who := _most(table, name, seen.name, minutes))
+            if (who := _most(table, name, seen.name, np.unique(at[busy] // MINUTE)))
         },
-        kind=_kind(told, seen, int(first // MINUTE)) if steady and not elsewhere else None,
+        kind=_kind(told, seen, int(first // MINUTE), over) if steady and not elsewhere else None,
         others=others,
         frees=_frees(seen, fill),
         clears=clears,
-        backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady else None,
+        backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady and known else None,
     )
 
 
@@ -224,7 +234,7 @@ def _most(table: Strata | None, attribute: str, name: str, minutes: Any) -> tupl
     return table.values[attribute][int(counts.argmax())], float(counts.max() / counts.sum())
 
 
-def _kind(told: Part, seen: _Seen, onset: int) -> Kind | None:
+def _kind(told: Part, seen: _Seen, onset: int, over: int) -> Kind | None:
     length = int(seen.seconds.at[-1] // MINUTE) + 1
     calls = np.bincount(seen.seconds.at // MINUTE, seen.seconds.calls, length)
     retries = _per_minute(seen.tried, range(2, MOST_ATTEMPTS + 1), length) if any(seen.tried) else None
@@ -234,7 +244,7 @@ def _kind(told: Part, seen: _Seen, onset: int) -> Kind | None:
         cells = _cells(table, seen.name)
         for code, mine in cells.groupby("caller"):
             callers[str(code)] = np.bincount(mine["stretch"], mine["calls"], length)
-    return kind_of(calls, retries, seen.limits[MINUTE], onset, callers)
+    return kind_of(calls, retries, seen.limits[MINUTE], onset, over, callers)
 
 
 def _clears(told: Part, seen: _Seen, onset: int) -> Clears | None:
