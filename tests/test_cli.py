@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -210,6 +211,15 @@ def test_what_gave_nothing_is_followed_by_a_command_that_looks_at_it(
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == hint
+
+
+def test_a_folder_of_logs_is_followed_by_the_command_that_reads_them(tmp_path: Path) -> None:
+    assert run("logs", ".", cwd=tmp_path).stderr.splitlines()[-1] == f"try: ls -l {tmp_path}"
+    (tmp_path / "app.log.1").write_text("2026-11-23T05:00:00Z POST https://a.klaviyo.com/api/events 429\n")
+    hint = run("logs", ".", cwd=tmp_path).stderr.splitlines()[-1]
+    assert hint == f"try: klaviyo-nb logs '{tmp_path}/*.log*'"
+    asked = *shlex.split(hint)[2:], "--start", "2026-11-23T04:00Z", "--end", "2026-11-23T06:00Z"
+    assert "1 calls" in run(*asked, cwd=tmp_path).stdout
 
 
 def test_a_filled_blank_is_listed_on_stderr_and_fit_to_be_sent(evidence: Path, tmp_path: Path) -> None:

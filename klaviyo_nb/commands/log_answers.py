@@ -109,7 +109,10 @@ def look_at_logs(found: LogAnswer) -> str:
     if scheme in asks:
         return asks[scheme]
     path = Path(source.removeprefix("file://")).absolute()
-    return f"ls -l {shlex.quote(str(next(each for each in path.parents if os.path.isdir(each))))}"
+    if path.is_dir() and any(path.glob("*.log*")):
+        return f"klaviyo-nb logs {shlex.quote(f'{path}/*.log*')}"
+    folder = next(each for each in (path, *path.parents) if os.path.isdir(each))
+    return f"ls -l {shlex.quote(str(folder))}"
 
 
 def render_logs(found: LogAnswer, by: Sequence[str], form: str) -> bytes:
