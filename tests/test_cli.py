@@ -222,6 +222,22 @@ def test_a_folder_of_logs_is_followed_by_the_command_that_reads_them(tmp_path: P
     assert "1 calls" in run(*asked, cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[thresholds]\nnoise_share = 5\n", "thresholds.noise_share: 5 is not a share above 0 and at most 1"),
+        ("[metrics]\nrequest = 'x_total'\n", "metrics.request: no such setting"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_told_before_anything_is_asked(
+    text: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "klaviyo-nb.toml").write_text(text)
+    done = run("triage", cwd=tmp_path, KLAVIYO_NB_API_URL="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == f"error: klaviyo-nb.toml: {told}"
+
+
 def test_a_filled_blank_is_listed_on_stderr_and_fit_to_be_sent(evidence: Path, tmp_path: Path) -> None:
     ask = ("message", str(evidence), "--for", "slack", "--phase", "mitigating")
     draft = run(*ask, cwd=tmp_path).stdout

@@ -92,7 +92,14 @@ def settings_of(flags: dict[str, Any]) -> Settings:
     """
     from klaviyo_nb.settings import load
 
-    return load(os.environ, flags, Path.cwd())
+    settings = load(os.environ, flags, Path.cwd())
+    if settings.thresholds or settings.metrics:  # else told when all has been asked, or never
+        from klaviyo_nb.diagnosis import thresholds
+        from klaviyo_nb.metrics import names
+
+        thresholds.from_table(settings.thresholds)
+        names.from_table(settings.metrics)
+    return settings
 
 
 @cache

@@ -5,9 +5,10 @@ The `[thresholds]` table of `klaviyo-nb.toml` overrides them by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 from klaviyo_nb.errors import UsageError
@@ -73,15 +74,25 @@ def from_table(table: Mapping[str, Any]) -> Thresholds:
     """Defaults with the values of `table` in their place.
 
     Raises:
-        UsageError: A name is not known, or a value is not a positive number.
+        UsageError: A name is not known, or a value is no number above 0, or more than 1 of a share, or no
+            whole number of what is counted.
     """
-    known: dict[str, type] = {field.name: type(field.default) for field in fields(Thresholds)}
+    usual = asdict(Thresholds())
     for name, value in table.items():
         where = f"klaviyo-nb.toml: thresholds.{name}"
-        if name not in known:
-            raise UsageError(where, "no such threshold", f"use one of: {', '.join(known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise UsageError(
-                where, f"{value!r} is not a positive number", f"{name} = {getattr(Thresholds, name, 1)}"
-            )
-    return Thresholds(**{name: known[name](value) for name, value in table.items()})
+        if name not in usual:
+            raise UsageError(where, "no such threshold", f"use one of: {', '.join(usual)}")
+        wanted, fits = _wanted(name, usual[name])
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and 0 < value < inf and fits(value)):
+            raise UsageError(where, f"{value!r} is not {wanted}", f"{name} = {usual[name]}")
+    return Thresholds(**{name: type(usual[name])(value) for name, value in table.items()})
+
+
+def _wanted(name: str, usual: float) -> tuple[str, Callable[[float], bool]]:
+    """What a value above 0 must be besides, in words and as a test."""
+    if isinstance(usual, int):
+        return "a whole number above 0", lambda value: value == int(value)
+    if name.endswith("_share"):
+        return "a share above 0 and at most 1", lambda value: value <= 1
+    return "a number above 0", lambda _: True
