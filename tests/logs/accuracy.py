@@ -30,7 +30,10 @@ from tests.logs.wrappers import MOMENT, WRAPPERS, journal_whole, plain  # noqa: 
 
 HERE = Path(__file__).parent / "labelled"
 #: In these who wrote a line is judged only where the label names it.
-SEEN = tuple(f"platforms{number}.txt" for number in range(3, 1 + len([*HERE.glob("platforms*.txt")])))
+SEEN = (
+    *(f"platforms{number}.txt" for number in range(3, 1 + len([*HERE.glob("platforms*.txt")]))),
+    "rules.txt",
+)
 WHOLE = ("whole.txt", "later.txt", "platforms.txt", "platforms2.txt", *SEEN)
 NEAR = datetime(2026, 11, 23, 7, tzinfo=UTC)
 _DAY = datetime(2026, 11, 23, tzinfo=UTC)

@@ -23,7 +23,7 @@ from klaviyo_nb.logs.alike.layout import Cut, Layouts
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, answered_by
-from klaviyo_nb.logs.formats.keys import is_ours
+from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE, is_ours
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
@@ -200,7 +200,8 @@ class Alike:
     def _moments(self, group: Group) -> Sequence[int | None] | Numbers | None:
         """Their times; None if they stand now under this key, now under that."""
         candidates = group.plan.roles.get("timestamp", ())
-        if candidates and (at_once := _at_once(group.columns[candidates[0][0]])) is not None:
+        named = candidates and candidates[0][2] < RANK_OF_VALUE
+        if named and (at_once := _at_once(group.columns[candidates[0][0]])) is not None:
             return at_once
         column = self._column(group, "timestamp", lambda value, key: times.of(value, self._near))
         return None if column is None else list(column)
@@ -282,13 +283,14 @@ def _taken(fits: Callable[[Any], bool], convert: Convert, name: str, value: Any)
 
 def _urls(group: Group) -> Coded | None:
     """The URLs, one of Klaviyo's before any other; None if they stand now under this key, now under that."""
-    candidates = group.plan.roles.get("url", ())
-    fitted = [_fitting(coded(group.columns[place]), fits) for place, _, _, fits in candidates]
-    columns = [column for column in fitted if column is not None]
-    if len(columns) > 1:
-        ours = [column for column in columns if all(map(is_ours, column.values))]
-        return ours[0] if ours else None
-    return columns[0] if columns else None
+    columns = []
+    for place, _, _, fits in group.plan.roles.get("url", ()):
+        column = _fitting(coded(group.columns[place]), fits)
+        if column is not None and all(map(is_ours, column.values)):
+            return column
+        if column is not None:
+            columns.append(column)
+    return columns[0] if len(columns) == 1 else None
 
 
 def _fitting(column: Coded, fits: Callable[[Any], bool]) -> Coded | None:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import orjson
 
-from klaviyo_nb.logs.formats.keys import meanings
+from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE, meanings
 
 #: Of so many first lines of a source one may name the columns.
 _FIRST = 6
@@ -81,7 +82,8 @@ def _named(line: str) -> Columns | None:
         names = [name.strip() for name in line.split(separator)]
         if all(map(_NAME.fullmatch, names)):
             names = [name.strip('\ufeff"') for name in names]
-            roles = {role for name in names for role, *_ in meanings["", name][1]}
+            carried = chain.from_iterable(meanings["", name][1] for name in names)
+            roles = {role for role, rank, _ in carried if rank < RANK_OF_VALUE}
             if len(roles & _TOLD) >= _FEWEST_TOLD:
                 return Columns(tuple(names), separator)
     return None

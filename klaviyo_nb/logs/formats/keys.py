@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from klaviyo_nb.klaviyo.endpoints import catalogue
+from klaviyo_nb.logs.formats.patterns import OUR_CODES
 from klaviyo_nb.logs.formats.times import epoch
 from klaviyo_nb.logs.formats.values import level, status
 
@@ -45,8 +46,8 @@ FIELDS: Mapping[str, str] = {
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
-    "st sc rc resp result",
-    "duration": "duration durationms dur elapsed elapsedms responsetime latency took duration.ms "
+    "st sc rc resp result http answered response reply answer",
+    "duration": "duration durationms dur lat elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
@@ -84,20 +85,27 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"), ("verb", "method"), ("retryattempt", "attempt"), ("responsecode", "status"),
-    ("codesent", "status"),
+    ("codesent", "status"), ("returncode", "status"),
+    *((f"{what}{end}", "caller") for what in ("flow", "pipeline", "recipe", "integration") for end in ("name", "code")),
+    ("code", "error_code"),
     *((f"{what}{unit}", "duration")
-      for what in ("duration", "latency", "elapsed", "took", "total", "response", "time", "roundtrip")
-      for unit in ("micros", "nanos", "millis", "ms", "msec", "msecs", "us", "usec", "usecs", "ns", "nsec",
+      for what in ("duration", "latency", "elapsed", "took", "total", "response", "time", "roundtrip", "in")
+      for unit in ("micro", "micros", "nano", "nanos", "milli", "millis", "milliseconds", "ms", "msec", "msecs", "us", "usec", "usecs", "ns", "nsec",
                    "seconds", "secs")),
 )  # fmt: skip
-_RANK_OF_ENDING, _OF_KLAVIYO = 90, 200
+_RANK_OF_ENDING, RANK_OF_VALUE, _OF_KLAVIYO = 90, 95, 200
 #: When something will be, or was done to what the record is about.
 _OTHER_TIMES = re.compile(
-    r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due|wait|uptime|ttl|queue"
+    r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due|wait|uptime|ttl|queue|timeout|interval|delay|"
+    r"backoff|limit|max|threshold|budget|connect|dns|tls|ssl|handshake|cpu|render|view|db|\bage|lag|offset|byte|process"
 )
+#: A key whose last word is a unit of time.
+_MEASURED = re.compile(r"(?:[_.-](?:ms|millis|us|ns)|[a-z](?:Ms|Millis|Us|Ns))$")
 _TIMES = frozenset(("timestamp", "duration"))
-#: A program's status, or one that somebody would act upon.
-_NOT_MET = re.compile(r"exitstatus|(?:expect|allow|ignor|accept|want|retry|valid)\w{0,10}status")
+#: A program's status, or what somebody would act upon or allow.
+_NOT_MET = re.compile(
+    r"exitstatus|(?:expect|allow|ignor|accept|want|retry|valid)\w{0,10}status|allow$|\w*allowmethods"
+)
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
 _AMOUNT = re.compile(r"\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE)
@@ -106,6 +114,8 @@ _STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _MOMENT = re.compile(
     r"/Date\(1|\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
 )
+_WHOLE_MOMENT = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_LOUD_LEVELS = frozenset(("DEBUG", "INFO", "WARN", "WARNING", "ERR", "ERROR", "CRITICAL", "FATAL"))
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 #: With a path: the host alone is what some gateway stands before.
 _OURS = re.compile(r"a\.klaviyo\.com(?::\d+)?/+\w", re.ASCII)
@@ -130,11 +140,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part] or [""]
         above, name = segments[-2] if len(segments) > 1 else parent, segments[-1]
         roles = _ROLES.get(f"{above}.{name}") or _ROLES.get(name) or ()
-        role = _by_ending(name) if not roles else None
-        if role is not None:
-            test = _TESTS_BY_ENDING.get(role) or _test(role, name)
-            meaning: _Meaning = name, ((role, _RANK_OF_ENDING, test),)
-            return self._remembered(spelled, meaning)
+        if not roles:
+            return self._remembered(spelled, (name, _by_looks(name, key)))
         if above == "headers":  # there `host` is whom it was sent to
             roles = tuple(each for each in roles if each[0] != "host")
         if above in ("file", "proxy") or (above, name) in (("job", "retry"), ("elapsed", "seconds")):
@@ -152,11 +159,18 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         return meaning
 
 
-def _by_ending(name: str) -> str | None:
+def _by_looks(name: str, key: str) -> tuple[_Role, ...]:
+    """What a key that nobody knows may carry: told by its ending, else by values that can be nothing else."""
+    other = _OTHER_TIMES.search(name)
     role = next((role for ending, role in _ENDINGS if name.endswith(ending)), None)
-    if _NOT_MET.match(name) or (role in _TIMES and _OTHER_TIMES.search(name)):
-        return None
-    return role
+    if _NOT_MET.match(name) or (role in _TIMES and other):
+        return ()
+    if role is None and not other and _MEASURED.search(key):
+        return (("duration", RANK_OF_VALUE, _is_amount),)
+    if role is not None:
+        return ((role, _RANK_OF_ENDING, _TESTS_BY_ENDING.get(role) or _test(role, name)),)
+    barred = {"timestamp"} if other else {"level"} if name.endswith("type") else set()
+    return tuple((role, RANK_OF_VALUE, fits) for role, fits in _BY_VALUE if role not in barred)
 
 
 meanings = _Meanings()
@@ -165,6 +179,10 @@ meanings = _Meanings()
 def is_ours(value: Any) -> bool:
     """Does it name Klaviyo's API? Such a URL wins over any other."""
     return isinstance(value, str) and "a.klaviyo.com" in value and _OURS.search(value) is not None
+
+
+def _is_our_url(value: Any) -> bool:
+    return is_ours(value) and " " not in value
 
 
 def _test(role: str, name: str) -> Callable[[Any], bool]:
@@ -219,11 +237,14 @@ def _is_caller(value: Any) -> bool:
     """A name: not the stream or the file from which a collector took the line, nor what was asked."""
     if not isinstance(value, str) or value[:1] == "/" or value in _STREAMS or value == "a.klaviyo.com":
         return False
+    if value.endswith(("-key", "-token", "-secret", "_key", "_token", "_secret")):
+        return False
     return " " not in value or not _REQUEST.match(value)
 
 
-def _is_plain_word(value: Any) -> bool:
-    return isinstance(value, str) and value.isalpha()
+def _is_level_beside(value: Any) -> bool:
+    """A word that is no outcome."""
+    return isinstance(value, str) and value.isalpha() and not value.lower().startswith("fail")
 
 
 def _is_level(value: Any) -> bool:
@@ -242,6 +263,10 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, str) and value.replace("_", "").isalpha() and value.islower()
 
 
+def _is_our_code(value: Any) -> bool:
+    return value in OUR_CODES
+
+
 def _is_time(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) > len("2026-1-1")
@@ -251,6 +276,18 @@ def _is_time(value: Any) -> bool:
 def _is_amount(value: Any) -> bool:
     """A number, or one with a unit behind it."""
     return not isinstance(value, bool) and _AMOUNT.fullmatch(str(value)) is not None
+
+
+def _is_whole_moment(value: Any) -> bool:
+    return isinstance(value, str) and _WHOLE_MOMENT.fullmatch(value) is not None
+
+
+def _is_loud_level(value: Any) -> bool:
+    return isinstance(value, str) and value.isupper() and value in _LOUD_LEVELS
+
+
+def _is_loud_method(value: Any) -> bool:
+    return isinstance(value, str) and value in METHODS
 
 
 def _is_moment(value: Any) -> bool:
@@ -279,13 +316,17 @@ def _is_status(value: Any) -> bool:
 _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("status", "code"): _is_number,
     ("status", "statuscode"): _is_told_status,
-    ("level", "status"): _is_plain_word,
+    ("level", "status"): _is_level_beside,
     ("level", "event"): _is_level,
     ("duration", "total"): _is_timed,
+    ("duration", "lat"): _is_number,
     ("operation", "name"): _is_our_operation,
     ("caller", "context"): _is_identifier,
     ("timestamp", "requesttime"): _is_moment,
-    **{("status", name): _is_status for name in ("st", "sc", "rc", "resp", "result")},
+    **{
+        ("status", name): _is_status
+        for name in ("st", "sc", "rc", "resp", "result", "http", "answered", "response", "reply", "answer")
+    },
     **{("method", name): _is_request for name in ("name", "spanname")},
     **{("url", name): _is_request_or_path for name in ("request", "requestline", "req")},
     **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath", "target")},
@@ -293,7 +334,12 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
 #: Under a key without a name of its own only what cannot be anything else counts.
 _TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
     "url": is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment, "duration": _is_amount,
+    "error_code": _is_our_code,
 }  # fmt: skip
+#: Field → what can stand under any key.
+_BY_VALUE: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+    ("url", _is_our_url), ("method", _is_loud_method), ("timestamp", _is_whole_moment), ("level", _is_loud_level),
+)  # fmt: skip
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,
     "error_code": _is_code,

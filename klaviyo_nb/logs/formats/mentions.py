@@ -11,8 +11,12 @@ _OTHERS = re.compile(
     r"\b(klaviyo|shopify|stripe|sendgrid|twilio|hubspot|salesforce|mailchimp|mailgun|postmark|braze|iterable|omnisend|"
     r"attentive|yotpo|gorgias|recharge|bigcommerce|paypal|adyen|avalara|redis|valkey|memcached|postgres\w*|psql|mysql|"
     r"mariadb|mongo\w*|kafka|rabbitmq|amqp|elastic\w*|opensearch|dynamodb|sqs|sns|s3|gcs|bigquery|snowflake|redshift|"
-    r"database|vault|slack|sentry|datadog|zendesk|github|pagerduty|smtp|facebook|google|tiktok)(?=[\W_]|api|client|$)",
+    r"(?<=service: )\w+|database|vault|slack|sentry|datadog|zendesk|github|pagerduty|smtp|facebook|"
+    r"google|tiktok)(?=[\W_]|api|client|$)",
     re.IGNORECASE,
+)
+_KEPT_FOR = re.compile(
+    r"\b(?:cache|key|queue|table|topic|index|jobs?|lock|entry|bucket)s? (?:for|of) $", re.IGNORECASE
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
@@ -37,6 +41,7 @@ _PAGES = re.compile(
     r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|"
     r"(?<![\w.-])(?!a\.klaviyo\.com)[\w.-]{0,60}klaviyo[\w.-]{0,60}\.(?:com|net|org|io|example|local|internal)\b(?![.-]\w)|"
     r"(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)|"
+    r"[\w./-]{0,80}klaviyo[\w./-]{0,80}\.(?:mdx?|rst|html?|ya?ml|csv|sql|toml|lock)\b|"  # a document
     r"\b(?:query|expr|promql|logql|sql|statement)=\\?\"(?:[^\"\\]|\\.)*\""  # what somebody looked for
 )
 #: Words of which one is in every text that it finds something in.
@@ -46,8 +51,10 @@ _BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = re.compile(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
-    r"\bdeployed\b|^\s*Parameters: |\btrack(?:ed)?:? \"|\b(?:button|clicked|analytics|scaled to)\b|"
+    r"\bdeployed\b|(?:^|\s)Parameters: |"
+    r"\bsearch_type\[|\"query\"\s?:\s?\{|\btrack(?:ed)?:? \"|\b(?:button|clicked|scaled to)\b|"
     r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|"
+    r"^\s{0,8}●|\bexpected:? .{1,40}\breceived:? |"
     r"^\s{0,8}[✓✔✗×✘](?!.{0,200}\b[2-5]\d\d (?-i:[A-Z][A-Za-z]))|^\|\s{0,3}[2-5]\d\d\s{0,3}\||"
     # source code
     r"\b(?:if \(|return |throw |const |let |case \d|await |new \w{1,60}\()[^\n]{0,300}[;{}]\s{0,3}$|"
@@ -62,20 +69,23 @@ _ASIDE = re.compile(
     r"^(?:changed|ok|skipping|failed|fatal): \[|\bklaviyo[\w.]{0,60}\{[^}]{0,200}\}\s{1,3}(?:value=)?\d|"
     r"\bprocess exited\b|\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
     r"^\[(?:firing|resolved)\b|\bCompleted [1-5]\d\d [A-Z][\w ]{1,30} in \d|"  # Rails
-    r"\|\s*[\d.]{1,6}\s?%|\"(?:SETEX?|H[SG]ET|[LR]PUSH|EXPIRE|[XZ]ADD)\" \"|"  # Redis
+    r"\|\s*[\d.]{1,6}\s?%|\"[A-Z]{3,12}\" \"(?!https?:)[\w-]{1,40}:|"  # Redis
     r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
     r"\b(?:alarm|threshold|SLO|(?<!see )(?:runbook|playbook)|feature flag)\b", re.IGNORECASE
 )  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
 _NAME = re.compile(
-    r"(?:\"|\b(?:to|for|via|with|from|by) |-to-)klaviyo([\"\s(:]|[-_.]?(?:api|client|service|sdk)\b|"
+    r"(?:\"|\b(?:to|for|via|with|from|by) |-to-)klaviyo([\"\s(:]|[-_.]?(?:api|client|service|"
+    r"sdk)\b(?!-(?:key|token|secret))|"
     r"[-_.]?(?:status|response|error|http)\w{0,20}\"|[-_.](?:subscribe|upsert|track|identify|request|call)\b)?"
 )
 _WITH = re.compile(
     r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
     r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
 )
+#: What AWS runs to call somebody, by whom it is called.
+_RUN = re.compile(r"\"arn:aws:(?:events|pipes|states):[^\"]{0,200}klaviyo")
 
 
 def is_named(it: Read, body: str) -> bool:
@@ -86,9 +96,13 @@ def is_named(it: Read, body: str) -> bool:
     if "klaviyo" not in whole:
         return False
     if whole[:1] == "{" and "a.klaviyo.com" not in whole:
-        return _outside_pages(body.lower()) or any(
-            found[1] or _WITH.search(whole[max(0, found.start() - 60) : found.start()])
-            for found in _NAME.finditer(whole)
+        return (
+            _outside_pages(body.lower())
+            or any(
+                found[1] or _WITH.search(whole[max(0, found.start() - 60) : found.start()])
+                for found in _NAME.finditer(whole)
+            )
+            or _RUN.search(whole) is not None
         )
     return _outside_pages(whole)
 
@@ -118,6 +132,8 @@ def klaviyo_said(body: str, at: int | None) -> bool:
     named = [(found.start(), found[1].lower()) for found in _OTHERS.finditer(body)]
     if not any(name != "klaviyo" for _, name in named):
         return True
+    if named[0][1] != "klaviyo":  # redis, which keeps something for Klaviyo
+        named = [each for each in named if not _KEPT_FOR.search(body[: each[0]])] or named
     if at is not None and _BY_URL.match(body[at + 3 : at + 120]):
         return False
     if at is not None and (by := _BY.match(body[at + 3 : at + 120])) and _OTHERS.match(by[1]):

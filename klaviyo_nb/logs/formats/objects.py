@@ -21,6 +21,20 @@ MOST_TEXTS = 40
 OURS, WORST = -1_000, 1_000
 _PAIR = ("key", "value")
 _TYPED_PAIR = ("key", "type", "value")
+_MEASURED = frozenset(("value", "unit"))
+#: How values are written with their type: in SQS's attributes, DynamoDB's items, Avro's unions.
+_TYPED = (
+    "StringValue",
+    "stringValue",
+    "intValue",
+    "doubleValue",
+    "S",
+    "N",
+    "string",
+    "int",
+    "long",
+    "double",
+)
 _OPEN_JSON = ("{", "[")
 _DEEPEST = 12
 _MOST_JSON = 32 * 1024 * 1024
@@ -168,6 +182,8 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
         nodes += len(pairs)
         for key, value in pairs:
             name, roles = meanings[parent, key]
+            if type(value) is dict and 0 < len(value) <= len(_MEASURED):
+                value = _plain(value)
             inside = _object(value) if _holds_more(value) else None
             if inside is not None:
                 if isinstance(inside, list) and roles and roles[0][0] == "text":
@@ -180,6 +196,15 @@ def _walk(data: Mapping[str, Any], found: Found) -> None:
                     rank += OURS
                 if rank < found.ranks.get(role, WORST) and value is not None and value != "" and fits(value):
                     _keep(found, role, rank, name, value)
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """`{"value": 1.2, "unit": "s"}` and `{"S": "x"}` as what they stand for."""
+    if value.keys() == _MEASURED:
+        return f"{value['value']} {value['unit']}"
+    typed = next((name for name in _TYPED if name in value), None)
+    whole = typed is not None and all(name == typed or name.lower().endswith("type") for name in value)
+    return value[typed] if whole and typed else value
 
 
 def _keep_arguments(found: Found, told: list[Any]) -> None:

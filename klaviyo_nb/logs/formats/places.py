@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.logs.formats import text, values
+from klaviyo_nb.logs.formats.patterns import PATTERNS, VERB
 from klaviyo_nb.logs.formats.reading import Read
 from klaviyo_nb.logs.formats.silence import no_response
 
@@ -28,7 +29,7 @@ _HYPHENATED = re.compile(
 _BY_KLAVIYO = re.compile(r"(?i:(?<=klaviyo )|(?<=klaviyo: ))[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
 #: `PATCH profiles/01HV…`: a path below that of the API.
 _RELATIVE = re.compile(
-    rf"(?<![\w/])(?P<method>{text.VERB}) (?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
+    rf"(?<![\w/])(?P<method>{VERB}) (?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
 )
 _API_PATH = re.compile(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
 _NOT_API_HOSTS = (
@@ -137,7 +138,7 @@ def _bare(body: str, pattern: re.Pattern[str] = _HYPHENATED) -> str | None:
 def _asked(body: str) -> re.Match[str] | None:
     """The request told of; one that names Klaviyo's API before any other."""
     if "a.klaviyo.com/" in body:
-        for pattern in text.PATTERNS["request"]:
+        for pattern in PATTERNS["request"]:
             for found in pattern.finditer(body):
                 if "a.klaviyo.com/" in found["v"]:
                     return found

@@ -108,9 +108,9 @@ def bare(value: str) -> str:
 
 
 def _is_environment(pairs: list[tuple[str, str]]) -> bool:
-    """`PORT=8080 KLAVIYO_RETRIES=3 …`; but COBOL and others shout whatever they say."""
+    """`PORT=8080 KLAVIYO_RETRIES=3 …`; but COBOL, journald's export and others shout whatever they say."""
     return all(key.isupper() for key, _ in pairs) and not any(
-        key == "METHOD" and value.upper() in METHODS for key, value in pairs
+        key == "MESSAGE" or (key == "METHOD" and value.upper() in METHODS) for key, value in pairs
     )
 
 
@@ -121,6 +121,8 @@ def _read_printed(found: Found, pairs: list[tuple[str, str]]) -> None:
     printed = Found()
     walk({key: value.strip("\"'") for key, value in reversed(pairs)}, printed)
     told = printed.values.keys() & _OF_A_CALL
+    if str(printed.values.get("method")).upper() not in METHODS:  # a class of that name
+        told.discard("method")
     if len(told) >= _LOGFMT_PAIRS and ("url" not in told or is_known(printed.values["url"])):
         for name in told:
             found.offer(name, printed.values[name], printed.ranks[name] + 60, printed.keys[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,20 +11,17 @@ from typing import Any
 from klaviyo_nb.logs.formats import table, text, times
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_ours
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, load, walk
 from klaviyo_nb.logs.formats.printed import PAIRS, bare, offer_length, read_tail
+from klaviyo_nb.logs.formats.values import status
 
 #: Groups that carry a field as it is.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
 #: With so many separators it is a row of a table, in which the time has its place.
 _CELLS = 4
-_DATE = re.compile(
-    r"""\b(?:date|rt(?==[A-Z1])|(?:start[ _]?|create)?time(?:stamp)?)['"]?\s{0,9}"""
-    r"""(?::|=>|=)\s{0,3}['"]?([^'"\n]{10,40})""",
-    re.IGNORECASE,
-)
+_WINDOWS = re.compile(r"<Level>([1-5])</Level>")
 _PRIORITY = re.compile(r"<(\d{1,3})>")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 #: What AWS Lambda writes before and after the lines of an invocation.
@@ -200,18 +198,24 @@ def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[ta
     _offer_span(result.found)
     if named is not None:
         result.named, result.access, result.silent = True, named.access, named.silent
-    if "url" not in result.found.values and not any("klaviyo" in each.lower() for each in result.found.texts):
-        result.found.texts += _sentences(data)
+    url, texts = result.found.values.get("url"), result.found.texts
+    if url is None and not any("klaviyo" in each.lower() for each in texts):
+        texts += [each for each in _sentences(data) if "klaviyo" in each.lower()][:MOST_TEXTS]
+    elif is_ours(url) and status(result.found.values.get("status")) is None:
+        texts += [each for each in _sentences(data) if each not in texts][:MOST_TEXTS]
     if "url" not in result.found.values and result.found.texts:
         _read_inside(result, near)
     result.body = "\n".join(result.found.texts)
     return result
 
 
-def _sentences(data: dict[str, Any]) -> list[str]:
-    """Texts about Klaviyo under keys that nobody knows."""
-    told = [value for value in data.values() if isinstance(value, str) and value.count(" ") > 1]
-    return [value for value in told if "klaviyo" in value.lower()][:MOST_TEXTS]
+def _sentences(data: Any, depth: int = 0) -> Iterator[str]:
+    """Texts under any keys."""
+    if isinstance(data, str) and data.count(" ") > 1:
+        yield data
+    elif depth < DEEPEST:
+        for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+            yield from _sentences(value, depth + 1)
 
 
 def _read_inside(result: Read, near: datetime) -> None:
@@ -255,27 +259,26 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         )
         found.offer("timestamp", times.of(groups.get("time", ""), near))
         if "timestamp" not in found.values:
-            _offer_date(result, near)
+            _offer_time(found, result.text, near)
         _offer_tag(found, groups.get("tag"))
         if more and "level" not in groups and (level := text.search("level", more[:20])):
             found.offer("level", level["v"], 50)
         result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
         return
-    head = _HEAD_LENGTH if max(map(limited[:_HEAD_LENGTH].count, ",;|\t")) < _CELLS else _HEAD_OF_LEVEL
-    if (moment := times.search(limited[: head + 40], near)) and moment[1] <= head:
-        found.offer("timestamp", moment[0])
-    else:
-        _offer_date(result, near)
+    _offer_time(found, result.text, near)
     if level := text.search("level", limited[:_HEAD_OF_LEVEL]):
         found.offer("level", level["v"], 50)
-    if limited[:1] == "<" and (priority := _PRIORITY.match(limited)):  # syslog's, of who writes no tag
-        found.offer("level", str(int(priority[1]) % 8), 60)
+    if limited[:1] == "<" and (told := _PRIORITY.match(limited)):  # syslog's, of who writes no tag
+        found.offer("level", str(int(told[1]) % 8), 60)
+    elif limited[:1] == "<" and (told := _WINDOWS.search(limited)):
+        found.offer("level", ("critical", "error", "warning", "info", "debug")[int(told[1]) - 1], 60)
 
 
-def _offer_date(result: Read, near: datetime) -> None:
-    """A time that a line tells behind its head: an answer's `Date`."""
-    if dated := _DATE.search(result.text[: text.MOST]):
-        result.found.offer("timestamp", times.of(dated[1], near), 200)
+def _offer_time(found: Found, whole: str, near: datetime) -> None:
+    """A time that a text tells: surely the record's only where it begins, or in a cell of a table."""
+    if told := times.told(whole, near):
+        head = _HEAD_LENGTH if max(map(whole[:_HEAD_LENGTH].count, ",;|\t")) < _CELLS else _HEAD_OF_LEVEL
+        found.offer("timestamp", told[0], 0 if told[1] <= head else 200)
 
 
 def _offer_tag(found: Found, tag: str | None) -> None:

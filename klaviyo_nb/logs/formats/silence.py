@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from klaviyo_nb.logs.formats.text import VERB
+from klaviyo_nb.logs.formats.patterns import VERB
 
 #: A setting is no event: `connectTimeout=5000`.
 _NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
@@ -19,20 +19,27 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|failed host lookup|"
         r"couldnt_resolve|dns error|"
         r"cURL error 6\b",
-        "refused": r"ECONNREFUSED|connection[ _]?refused|"
+        "refused": r"ECONNREFUSED|verbindung (?:verweigert|abgelehnt)|connexion refus|conexi.n rechazada|"
+        r"connessione rifiutata|connection[ _]?refused|"
         r"connection to \S{1,80} (?:was )?refused|actively refused|cURL error 7\b|couldnt_connect|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
         "tls": r"CERT(?:IFICATE)?[ _](?:VERIFY|HAS[ _]EXPIRED)|self[-_ ]signed|wrong version number|\bx509\b|"
-        r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not)|"
+        r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not|peer)|"
+        r"(?:invalid|bad|untrusted|expired|unknown) (?:\w{1,12} )?certificate|"
+        r"certificate (?:\w{1,12} ){0,3}(?:expired|invalid|untrusted|unknown|mismatch)|"
         r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
         r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
-        "timeout": r"timed[ _-]?out|execution expired|i/o timeout|(?:reason: :?|: :|\{:?error, ?:?)timeout|"
+        "timeout": r"timed[ _-]?out|zeit.berschreitung|d.lai (?:d.attente )?(?:d.pass|expir)|"
+        r"tiempo de espera (?:agotado|excedido)|tempo (?:limite )?(?:esgotado|scaduto)|タイムアウト|超时|"
+        r"execution expired|i/o timeout|(?:reason: :?|: :|\{:?error, ?:?)timeout|"
         r"time[- ]?out (?:after|of|while|waiting|exceeded|error|expired|reached|calling|contacting|"
         rf"(?:on|for) (?:{VERB}|http|/))|TimeoutE|ECONNABORTED|deadline (?:exceeded|has elapsed)|"
         rf"UND_ERR_\w*TIMEOUT|"
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
         rf"(?:API|request|call|connection|TLS handshake) )Timeout{_NO_SETTING}|"
-        r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung",
+        r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung|"
+        r"\bno (?:\w{1,12} )?(?:answer|response|reply|bytes|data|headers)(?: \w{1,12}){0,3} (?:after|"
+        r"for|in|within) \d",
         "reset": r"ECONNRESET|connection[ _](?:was )?reset|reset by peer|socket hang up|other side closed|"
         r"connection (?:unexpectedly |was )?closed|closed connection without response|premature(?:ly)? close|"
         r"(?:reason: |: |\{:error, ):closed|\{error, ?closed\}|"
@@ -41,7 +48,9 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
         r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",
         "other": r"fetch failed|\bnet::ERR_|\bERR_NETWORK|network(?: ?error| request failed)|"
-        r"Connect(?:ion)?Error|cURL error \d+|no response|did not respond|max retries exceeded|"
+        r"Connect(?:ion)?Error|cURL error \d+|\bno (?:response|answer\b|reply\b)|"
+        r"(?:(?:did|does|do) not|(?:did|does|do)n't|never) (?:respond|answer|reply|replied)|"
+        r"without (?:an? |any )?(?:response|answer|reply)\b|max retries exceeded|"
         r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|unable to) connect|"
         r"error sending request|CORS request did not succeed|"
         r"TypeError: (?:failed to fetch|load failed)",
@@ -54,19 +63,23 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "misbehaving",
             "unknownhost",
             "temporary failure", "nodename", "host lookup", "curl error 6", "dns error", "nxdomain"),
-    "refused": ("refused", "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
+    "refused": ("refused", "verbindung", "connexion", "conexi", "connessione",
+                "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
                 "curl error 7"),
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
     "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted",
                 "deadline", "curl error 28", "taskcanceled",
-                "_sslobj", "never respond", "hung", "execution expired"),
+                "_sslobj", "berschreitung", "lai ",
+                "espera", "tempo ", "タイムアウト", "超时", "never respond", "hung", "execution expired",
+                "no "),
     "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
               "epipe", "broken pipe", "eof", "premature", "incomplete", "no bytes", "curl error 5",
               "return_code="),
     "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
-              "no response", "max retries", "unsupported content", "connection failed", "to connect",
-              "t connect", "error sending", "did not respond", "failed to fetch", "load failed",
+              "no ", "max retries", "unsupported content", "connection failed", "to connect",
+              "t connect", "error sending", " not ", "n't ", "never ", "without ",
+              "failed to fetch", "load failed",
               "cors request"),
 }  # fmt: skip
 

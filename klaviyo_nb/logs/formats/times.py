@@ -7,6 +7,7 @@ nearest to a given moment, so that lines of December read in January are right.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
@@ -17,10 +18,11 @@ import numpy as np
 from klaviyo_nb.logs.coded import distinct
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
-_HALF = r"(?: ?(?P<half>[AP]M)\b)?"
-_EARLY = _CLOCK.replace(r"(?P<h>\d\d)", r"(?P<h>\d\d?)")
-_CLOCK_12 = r"(?P<h>\d\d?):(?P<mi>\d\d)(?::(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?)?" + _HALF
+_FRACTION = r"(?:(?:[.,]|:(?=\d{3}\b))(?P<f>\d{1,9}))?"
+_CLOCK = rf"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d){_FRACTION}"
+_HALF = r"(?: ?(?P<half>[APap]\.?[Mm])\b)?"
+#: Seconds may be missing.
+_CLOCK_12 = rf"(?P<h>\d\d?):(?P<mi>\d\d)(?::(?P<s>\d\d){_FRACTION})?(?![\d:]){_HALF}"
 #: Names of zones that stand for one offset in the logs of our time [hours].
 _HOURS = {
     "CET": 1,
@@ -30,43 +32,73 @@ _HOURS = {
     "BST": 1,
     "EST": -5,
     "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
     "PST": -8,
     "PDT": -7,
     "JST": 9,
+    "AEST": 10,
+    "AEDT": 11,
 }
 _ZONE = (
-    rf"(?: ?(?P<z>(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)}|"
+    rf"(?: ?(?P<z>(?:(?:UTC|GMT) ?)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)}|"
     r"[A-Z][a-z]{2,10}/[A-Z]\w{2,20})(?![\w:-]))?"
 )
-_NAMED = r"(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_NAMED = (
+    r"(?P<mon>(?=[JFMASONDjfmasond][aepuco])"
+    rf"(?:{'|'.join(f'[{each[0].upper()}{each[0]}]{each[1:]}' for each in _MONTHS)}))[a-z]*\.?"
+)
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
 SHAPES = tuple(
     re.compile(shape, re.ASCII)
     for shape in (
-        rf"(?P<y>\d{{4}})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:[T_ ]|, | - |\]\[|\",\"){_CLOCK}{_ZONE}",
-        rf"(?P<d>\d\d?)[/ -]{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)[: ]:?{_CLOCK}{_ZONE}",
-        rf"{_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
+        r"(?P<y>\d{4})[-/.:](?P<m>\d\d)[-/.:](?P<d>\d\d)(?:[T_ -]|, | - |\]\[|\",\")"
+        rf"{_CLOCK}{_HALF}{_ZONE}",
+        rf"(?<!\d)(?P<d>\d\d?)[/. -]{{1,2}}{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)[: ]:?{_CLOCK}{_ZONE}",
+        rf"(?<!20\d\d ){_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}"
+        rf"(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
         rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)(?:[T-]?|(?<=^20\d{{6}}) )"
-        rf"(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{{1,9}}))?{_ZONE}\b",
+        rf"(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d){_FRACTION}{_ZONE}\b",
+        r"(?P<y>20\d\d)-(?P<m>\d\d)-(?P<d>\d\d)[-T ](?P<h>\d\d)[.-](?P<mi>\d\d)[.-](?P<s>\d\d)"  # DB2
+        rf"{_FRACTION}{_ZONE}",
         rf"\b[IWEFDN](?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # klog
         rf"(?:(?P<m>\d\d?)[/-](?P<d>\d\d?)[/-]|{_NAMED} (?P<d2>\d\d?),? |(?P<d3>[0-3]\d)\.(?P<m2>[01]\d)\.)"
-        rf"(?P<y>\d{{4}}|[23]\d(?=, \d))(?:(?:,| @| at)? |\",\"){_CLOCK_12}{_ZONE}",
-        rf"(?P<y>20\d\d)(?:\.(?P<m>\d\d)\.(?P<d>\d\d) |(?P<m2>\d\d)(?P<d2>\d\d)[ -]){_CLOCK}{_ZONE}",
-        rf"{_CLOCK} (?P<y>\d{{4}})-(?P<m>\d\d)-(?P<d>\d\d)\b",  # Resque
-        rf"\b(?P<d>\d\d?) {_NAMED} {_CLOCK}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?",
+        rf"(?P<y>\d{{4}})(?:(?:,| @| at)? |\",\"){_CLOCK_12}{_ZONE}",
+        # PHP's hours of one digit, a mainframe's day of the year.
+        r"(?P<y>20\d\d)(?:[-/.](?P<m>\d\d)[-/.](?P<d>\d\d)(?:[T ]|, | at )|(?P<m2>\d\d)(?P<d2>\d\d)[ -]|"
+        rf"[-.]?(?P<of_year>[0-3]\d\d)[T ]| {_NAMED} (?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
+        r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?,? (?:"  # Resque, Charles
+        r"(?P<y>20\d\d)[./-](?P<m>\d\d)[./-](?P<d>\d\d)|(?P<d2>\d\d?)[./-](?P<m2>\d\d?)[./-](?P<y2>20\d\d)|"
+        rf"(?P<d3>\d\d?) {_NAMED} (?P<y3>20\d\d))\b",
+        rf"\b(?P<d>\d\d?)[ /-]{_NAMED} {_CLOCK_12}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?",
         rf"(?<![\d:.-])(?P<y2>[23]\d)(?P<m>[01]\d)(?P<d>[0-3]\d) {_CLOCK}",  # Tornado, MySQL
-        # Spark's, whose year comes first, Android's, which has none, and PHP's hours of one digit.
-        rf"(?<![\w/.-])(?:(?P<y>20\d\d)-(?P<m3>\d\d)-(?P<d3>\d\d)|(?P<y2>[23]\d)/(?P<m>[01]\d)/(?P<d>[0-3]\d)|"
-        rf"(?P<m2>[01]\d)-(?P<d2>[0-3]\d)) {_EARLY}",
+        # Three numbers of which any may be the year: Spark's, AS/400's, Outlook's.
+        rf"(?<![\w/.-])(?P<any>[0-3]\d[/.-][0-3]\d[/.-][0-3]\d),?\s{{1,2}}{_CLOCK_12}{_ZONE}",
+        rf"(?<![\w/.-])(?P<m>[01]\d)-(?P<d>[0-3]\d) {_CLOCK}",  # Android's, which has no year
     )
 )
 #: ISO 8601, to its last digit that may differ; and its zone.
 _ALIKE = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _TENS = 10 ** np.arange(7, -1, -1)
-_EPOCH = re.compile(r"(?<![\w.:-])(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])", re.ASCII)
+_EPOCH = re.compile(
+    r"(?:(?P<told>(?:[tT]ime|[dD]ate|\bts)\w{0,10}\]?\s{0,3}(?:=>|[:=])\s{0,3}[\"']?)|(?<![\w.:-]))"
+    r"(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])",
+    re.ASCII,
+)
+#: What stands before a time that is not that of the record.
+_LATER = re.compile(
+    r"(?:\b|_)(?:retry|next|until|expir|after|reset|since|again|from|to|between|before|last|previous|schedul|due|valid|deadline|"
+    r"updated|created|modified|greater|less|newer|older|cursor|bookmark|watermark|window|birth|revision|version|of|for)"
+    r"\w*(?:[^\w\n]{0,4}\w{1,20}){0,2}[^\w\n]{0,4}$",
+    re.IGNORECASE,
+)
+#: In queries there are times, too.
+_DATED_ELSEWHERE = re.compile(r"https?://[^\s\"'`<>]+|\b[A-Za-z_-]\w*\([^)\s]*\)")
+_MOST_DATED = 2_000
 #: The shapes behind the first ones all have a clock with colons.
-_COMMON, _COLONS = 4, 1
+_COMMON, _COLONS = 5, 1
 _AMBIGUOUS_WITHOUT_MARK = 60
+_OF_A_YEAR = frozenset(("y", "any"))
 _DAY = timedelta(days=1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_PLAIN = _EPOCH_UTC.replace(tzinfo=None)
@@ -136,10 +168,25 @@ def search(text: str, near: datetime) -> tuple[int, int, int] | None:
     for shape in SHAPES if text.count(":") >= _COLONS else SHAPES[:_COMMON]:
         if (found := shape.search(text)) and (moment := _moment(found, near)) is not None:
             return moment, found.start(), found.end()
-    if (found := _EPOCH.search(text)) and found.start() < _AMBIGUOUS_WITHOUT_MARK:
+    if (found := _EPOCH.search(text)) and (found["told"] or found.start() < _AMBIGUOUS_WITHOUT_MARK):
         moment = _epoch_text(found["epoch"])
-        return (moment, found.start(), found.end()) if moment is not None else None
+        return (moment, found.start("epoch"), found.end()) if moment is not None else None
     return None
+
+
+def told(text: str, near: datetime) -> tuple[int, int, int] | None:
+    """The first time that is not of something else, such as of the next run."""
+    left, cut = _DATED_ELSEWHERE.sub(_blank, text[:_MOST_DATED]), 0
+    while found := search(left[cut:], near):
+        moment, begin, end = found[0], found[1] + cut, found[2] + cut
+        if not _LATER.search(left[max(0, begin - 60) : begin]):
+            return moment, begin, end
+        cut = end
+    return None
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
 
 
 def epoch(number: float) -> int | None:
@@ -171,32 +218,45 @@ def _epoch_text(text: str) -> int | None:
 
 
 def _moment(found: re.Match[str], near: datetime) -> int | None:
-    part = found.groupdict()
-    number = part.get("m") or part.get("m2") or part.get("m3")
-    day = int(part.get("d") or part.get("d2") or part["d3"])
-    month = int(number) if number else _MONTHS.index(part["mon"].lower()) + 1
-    if month > 12 >= day:
-        month, day = day, month  # 23/11/2026
-    year = part.get("y") or (f"20{part['y2']}" if part.get("y2") else None)
-    year = f"20{year}" if year and len(year) == 2 else year
+    """The moment that a shape found; of a date that can be read in several ways the one nearest to `near`."""
+    if found.re is SHAPES[0] and (told := _iso(found[0])) is not None:
+        return told
+    part = {name.rstrip("23"): value for name, value in found.groupdict().items() if value}
     hour = int(part["h"])
-    if part.get("half"):
-        hour = hour % 12 + (12 if part["half"] == "PM" else 0)
-    fraction = int((part.get("f") or "0").ljust(6, "0")[:6])
-    try:
-        moment = datetime(
-            int(year or near.year), month, day, hour, int(part["mi"]), int(part["s"] or 0), fraction,
-            tzinfo=_zone(part.get("z") or part.get("z2")),
-        )  # fmt: skip
-        if part.get("m") and part.get("y") and {*found[0][1:3]} & {"/", "-"} and day <= 12:  # 3/11 or 11/3
-            moment = min(moment, moment.replace(month=day, day=month), key=lambda each: abs(each - near))
-        return _micros(moment if year else _nearest(moment, near))
-    except ValueError:
+    if "half" in part:
+        hour = hour % 12 + (12 if part["half"][0] in "pP" else 0)
+    seconds, micros = int(part.get("s", 0)), int(part.get("f", "0").ljust(6, "0")[:6])
+    moments = []
+    for year, month, day in _dates(part, near, found[0][1:3]):
+        try:
+            moments.append(
+                datetime(year, month, day, hour, int(part["mi"]), seconds, micros, _zone(part.get("z")))
+            )
+        except ValueError:
+            continue
+    if not moments:
         return None
+    moment = min(moments, key=lambda each: abs(each - near))
+    return _micros(moment if part.keys() & _OF_A_YEAR else _nearest(moment, near))
+
+
+def _dates(part: Mapping[str, str], near: datetime, head: str) -> list[tuple[int, int, int]]:
+    """Year, month and day, in all ways they can be meant; `head` has a mark if the year stands last."""
+    if "any" in part:
+        one, two, three = map(int, re.split(r"\D", part["any"]))
+        return [(2000 + one, two, three), (2000 + three, two, one), (2000 + three, one, two)]
+    year, day = int(part.get("y", near.year)), int(part.get("d", 1))
+    year += 2000 if year < 100 else 0
+    if "of_year" in part:
+        first = date(year, 1, 1) + timedelta(int(part["of_year"]) - 1)
+        return [(year, first.month, first.day)]
+    month = int(part["m"]) if "m" in part else _MONTHS.index(part["mon"].lower()) + 1
+    either = "m" in part and "y" in part and {*head} & {"/", "-"}  # 3/11 or 11/3
+    return [(year, month, day), (year, day, month)] if either or month > 12 else [(year, month, day)]
 
 
 def _zone(text: str | None) -> tzinfo:
-    text = (text or "").removeprefix("UTC").removeprefix("GMT")
+    text = (text or "").removeprefix("UTC").removeprefix("GMT").lstrip()
     if "/" in text:
         return _place(text)
     if text[:1] not in ("+", "-"):

@@ -58,8 +58,8 @@ _HOOK_OURS = re.compile(
 _UNTIL = re.compile(
     r"retry[-_ ]?after\W{1,8}([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)", re.IGNORECASE
 )
-_LATER = re.compile(r"\b(?:retry|next|until|expires?|after|resets?|since|again)\b[\w\s:=]*$", re.IGNORECASE)
 #: As most of Europe writes it; but `1,204` ms are a thousand.
+_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _FRACTION = re.compile(r"0,\d+|\d+,\d\d?")
 #: How node and its libraries say why no response came.
 _CODE = re.compile(r"\"code\" ?: ?\"(E[A-Z_]{4,20}|UND_ERR_\w{4,30}|ERR_\w{4,30})\"", re.ASCII)
@@ -111,9 +111,7 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     it = read(raw, near, own)
     body = text.ends(it.body)
     moment = it.found.values.get("timestamp")
-    moment = moment if isinstance(moment, int) and it.head.get("time") else times.of(moment, near)
-    if moment is None:
-        moment = _moment_in(it, near)
+    moment = moment if isinstance(moment, int) and not it.found.keys["timestamp"] else times.of(moment, near)
     named = about or is_named(it, body)
     speaks = named or b"klaviyo" in raw.lower()  # an envelope may name it: a container, a unit, a label
     where = called(it, body, speaks)
@@ -134,17 +132,6 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
 def _seconds_until(date: str, moment: int | None, near: datetime) -> float | None:
     until = times.of(date, near)
     return (until - moment) / 1e6 if until is not None and moment is not None and until >= moment else None
-
-
-def _moment_in(it: Read, near: datetime) -> int | None:
-    if it.text[:1] == "{":
-        return None
-    found = times.search(it.text[:200], near)
-    if found and found[1] < 48:  # later in a line it is no head
-        return found[0]
-    end = it.text[-60:].rstrip(")] \n.")
-    found = times.search(end, near) if it.text[-12:].count(":") > 1 else None
-    return found[0] if found and found[2] == len(end) and not _LATER.search(end[: found[1]]) else None
 
 
 def _outcome(it: Read, body: str, where: Where) -> _Outcome:
@@ -191,7 +178,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
         )
     if where.place == "path" or where.endpoint is not None:
         told = (speaks or our_answer(it.text)) and (outcome.known or outcome.worked is not None)
-        return told and not is_played(body) and not is_sql(body)
+        return told and not is_played(body) and not (is_aside if where.method is None else is_sql)(body)
     if not outcome.known:
         asked = f"{it.found.values.get('operation', '')} {it.found.values.get('caller')}".lower()
         return outcome.worked is not None and "operation" in it.found.values and "klaviyo" in asked
@@ -297,9 +284,8 @@ def search_missing(fields: dict[str, Any], whole: str) -> None:
         if column not in fields and any(map(low.__contains__, clues)):
             found = text.search(name, whole)
             if found:
-                unit = found.groupdict().get("u") or "s"
-                convert = CONVERT[name][1]
-                fields[column] = convert(found["v"], unit)
+                unit = found.groupdict().get("u") or ""
+                fields[column] = CONVERT[name][1](f"{found['v']}{unit}", "")
     if "duration_s" not in fields:
         search_duration(fields, whole)
 
@@ -309,7 +295,7 @@ def search_duration(fields: dict[str, Any], whole: str) -> None:
     if took := text.duration(whole):
         amount, unit = took["v"], took.groupdict().get("u")
         mark = "." if _FRACTION.fullmatch(amount) or (unit or "").startswith("s") else ""
-        amount = amount.replace(",", mark)
+        amount = _COMMA.sub(mark, amount)
         fields["duration_s"] = values.seconds(amount, "", unit or (None if amount.isdigit() else "s"))
 
 
@@ -356,7 +342,21 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
     "profile_key": ("profile_key", ("profile",)),
-    "attempt": ("attempt", ("attempt", " try", "(try", " tries", "retrying (", "retry (", "time calling")),
+    "attempt": (
+        "attempt",
+        (
+            "attempt",
+            "versuch",
+            "intento",
+            "tentativ",
+            " try",
+            "(try",
+            " tries",
+            "retrying (",
+            "retry (",
+            "time calling",
+        ),
+    ),
     "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
-    "retry_after": ("retry_after_s", ("retry", "available", " wait ")),
+    "retry_after": ("retry_after_s", ("retry", "available", " wait", " again", " back in")),
 }

@@ -7,15 +7,21 @@ from functools import lru_cache
 from typing import Any
 
 _STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?0?([1-5]\d\d)\b")
-_AMOUNT = re.compile(
-    r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|msecs?|milliseconds?|µs|us|ns|s|secs?|seconds?|m|h)?", re.I
+#: `00:00:01.5` (.NET).
+_CLOCK = re.compile(r"(?:0 days )?(\d\d?):(\d\d?):(\d\d(?:\.\d+)?)")
+#: Units of time as they are written, the longer ones first.
+UNIT = (
+    r"(?:m(?:illi(?:second)?s?|secs?|s|icro(?:second)?s?|in(?:ute[sn]?|utos?|s)?)?|[µμ]s|us|n(?:ano(?:second)?s?|s)|"
+    r"s(?:ec(?:onde?s?|s)?|ek(?:unden)?|egundos?)?|h(?:ours?|rs?)?|ミリ秒|毫秒|秒|分钟)"
 )
-#: `00:00:01.5` (.NET), `PT1M1.5S` (ISO 8601), `1m1.5s` (Go).
-_CLOCK = re.compile(
-    r"(\d\d?):(\d\d):(\d\d(?:\.\d+)?)|"
-    r"(?:PT)?(?:(\d+) ?h ?)?(?:(\d+) ?m(?:in)? ?)?(?:(\d+(?:\.\d+)?) ?s)?(?<=[smhn])",
-    re.I,
-)
+_ONE = rf"\d+(?:\.\d+)? ?{UNIT}"
+#: `1m1.5s` (Go), `2 minutes and 3 seconds`.
+COMPOUND = rf"{_ONE}(?:(?:,? and |, | )?{_ONE})+"
+#: `PT1M1.5S` (ISO 8601), `seconds=1, microseconds=5` (Python).
+_COMPOUNDS = re.compile(rf"{COMPOUND}|PT(?:{_ONE})+|[a-z]+=\d+(?:, [a-z]+=\d+)*", re.I)
+_PARTS = re.compile(rf"(\d+(?:\.\d+)?) ?({UNIT})|({UNIT})=(\d+)", re.I)
+_AMOUNT = re.compile(rf"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*({UNIT}\b)?", re.I)
+_HAN = {"ミリ秒": "ms", "毫秒": "ms", "秒": "s", "分钟": "m"}
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _PRODUCT = re.compile(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
@@ -25,7 +31,8 @@ _IN_SECONDS = frozenset(
     {"timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt", "durations"}
 )
 #: Endings of keys → unit; the longer ones first.
-_ENDINGS = {"ms": "ms", "millis": "ms", "milliseconds": "ms", "ns": "ns", "nanos": "ns", "us": "us",
+_ENDINGS = {"ms": "ms", "millis": "ms", "milli": "ms", "nano": "ns", "micro": "us",
+            "milliseconds": "ms", "ns": "ns", "nanos": "ns", "us": "us",
             "micros": "us", "msecs": "ms", "msec": "ms", "usecs": "us", "usec": "us", "nsec": "ns",
             "seconds": "s", "secs": "s", "sec": "s", "s": "s"}  # fmt: skip
 #: Behind the first number of what is no amount: a date, an address.
@@ -35,9 +42,9 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _WORDS = {
     "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac fine finer finest",
     "info": "info information notice log i n inf",
-    "warning": "warn warning w wrn",
-    "error": "error err erro eror severe fail failure e",
-    "critical": "crit critical fatal alert emerg emergency panic dpanic f fata pani ftl",
+    "warning": "warn warning w wrn warnung avertissement advertencia aviso avviso",
+    "error": "error err erro eror severe fail failure e fehler erreur errore fout",
+    "critical": "crit critical fatal alert emerg emergency panic dpanic f fata pani ftl fault",
 }
 _LEVELS = {word: level for level, words in _WORDS.items() for word in words.split()}
 #: OpenTelemetry's SeverityNumber counts four for each of trace, debug, info, warn, error, fatal.
@@ -73,6 +80,8 @@ def level(value: Any, key: str = "") -> str | None:
     text = str(value).strip().lower()
     if not text.isdecimal():
         return _LEVELS.get(text)
+    if key == "sev":  # of LEEF ten is the worst, of syslog nought
+        return None
     number = int(text[:6])
     if key == "severitylevel":
         return _SEVERITY[min(number, 4)]
@@ -95,8 +104,10 @@ def seconds(value: Any, key: str = "", unit: str | None = None) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and (clock := _CLOCK.fullmatch(value)):
-        parts = [float(part or 0) for part in clock.groups()]
-        return sum(part * each for part, each in zip(parts, (3600, 60, 1) * 2, strict=True))
+        return sum(float(part) * each for part, each in zip(clock.groups(), (3600, 60, 1), strict=True))
+    if isinstance(value, str) and _COMPOUNDS.fullmatch(value):
+        return sum(float(one or two) * _UNITS[_short(unit or name)]
+                   for one, unit, name, two in _PARTS.findall(value))  # fmt: skip
     found = _AMOUNT.match(value) if isinstance(value, str) else None
     if isinstance(value, str) and (not found or value[found.end() : found.end() + 1] in _DATED):
         return None
@@ -117,8 +128,16 @@ def _unit_of(key: str) -> str | None:
 
 
 def _short(unit: str) -> str:
-    unit = {"micros": "us", "nanos": "ns"}.get(unit.lower(), unit.lower())
-    return "ms" if unit.startswith(("ms", "milli")) else unit[:1] if unit[:1] in "smh" else unit
+    unit = _HAN.get(unit, unit.lower())
+    if unit[:3] in ("mic", "nan"):
+        return "us" if unit[0] == "m" else "ns"
+    return (
+        "ms"
+        if unit.startswith(("ms", "milli"))
+        else unit[:1]
+        if unit[:1] in "smh"
+        else unit.replace("μ", "µ")
+    )
 
 
 def _guess(amount: float) -> float:
