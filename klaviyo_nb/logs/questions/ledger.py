@@ -42,6 +42,8 @@ from klaviyo_nb.logs.questions.tallies import NEVER, bins_of, grouped, numbered,
 if TYPE_CHECKING:
     from klaviyo_nb.window import Window
 
+#: Reasons that are named, the most frequent ones; of more, how many calls they are of.
+_SHOWN = 4
 #: In this order. `accepted_late` is known only where a delay of processing is.
 OUTCOMES = (*BECAME, "accepted_late")
 _LATE = len(BECAME)
@@ -77,6 +79,9 @@ def answer(told: Attempts, window: Window, delays: Sequence[Window] = ()) -> Ans
     bare = _bare(told, window)
     rows = _rows(told, calls, became, bare, bool(delays))
     covers = [*limits(told), "Whether a call was sent again after the window is not known."]
+    attempts = int(calls.attempts.sum() + told.bare["calls"].sum())
+    if attempts > rows["calls"].sum() and told.share == 1:
+        covers.append(f"These calls took {attempts:,} attempts; counts of failed calls are of attempts.")
     if not delays:
         covers.append("Logs do not tell whether Klaviyo processed late: its status page does.")
     return Answer("ledger", _says(rows), rows, tuple(covers) if len(rows) else tuple(limits(told)))
@@ -93,7 +98,8 @@ def ledger(calls: pd.DataFrame, window: Window, delays: Sequence[Window] = ()) -
     Returns:
         `outcome` (of `OUTCOMES`), `calls` (at most, where attempts carry no key), `at_least`,
         `with_unique_id` (calls whose event's unique_id the log tells), `first`, `last` (when they were first
-        tried), `reasons` (answers with their counts), `replay` (advices with their counts).
+        tried), `reasons` (answers with their counts), `replay` (advices with their counts); without counts
+        where attempts carry no key, and which of them was a call's last is not known.
     """
     return question(delays).ask(of_calls(calls), window).rows
 
@@ -206,7 +212,9 @@ def _rows(told: Attempts, calls: Calls, became: Any, bare: _Bare, delays: bool) 
         span = _span(first[(became == number) & (first != NEVER)])
         bounds = (exact + int(bare.most[number]), exact + int(bare.least[number]))
         mine = mine if bounds[0] else mine[:0]  # attempts were made, and none was a call's last
-        rows.append((name, *bounds, _reasons(mine), _replays(mine), unique, *span))
+        known = int(mine["calls"].sum()) == bounds[0]
+        texts = (_listed(each, known) for each in (_reasons(mine), _replays(mine)))
+        rows.append((name, *bounds, *texts, unique, *span))
     return _frame(rows)
 
 
@@ -222,25 +230,28 @@ def _span(moments: Any) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
     return pd.Timestamp(int(moments.min()), tz="UTC"), pd.Timestamp(int(moments.max()), tz="UTC")
 
 
-def _reasons(mine: pd.DataFrame) -> str | None:
+def _reasons(mine: pd.DataFrame) -> Counter[str]:
     counts: Counter[str] = Counter()
     for answer_, calls in zip(mine["answer"].tolist(), mine["calls"].tolist(), strict=True):
         counts[said(answer_)] += calls
-    return _listed(counts)
+    return counts
 
 
-def _replays(mine: pd.DataFrame) -> str | None:
+def _replays(mine: pd.DataFrame) -> Counter[str]:
     counts: Counter[str] = Counter()
     for became, place, unique, calls in mine[["became", "place", "unique", "calls"]].to_numpy().tolist():
         advice, _ = _advice(became, place, bool(unique))
         if advice:
             counts[advice] += calls
-    return _listed(counts)
+    return counts
 
 
-def _listed(counts: Counter[str]) -> str | None:
+def _listed(counts: Counter[str], known: bool) -> str | None:
+    """The most frequent ones; with their counts, if these are known to be of calls."""
     ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    return ", ".join(f"{name} ({count:,})" for name, count in ordered[:4]) or None
+    shown, rest = ordered[:_SHOWN], sum(calls for _, calls in ordered[_SHOWN:])
+    shown += [("others", rest)] * bool(rest)
+    return ", ".join(f"{name} ({count:,})" if known else name for name, count in shown) or None
 
 
 def _says(rows: pd.DataFrame) -> str:

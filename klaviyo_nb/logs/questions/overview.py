@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
@@ -50,6 +50,12 @@ _GROWTH, _LEAST_S = 1.05, 1e-4
 _QUIET = 0.05
 #: Fewer calls than these tell nothing of a silence.
 _FEW = 10
+#: Kind of failure → what a person calls it.
+_WORDS: Mapping[str, str] = {
+    "unauthorized": "unauthorized (401)", "forbidden": "forbidden (403)", "throttled": "throttled (429)",
+    "invalid": "rejected (another 4xx)", "server": "server error or no answer",
+    "unreachable": "Klaviyo not reached",
+}  # fmt: skip
 
 
 class Part(NamedTuple):
@@ -271,8 +277,8 @@ def _says(told: Part, rows: pd.DataFrame, window: Window) -> str:
     bounds = f"{failed / calls:.1%}, between {low:.1%} and {high:.1%}"
     said = [f"{failed:,} of {calls:,} calls failed ({bounds})"]
     said += [
-        f"{row['failed']:,} × {row['kind']}{_between(row['first'], row['last'])}"
-        for row in _causes(told).head(2).to_dict("records")
+        f"{row['failed']:,} × {_WORDS[row['kind']]}{_between(row['first'], row['last'])}"
+        for row in _causes(told).to_dict("records")
     ]
     quiet = _silence(told, window)
     if quiet and quiet.unusual:

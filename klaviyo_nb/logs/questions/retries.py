@@ -72,9 +72,10 @@ def retries(calls: pd.DataFrame, window: Window) -> pd.DataFrame:
         window: Asked about.
 
     Returns:
-        `method`, `endpoint`, `calls` (logical ones), `attempts`, `amplification` (attempts per call), `most`
-        (attempts of one call), `futile` (attempts after an answer that no retry changes: 400, 401, 403,
-        404…).
+        `method`, `endpoint`, `calls` (logical ones; at most, where attempts carry no key or number),
+        `attempts`, `amplification` (attempts per call), `most` (attempts of one call), `futile` (attempts
+        after an answer that no retry changes: 400, 401, 403, 404…). The last three are missing where no
+        attempt carries a key or a number.
     """
     return QUESTION.ask(of_calls(calls), window).rows
 
@@ -111,20 +112,25 @@ def _rows(told: Attempts, found: Joined) -> pd.DataFrame:
     attempts, calls, in_vain = np.round(np.array(counts) / told.share)
     most = np.zeros(size, dtype=np.int64)
     np.maximum.at(most, begun, np.diff(np.append(found.starts, len(place))))
-    _add_bare(told.bare, attempts, calls, most)
-    return _frame(calls, attempts, most, in_vain)
+    alone = _add_bare(told.bare, attempts, calls, most)
+    return _frame(calls, attempts, most, in_vain, alone == attempts)
 
 
-def _add_bare(bare: pd.DataFrame, attempts: Any, calls: Any, most: Any) -> None:
-    """Attempts without a key: one that says it is the second or later one begins no call."""
+def _add_bare(bare: pd.DataFrame, attempts: Any, calls: Any, most: Any) -> Any:
+    """Attempts without a key: one that says it is the second or later one begins no call.
+
+    Returns:
+        How many do not say which they are, per place.
+    """
     place, count, number = (bare[name].to_numpy() for name in ("place", "calls", "attempt"))
     begins = number < 2
     np.add.at(attempts, place, count)
     np.add.at(calls, place[begins], count[begins])
     np.maximum.at(most, place, np.maximum(number, 1))
+    return np.bincount(place[number == 0], count[number == 0], len(attempts))
 
 
-def _frame(calls: Any, attempts: Any, most: Any, futile: Any) -> pd.DataFrame:
+def _frame(calls: Any, attempts: Any, most: Any, futile: Any, untold: Any) -> pd.DataFrame:
     used = np.flatnonzero(attempts)
     named = [places()[index] for index in used]
     frame = pd.DataFrame({
@@ -134,6 +140,8 @@ def _frame(calls: Any, attempts: Any, most: Any, futile: Any) -> pd.DataFrame:
         "amplification": np.where(calls[used] > 0, attempts[used] / np.maximum(calls[used], 1), np.nan),
         "most": most[used], "futile": futile[used].astype(np.int64),
     })  # fmt: skip
+    frame = frame.astype({"most": "Int64", "futile": "Int64"})
+    frame.loc[untold[used], ["amplification", "most", "futile"]] = None
     more = frame["attempts"] - frame["calls"]
     order = np.lexsort((frame.index, -frame["attempts"], -more))
     return frame.iloc[order].reset_index(drop=True)[list(_COLUMNS)]

@@ -201,11 +201,12 @@ class Silence(NamedTuple):
         """As people say it."""
         since = stamp(pd.Timestamp(self.since, tz="UTC"))
         return (
-            f"silent for {_lasting(self.longest_s)} since {since} UTC (else {_lasting(self.usual_s)} at most)"
+            f"silent for {lasting(self.longest_s)} since {since} UTC (else {lasting(self.usual_s)} at most)"
         )
 
 
-def _lasting(seconds: float) -> str:
+def lasting(seconds: float) -> str:
+    """`45 s`, `41 min`."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -16,6 +16,7 @@ from klaviyo_nb.logs.questions.tallies import (
     added,
     bins_of,
     first_names,
+    lasting,
     moments_of,
     silence,
     stamps,
@@ -140,6 +141,9 @@ def _says(rows: pd.DataFrame) -> str:
         said.append(f"{bad:,} with a signature that was rejected")
     if failed:
         said.append(f"{failed:,} failed in our application")
+    late = rows["oldest_s"].max()
+    if late >= 1:
+        said.append(f"up to {lasting(late)} old when they came, by meta.timestamp")
     silent = [text for row in rows.to_dict("records") if (text := _silent(row))]
     if not silent:
         enough = bool(((rows["arrivals"] >= _FEW) & rows["silent_since"].notna()).any())

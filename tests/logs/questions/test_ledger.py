@@ -13,7 +13,7 @@ import pytest
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs.questions import attempts
 from klaviyo_nb.logs.questions.ledger import entries, ledger, question
-from klaviyo_nb.logs.questions.question import Records
+from klaviyo_nb.logs.questions.question import Records, of_calls
 from klaviyo_nb.logs.questions.retries import amplification, retries
 from klaviyo_nb.window import Window
 from samples import WINDOW
@@ -102,6 +102,33 @@ def test_bounds_are_said_as_bounds() -> None:
     )
     assert answer.says == "Calls: 1 delivered, at most 1 (at least 0) refused."
     assert any("2 of 2 attempts carry no key" in each for each in answer.covers)
+
+
+def test_attempts_that_may_not_be_a_calls_last_are_not_counted_as_reasons_of_it() -> None:
+    late = {"timestamp": WINDOW.start + timedelta(hours=1)}
+    tries = [
+        {"status_code": 503, "attempt": 1},
+        {"status_code": 503, "attempt": 2},
+        {"status_code": 429, "attempt": 3},
+    ]
+    row = ledger(frame(*(late | each for each in tries)), WINDOW).set_index("outcome").loc["refused"]
+    assert (row["calls"], row["reasons"], row["replay"]) == (1, "503, 429", "yes")
+    keyed = ledger(frame(*(late | {"event_key": "e"} | each for each in tries)), WINDOW)
+    assert keyed.set_index("outcome").loc["refused", "reasons"] == "429 (1)"
+
+
+def test_reasons_that_are_not_named_are_counted_all_the_same() -> None:
+    statuses = [400, 400, 401, 403, 404, 410, 415]
+    calls = frame(*({"status_code": each, "event_key": str(n)} for n, each in enumerate(statuses)))
+    told = ledger(calls, WINDOW).set_index("outcome").loc["fix_first"]
+    assert told["reasons"] == "400 (2), 401 (1), 403 (1), 404 (1), others (2)"
+
+
+def test_how_many_attempts_the_calls_took_is_said_where_some_were_tried_again() -> None:
+    said = "These calls took 3 attempts; counts of failed calls are of attempts."
+    tries = [{"status_code": 503, "event_key": "e"}, {"status_code": 202, "event_key": "e"}]
+    for calls, expected in (([*tries, {"status_code": 202, "event_key": "f"}], True), (tries[:1], False)):
+        assert (said in question().ask(of_calls(frame(*calls)), WINDOW).covers) == expected
 
 
 def test_a_failure_after_the_last_success_is_at_least_one_lost_call() -> None:
@@ -273,6 +300,18 @@ def test_without_keys_the_numbers_of_attempts_tell_how_many_calls_there_were() -
     )
     row = retries(calls, WINDOW).iloc[0]
     assert (row["calls"], row["attempts"], row["most"]) == (2, 3, 2)
+
+
+def test_where_nothing_joins_attempts_no_factor_is_shown() -> None:
+    calls = frame(
+        {"status_code": 503},
+        {"status_code": 202},
+        {"status_code": 202, "endpoint": "/api/profiles", "event_key": "e"},
+    )
+    rows = retries(calls, WINDOW).set_index("endpoint")
+    factors = ["amplification", "most", "futile"]
+    assert rows.loc["/api/events", factors].isna().all()
+    assert rows.loc["/api/profiles", factors].tolist() == [1.0, 1, 0]
 
 
 def test_no_retries_are_a_factor_of_one() -> None:

@@ -112,6 +112,18 @@ def test_a_few_calls_tell_of_no_silence() -> None:
     assert "silent" not in ask(at(1, 100)).says
 
 
+def test_each_cause_is_said_as_people_call_it_and_together_they_are_all_failures() -> None:
+    statuses = [401, 403, 429, 429, 400, 503]
+    rows = [EVENT | {"timestamp": WINDOW.start, "status_code": each} for each in statuses]
+    rows.append(EVENT | {"timestamp": WINDOW.start, "error_type": "dns"})
+    said = ask(CALLS.frame(rows)).says.split("; ")
+    assert said[0].startswith("7 of 7 calls failed")
+    assert [each.partition(" at ")[0] for each in said[1:]] == [
+        "2 × throttled (429)", "1 × forbidden (403)", "1 × rejected (another 4xx)",
+        "1 × server error or no answer", "1 × unauthorized (401)", "1 × Klaviyo not reached",
+    ]  # fmt: skip
+
+
 def test_no_failure_is_said_with_how_sure_that_is() -> None:
     assert ask(at(*range(120))).says == "0 of 120 calls failed (0.0%, between 0.0% and 3.1%)."
 

@@ -53,6 +53,12 @@ def test_what_becomes_of_deliveries_is_counted() -> None:
     assert "7 with a signature that was rejected; 1 failed in our application" in found.says
 
 
+def test_webhooks_that_come_late_are_said_to() -> None:
+    late = hooks(10, sent_at=WINDOW.start - timedelta(minutes=3))
+    assert "up to 13 min old when they came" in arrived(late, hooks(11)).says
+    assert "old when" not in arrived(hooks(10), hooks(11, sent_at=WINDOW.start + timedelta(minutes=12))).says
+
+
 def test_the_age_is_from_when_it_was_sent_to_our_line() -> None:
     frames = [
         hooks(minute, sent_at=WINDOW.start + timedelta(minutes=minute - age))
