@@ -22,10 +22,13 @@ _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNOR
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 #: Of a server that only played Klaviyo, and of a test that expected something of one.
 _PLAYED = re.compile(
-    r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock)\b|\[msw\]|"
+    r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|simulat\w+|chaos|"
+    r"inject\w* [45]\d\d)\b|\[msw\]|"
     r"::test_|\bassertionerror\b|\bassert \d+ [=!]="
 )
-_PLAYED_WORDS = ("stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert")
+_PLAYED_WORDS = (
+    "stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat", "chaos", "inject",
+)  # fmt: skip
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"
     r"(?:ALTER|CREATE) (?:TABLE|INDEX)|UPDATE \S+ SET|DELETE FROM)\b|"
@@ -68,7 +71,8 @@ _ASIDE = re.compile(
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^(?:changed|ok|skipping|failed|fatal): \[|\bklaviyo[\w.]{0,60}\{[^}]{0,200}\}\s{1,3}(?:value=)?\d|"
     r"\bprocess exited\b|\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
-    r"^\[(?:firing|resolved)\b|\bCompleted [1-5]\d\d [A-Z][\w ]{1,30} in \d|"  # Rails
+    r"\[(?:firing|resolved|triggered)\b|\b(?:grafana|dashboards?|status ?page)\b|^(?:[$+] )?echo |"
+    r"\bexpect\(|^\s{0,8}(?:feature|scenario): |\bCompleted [1-5]\d\d [A-Z][\w ]{1,30} in \d|"  # Rails
     r"\|\s*[\d.]{1,6}\s?%|\"[A-Z]{3,12}\" \"(?!https?:)[\w-]{1,40}:|"  # Redis
     r"\bfunction execution (?:took|started)|^\s*[*-] v?\d+\.\d+|"
     r"\b(?:alarm|threshold|SLO|(?<!see )(?:runbook|playbook)|feature flag)\b", re.IGNORECASE

@@ -145,8 +145,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?:^|[\s:])(?P<v>[2-5]\d\d)\s+<(?:!doctype|html)\b",
         r"\|\s*(?P<v>5[23]\d): (?-i:[A-Z])",  # the title of Cloudflare's page
         r"\bResult: '(?P<v>[2-5]\d\d)', Handled",  # Polly
-        rf"(?:https?://|/api/|/client/|a\.klaviyo\.com)[^\s\"')]*[\"')]?(?:\s+(?:- )?|\s*[|,]\s*|: )"
-        rf"(?!443\b)(?P<v>[2-5]\d\d)\b{COUNTED}",
+        rf"(?:https?://|/api/|/client/)[^\s\"')]+[\"')]?(?:\s+(?:- )?|\s*[|,]\s*|: )"
+        rf"(?P<v>[2-5]\d\d)\b{COUNTED}",
+        rf"\ba\.klaviyo\.com(?::\d+)?: (?P<v>[2-5]\d\d)\b{COUNTED}",
         rf"(?<![\w/])(?:a|an|on) (?P<v>[45]\d\d)\b{COUNTED}",
         rf"\b(?:{_SAYS})\b(?: us| it| them| you| this)?[,;:-] ?(?P<v>[45]\d\d)\b{COUNTED}",
     ),
