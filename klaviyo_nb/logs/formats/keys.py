@@ -21,7 +21,7 @@ FIELDS: Mapping[str, str] = {
     "timemillis "
     "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
-    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon occurred logstart timestampinms activityrunend activityrunstart timestampms",
+    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon occurred logstart timestampinms activityrunend activityrunstart timestampms tm",
     "ended": "endtimeunixnano endtime",
     "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl sev levelno severitynumber levelvalue priority l "
     "status event",
@@ -34,7 +34,7 @@ FIELDS: Mapping[str, str] = {
     "job jobname task.name queue component "
     "logger.name "
     "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller "
-    "ctx.class context facility",
+    "ctx.class context facility svc mod",
     "sdk": "useragent useragent.original http.useragent headers.useragent sdk sdk.name sdkversion clientlibrary",
     "method": "method request.method httpmethod requestmethod clientrequestmethod verb name spanname",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
@@ -46,14 +46,14 @@ FIELDS: Mapping[str, str] = {
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
-    "st sc rc resp result http answered response reply answer",
+    "st sc rc resp result http answered response reply answer s",
     "duration": "duration durationms dur lat elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
     "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ttms ms us ns "
-    "seconds total",
+    "seconds total timings.total timing.total t time",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code klaviyocode code",
@@ -69,7 +69,7 @@ FIELDS: Mapping[str, str] = {
     "sent_at": "meta.timestamp",
     "answered": "xklaviyoreqid cid cfmitigated",
     "text": "message msg m event log body response.body response.data responsebody error err exception "
-    "errormessage "
+    "errormessage txt args "
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
     "line "
@@ -91,7 +91,7 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     *((f"{what}{unit}", "duration")
       for what in ("duration", "latency", "elapsed", "took", "total", "response", "time", "roundtrip", "in")
       for unit in ("micro", "micros", "nano", "nanos", "milli", "millis", "milliseconds", "ms", "msec", "msecs", "us", "usec", "usecs", "ns", "nsec",
-                   "seconds", "secs")),
+                   "seconds", "secs", "sec")),
 )  # fmt: skip
 _RANK_OF_ENDING, RANK_OF_VALUE, _OF_KLAVIYO = 90, 95, 200
 #: When something will be, or was done to what the record is about.
@@ -139,7 +139,8 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         parent, key = spelled
         segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part] or [""]
         above, name = segments[-2] if len(segments) > 1 else parent, segments[-1]
-        roles = _ROLES.get(f"{above}.{name}") or _ROLES.get(name) or ()
+        exactly = _ROLES.get(f"{above}.{name}")
+        roles = exactly or _ROLES.get(name) or ()
         if not roles:
             return self._remembered(spelled, (name, _by_looks(name, key)))
         if above == "headers":  # there `host` is whom it was sent to
@@ -150,7 +151,7 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         if "klaviyo" in above:  # what it holds is surer than what stands around it
             roles = tuple((role, rank - _OF_KLAVIYO) for role, rank in roles)
         return self._remembered(
-            spelled, (name, tuple((role, rank, _test(role, name)) for role, rank in roles))
+            spelled, (name, tuple((role, rank, _test(role, "" if exactly else name)) for role, rank in roles))
         )
 
     def _remembered(self, spelled: tuple[str, str], meaning: _Meaning) -> _Meaning:
@@ -273,6 +274,11 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is not None
 
 
+def _is_span(value: Any) -> bool:
+    """A number that is no time since 1970."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is None
+
+
 def _is_amount(value: Any) -> bool:
     """A number, or one with a unit behind it."""
     return not isinstance(value, bool) and _AMOUNT.fullmatch(str(value)) is not None
@@ -318,14 +324,27 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("status", "statuscode"): _is_told_status,
     ("level", "status"): _is_level_beside,
     ("level", "event"): _is_level,
-    ("duration", "total"): _is_timed,
+    **{("duration", name): _is_timed for name in ("total", "t")},
+    ("duration", "time"): _is_span,
     ("duration", "lat"): _is_number,
     ("operation", "name"): _is_our_operation,
     ("caller", "context"): _is_identifier,
-    ("timestamp", "requesttime"): _is_moment,
+    **{("timestamp", name): _is_moment for name in ("requesttime", "tm")},
     **{
         ("status", name): _is_status
-        for name in ("st", "sc", "rc", "resp", "result", "http", "answered", "response", "reply", "answer")
+        for name in (
+            "st",
+            "sc",
+            "rc",
+            "resp",
+            "result",
+            "http",
+            "answered",
+            "response",
+            "reply",
+            "answer",
+            "s",
+        )
     },
     **{("method", name): _is_request for name in ("name", "spanname")},
     **{("url", name): _is_request_or_path for name in ("request", "requestline", "req")},

@@ -22,12 +22,15 @@ _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNOR
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 #: Of a server that only played Klaviyo, and of a test that expected something of one.
 _PLAYED = re.compile(
-    r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|simulat\w+|chaos|"
+    r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|"
+    r"simulat\w+|chaos|"
     r"inject\w* [45]\d\d)\b|\[msw\]|"
     r"::test_|\bassertionerror\b|\bassert \d+ [=!]="
 )
 _PLAYED_WORDS = (
-    "stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat", "chaos", "inject",
+    "stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat",
+    "chaos",
+    "inject",
 )  # fmt: skip
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"

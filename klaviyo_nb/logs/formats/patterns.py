@@ -36,7 +36,7 @@ COUNTED = (
     r"|\s?req(?:uest)?s?(?:/| per)| per\b|\s?rp[sm]\b"
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
     r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
-    r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!(?:requests|https?|headers|status|details|was|has|this)\b)"
+    r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!(?:requests|https?|headers|status|details|was|has|this|tras)\b)"
     r"[a-z]{3,}s\b)"
 )
 _SAYS = (
@@ -122,7 +122,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
         rf"(?P<v>[2-5]\d\d)\b{COUNTED}",
-        rf"(?<!\.)\b(?:with|mit|avec|con|com) (?:an? |status |code )?(?P<v>[45]\d\d)\b{COUNTED}",
+        rf"(?<!\.)\b(?:with|mit|avec|con|com) (?:an? |status |code )?(?P<v>20[0-4]|[45]\d\d)\b{COUNTED}",
         r"\b(?P<v>[2-5]\d\d) from (?:the )?klaviyo\b",
         rf"\b(?P<v>[45]\d\d),? (?-i:{_ERROR_CODES}|invalid(?! (?!at\b)[a-z]))\b",
         r"\b(?P<v>[2-5]\d\d):? ?\{\s*\\*\"(?:message|errors?|detail)\b",  # with its body
@@ -158,7 +158,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"elapsed)[ _-]?time|time(?:[ _-]taken)?|rt|nach|en|dopo|por)"
         rf"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:[.,]\d{{1,3}})?)[\s(]?(?P<u>{UNIT})(?!\w)",
         r"\b(?:duration|elapsed|latency|response_?time|time|took|rtt|dur)_?(?P<u>ms|micros|nanos|us|ns)[\"']?\s*[:=]\s*[\"']?(?P<v>\d+(?:\.\d+)?)",
-        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration|seconds)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
+        r"\b(?:total_time|time_total|request_time|upstream_response_time|urt|rt|elapsed|duration|seconds|time|took|latency)[\"']?\s*[:=]>?\s*[\"']?(?P<v>\d+\.\d+)\b",
         r"\b(?:took|in|after|elapsed|duration|latency|time)[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d\d?:\d\d:\d\d\.\d{1,9})\b",
         r"(?<![\dT:.-])(?<!\d )(?P<v>\d\d:\d\d:\d\d\.\d{7})(?!\d)",  # .NET's
         r"\b(?P<v>PT(?:\d+[HM]){0,2}\d+(?:\.\d+)?S)\b(?! (?:until|before) )",
@@ -178,9 +178,10 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds|秒)(?!\w)",
     ),
     "retry_after": _compiled(
-        rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|is|says|said|"
+        rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|"
+        rf"seconds))?{_QUOTE}\]?\s*(?:[:=,]>?|\.{{2,20}}|is|says|said|"
         r"of)?\s*(?:Some)?(?:\[ )?[\\\[\"'(]*(?P<v>\d\d:\d\d:\d\d(?:\.\d+)?|"
-        rf"{COMPOUND}|\d+(?:\.\d+)?(?: ?{UNIT}(?!\w))?)",
+        rf"PT[\dHM.]{{1,12}}S|{COMPOUND}|\d+(?:\.\d+)?(?: ?{UNIT}(?!\w))?)",
         r"\bexpected available in (?P<v>\d+(?:\.\d+)?) (?P<u>s)econds?",
         r"\b(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|s|secs?|seconds?)\b[,\s(]{1,3}"
         r"(?:(?:said|says|from|per|as|by|told by|due to)(?: the)? )?retry-after",
@@ -198,7 +199,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "error_code": _compiled(
         r"(?<![\w-])(?:error_?)?code\\*[\"']?\s*[:=]>?\s*\\*[\"']?(?P<v>(?-i:[a-z][a-z_]{3,40}))(?![\w-])",
         rf"(?<![\w-])code (?P<v>(?-i:{_ERROR_CODES}|invalid|forbidden))\b",
-        rf"\b[45]\d\d\)?\s?[-:(]?\s?(?P<v>(?-i:{_ERROR_CODES}|invalid(?! (?!at\b)[a-z]))\b)",
+        rf"\b[45]\d\d\)?\s?[-:(,]?\s?(?P<v>(?-i:{_ERROR_CODES}|invalid(?! (?!at\b)[a-z]))\b)",
         r"(?:[\w)]: |\berror=[\"']?)(?P<v>(?-i:throttled|not_found|permission_denied|duplicate_profile))"
         r"(?=\s{0,2}(?:[,;)|\"'}]|$))",
         r"(?<![\w./-])(?P<v>(?-i:not_authenticated|authentication_failed|permission_denied|duplicate_profile))(?![\w./-])",

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from klaviyo_nb.logs.formats import table, text, times
+from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
 from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_ours
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, load, walk
 from klaviyo_nb.logs.formats.printed import PAIRS, bare, offer_length, read_tail
-from klaviyo_nb.logs.formats.values import status
 
 #: Groups that carry a field as it is.
 _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
@@ -115,7 +114,9 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
     context = Found()
     for name, value in found.groupdict().items():
         role = _HEAD_ROLES.get(name)
-        if role == "level" and value and value.isdigit():  # syslog's priority holds a facility, too
+        if role == "host" and value and value.isupper() and values.level(value.decode("ascii", "replace")):
+            role = "level"
+        elif role == "level" and value and value.isdigit():  # syslog's priority holds a facility, too
             value = b"%d" % (int(value) % 8)
         if role and value and value != b"-":
             context.offer(role, value.decode("utf-8", "replace"), 100, name)
@@ -201,7 +202,7 @@ def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[ta
     url, texts = result.found.values.get("url"), result.found.texts
     if url is None and not any("klaviyo" in each.lower() for each in texts):
         texts += [each for each in _sentences(data) if "klaviyo" in each.lower()][:MOST_TEXTS]
-    elif is_ours(url) and status(result.found.values.get("status")) is None:
+    elif is_ours(url) and values.status(result.found.values.get("status")) is None:
         texts += [each for each in _sentences(data) if each not in texts][:MOST_TEXTS]
     if "url" not in result.found.values and result.found.texts:
         _read_inside(result, near)

@@ -14,15 +14,16 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
         "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
-        r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|"
+        r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|name resolution|"
         r"server misbehaving|temporary failure in name|"
-        r"nodename nor servname|(?:could not(?: be)?|failed to) resolve|failed host lookup|"
+        r"nodename nor servname|(?:could not(?: be)?|failed to|can't|cannot|unable to) (?:resolve|"
+        r"look ?up)|lookup failed|failed host lookup|"
         r"couldnt_resolve|dns error|"
         r"cURL error 6\b",
         "refused": r"ECONNREFUSED|verbindung (?:verweigert|abgelehnt)|connexion refus|conexi.n rechazada|"
         r"connessione rifiutata|connection[ _]?refused|"
         r"connection to \S{1,80} (?:was )?refused|actively refused|cURL error 7\b|couldnt_connect|"
-        r"EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable",
+        r"EHOSTUNREACH|ENETUNREACH|no route to host|(?:host|network|server|destination) (?:is )?unreachable",
         "tls": r"CERT(?:IFICATE)?[ _](?:VERIFY|HAS[ _]EXPIRED)|self[-_ ]signed|wrong version number|\bx509\b|"
         r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not|peer)|"
         r"(?:invalid|bad|untrusted|expired|unknown) (?:\w{1,12} )?certificate|"
@@ -38,10 +39,14 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
         rf"(?:API|request|call|connection|TLS handshake) )Timeout{_NO_SETTING}|"
         r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung|"
+        r"\baborted (?:\w{1,12} ){0,3}after \d|"
         r"\bno (?:\w{1,12} )?(?:answer|response|reply|bytes|data|headers)(?: \w{1,12}){0,3} (?:after|"
         r"for|in|within) \d",
-        "reset": r"ECONNRESET|connection[ _](?:was )?reset|reset by peer|socket hang up|other side closed|"
-        r"connection (?:unexpectedly |was )?closed|closed connection without response|premature(?:ly)? close|"
+        "reset": r"ECONNRESET|(?:connection|socket|stream)[ _](?:\d{1,9} )?(?:was )?reset|reset by peer|"
+        r"socket hang up|other side closed|"
+        r"connection (?:unexpectedly |was )?(?:closed|lost|dropped|terminated)|(?:server|peer|"
+        r"host) closed (?:the )?connection|"
+        r"closed connection without response|premature(?:ly)? close|"
         r"(?:reason: |: |\{:error, ):closed|\{error, ?closed\}|"
         r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
         r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|unexpected EOF|: EOF\b|received no bytes|"
@@ -51,7 +56,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"Connect(?:ion)?Error|cURL error \d+|\bno (?:response|answer\b|reply\b)|"
         r"(?:(?:did|does|do) not|(?:did|does|do)n't|never) (?:respond|answer|reply|replied)|"
         r"without (?:an? |any )?(?:response|answer|reply)\b|max retries exceeded|"
-        r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|unable to) connect|"
+        r"unsupported content type|connection failed|(?:failed to|can't|cannot|could not|couldn't|"
+        r"unable to) (?:connect|reach|contact)|"
         r"error sending request|CORS request did not succeed|"
         r"TypeError: (?:failed to fetch|load failed)",
     }.items()
@@ -61,26 +67,23 @@ _DONE_WITH = frozenset(("connection closed", "connection was closed"))
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
 SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "dns": ("enotfound", "eai_again", "getaddrinfo", "not ", "resol", "no such host", "misbehaving",
-            "unknownhost",
-            "temporary failure", "nodename", "host lookup", "curl error 6", "dns error", "nxdomain"),
-    "refused": ("refused", "verbindung", "connexion", "conexi", "connessione",
-                "ehostunreach", "enetunreach", "no route", "unreachable", "couldnt_connect",
-                "curl error 7"),
+            "unknownhost", "temporary failure", "nodename", "host lookup", "curl error 6", "dns error",
+            "name resolution", "lookup", "look up", "nxdomain"),
+    "refused": ("refused", "verbindung", "connexion", "conexi", "connessione", "ehostunreach",
+                "enetunreach", "no route", "unreachable", "couldnt_connect", "curl error 7"),
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
-    "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted",
-                "deadline", "curl error 28", "taskcanceled",
-                "_sslobj", "berschreitung", "lai ",
-                "espera", "tempo ", "タイムアウト", "超时", "never respond", "hung", "execution expired",
-                "no "),
-    "reset": ("reset", "closed", "err_empty", "hang up", "und_err_socket", "disconnected", "aborted",
-              "epipe", "broken pipe", "eof", "premature", "incomplete", "no bytes", "curl error 5",
-              "return_code="),
+    "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted", "deadline", "curl error 28",
+                "taskcanceled", "_sslobj", "berschreitung", "lai ", "espera", "tempo ", "タイムアウト",
+                "超时",
+                "never respond", "hung", "execution expired", "aborted", "no "),
+    "reset": ("reset", "closed", "lost", "dropped", "terminated", "err_empty", "hang up", "und_err_socket",
+              "disconnected", "aborted", "epipe", "broken pipe", "eof", "premature", "incomplete",
+              "no bytes", "curl error 5", "return_code="),
     "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
-              "no ", "max retries", "unsupported content", "connection failed", "to connect",
-              "t connect", "error sending", " not ", "n't ", "never ", "without ",
-              "failed to fetch", "load failed",
-              "cors request"),
+              "no ", "max retries", "unsupported content", "connection failed", "to connect", "reach",
+              "contact", "t connect", "error sending", " not ", "n't ", "never ", "without ",
+              "failed to fetch", "load failed", "cors request"),
 }  # fmt: skip
 
 

@@ -52,12 +52,12 @@ _NAMED = (
 SHAPES = tuple(
     re.compile(shape, re.ASCII)
     for shape in (
-        r"(?P<y>\d{4})[-/.:](?P<m>\d\d)[-/.:](?P<d>\d\d)(?:[T_ -]|, | - |\]\[|\",\")"
+        r"(?P<y>\d{4})[-/.:](?P<m>\d\d)[-/.:](?P<d>\d\d)(?:\]\[|\",\"|[T_;|,\t -]\s?(?:[|-] )?)"
         rf"{_CLOCK}{_HALF}{_ZONE}",
-        rf"(?<!\d)(?P<d>\d\d?)[/. -]{{1,2}}{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)[: ]:?{_CLOCK}{_ZONE}",
+        rf"(?<!\d)(?P<d>\d\d?)[/. -]{{1,2}}{_NAMED}[/ -](?P<y>\d{{4}}|[23]\d)(?:,? |:):?{_CLOCK}{_ZONE}",
         rf"(?<!20\d\d ){_NAMED} +(?P<d>\d\d?),? {_CLOCK}{_HALF}"
         rf"(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?{_ZONE}",
-        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)(?:[T-]?|(?<=^20\d{{6}}) )"
+        rf"(?P<y>\d{{4}})(?P<m>\d\d)(?P<d>\d\d)(?:[T;|,-]?|(?<=^20\d{{6}}) )"
         rf"(?P<h>\d\d)(?P<mi>\d\d)(?P<s>\d\d){_FRACTION}{_ZONE}\b",
         r"(?P<y>20\d\d)-(?P<m>\d\d)-(?P<d>\d\d)[-T ](?P<h>\d\d)[.-](?P<mi>\d\d)[.-](?P<s>\d\d)"  # DB2
         rf"{_FRACTION}{_ZONE}",

@@ -164,7 +164,8 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     """Does it tell of a call? `speaks`: Klaviyo is named; `named`: by the application itself."""
     if it.access and where.place != "api":
         return where.place == "path" and "klaviyo" in _QUERY.sub("", it.text).lower() and outcome.known
-    if str(it.found.values.get("method")) == "CONNECT" and (outcome.status or 0) < FAILS_FROM:
+    tunnel = it.found.values.get("method") == "CONNECT" or "CONNECT a.klaviyo.com" in it.text
+    if tunnel and (outcome.status or 0) < FAILS_FROM:
         return False  # a proxy's tunnel: what was asked in it nobody saw
     if where.place == "api":
         played = it.text[:1] != "{" and is_played(body)
