@@ -71,7 +71,7 @@ class Run:
     """Bins that fail for certain.
 
     Attributes:
-        seen: From the start of the first to the end of the last.
+        seen: From the start of the first to the end of the last; of the first piece, from its onset on.
         onset: When its first call failed; None if the bins begin with it.
         recovered: When its last call failed; None if they end with it.
         calls: Calls in it.
@@ -103,7 +103,8 @@ def failing_runs(bins: Bins, among: int = 1) -> Iterator[Run]:
             onset = _border(bins, cuts[first - 1], cuts[after], spread, rising=True)
         if last + 2 < len(cuts):
             end = _border(bins, cuts[before], cuts[last + 2], spread, rising=False)
-        where = slice(cuts[first], cuts[last + 1])
+        begins = int(np.searchsorted(bins.starts, onset[0])) if onset and not first else cuts[first]
+        where = slice(begins, cuts[last + 1])
         seen = int(bins.starts[where][0]), int(bins.ends[where][-1])
         yield Run(seen, onset, end, float(bins.calls[where].sum()), float(bins.failed[where].sum()))
 
@@ -201,17 +202,28 @@ def _begun(bins: Bins, end: int, spread: float) -> Span | None:
     return alone
 
 
-def first_of_rise(bins: Bins, *, new: bool) -> int | None:
-    """Start of the first failing bin from which on the share is higher for certain; None: it is not.
+def first_of_rise(bins: Bins, before: int, usual: float, among: int) -> int | None:
+    """Number of the first failing bin from which on more fails than before, and for certain than is usual.
 
     Args:
         bins: What was counted.
-        new: Such failures were never seen before the first of these, so that less makes it certain.
+        before: What fails until this moment [ns] has to make it certain.
+        usual: Share of other calls that fails.
+        among: How many such series are looked at: the more, the surer each has to be.
+
+    Returns:
+        None if it is not higher.
     """
     told = _splits(bins.calls, bins.failed, rising=True) - _likelihood(bins.failed.sum(), bins.calls.sum())
-    if told.max() < (BEGUN if new else CHANGED):
+    if told.max() < BEGUN:
         return None
-    return int(bins.starts[np.flatnonzero((bins.failed > 0) & (told >= told.max() - SHORTFALL))[0]])
+    first = int(np.flatnonzero((bins.failed > 0) & (told >= told.max() - SHORTFALL))[0])
+    until = int(np.searchsorted(bins.starts, before))
+    calls, failed = bins.calls[first:until].sum(), bins.failed[first:until].sum()
+    if failed <= usual * calls:
+        return None
+    by_chance = failed * math.log(usual) + (calls - failed) * math.log(1 - usual)
+    return first if _likelihood(failed, calls) - by_chance >= CHANGED + math.log(among) else None
 
 
 def _splits(calls: Floats, failed: Floats, *, rising: bool) -> Floats:

@@ -8,7 +8,7 @@ concerns: failures of its kinds, on its endpoints and hosts. `changes` finds the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -100,7 +100,10 @@ def episodes(
     seen = [
         (label, value, run) for label, value, part in parts for run in _runs(label, part, width, len(parts))
     ]
-    kinds = {value for label, value, _ in seen if label == "kind"}
+    kinds = dict[str, int]()  # since when each that was seen to begin or to end may fail
+    for label, value, run in seen:
+        if label == "kind":
+            kinds.setdefault(value, run.onset[0] if run.onset else 0)
     spans, lag, found = _joined([run.seen for *_, run in seen]), round(lag_s * 1e9), []
     end = int(frame["at"].max()) + width if len(frame) else 0
     for former, span, after in zip([None, *spans], spans, [*spans[1:], None], strict=False):
@@ -187,13 +190,14 @@ def _parts(frame: pd.DataFrame) -> Iterator[tuple[str | None, str, pd.DataFrame]
             sums = frame.groupby(label)["failed"].sum()
             worst = sums[(sums >= LEAST_FAILURES) & (sums.index != "")].nlargest(MOST_VALUES)
             for value in worst.index if len(sums) > 1 else ():
-                own = _only_kinds(frame, [value]) if label == "kind" else frame[frame[label] == value]
+                own = _only_kinds(frame, {value: 0}) if label == "kind" else frame[frame[label] == value]
                 yield label, value, own
 
 
-def _only_kinds(frame: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
-    """The same calls, of which only these kinds count as failed."""
-    return frame.assign(failed=frame["failed"].where(frame["kind"].isin(kinds), 0.0))
+def _only_kinds(frame: pd.DataFrame, kinds: Mapping[str, int]) -> pd.DataFrame:
+    """The same calls, of which only these kinds count as failed, each from a moment on [ns]."""
+    counts = frame["at"] >= frame["kind"].map(kinds)  # no other kind is later than anything
+    return frame.assign(failed=frame["failed"].where(counts, 0.0))
 
 
 def _runs(label: str | None, part: pd.DataFrame, width: int, among: int) -> Iterator[Run]:
@@ -235,9 +239,12 @@ def _placed(concerned: pd.DataFrame, width: int) -> Iterator[tuple[list[Run], in
 
 @dataclass(frozen=True, slots=True)
 class _Concern:
-    """What the trouble of a span concerns; a label that is absent, or None, is all of it."""
+    """What the trouble of a span concerns; a label that is absent, or None, is all of it.
 
-    kinds: list[str] | None
+    Of several kinds each counts since it began, if it was seen to: before, it may have been noise.
+    """
+
+    kinds: Mapping[str, int] | None
     values: dict[str, list[str]]
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -249,8 +256,8 @@ class _Concern:
         return frame
 
 
-def _concern(frame: pd.DataFrame, span: Span, own: set[str]) -> _Concern:
-    """What the trouble of a span concerns; `own` are the kinds that were seen to begin or to end."""
+def _concern(frame: pd.DataFrame, span: Span, own: Mapping[str, int]) -> _Concern:
+    """What the trouble of a span concerns; `own`: kinds that were seen to begin or to end, and since when."""
     inside = ((frame["at"] >= span[0]) & (frame["at"] < span[1])).to_numpy()
     concern = _Concern(None, {})
     if "kind" in frame:
@@ -261,7 +268,9 @@ def _concern(frame: pd.DataFrame, span: Span, own: set[str]) -> _Concern:
         if not len(other) and often[often.index.isin(own)].sum() > often.sum() / 2:
             kinds = often[often.index.isin(own)]  # nothing lies outside: those with a stretch of their own
         if len(kinds):
-            concern = _Concern(list(kinds.index), {})
+            since = [own.get(kind, 0) for kind in kinds.index]
+            since = [0 if at == min(since) else at for at in since]
+            concern = _Concern(dict(zip(kinds.index, since, strict=True)), {})
     frame = concern.of(frame)
     for label in ("endpoint", "host"):
         if label in frame:
@@ -284,9 +293,9 @@ def _share(groups: DataFrameGroupBy[Any, Any]) -> pd.Series[float]:
 def _episode(
     runs: list[Run], failed_at: int, own: list[tuple[str | None, Run]], end: int, lag: int
 ) -> Episode:
-    """Put together; an earlier beginning or later end that all calls, an endpoint or a kind show is possible.
+    """Put together; a later end that all calls, an endpoint or a kind show is possible.
 
-    What is seldom seen is vague: the interval of an endpoint or kind counts where it excludes that of all.
+    What is seldom seen is vague: the end of an endpoint or kind counts where it excludes that of all.
     What paused before for as long as nothing has failed by the `end` of the bins is not over.
     """
     first, last = runs[0].onset, runs[-1].recovered
@@ -296,8 +305,8 @@ def _episode(
     onset, recovered = first, last
     for label, run in own:
         begun, over, whole = run.onset, run.recovered, label is None
-        if onset and first and begun and (begun[1] < first[0] or (whole and begun[1] == first[1])):
-            onset = (min(begun[0], onset[0]), onset[1]) if first[0] < run.seen[1] else onset
+        if onset and first and begun and whole and begun[1] == first[1] and first[0] < run.seen[1]:
+            onset = (min(begun[0], onset[0]), onset[1])
         if recovered and last and over and (over[0] > last[1] or (whole and over[0] == last[0])):
             recovered = (recovered[0], max(over[1], recovered[1])) if run.seen[0] < last[1] else recovered
     pauses = [after.seen[0] - before.seen[1] for before, after in pairwise(runs)]
@@ -313,24 +322,26 @@ def _episode(
 
 
 def _with_forerunner(found: Episode, frame: pd.DataFrame, width: int, lag: int) -> Episode:
-    """The same, with an onset that spans what an endpoint began to fail with before, and goes on to.
+    """The same, beginning where an endpoint began to fail before in a way that it goes on to.
 
-    Of two faults the first may hit an endpoint that is called too seldom for a stretch of its own.
+    Of two faults the first may hit an endpoint that is called too seldom for a stretch of its own. What fails
+    so no oftener than other calls do is noise.
     """
     if found.onset is None or not {"endpoint", "kind"} <= set(frame):
         return found
     start, end = (pd.Timestamp(moment).value for moment in (found.onset[0], found.seen[1]))
-    frame, since = frame[frame["at"] < end], start
-    bad = frame[frame["failed"] > 0]
-    first_of_kind = bad.groupby("kind")["at"].min()
-    fails = bad.groupby(["endpoint", "kind"])["at"].agg(["min", "max", "size"])
-    for endpoint, kind in (
-        fails[(fails["min"] < start) & (fails["max"] >= start)].nlargest(MOST_VALUES, "size").index
-    ):
-        own = _only_kinds(frame[frame["endpoint"] == endpoint], [kind])
-        new = bool(fails.loc[(endpoint, kind), "min"] == first_of_kind[kind])
-        since = min(since, (first_of_rise(_bins(own, width), new=new) or start) - lag)
-    return replace(found, onset=(_moment(since), found.onset[1])) if since < start else found
+    frame, begun = frame[frame["at"] < end], list[Span]()
+    fails = frame[frame["failed"] > 0].groupby(["endpoint", "kind"])["at"].agg(["min", "max", "size"])
+    fails = fails[(fails["min"] < start) & (fails["max"] >= start)].nlargest(MOST_VALUES, "size")
+    for endpoint, kind in fails.index:
+        mine = frame["endpoint"] == endpoint
+        so = _only_kinds(frame, {kind: 0})
+        own, others = _bins(so[mine], width), so[~mine & (so["at"] < start)]
+        usual = (others["failed"].sum() + 0.5) / (others["calls"].sum() + 1.0)
+        at = first_of_rise(own, start, usual, len(fails))
+        if at is not None:
+            begun.append((int(own.ends[at - 1]) if at else int(own.starts[0]), int(own.ends[at])))
+    return replace(found, onset=_moments(min(begun), lag)) if begun else found
 
 
 def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: int, lag: int) -> Episode:

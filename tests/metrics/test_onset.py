@@ -76,9 +76,31 @@ class TestOfTwoFaults:
         bad = bins([8.0] * 60, [8.0] * 60).iloc[40:].assign(endpoint="/api/events", kind="forbidden")
         return pd.concat([lists, events, bad])
 
-    def test_the_first_is_within_the_interval_of_the_onset(self):
+    def test_the_first_is_the_onset(self):
         found = only(episodes(self.frame([0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], [0.0] * 3), width_s=60))
-        assert found.onset == (at(24), at(41))
+        assert found.onset == (at(19), at(25))
+
+    def test_a_failure_that_is_usual_elsewhere_is_not(self):
+        noise = bins([1.0] * 4, [1.0] * 4, 9 * MINUTE).assign(endpoint="/api/events", kind="server")
+        frame = self.frame([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0] * 3)
+        frame["kind"] = np.where(frame["failed"] > 0, "server", None)
+        assert only(episodes(pd.concat([frame, noise]), width_s=60)).onset == (at(40), at(41))
+
+    def test_noise_of_a_third_kind_is_no_part_of_either(self):
+        seldom = bins([1.0] * 20, [0.0] * 4 + [1.0] * 16, 3 * MINUTE).assign(endpoint="/api/profiles")
+        seldom["kind"] = np.where(seldom["failed"] > 0, "invalid", None)
+        noise = bins([2.0] * 5, [2.0] * 5, 11 * MINUTE).assign(endpoint="/api/events", kind="server")
+        frame = pd.concat([self.frame([0.0] * 7, [0.0] * 3), seldom, noise])
+        assert only(episodes(frame, width_s=60)).onset == (at(10), at(13))
+
+    def test_what_failed_so_before_the_second_began_is_noise(self):
+        seldom = bins([1.0] * 60, [0.0] * 10 + [1.0] * 50).assign(endpoint="/api/lists")
+        seldom["kind"] = np.where(seldom["failed"] > 0, "forbidden", None)
+        well = bins([8.0] * 30, [0.0] * 30).assign(endpoint="/api/events", kind=None)
+        bad = bins([8.0] * 60, [8.0] * 60).iloc[30:].assign(endpoint="/api/events", kind="server")
+        noise = bins([2.0] * 2, [2.0] * 2).assign(endpoint="/api/segments", kind="server")
+        frame = pd.concat([seldom, well, bad, noise])
+        assert only(episodes(frame, width_s=60)).onset == (at(10), at(11))
 
     def test_a_failure_that_was_usual_there_is_not(self):
         found = only(episodes(self.frame([0, 0, 1.0, 0, 0, 1.0, 0], [1.0, 0.0, 0.0]), width_s=60))
