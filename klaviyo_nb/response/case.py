@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,9 +11,10 @@ from urllib.parse import urlsplit
 
 from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
-from klaviyo_nb.klaviyo.outcomes import Outcome, outcome
 from klaviyo_nb.lines import one_line
 from klaviyo_nb.redact import harmless
+from klaviyo_nb.response.lost import lost
+from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
 
 API_URL = "https://a.klaviyo.com"
+#: A window that ended so long before it was looked at is named by its times.
+_AGO = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,14 @@ class Case:
         named = self.evidence.context.get("logs") or (each.source for each in self.evidence.coverage)
         return [each for each in dict.fromkeys(map(str, named)) if each != "-"]
 
-    def logs(self, *columns: str, since: str = "2h") -> str:
-        """The command that counts the same logs by these columns."""
-        named = " ".join(map(shlex.quote, self.sources)) or "LOG-FILE"
-        return f"klaviyo-nb logs {named} --since {since}" + "".join(f" --by {each}" for each in columns)
+    def logs(self, *columns: str, since: str | None = None) -> str:
+        """The command that counts the same logs by these columns; over the window looked at, or lately."""
+        named, window = " ".join(map(shlex.quote, self.sources)) or "LOG-FILE", self.evidence.window
+        minutes = max(1, round(window.seconds / 60))
+        span = f"--since {since or (f'{minutes}m' if minutes % 60 else f'{minutes // 60}h')}"
+        if not since and self.evidence.collected_at - window.end > _AGO:
+            span = f"--start {iso(window.start)} --end {iso(window.end)}"
+        return f"klaviyo-nb logs {named} {span}" + "".join(f" --by {each}" for each in columns)
 
     def triage(self, *more: str) -> str:
         """The command that asks again, with the same logs or, if the calls were counted there, metrics."""
@@ -188,18 +194,10 @@ class Case:
                 ends.append(row["checked_at"] + timedelta(seconds=row["retry_after_s"]))
         return max(ends, default=None)
 
-    def outcomes(self) -> Counter[Outcome] | None:
-        """Failed calls of the window by what became of them; None without logs."""
-        calls = self.evidence.calls
-        if calls is None:
-            return None
-        groups = calls.groupby(["status_code", "error_type", "answered_by"], dropna=False).size()
-        found: Counter[Outcome] = Counter()
-        for answer, count in groups.items():
-            status, error, who = (None if each != each else each for each in _each(answer))
-            if became := outcome(status, error, who):
-                found[became] += int(count)
-        return found
+    def lost(self) -> str:
+        """What became of the calls so far, in a sentence and a blank; empty if no log tells of a call."""
+        found = lost(self.evidence)
+        return f"{found.says} " if found and len(found.rows) else ""
 
 
 def curl(url: str, revision: str, method: str = "GET") -> str:
@@ -226,8 +224,3 @@ def operations_of(calls: pd.DataFrame) -> list[Endpoint]:
         for method, path in pairs.itertuples(index=False)
     )
     return [each for each in found if each]
-
-
-def _each(answer: Any) -> tuple[Any, ...]:
-    """A group's key, missing values as NaN whatever the dtype they came from."""
-    return tuple(float("nan") if type(each).__name__ == "NAType" else each for each in answer)

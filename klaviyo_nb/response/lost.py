@@ -41,11 +41,12 @@ def data(found: Answer | None) -> Data | None:
     sure = bool((found.rows["calls"] == found.rows["at_least"]).all())
     missing = sum(int(calls.get(name, 0)) for name in _MISSING)
     every, arrived = sum(map(int, calls.values())), int(calls.get("delivered", 0))
-    public = f"Of {every:,} updates in that time {arrived:,} went through"
+    went = f"{arrived:,} requests" if not sure else f"{arrived:,} of {every:,} requests"
+    public = f"In the time looked at {went} went through"
     if late := int(calls.get("accepted_late", 0)):
         public += f", {late:,} were taken in and processed late"
     if missing:
-        public += f", and {'' if sure else 'at most '}{missing:,} did not while it lasted"
+        public += f", and {'' if sure else 'at most '}{missing:,} are not known to have"
     return Data(found.says, f"{public}.")
 
 

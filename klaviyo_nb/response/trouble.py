@@ -57,14 +57,11 @@ def klaviyo(case: Case) -> Iterator[Action]:
 
 def keep_and_retry(case: Case) -> Iterator[Action]:
     """Queue, retry with pauses, watch for the end."""
-    counts = case.outcomes()
-    told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in (counts or {}).items())
     yield Action(
         "Queue what fails, with its original time and unique_id",
-        (f"So far: {told}. " if told else "")
-        + "Refused (429, 503): safe to replay. Unknown (500, 502, 504, 52x, timeout): Klaviyo may have taken"
-        " it; replay only reads and what carries a unique_id. Campaign sends, subscriptions and deletions: a"
-        " person decides.",
+        f"{case.lost()}Refused (429, 503): safe to replay. Unknown (500, 502, 504, 52x, timeout): Klaviyo may"
+        " have taken it; replay only reads and what carries a unique_id. Campaign sends, subscriptions and"
+        " deletions: a person decides.",
         case.logs("endpoint", "status"),
         "nothing more is lost from the moment the queue takes it, within ten minutes",
         "drain the queue slowly, below half of the endpoint's limit per minute",
@@ -246,17 +243,16 @@ def resolved(case: Case) -> Iterator[Action]:
     yield _watch(
         case, "5m", f"{failed} calls failed in the window, and calls succeed now. Watch for an hour."
     )
-    counts = case.outcomes()
     yield Action(
         "Find what was lost, and replay what is safe",
-        "Calls that failed were not delivered unless something retried them."
-        + (f" {counts['refused']:,} were refused: safe. {counts['unknown']:,} are unknown: only with a"
-           f" unique_id. {counts['fix_first']:,} must be mended first." if counts else ""),
-        case.logs("endpoint", "status"),
-        "the endpoints and counts that failed, within a minute; what is replayed answers 2xx",
+        f"{case.lost()}What was refused is safe to send again; what is unknown only if it reads or carries"
+        " a unique_id.",
+        f"{case.logs()} --ask ledger",
+        "what became of the calls, with advice on sending them again, within a minute; what is replayed"
+        " answers 2xx",
         None,
         case.check("calls"),
-    )  # fmt: skip
+    )
 
 
 def healthy(case: Case) -> Iterator[Action]:

@@ -24,6 +24,7 @@ from klaviyo_nb.response.actions import Action, actions_for
 from klaviyo_nb.response.case import Case
 from klaviyo_nb.response.check import must_be_known
 from klaviyo_nb.response.spending import spending
+from klaviyo_nb.window import Window
 
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 NOTHING_SEEN = Evidence(samples.WINDOW, samples.NOW)
@@ -139,6 +140,31 @@ def test_the_application_that_logs_is_the_one_to_restart(source: str, restart: s
     context = dict(samples.rate_limited().context) | {"logs": [source]}
     evidence = replace(samples.rate_limited(), context=context)
     assert actions_for(verdict("invalid_key", facts={}), evidence)[-1].command == restart
+
+
+def test_commands_count_the_window_that_was_looked_at() -> None:
+    evidence = samples.rate_limited()
+    case = Case(verdict("rate_limited"), evidence)
+    assert case.logs().endswith(" --since 2h")
+    longer = Window(evidence.window.end - timedelta(minutes=90), evidence.window.end)
+    assert Case(case.verdict, replace(evidence, window=longer)).logs().endswith(" --since 90m")
+    later = replace(evidence, collected_at=evidence.window.end + timedelta(hours=3))
+    assert (
+        Case(case.verdict, later).logs().endswith(" --start 2026-11-23T05:00:00Z --end 2026-11-23T07:00:00Z")
+    )
+    assert Case(case.verdict, later).logs(since="5m").endswith(" --since 5m")
+
+
+def test_what_was_lost_counts_calls_and_not_their_attempts() -> None:
+    tries = [{"status_code": 503}, {"status_code": 503}, {"status_code": 202}]
+    calls = CALLS.frame(
+        {"timestamp": samples.WINDOW.start, "endpoint": "/api/events", "event_key": "e", "line_no": n} | each
+        for n, each in enumerate(tries)
+    )
+    evidence = replace(samples.rate_limited(), calls=calls)
+    action = actions_for(verdict("resolved_or_intermittent"), evidence)[1]
+    assert "Calls: 1 delivered." in action.why
+    assert "--ask ledger" in (action.command or "")
 
 
 def test_sources_are_named_in_commands_as_they_were_given() -> None:
@@ -328,9 +354,9 @@ def test_rejected_requests_name_the_field_and_the_time_of_the_deploy() -> None:
 def test_an_outage_counts_what_is_safe_to_replay() -> None:
     evidence = seen(call(503), call(503), call(504), call(None, error_type="timeout"), call(404), call(202))
     queue = actions_for(verdict("klaviyo_outage", facts={"failure": "server"}), evidence)[1]
-    assert "2 refused" in queue.why
-    assert "2 unknown" in queue.why
-    assert "1 fix first" in queue.why
+    assert "at most 2 (at least 0) refused" in queue.why
+    assert "at most 2 (at least 0) unknown" in queue.why
+    assert "at most 1 (at least 0) to be fixed first" in queue.why
 
 
 def test_support_is_asked_only_about_what_the_page_does_not_acknowledge() -> None:

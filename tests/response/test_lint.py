@@ -239,5 +239,5 @@ def test_what_the_ledger_says_of_the_data_is_known_to_the_check(channel: Channel
     sentence = told.internal if channel == "slack" else told.public
     assert sentence in text
     assert found(text, channel, named=told, publish=False) == ()
-    invented = text.replace(sentence, "Of 12,345 updates in that time 12,345 went through.")
+    invented = text.replace(sentence, "In the time looked at 12,345 updates went through.")
     assert "12345 updates” is not in the verdict" in what(invented, channel, named=told, publish=False)
