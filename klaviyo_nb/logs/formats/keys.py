@@ -36,7 +36,7 @@ FIELDS: Mapping[str, str] = {
     "logger loggername log.logger channel syslogidentifier systemdunit program source name category sourcecontext caller "
     "ctx.class context facility svc mod",
     "sdk": "useragent useragent.original http.useragent headers.useragent sdk sdk.name sdkversion clientlibrary",
-    "method": "method request.method httpmethod requestmethod clientrequestmethod verb name spanname",
+    "method": "method request.method httpmethod requestmethod clientrequestmethod verb name spanname m",
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
     "httptarget path uristem uripath requestpath route endpoint upstreamurl request requestline req "
@@ -46,7 +46,7 @@ FIELDS: Mapping[str, str] = {
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
-    "st sc rc resp result http answered response reply answer s",
+    "st sc rc resp result http answered response reply answer rsp s c",
     "duration": "duration durationms dur lat elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
@@ -69,7 +69,7 @@ FIELDS: Mapping[str, str] = {
     "sent_at": "meta.timestamp",
     "answered": "xklaviyoreqid cid cfmitigated",
     "text": "message msg m event log body response.body response.data responsebody error err exception "
-    "errormessage txt args "
+    "errormessage txt args messages failure "
     "error.message err.message exception.message err.stack error.stack stack stacktrace errorstacktrace exc "
     "excinfo exceptionmessage stringified detail errors.detail reason cause error.cause title textpayload "
     "line "
@@ -110,11 +110,14 @@ _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
 _AMOUNT = re.compile(r"\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE)
 _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
-_STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
+_STATUS = re.compile(r"(?:HTTP[ _-]?)?[1-5]\d\d", re.ASCII | re.IGNORECASE)
 _MOMENT = re.compile(
     r"/Date\(1|\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
 )
-_WHOLE_MOMENT = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_WHOLE_MOMENT = re.compile(
+    r"(?:20\d\d-\d\d-\d\d|[0-3]\d[./][01]\d[./]20\d\d)[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
+)
 _LOUD_LEVELS = frozenset(("DEBUG", "INFO", "WARN", "WARNING", "ERR", "ERROR", "CRITICAL", "FATAL"))
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 #: With a path: the host alone is what some gateway stands before.
@@ -170,7 +173,7 @@ def _by_looks(name: str, key: str) -> tuple[_Role, ...]:
         return (("duration", RANK_OF_VALUE, _is_amount),)
     if role is not None:
         return ((role, _RANK_OF_ENDING, _TESTS_BY_ENDING.get(role) or _test(role, name)),)
-    barred = {"timestamp"} if other else {"level"} if name.endswith("type") else set()
+    barred = {"timestamp", "duration"} if other else {"level"} if name.endswith("type") else set()
     return tuple((role, RANK_OF_VALUE, fits) for role, fits in _BY_VALUE if role not in barred)
 
 
@@ -292,6 +295,10 @@ def _is_loud_level(value: Any) -> bool:
     return isinstance(value, str) and value.isupper() and value in _LOUD_LEVELS
 
 
+def _is_loud_span(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith("ms") and _TIMED.fullmatch(value) is not None
+
+
 def _is_loud_method(value: Any) -> bool:
     return isinstance(value, str) and value in METHODS
 
@@ -330,26 +337,13 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("operation", "name"): _is_our_operation,
     ("caller", "context"): _is_identifier,
     **{("timestamp", name): _is_moment for name in ("requesttime", "tm")},
-    **{
-        ("status", name): _is_status
-        for name in (
-            "st",
-            "sc",
-            "rc",
-            "resp",
-            "result",
-            "http",
-            "answered",
-            "response",
-            "reply",
-            "answer",
-            "s",
-        )
-    },
+    **{("status", name): _is_status
+       for name in "st sc rc resp result http answered response reply answer rsp s c".split()},
     **{("method", name): _is_request for name in ("name", "spanname")},
-    **{("url", name): _is_request_or_path for name in ("request", "requestline", "req")},
-    **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath", "target")},
-}
+    ("method", "m"): _is_loud_method,
+    **{("url", name): _is_request_or_path for name in ("request", "requestline", "req", "target")},
+    **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath")},
+}  # fmt: skip
 #: Under a key without a name of its own only what cannot be anything else counts.
 _TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
     "url": is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment, "duration": _is_amount,
@@ -357,7 +351,7 @@ _TESTS_BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
 }  # fmt: skip
 #: Field → what can stand under any key.
 _BY_VALUE: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-    ("url", _is_our_url), ("method", _is_loud_method), ("timestamp", _is_whole_moment), ("level", _is_loud_level),
+    ("url", _is_our_url), ("method", _is_loud_method), ("duration", _is_loud_span), ("timestamp", _is_whole_moment), ("level", _is_loud_level),
 )  # fmt: skip
 _TESTS: Mapping[str, Callable[[Any], bool]] = {
     "timestamp": _is_time,

@@ -52,7 +52,7 @@ _LEVELS = (
 )
 #: Behind a time, before what stands next to it.
 _TIME_ENDS = (
-    r"(?::\d\d|T\d{6})(?:[.,:]\d{1,9})?(?: ?(?:Z|(?:UTC|GMT)(?: ?[+-]\d{4})?|CES?T|[EP][SD]T|[AP]M|"
+    r"(?::\d\d|T\d{6}|^\d{10})(?:[.,:]\d{1,9})?(?: ?(?:Z|(?:UTC|GMT)(?: ?[+-]\d{4})?|CES?T|[EP][SD]T|[AP]M|"
     r"[+-]\d\d:?\d\d))?"
     r"[\])]?(?:\s{1,3}|\s?[-|,;]\s?)[\[(<|]?\s?"
 )
@@ -241,7 +241,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
             rf"{_TIME_ENDS}(?:\S{{2,40}} (?=(?:Error|Warn|Warning|Info|Debug|Fatal|Critical|"
             rf"[DIWEF]) \[(?!\d))|"
             rf"(?=(?i:{_LEVELS})(?:[\])>|:;,]|\s{{2}}|\t| [-|])|[VDIWEF](?: [\w\[(-]|[\])>|"
-            rf"/:;,])))(?P<v>[A-Za-z]+)"
+            rf"/:;,!])))(?P<v>[A-Za-z]+)"
         ),
         re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
         re.compile(rf"\s{{2,}}(?i:(?P<v>{_LEVELS}|fault))\s{{2,}}\S"),

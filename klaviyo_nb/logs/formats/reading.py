@@ -114,7 +114,12 @@ def _peel_line(line: bytes, depth: int = 0) -> tuple[Found | None, str]:
     context = Found()
     for name, value in found.groupdict().items():
         role = _HEAD_ROLES.get(name)
-        if role == "host" and value and value.isupper() and values.level(value.decode("ascii", "replace")):
+        if (
+            role in ("host", "caller")
+            and value
+            and value.isupper()
+            and values.level(value.decode("ascii", "replace"))
+        ):
             role = "level"
         elif role == "level" and value and value.isdigit():  # syslog's priority holds a facility, too
             value = b"%d" % (int(value) % 8)

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_STATUS = re.compile(r"\s*(?:HTTP[/ ][\d.]* ?)?0?([1-5]\d\d)\b")
+_STATUS = re.compile(r"\s*(?:HTTP[/ _-][\d.]* ?)?0?([1-5]\d\d)\b")
 #: `00:00:01.5` (.NET).
 _CLOCK = re.compile(r"(?:0 days )?(\d\d?):(\d\d?):(\d\d(?:\.\d+)?)")
 #: Units of time as they are written, the longer ones first.
