@@ -209,6 +209,10 @@ def _is_request_or_path(value: Any) -> bool:
     return _is_request(value) or _is_path(value)
 
 
+def _is_request_or_method(value: Any) -> bool:
+    return _is_request(value) or (isinstance(value, str) and value.removeprefix("HTTP ") in METHODS)
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, str) and (value[:1] == "/" or is_ours(value))
 
@@ -338,8 +342,8 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("caller", "context"): _is_identifier,
     **{("timestamp", name): _is_moment for name in ("requesttime", "tm")},
     **{("status", name): _is_status
-       for name in "st sc rc resp result http answered response reply answer rsp s c".split()},
-    **{("method", name): _is_request for name in ("name", "spanname")},
+       for name in ["st", "sc", "rc", "resp", "result", "http", "answered", "response", "reply", "answer", "rsp", "s", "c"]},
+    **{("method", name): _is_request_or_method for name in ("name", "spanname")},
     ("method", "m"): _is_loud_method,
     **{("url", name): _is_request_or_path for name in ("request", "requestline", "req", "target")},
     **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath")},

@@ -19,7 +19,7 @@ from klaviyo_nb.logs.formats.silence import no_response
 Place = Literal["api", "path", "foreign", "none"]
 
 _OPERATION = re.compile(
-    r"(?<![\w/])(?:klaviyo[._])?((?:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
+    r"(?<![\w/])(?:klaviyo[._])?((?i:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
 _HYPHENATED = re.compile(

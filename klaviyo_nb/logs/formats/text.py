@@ -59,7 +59,7 @@ _NAME = re.compile(
 )
 _WAITS = re.compile(
     r"(?:retr|erneut|réessa|reintent|wait|available|next[ _](?:\w{2,12}[ _])?in|next[ _](?:try|attempt|run)|"
-    r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|ttl|interval|timeout[\"']?[:=])"
+    r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=])"
     r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )
@@ -70,6 +70,12 @@ _IF = re.compile(
     r"whenever|unless|case|(?:not|never|n't) retry|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
     r"(?:retryable|ignored|expected) status(?:es| codes?)?)"
     r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$|(?<![=!])[=!]==? ?$|\bcase $",
+    re.IGNORECASE,
+)
+#: What has numbers of its own.
+_NUMBERED = re.compile(
+    r"\b(?:order|worker|row|page|batch|job|line|version|pid|part|user|item|store|thread|"
+    r"record|step|id|no|nr)\.?[ :#]{1,2}$",
     re.IGNORECASE,
 )
 _URL_TOLD = re.compile(rf"{URL}|/(?:api|client)/[^\s,;|]+")
@@ -121,7 +127,8 @@ def lone_status(text: str) -> int | None:
         text = _QUOTED.sub(r" \1 ", text)
     text = _URL_TOLD.sub(" ", text)
     for found in _LONE.finditer(text):
-        if not _IF.search(text[max(0, found.start() - 40) : found.start()]):
+        before = text[max(0, found.start() - 40) : found.start()]
+        if not _IF.search(before) and not _NUMBERED.search(before):
             return int(found["v"])
     return None
 

@@ -173,7 +173,7 @@ def count(value: Any) -> int | None:
 def method(value: Any) -> str | None:
     """The method of a request: `POST`, or the first word of `POST /api/events`."""
     told = word(value)
-    return told.partition(" ")[0] if told else None
+    return told.removeprefix("HTTP ").partition(" ")[0] if told else None
 
 
 def word(value: Any, most: int = 200) -> str | None:
