@@ -186,7 +186,8 @@ def is_ours(value: Any) -> bool:
 
 
 def _is_our_url(value: Any) -> bool:
-    return is_ours(value) and " " not in value
+    """Klaviyo's URL and nothing else, or a request of its catalogue."""
+    return (is_ours(value) and " " not in value) or (_is_request(value) and is_known(value.split(" ")[1]))
 
 
 def _test(role: str, name: str) -> Callable[[Any], bool]:

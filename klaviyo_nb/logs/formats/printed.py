@@ -25,7 +25,7 @@ _EDN_PAIRS = re.compile(r""":([a-z][\w/-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re
 _NAMED_DATA = re.compile(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.ASCII)
 #: What a form or a pixel sends: `a=1&b=2&c=3`, and nothing else.
 _FORM = re.compile(r"[A-Za-z_][\w.%-]{0,60}=[^\s&]*(?:&[A-Za-z_][\w.%-]{0,60}=[^\s&]*){2,60}")
-_LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=\S*")
+_LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=(?:\"[^\"]*\"|[^\s<>]*)")
 _LOGFMT_PAIRS = 3
 _OF_A_CALL = frozenset(
     ("method", "url", "status", "duration", "retry_after", "level", "attempt", "error_code", "request_id")

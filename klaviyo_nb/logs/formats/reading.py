@@ -58,7 +58,8 @@ class Read:
 
 def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read:
     """Read a record; `own` are formats of the user."""
-    outer, inner = _peel(raw)
+    row = _row(_decoded(raw)) if b"\n" in raw else None  # names of columns look like services of compose
+    outer, inner = (None, row) if row else _peel(raw)
     if "\x1b" in inner:
         inner = _COLOUR.sub("", inner)
     if "(b'" in inner:  # Python's bytes
@@ -67,18 +68,20 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
         inner = inner.replace('""', '"')
     if "REPORT RequestId: " in inner:
         inner = _INVOCATION.sub("", inner)
-    if (
-        "\n" in inner
-        and (columns := columns_of(lines := inner.split("\n")))
-        and (row := columns.row(lines[-1]))
-    ):
-        inner = row.decode()
-    result = _read_text(inner, near, own)
+    result = _read_text(_row(inner) or inner, near, own)
     if outer is not None:
         result.found.merge(outer)
         if not result.body:
             result.body = "\n".join(result.found.texts)
     return result
+
+
+def _row(whole: str) -> str | None:
+    """The last line of a table as the object that its header makes of it."""
+    lines = whole.split("\n")
+    columns = columns_of(lines) if len(lines) > 1 else None
+    row = columns.row(lines[-1]) if columns else None
+    return row.decode() if row else None
 
 
 def _decoded(raw: bytes) -> str:

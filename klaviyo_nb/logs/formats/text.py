@@ -60,7 +60,7 @@ _NAME = re.compile(
 _WAITS = re.compile(
     r"(?:retr|erneut|réessa|reintent|wait|available|next[ _](?:\w{2,12}[ _])?in|next[ _](?:try|attempt|run)|"
     r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=])"
-    r"(?:(?!\d ?m?s\b)[^.;|]){0,24}$",
+    r"(?:(?!\d ?m?s\b|took\b|elapsed\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )
 #: Before a number that is no answer: what somebody would do if it were.

@@ -89,7 +89,7 @@ _EPOCH = re.compile(
 _LATER = re.compile(
     r"(?:\b|_)(?:retry|next|until|expir|after|reset|since|again|from|to|between|before|last|previous|schedul|due|valid|deadline|"
     r"updated|created|modified|greater|less|newer|older|cursor|bookmark|watermark|window|birth|revision|version|of|for)"
-    r"\w*(?:[^\w\n]{0,4}\w{1,20}){0,2}[^\w\n]{0,4}$",
+    r"\w*(?:[^\w\n,;]{0,4}[A-Za-z_]{1,20}){0,2}[^\w\n,;]{0,4}$",
     re.IGNORECASE,
 )
 #: In queries there are times, too.
