@@ -127,6 +127,34 @@ def test_the_printed_report_cuts_no_picture_and_shows_what_is_folded(browser: Br
     page.close()
 
 
+STYLES = "[...document.querySelectorAll('{}')].map(each => getComputedStyle(each{})['{}'])"
+
+
+@pytest.mark.parametrize("width", [688, 710], ids=["A4", "Letter"])  # without margins [CSS px]
+def test_the_printed_report_is_light_with_whole_tables_and_links_that_can_be_read(
+    browser: Browser, report: Path, width: int
+) -> None:
+    page, _, _ = watched(browser, viewport={"width": width, "height": 960}, color_scheme="dark")
+    page.goto((report / "index.html").as_uri())
+
+    def styles(which: str, style: str, of: str = "") -> set[str]:
+        return set(page.evaluate(STYLES.format(which, of, style)))
+
+    assert styles("body", "backgroundColor") == {"rgb(21, 24, 28)"}  # on the screen
+    page.emulate_media(media="print", color_scheme="dark")
+    assert styles("body", "backgroundColor") == {"rgb(255, 255, 255)"}
+    wide = "[...document.querySelectorAll('.scroll > *')].filter(each => each.scrollWidth > each.parentNode.clientWidth)"
+    assert page.evaluate(f"{wide}.length") == 0, "a table is cut at the edge of the paper"
+    assert styles(".scroll", "overflowX") == {"visible"}
+    assert styles("thead", "display") == {"table-header-group"}  # on each page
+    assert styles("pre, tr, figure", "breakInside") == {"avoid"}
+    assert styles("h2, h3, summary, .answers dt", "breakAfter") == {"avoid"}
+    assert styles("summary", "listStyleType") == {"none"}  # nothing can be unfolded on paper
+    targets = {f'" ({name})"' for name in PAGES if name != "index.html"}
+    assert styles("section[aria-labelledby=proof] li > a", "content", ", '::after'") == targets
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [(PAGES[0], 390, "dark"), (PAGES[0], 1280, "light"), *((name, 820, "dark") for name in PAGES[1:])],
