@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -146,8 +146,12 @@ def quantiles(evidence: Evidence) -> pd.DataFrame:
     return table.assign(calls=table["calls"].fillna(0).round().astype("int64"))
 
 
-def rate_limit_use(evidence: Evidence) -> pd.DataFrame:
+def rate_limit_use(evidence: Evidence, begins: Mapping[tuple[str, str], int]) -> pd.DataFrame:
     """How much of each endpoint's limits was used, per minute.
+
+    Args:
+        evidence: Whose calls are counted.
+        begins: As `views.minutes_begin`; of others, minutes are counted from the start of the window.
 
     Returns:
         `timestamp` (start of the minute), `endpoint` (method and path), `window_s` (1 or 60), `limit` (calls
@@ -159,7 +163,8 @@ def rate_limit_use(evidence: Evidence) -> pd.DataFrame:
     fullest = {MINUTE: "sum"} | ({SECOND: "max"} if from_logs else {})
     parts = []
     for (method, path), rows in _calls_by_second(evidence).groupby(["method", "path"]):
-        minutes = rows.groupby(rows["timestamp"].dt.floor("60s"))["calls"]
+        begin = evidence.window.start + timedelta(seconds=begins.get((str(method), str(path)), 0))
+        minutes = rows.groupby(begin + (rows["timestamp"] - begin).dt.floor("60s"))["calls"]
         for window_s, limit in _limits(str(method), str(path), evidence).items():
             if window_s in fullest:
                 calls = minutes.agg(fullest[window_s])
@@ -187,7 +192,8 @@ def _calls_by_second(evidence: Evidence) -> pd.DataFrame:
         frame = CALLS.empty()[["timestamp", "method", "endpoint"]].assign(calls=1.0)
     frame = _within(frame, evidence.window).rename(columns={"endpoint": "path"}).dropna(subset="path")
     methods = frame["method"].astype("str").fillna("")
-    frame = frame.assign(timestamp=frame["timestamp"].dt.floor("1s"), method=methods)
+    start = evidence.window.start
+    frame = frame.assign(timestamp=start + (frame["timestamp"] - start).dt.floor("1s"), method=methods)
     return frame.groupby(["timestamp", "method", "path"], as_index=False)[["calls"]].sum()
 
 

@@ -124,6 +124,18 @@ def broken(evidence: Evidence) -> pd.DataFrame:
     return ratelimit.broken(evidence.calls, evidence.window)
 
 
+def minutes_begin(evidence: Evidence) -> dict[tuple[str, str], int]:
+    """Method and path → seconds after each minute of the window that Klaviyo's begins, if it is known."""
+    answer = ask(evidence, "ratelimit")
+    if answer is None:
+        return {}
+    rows = answer.rows.dropna(subset="minute_begins")
+    return {
+        (method, path): int(begins)
+        for method, path, begins in rows[["method", "endpoint", "minute_begins"]].to_numpy()
+    }
+
+
 def failing(evidence: Evidence) -> pd.DataFrame | None:
     """The newest failing calls in the logs, each with source and line."""
     if evidence.calls is None:

@@ -19,12 +19,13 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.tree import questions
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, METRICS
-from klaviyo_nb.report import charts, series
+from klaviyo_nb.report import charts, series, views
 from klaviyo_nb.report.canvas import drawable, save_png, save_svg
 from klaviyo_nb.report.charts import answers
 from klaviyo_nb.report.look import COLOURS
 from klaviyo_nb.report.made import SavedChart
 from klaviyo_nb.window import Window
+from ratelimit_worlds import story
 from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
 
 Make = Callable[[], Evidence]
@@ -304,6 +305,26 @@ def test_a_limit_that_was_used_up_is_not_said_to_be_out_of_reach() -> None:
     evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows), metrics=None)
     told = charts.rate_limit_headroom(evidence, decide(evidence)).get_label()
     assert told.startswith("No limit was passed; GET /api/accounts came closest with 100%.")
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["tells when", "does not tell"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_the_chart_of_a_limit_and_what_the_logs_answer_tell_the_same_peak(seed: int, tells: bool) -> None:
+    """Klaviyo's minutes begin when they like: a sentence and a chart beside it count in the same ones."""
+    rates: dict[str, Callable[[float], float]] = {"web": lambda _: 0.8, "report": lambda at: 4.0 * (at > 400)}
+    found = story(seed, rates=rates, tells=tells, heeds=tells, cut_s=900, until_s=901)
+    window = Window(found.window.start - timedelta(seconds=13), found.window.end)  # no minute of the clock
+    evidence = replace(samples.rate_limited(), calls=found.calls, window=window, metrics=None)
+    begins = views.minutes_begin(evidence)
+    if tells:
+        assert abs((begins["GET", "/api/campaigns"] - 13 - found.phase_s + 30) % 60 - 30) <= 1
+    answer = views.ask(evidence, "ratelimit")
+    assert answer is not None
+    table = charts.CHARTS["rate_limit_headroom"][1](evidence, decide(evidence)).table
+    fullest = table.groupby(["endpoint", "window_s"])["calls"].max()
+    peaks = {(f"{row.method} {row.endpoint}", row.window_s): row.peak for row in answer.rows.itertuples()}
+    assert ("GET /api/campaigns", 60) in peaks
+    assert {key: fullest[key] for key in peaks} == peaks
 
 
 def test_nothing_is_marked_where_nobody_noted_and_the_page_is_silent() -> None:

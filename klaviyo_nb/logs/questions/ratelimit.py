@@ -40,7 +40,7 @@ _COLUMNS = {
     "concurrency": "Int64", "pause_s": "float64", "backlog_per_min": "float64", "clears_at": UTC_NS,
     "clears_from": UTC_NS, "clears_until": UTC_NS, "first_exceeded": UTC_NS, "broken": "int64",
     "observed": "bool", "others": "Int64", "worker": "str", "worker_share": "float64", "host": "str",
-    "host_share": "float64", "p50_s": "float64",
+    "host_share": "float64", "p50_s": "float64", "minute_begins": "Int64",
 }  # fmt: skip
 
 
@@ -214,7 +214,9 @@ def ratelimit(
         (when refused calls are served, if all are tried again and all else goes on; chance puts it between
         `clears_from` and `clears_until`, missing: perhaps never), `p50_s` [s], `concurrency` and `pause_s`
         that stay below the margin, `backlog_per_min` (calls of a backlog that may be sent beside
-        the live ones; missing: what others spend, or what is left of the day, is not known).
+        the live ones; missing: what others spend, or what is left of the day, is not known), `minute_begins`
+        (seconds after each minute of `window` that one of the server's begins; missing: nobody knows, and
+        minutes of `window` are counted).
     """
     return _rows(part(of_calls(calls).inside(window), window), window, limits)
 
@@ -253,7 +255,8 @@ def _row(told: Part, each: Spent, start: datetime) -> dict[str, Any]:
     method, _, path = each.operation.partition(" ")
     took = _median(told.durations.get(each.operation, {}))
     same = ("window_s", "limit", "observed", "peak", "refused", "kind", "others", "backlog_per_min")
-    row = {name: getattr(each, name) for name in same} | {"endpoint": path, "method": method, "p50_s": took}
+    row = {name: getattr(each, name) for name in (*same, "minute_begins")}
+    row |= {"endpoint": path, "method": method, "p50_s": took}
     row["broken"] = max(1, round(sum(end - begin for begin, end in each.broken) / each.window_s))
     if each.limit:
         row["concurrency"], row["pause_s"] = pace(each.limit, each.window_s, took)

@@ -42,6 +42,8 @@ class Spent(NamedTuple):
         clears: When calls that were refused are served, if all are tried again and all else goes on.
         backlog_per_min: Calls of a backlog that may be sent beside the live ones; None: what others spend, or
             what is left of the day, is not known.
+        minute_begins: Seconds after each minute of the question's window that one of the server's begins;
+            None: nobody knows.
     """
 
     operation: str
@@ -58,6 +60,7 @@ class Spent(NamedTuple):
     frees: float | None
     clears: Clears | None
     backlog_per_min: float | None
+    minute_begins: int | None
 
 
 class _Seen(NamedTuple):
@@ -183,6 +186,7 @@ def _spent(told: Part, seen: _Seen, fill: Filled, first: float, clears: Clears |
         frees=_frees(seen, fill),
         clears=clears,
         backlog_per_min=max(0.0, BACKLOG * (steady - live)) if steady and known else None,
+        minute_begins=seen.phase,
     )
 
 

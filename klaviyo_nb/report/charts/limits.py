@@ -11,6 +11,7 @@ from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import length, nothing
 from klaviyo_nb.report.charts.used import used_up
 from klaviyo_nb.report.look import LIGHT
+from klaviyo_nb.report.views import minutes_begin
 from klaviyo_nb.report.words import shortened, told_apart
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ _MOST_TIMES = 3.0
 @chart("Use of Klaviyo's rate limits")
 def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     """For each endpoint the tighter of its two limits, as the share of it that was used in each minute."""
-    use = series.rate_limit_use(evidence)
+    begins = minutes_begin(evidence)
+    use = series.rate_limit_use(evidence, begins)
     if use.empty:
         return nothing("No rate limit to show", "a call to an endpoint with a known limit", evidence)
     peaks = series.peaks(use)
@@ -62,8 +64,10 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
         for each in shown
     )
     limits, _ = used_up(sheet, axes, evidence)
-    how = "Counted by the minutes and seconds of the clock: one that begins between two may hold more, and"
-    how += " throttled calls are counted as well."
+    minutes = (
+        "Klaviyo's own minutes, as its answers tell them" if begins else "minutes from the window's start"
+    )
+    how = f"Counted by {minutes}; throttled calls are counted as well."
     return sheet.drawn(f"{peaked}. {how} {limits}{told(evidence, verdict)}", use)
 
 
