@@ -34,7 +34,9 @@ _LANES = {
     "page": ("series", "Klaviyo's page"),
     "us": ("muted", "our side"),
 }
-_ROW, _ENTRY, _SKYLINE = 0.172, 0.235, 0.35
+_ROW, _ENTRY, _SKYLINE = 0.172, 0.235, 0.5
+#: What the skyline takes of its place at most; its words are above it.
+_HIGH = 0.62
 #: An entry this far outside the window is drawn on its edge as if it were there.
 _NEAR = timedelta(minutes=1)
 
@@ -82,11 +84,12 @@ def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:
         return
     calls = series.by_class(counts, evidence.window)
     share = (series.failures(calls) / calls.sum(axis=1)).fillna(0.0)
-    top = floor - _SKYLINE * 0.9 * share
+    top = floor - _SKYLINE * _HIGH * share
     axes.fill_between(share.index, floor, top, step="post", color=LIGHT["server"], lw=0)
     axes.annotate(
-        "share of calls failing", (0, floor), xycoords=("axes fraction", "data"), xytext=(0, 20),
-        textcoords="offset points", size=8, color=LIGHT["muted"], family=FONT,
+        "share of calls failing", (0, floor), xycoords=("axes fraction", "data"),
+        xytext=(0, 72 * _SKYLINE * _HIGH + 1.5), textcoords="offset points", size=8, color=LIGHT["muted"],
+        family=FONT,
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 import samples
 from klaviyo_nb.diagnosis import decide
-from klaviyo_nb.evidence import Evidence
+from klaviyo_nb.evidence import Coverage, Evidence
 from klaviyo_nb.folder import load
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.report import charts
@@ -37,7 +38,32 @@ def test_the_map_names_the_one_endpoint_that_fails_and_counts_those_that_are_wel
 
 
 def test_the_map_of_calls_that_are_well_says_so() -> None:
-    assert headline(drawn("failure_map", healthy())).startswith("No endpoint fails often")
+    one_failed = calls(samples.WINDOW, status_code=[503, *[202] * 119])
+    assert headline(drawn("failure_map", one_failed)) == "No endpoint fails often, of 1"
+    assert headline(drawn("failure_map", healthy())) == "No call failed, of 3,600 to 3 endpoints"
+
+
+@pytest.mark.parametrize(
+    ("status", "headlines"),
+    [
+        (202, ["The only call did not fail", "No call failed, of 1 to 1 endpoint", "The only call was delivered"]),
+        (503, ["The only call failed", "/api/events fails 100%, and nothing else is called",
+               "The only call is not known to be delivered"]),
+    ],
+)  # fmt: skip
+def test_a_single_call_is_not_counted_in_shares(status: int, headlines: list[str]) -> None:
+    one = calls(Window.last(timedelta(minutes=1), samples.WINDOW.end), event_key="e", status_code=[status])
+    assert [headline(drawn(name, one)) for name in ("calls_by_status", "failure_map", "ledger")] == headlines
+
+
+def test_a_log_that_tells_of_no_call_is_said_to_have_been_read() -> None:
+    read = Coverage("app.log", samples.WINDOW, samples.WINDOW, lines=900)
+    evidence = replace(nothing(), calls=CALLS.empty(), webhooks=WEBHOOKS.empty(), coverage=(read,), gaps=())
+    for name in ("calls_by_status", "failure_map", "rate_limit_headroom", "latency"):
+        assert "no call to Klaviyo was found in 900 lines of logs" in drawn(name, evidence).alt
+    for name in ("contrast", "retries", "ledger"):
+        assert "Cannot tell" in drawn(name, evidence).alt
+        assert "no call" in drawn(name, evidence).alt
 
 
 def calls(window: Window, **columns: Any) -> Evidence:
@@ -95,7 +121,9 @@ def test_the_contrast_names_the_worker_whose_key_is_old() -> None:
 def test_without_failures_nothing_is_contrasted_and_the_chart_says_why() -> None:
     shown = drawn("contrast", healthy())
     assert headline(shown) == "Nothing differs that could be told"
-    assert "too few to compare" in shown.alt
+    assert "none of 3,600 calls failed" in shown.alt
+    few = drawn("contrast", calls(samples.WINDOW, status_code=[503, *[202] * 119]))
+    assert "1 of 120 calls failed, too few to compare" in few.alt
 
 
 def test_retries_are_told_as_attempts_per_call_with_what_they_do_not_cover() -> None:

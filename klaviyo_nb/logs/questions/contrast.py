@@ -265,7 +265,8 @@ def _untold(told: Part) -> str | None:
     if not told.calls:
         return "no call with a time was found in the window"
     if told.failed < LEAST:
-        return f"{told.failed} of {told.calls:,} calls failed, too few to compare"
+        few = f"{told.failed} of {told.calls:,} calls failed, too few to compare"
+        return few if told.failed else f"none of {told.calls:,} calls failed"
     if told.failed == told.calls:
         return f"all {told.calls:,} calls failed"
     single = [table for name, table in told.tables.items() if len(name) == 1 and table is not None]

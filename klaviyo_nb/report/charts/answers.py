@@ -77,6 +77,9 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
 
 def _map_headline(totals: Any, verdict: Verdict) -> str:
     bad = [each for each in totals if each.failed >= 0.05 * each.calls and each.failed]
+    calls, failed = sum(each.calls for each in totals), sum(each.failed for each in totals)
+    if not failed:
+        return f"No call failed, of {calls:,} to {len(totals)} endpoint{'s'[: len(totals) > 1]}"
     if not bad:
         return f"No endpoint fails often, of {len(totals)}"
     worst = max(bad, key=lambda each: (each.failed / each.calls, each.failed))
@@ -190,11 +193,12 @@ def ledger(evidence: Evidence, verdict: Verdict) -> Drawn:
     total = sum(most for most, _ in shown.values())
     lost = sum(most for name, (most, _) in shown.items() if name not in ("delivered", "accepted_late"))
     exact = all(most == least for most, least in shown.values())
-    headline = (
-        f"{'' if exact else 'At most '}{lost:,} of {total:,} calls are not known to be delivered"
-        if lost
-        else f"All {total:,} calls were delivered"
-    )
+    if total == 1:
+        headline = f"The only call {'is not known to be' if lost else 'was'} delivered"
+    elif lost:
+        headline = f"{'' if exact else 'At most '}{lost:,} of {total:,} calls are not known to be delivered"
+    else:
+        headline = f"All {total:,} calls were delivered"
     sheet = Sheet(headline, 0.95, key)
     axes = sheet.axes(sheet.top + 0.1, 0.34, left=0.12)
     left = 0

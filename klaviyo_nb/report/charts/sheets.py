@@ -26,8 +26,10 @@ def nothing(title: str, what: str, evidence: Evidence, says: str | None = None) 
     why = [f"{gap.signal}: {gap.reason}" for gap in evidence.gaps if gap.signal in ("logs", "metrics")]
     why += [f"{each.source}: {each.gap}" for each in evidence.coverage if each.gap]
     if evidence.calls is not None:
-        count = len(evidence.calls)
-        why.append("one call was read from logs" if count == 1 else f"{count:,} calls were read from logs")
+        count, lines = len(evidence.calls), sum(each.lines for each in evidence.coverage)
+        none = f"no call to Klaviyo was found in {lines:,} lines of logs"
+        read = "one call was" if count == 1 else f"{count:,} calls were"
+        why.append(f"{read} read from logs" if count else none)
     told = "; ".join(why) or "neither logs nor metrics were read"
     return message(title, f"{title}: nothing told of {what}, {extent(evidence.window)}. Why: {told}.")
 

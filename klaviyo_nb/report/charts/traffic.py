@@ -31,7 +31,9 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
     table = series.by_class(counts, evidence.window)
     failed, calls = int(series.failures(table).sum()), int(table.to_numpy().sum())
     headline = f"None of {calls:,} calls failed"
-    if failed:
+    if calls == 1:
+        headline = f"The only call {'failed' if failed else 'did not fail'}"
+    elif failed:
         headline = f"{failed:,} of {calls:,} calls failed: {share(failed, calls)}"
     key = [(series.CLASSES[name], f"{name} {table[name].sum():,}") for name in table.columns]
     unit = f"calls per {length(series.bin_s(evidence.window))}"
