@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.report import series
@@ -84,11 +85,15 @@ def _percent(part: float) -> str:
 
 
 def _use_line(use: pd.DataFrame, peak: Any, window: Window) -> pd.Series[float]:
-    """Use over the whole window: the fullest minute of each bin; a minute without a call used nothing."""
+    """Use over the whole window: the fullest minute of each bin; a minute without a call used nothing.
+
+    A minute is of the bin that holds its middle, as Klaviyo's begin when they like.
+    """
     width = max(60, series.bin_s(window))
+    starts = series.starts(window, width)
     rows = use[(use["endpoint"] == peak.endpoint) & (use["window_s"] == peak.window_s)]
-    fullest = rows.groupby(rows["timestamp"].dt.floor(f"{width}s"))["use"].max()
-    every: pd.Series[float] = fullest.reindex(series.starts(window, width), fill_value=0.0)
+    bins = (rows["timestamp"] + timedelta(seconds=30)).dt.floor(f"{width}s").clip(starts[0], starts[-1])
+    every: pd.Series[float] = rows.groupby(bins)["use"].max().reindex(starts, fill_value=0.0)
     return every
 
 
