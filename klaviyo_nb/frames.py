@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from klaviyo_nb.lines import LONGEST, bounded, bounded_labels
+
 if TYPE_CHECKING:
     import pandas as pd  # imported where a frame is made: half a second that probes alone do not need
 
@@ -99,6 +101,8 @@ class Schema:
     def from_csv(self, text: str | TextIO) -> pd.DataFrame:
         """Read back what `to_csv` wrote, or a file of it that was opened with `newline=""`.
 
+        Whoever handed it on may have put texts of any length into it: of each, what fits is kept.
+
         Raises:
             ValueError: A column is unknown, or a value does not fit its dtype.
         """
@@ -113,7 +117,7 @@ class Schema:
             lineterminator="\n",
             chunksize=ROWS_AT_ONCE,  # as texts a frame is several times as large
         )
-        frames = [self.frame(_with_formulas(part)) for part in found]
+        frames = [self.frame(_bounded(_with_formulas(part))) for part in found]
         return frames[0] if len(frames) == 1 else self.joined(frames)
 
     def joined(self, frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -145,6 +149,14 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 def _with_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     quoted = {str(name): frame[name].str.startswith("'", na=False) & _formulas(frame[name]) for name in frame}
     found = {name: frame[name].mask(bad, frame[name].str[1:]) for name, bad in quoted.items() if bad.any()}
+    return frame.assign(**found) if found else frame
+
+
+def _bounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts as they are, and of those that are too long as much as fits."""
+    too_long = [name for name in frame if (frame[name].str.len() > LONGEST).any()]
+    bounds = {name: bounded_labels if name == "series" else bounded for name in too_long}
+    found = {str(name): frame[name].map(bound, na_action="ignore") for name, bound in bounds.items()}
     return frame.assign(**found) if found else frame
 
 

@@ -55,8 +55,9 @@ def add(
         ReportError: It cannot be written; nothing of it is left behind then.
     """
     told, name = (" ".join(redact(harmless(each)).split()) for each in (text, who))
-    if not told or len(told) > LONGEST:
-        what = "it is empty" if not told else f"it has {len(told):,} characters, {LONGEST:,} at most"
+    longest = max(told, name, key=len)
+    if not told or len(longest) > LONGEST:
+        what = "it is empty" if not told else f"it has {len(longest):,} characters, {LONGEST:,} at most"
         raise UsageError("note", what, f'klaviyo-nb note "what was seen or done" --incident {incident}')
     sealed, path = out / incident, path_of(out, incident)
     if sealed.exists():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +20,7 @@ import samples
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import save
 from klaviyo_nb.frames import METRICS, NOTES
+from klaviyo_nb.lines import LONGEST, bounded, bounded_labels
 from probes_world import PAGE
 from test_cli import run
 
@@ -24,6 +28,8 @@ EVIL = (
     "<script>alert(1)</script><img src=x onerror=alert(2)> \x1b[2J\x1b[31mall clear\x1b[0m"
     " \x1b]8;;http://evil.example\x07click\x1b]8;;\x07 \x9b5m \u202ednib\u202c \u2066iso\u2069 \x07\r\n# heading\n![p](http://evil.example/p.png)"
 )
+#: Of a command, whatever it reads [MB].
+MEMORY_MB = 600
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -128,16 +134,16 @@ def words(place: str) -> str:
 
 
 def from_everywhere(long: str = "") -> Evidence:
-    """Evidence as somebody may hand it on: hostile words in all places, in a note and a post `long` behind them."""
+    """Evidence as somebody may hand it on: hostile words in all places, in most of them `long` behind them."""
     base, at = samples.rate_limited(calls_per_minute=2), samples.WINDOW.start + timedelta(minutes=70)
-    told = {place: f"{words(place)}{long if place in ('note', 'status page') else ''}" for place in PLACES}
+    told = {place: f"{words(place)}{long if place != 'who noted it' else ''}" for place in PLACES}
     notes = [
         {"written_at": at, "at": at, "kind": kind, "who": words("who noted it"), "text": told[kind]}
         for kind in ("note", "deploy")
     ]
-    text = told["label of a metric"]
+    text = words("label of a metric")
     label = dict.fromkeys(("name", "endpoint", "method", "status", "error_code"), text)
-    label["series"] = json.dumps({"endpoint": text, "instance": words("label of a metric")})
+    label["series"] = json.dumps({"endpoint": told["label of a metric"], "instance": text})
     metric = [
         {"timestamp": at + timedelta(minutes=5 * step), "role": "requests", "value": 10.0 * step} | label
         for step in range(3)
@@ -146,7 +152,7 @@ def from_everywhere(long: str = "") -> Evidence:
         "timestamp": at,
         "role": "alerts",
         "name": "ALERTS",
-        "series": json.dumps({"alertname": words("alert"), "severity": words("alert")}),
+        "series": json.dumps({"alertname": told["alert"], "severity": words("alert")}),
         "value": 1.0,
     }
     update = {
@@ -164,13 +170,51 @@ def from_everywhere(long: str = "") -> Evidence:
 @pytest.mark.parametrize("long", ["", "A" * 10_000_000], ids=["short", "ten megabytes"])
 def test_a_report_holds_plain_words_of_notes_deploys_labels_and_posts(tmp_path: Path, long: str) -> None:
     save(from_everywhere(long), tmp_path / "handed-on")
-    done = run("bundle", "--incident", "INC-7", "--evidence", "handed-on", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert not CONTROLS.search(done.stdout + done.stderr)
+    said, bundle_mb = measured("bundle", "--incident", "INC-7", "--evidence", "handed-on", cwd=tmp_path)
+    assert not CONTROLS.search(said)
     report = tmp_path / "reports" / "INC-7"
+    assert max(bundle_mb, measured("verify", str(report), cwd=tmp_path)[1]) < MEMORY_MB
     check_harmless(report, but="evidence")  # that is kept as it was handed on
     shown = (path for path in report.rglob("*") if path.suffix in (".html", ".md", ".csv", ".ipynb"))
     made = "".join(path.read_text() for path in shown if path.parent.name != "evidence")
     assert [place for place in PLACES if f"says {place}" not in made] == []  # it was shown, as words
     assert (report / "index.html").stat().st_size < 2_000_000
     assert (report / "postmortem.md").stat().st_size < 200_000
+    kept = [path.stat().st_size for path in (report / "evidence").glob("*.csv")]
+    assert sum(kept) < 1_000_000, "of each text as much is kept as fits"
+
+
+def measured(*command: str, cwd: Path) -> tuple[str, float]:
+    """What a command said, and the most memory that it, or one of its processes, had at once [MB]; it succeeds."""
+    with (cwd / "said").open("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "klaviyo_nb", *command], cwd=cwd, stdout=said, stderr=said
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        assert process.returncode == 0, said.read()
+        return said.read(), used.ru_maxrss / 1024
+
+
+def test_texts_that_are_cut_differ_as_before_and_labels_stay_labels() -> None:
+    long = "A" * 10_000_000
+    texts = [f"{long}{end}" for end in ("", "B")]
+    series = [json.dumps({"alertname": text, "severity": "page"}) for text in texts]
+    rows = [
+        {"timestamp": samples.NOW, "role": "alerts", "name": name, "series": each, "value": 1.0}
+        for name, each in zip(texts, series, strict=True)
+    ]
+    read = METRICS.from_csv(METRICS.to_csv(METRICS.frame(rows)))
+    assert read["name"].nunique() == read["series"].nunique() == 2
+    assert read["name"].astype("str").str.len().max() <= LONGEST
+    assert {json.loads(each)["severity"] for each in read["series"]} == {"page"}
+    again = METRICS.from_csv(METRICS.to_csv(read))
+    assert again.equals(read), "cut twice, they would be others to whoever checks"
+    many = json.dumps({f"label{n}": "x" for n in range(100_000)})
+    assert len(bounded_labels(many)) <= LONGEST
+    assert bounded_labels(bounded_labels(many)) == bounded_labels(many)
+    key = "pk_" + "0a1b2c3d4e" * 4
+    assert "pk_" not in bounded("A " * (LONGEST // 2 - 40) + key + " B" * LONGEST), (
+        "half a key is not recognised"
+    )

@@ -19,6 +19,7 @@ from pyarrow import csv
 
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.klaviyo.endpoints import catalogue
+from klaviyo_nb.lines import LONGEST_LABEL, bounded
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -108,7 +109,7 @@ def _samples(values: Sequence[Any]) -> tuple[Floats, Floats]:
 
 
 def _one_series(metric: Mapping[str, Any], times: Floats, values: Floats) -> Series:
-    labels = {str(label): str(value) for label, value in metric.items()}
+    labels = {str(label): bounded(str(value), LONGEST_LABEL) for label, value in metric.items()}
     milliseconds = np.rint(times * 1000)
     if not np.isfinite(milliseconds).all():
         raise ValueError("a time is not a number")
