@@ -106,13 +106,12 @@ def load(folder: Path) -> Evidence:
     """
     if not (folder / "evidence.json").is_file() and (folder / "evidence" / "evidence.json").is_file():
         folder = folder / "evidence"
-    header = folder / "evidence.json"
-    if not header.is_file():
+    if not (folder / "evidence.json").is_file():
         raise EvidenceError(
             str(folder), "no evidence.json in it", "klaviyo-nb collect --out DIR, then diagnose DIR"
         )
     try:
-        fields = header_fields(json.loads(header.read_text("utf-8")))
+        fields = header(folder)
         frames: dict[str, Any] = {
             name: _read(path, schema)
             for name, schema in _SCHEMAS.items()
@@ -127,6 +126,15 @@ def load(folder: Path) -> Evidence:
         ) from exc
     rows = tuple(plain_rows(frames.pop("probes"))) if "probes" in frames else ()
     return Evidence(status_page=status_page, probe_rows=rows, **frames, **fields)
+
+
+def header(folder: Path) -> dict[str, Any]:
+    """The arguments of `Evidence` that stand in `evidence.json`, as they were written: without secrets.
+
+    Raises:
+        OSError, KeyError, TypeError, ValueError: It cannot be read.
+    """
+    return header_fields(json.loads((folder / "evidence.json").read_text("utf-8")))
 
 
 def _with_pipes(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote
 from klaviyo_nb.redaction import wrapped
 from klaviyo_nb.redaction.rule import Rule
 from klaviyo_nb.redaction.rules import RULES
-from klaviyo_nb.redaction.shapes import hides_something
+from klaviyo_nb.redaction.shapes import hides_something, password_in
 
 if TYPE_CHECKING:
     from klaviyo_nb.sought import Sought
@@ -203,8 +203,9 @@ class Redactor:
             return None
         self.counts[rule.name] += 1
         token = f"[redacted:{rule.name}]" if rule.kind == "secret" else self._pseudonym(rule.name, value)
-        if rule.teaches and self._learns and len(self.learnt) < MOST_LEARNT and _distinctive(value):
-            self.learnt.setdefault(value, rule.name)
+        if rule.teaches and self._learns:
+            taught = (value, password_in(value)) if rule.pairs else (value,)
+            self.learn({each: rule.name for each in taught if _distinctive(each)})
         groups = match.groupdict()
         if groups.get("key_quote") and not groups.get("quote"):  # a JSON number: our token is a string
             token = groups["key_quote"] + token + groups["key_quote"]

@@ -68,8 +68,8 @@ def follows(folder: Path) -> list[str]:
         for name in manifest.files(folder)
         if "/" not in name or name.startswith(("charts/", "messages/"))
     )
-    once = ("manifest.json", "SHA256SUMS", "redaction.json")
-    return [name for name in named if name not in once and not name.endswith(manifest.PICTURES)]
+    others = ("manifest.json", "SHA256SUMS")
+    return [name for name in named if name not in others and not name.endswith(manifest.PICTURES)]
 
 
 class MadeOnce:

@@ -302,6 +302,21 @@ def test_what_is_recognised_last_is_taken_out_first() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Authorization: Basic c3ZjOmh1bnRlcjJTdG9yazk5Qmx1ZQ==",
+        "proxy said Basic c3ZjOmh1bnRlcjJTdG9yazk5Qmx1ZQ",
+        "redis://svc:hunter2Stork99Blue@cache.example:6379",
+        "curl -u svc:hunter2Stork99Blue https://x.example",
+    ],
+)
+def test_a_password_recognised_beside_its_user_is_found_alone(line: str) -> None:
+    redactor = Redactor(b"k")
+    redactor.text(line)
+    assert "hunter2" not in redactor.text("login with hunter2Stork99Blue was refused")
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_what_was_recognised_once_is_found_however_it_is_written(encoding: str) -> None:
     secret = "Zx81/Quality+77=Key"

@@ -23,7 +23,9 @@ def draft(folder: Path, channel: Channel, phase: Phase, redactor: Redactor) -> s
     """The message of a phase, from an evidence folder or bundle."""
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
-    return redactor.text(message(document, channel, phase, *incident_and_lead(folder), data(lost(evidence))))
+    return redactor.text(
+        message(document, channel, phase, *incident_and_lead(folder), data(lost(evidence), evidence.window))
+    )
 
 
 def complaints(
@@ -41,7 +43,7 @@ def complaints(
     evidence = load(folder)
     document = verdict_document(evidence, decide(evidence))
     incident, lead = incident_and_lead(folder)
-    told = data(lost(evidence))
+    told = data(lost(evidence), evidence.window)
     drafted = message(document, channel, phase, incident, lead, told)
     checked = lint(
         text, document, channel, utc_now(), redactor.text, named=(incident or "", *(told or ())), lead=lead,

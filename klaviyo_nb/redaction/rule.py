@@ -19,6 +19,7 @@ class Rule:
         accept: Says of a `value` whether it is one after all.
         spans_lines: The patterns are tried on the whole text; its clues are plain texts then.
         teaches: A value is recognised by what stands beside it, and may stand alone elsewhere.
+        pairs: A value may be `user:password`, as in a URL or in base64: the password teaches too.
         matches: Texts in which it must replace something.
         spares: Texts that all rules must leave as they are.
     """
@@ -30,5 +31,6 @@ class Rule:
     accept: Callable[[str], bool] = bool
     spans_lines: bool = False
     teaches: bool = False
+    pairs: bool = False
     matches: tuple[str, ...] = ()
     spares: tuple[str, ...] = ()

@@ -89,6 +89,7 @@ RULES: tuple[Rule, ...] = (
         (r"://[^ /]*@",),
         (r"""://(?P<value>(?!\[redacted:)[^\s/?#@,:"'\\<>]*(?::[^\s/?@,"'\\<>]+|(?<=[\w-]{20})))(?=@)""",),
         teaches=True,
+        pairs=True,
         matches=("redis://app:s3cret@cache.example:6379/0",),
         spares=("https://a.klaviyo.com:443/api/profiles", "https://status.klaviyo.com/api/v2"),
     ),
@@ -98,6 +99,7 @@ RULES: tuple[Rule, ...] = (
         ("authorization",),
         listed("authorization") + assigned("authorization", before=SCHEME),
         teaches=True,
+        pairs=True,
         matches=(
             "Authorization: Bearer abcdef",
             '{"authorization": "Basic dXNlcg=="}',
@@ -128,6 +130,7 @@ RULES: tuple[Rule, ...] = (
         (r"basic(?:[ \t]+|%20)(?P<value>[A-Za-z0-9+/]{8,}={0,2})",),
         accept=holds_colon,
         teaches=True,
+        pairs=True,
         matches=("proxy said Basic dXNlcjpwYXNzd29yZA==",),
         spares=("Basic authentication is disabled",),
     ),
@@ -225,6 +228,7 @@ RULES: tuple[Rule, ...] = (
         ),
         accept=looks_chosen,
         teaches=True,
+        pairs=True,
         matches=(
             "curl -u app:s3cret1 https://x.example",
             "mysql -h db -pHKa9ZxjZ8l shop",

@@ -8,14 +8,25 @@ import ipaddress
 import math
 import re
 from collections import Counter
+from urllib.parse import unquote
 
 
 def holds_colon(value: str) -> bool:
     """Is it `user:password` in base64?"""
+    return b":" in _decoded(value)
+
+
+def password_in(value: str) -> str:
+    """The password in `user:password`, as a URL has it, or all of it in base64; else nothing."""
+    plain = _decoded(value).decode("utf-8", "replace") if holds_colon(value) else value
+    return unquote(plain.partition(":")[2])
+
+
+def _decoded(value: str) -> bytes:
     try:
-        return b":" in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
     except (binascii.Error, ValueError):
-        return False
+        return b""
 
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """What a bundle must say, made again from its evidence: texts, charts, page, and where files come from.
 
-What ran once stays as it was: executed notebooks, the counts of what was redacted, how long it took. Only the
-digest tells of a change in those.
+What ran once stays as it was: executed notebooks, how long it took. Only the digest tells of a change in
+those.
 """
 
 from __future__ import annotations

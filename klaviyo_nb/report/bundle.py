@@ -13,7 +13,6 @@ import gc
 import json
 import os
 import platform
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +26,7 @@ from klaviyo_nb import collect
 from klaviyo_nb.claims import claimed
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.evidence import Gap, together
-from klaviyo_nb.folder import save
+from klaviyo_nb.folder import header, save
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.forks import ForkFailed, called, fork_server, give_back, kernel_environment
 from klaviyo_nb.window import iso
@@ -122,7 +121,12 @@ def keep(
     """
     save(evidence, folder / "evidence", redactor.text)
     progress("evidence is written")
-    return replace(evidence, calls=None, earlier=None, webhooks=None, metrics=_ends(evidence.metrics))
+    written = header(
+        folder / "evidence"
+    )  # a file's name may hold an address: what is told is what stands there
+    return replace(
+        evidence, **written, calls=None, earlier=None, webhooks=None, metrics=_ends(evidence.metrics)
+    )
 
 
 def _ends(metrics: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -261,7 +265,7 @@ class _Maker:
         now = self._hashed()
         for name in sorted(now.keys() | self._acquired.keys()):
             if now.get(name) != self._acquired.get(name):
-                self._trouble([f"{name}: it changed between acquisition and sealing"])
+                self._trouble([f"{name}: {manifest.CHANGED}"])
         return now
 
     async def _draw(self, server: ForkServer | None) -> Made:
@@ -325,19 +329,13 @@ class _Maker:
             )
 
     def _tell_redaction(self) -> None:
-        """Count the marks that stand in each file: also what was taken out while evidence was read."""
-        from klaviyo_nb.report.canaries import ENCODINGS, planted
+        from klaviyo_nb.report.canaries import told
 
-        found = {name: manifest.marked(self.folder / name) for name in manifest.files(self.folder)}
-        total = sum(found.values(), Counter())
-        report = {
-            "schema": manifest.REDACTION_SCHEMA,
-            "canaries": {"planted": planted(), "encodings": len(ENCODINGS), "readable": 0},
-            "found": _counted(total),
-            "files": {name: _counted(counts) for name, counts in found.items() if counts},
-        }
-        (self.folder / "redaction.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-        self.progress(f"{total.total():,} marks stand where secrets and personal data were taken out")
+        report = manifest.redaction(self.folder, told())
+        (self.folder / manifest.REDACTION).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        total = sum(row["count"] for row in report["found"])
+        stand = "mark stands" if total == 1 else "marks stand"
+        self.progress(f"{total:,} {stand} where secrets and personal data were taken out")
 
     def _trouble(self, what: Sequence[str]) -> None:
         self.problems += [self.redactor.text(line) for line in what]
@@ -356,11 +354,6 @@ def _on_the_way_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
     """The first file that could not be written ends all, and is told; the others are no news."""
     if not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
-
-
-def _counted(counts: Counter[str]) -> list[dict[str, object]]:
-    """As rows: a rule's name as a key, such as `secret`, would itself look like a secret's name."""
-    return [{"rule": rule, "count": count} for rule, count in sorted(counts.items())]
 
 
 def _get_ready() -> None:

@@ -134,9 +134,9 @@ def readable(redactor: Redactor, now: datetime, canaries: Canaries, notebook: Pa
     ]
 
 
-def planted() -> int:
-    """How many each run makes up: every value in every encoding."""
-    return len(ENCODINGS) * len(fields(Canaries))
+def told() -> dict[str, int]:
+    """What a sealed report tells of them: every value was planted in every encoding, none could be read."""
+    return {"planted": len(ENCODINGS) * len(fields(Canaries)), "encodings": len(ENCODINGS), "readable": 0}
 
 
 def _read(canaries: Canaries, redactor: Redactor, now: datetime) -> dict[str, str]:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 SCHEMA = "klaviyo-nb/manifest/1"
 MANIFEST, SUMS, SIGNATURE = "manifest.json", "SHA256SUMS", "SHA256SUMS.sig"
-REDACTION_SCHEMA = "klaviyo-nb/redaction/1"
+REDACTION, REDACTION_SCHEMA = "redaction.json", "klaviyo-nb/redaction/1"
 PICTURES = (".png",)
+#: What is told of a file of evidence with another hash than it was acquired with.
+CHANGED = "it changed between acquisition and sealing"
 # A picture inside a page or notebook: random letters in which a rule may find what is not there.
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"pHYs", b"gAMA", b"cHRM", b"sRGB",
@@ -87,6 +89,29 @@ def marked(path: Path) -> Counter[str]:
             while block := stream.read(AT_ONCE):
                 found += marks(block + stream.readline())
     return found
+
+
+def redaction(folder: Path, canaries: Mapping[str, int]) -> dict[str, Any]:
+    """What `redaction.json` says: the marks in each file, also of what was taken out while it was read.
+
+    Args:
+        folder: The report; what is written after this file is not counted.
+        canaries: What is told of the made-up secrets.
+    """
+    names = [name for name in files(folder) if name not in (REDACTION, MANIFEST, SUMS, SIGNATURE)]
+    with ThreadPoolExecutor() as threads:
+        found = dict(zip(names, threads.map(lambda name: marked(folder / name), names), strict=True))
+    return {
+        "schema": REDACTION_SCHEMA,
+        "canaries": dict(canaries),
+        "found": _counted(sum(found.values(), Counter())),
+        "files": {name: _counted(counts) for name, counts in found.items() if counts},
+    }
+
+
+def _counted(counts: Counter[str]) -> list[dict[str, object]]:
+    """As rows: a rule's name as a key, such as `secret`, would itself look like a secret's name."""
+    return [{"rule": rule, "count": count} for rule, count in sorted(counts.items())]
 
 
 def swept(text: str, redact: Callable[[str], str]) -> str:

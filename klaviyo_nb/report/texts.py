@@ -73,7 +73,7 @@ def texts(evidence: Evidence, incident: str, lead: str | None) -> dict[str, str]
     """Path in the report → what stands there; the same arguments give the same bytes."""
     document = verdict_document(evidence, decide(evidence))
     found = lost(evidence)
-    told = data(found)
+    told = data(found, evidence.window)
     written = {
         "verdict.json": _json(document),
         "postmortem.md": postmortem(evidence, document, incident, lead, found),
@@ -101,20 +101,24 @@ def packet(evidence: Evidence, document: Mapping[str, Any], incident: str) -> di
     return {"support-packet/README.md": page + command, "support-packet/calls.csv": support.listed(told)}
 
 
-#: What each duration is called in a postmortem, and what it needs that was not seen.
+#: What each duration is called in a postmortem, the note that ends it, and why it is not known without that.
 _DURATIONS = {
-    "MTTD": ("Time to detect", "no onset, or no alert or note says when it was detected"),
-    "MTTA": ("Time to acknowledge", "no note says when it was detected and acknowledged"),
-    "MTTM": ("Time to mitigate", "no onset, or no note says when it was mitigated"),
-    "MTTR": ("Time to restore", "not seen to end, and no note says when it was restored"),
+    "MTTD": ("Time to detect", "detected", "no alert or note says when it was detected"),
+    "MTTA": ("Time to acknowledge", "acknowledged", "no note says when it was detected and acknowledged"),
+    "MTTM": ("Time to mitigate", "mitigated", "no note says when it was mitigated"),
+    "MTTR": ("Time to restore", "restored", "not seen to end, and no note says when it was restored"),
 }
 
 
-def _durations(evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _durations(evidence: Evidence, known: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Name of each duration, and how long it was, or why that is not known."""
     for row in views.durations(evidence).to_dict("records"):
-        name, unseen = _DURATIONS[row["what"]]
+        name, kind, unseen = _DURATIONS[row["what"]]
         if pd.isna(row["at_least"]):
+            if kind != "acknowledged" and decide(evidence).onset is None:
+                unseen = "no onset was found"
+            elif known >= ({"detected", kind} if kind == "acknowledged" else {kind}):
+                unseen = "it was noted earlier than what it is counted from"
             yield name, f"not known: {unseen}"
             continue
         least, most = (words.length(row[end]) for end in ("at_least", "at_most"))
@@ -151,7 +155,7 @@ def postmortem(
     if evidence.calls is not None:
         kinds = failure_kinds(evidence.calls).dropna()
         profiles = evidence.calls.loc[kinds.index, "profile_key"].dropna()
-    asked_at = evidence.probes["checked_at"].min()
+    asked_at, known = evidence.probes["checked_at"].min(), milestones(evidence)
     return _MARKDOWN.get_template("postmortem.md.j2").render(
         evidence=evidence,
         document=document,
@@ -160,8 +164,8 @@ def postmortem(
         lead=lead,
         titles=words.TITLES,
         entries=entries(evidence, document),
-        known=milestones(evidence),
-        durations=[*_durations(evidence)],
+        known=known,
+        durations=[*_durations(evidence, known)],
         budget=_budget(evidence),
         graded=[*at_each_severity(evidence, document["cause"]).items()],
         touched=views.reached(evidence),

@@ -23,11 +23,12 @@ from klaviyo_nb.errors import EvidenceError, UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.report import manifest, signing
+from klaviyo_nb.report import canaries, manifest, signing
 from klaviyo_nb.report.again import Again, made_again, origins_again
 from klaviyo_nb.report.manifest import (
     MANIFEST,
     PICTURES,
+    REDACTION,
     REDACTION_SCHEMA,
     SIGNATURE,
     SUMS,
@@ -36,7 +37,7 @@ from klaviyo_nb.report.manifest import (
     without_words,
 )
 
-_SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, "redaction.json": REDACTION_SCHEMA}
+_SCHEMAS = {MANIFEST: manifest.SCHEMA, "verdict.json": VERDICT_SCHEMA, REDACTION: REDACTION_SCHEMA}
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 #: What `zipfile` raises on archives that are none, or none any more.
 _DAMAGED = (
@@ -199,9 +200,12 @@ def _manifest(folder: Path, sealed: dict[str, str]) -> Iterator[Problem]:
     if listed != {name: value for name, value in sealed.items() if name != MANIFEST}:
         yield Problem(MANIFEST, f"it does not agree with {SUMS}")
     for entry in entries:
-        path = folder / str(entry.get("path"))
+        path, acquired = folder / str(entry.get("path")), entry.get("acquired_sha256")
         if entry.get("path") in sealed and path.is_file() and path.stat().st_size != entry.get("bytes"):
             yield Problem(str(entry["path"]), "its size is not the one in the manifest")
+        changed = f"{entry.get('path')}: {manifest.CHANGED}"
+        if acquired not in (None, entry.get("sha256")) and changed not in (found.get("problems") or ()):
+            yield Problem(str(entry.get("path")), manifest.CHANGED)
 
 
 def _secrets(folder: Path) -> Iterator[Problem]:
@@ -240,11 +244,14 @@ def _recomputed(folder: Path, again: MakeAgain) -> Iterator[Problem]:
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         yield Problem(MANIFEST, f"it is not that of a report: {exc!r}")
         return
-    what = "it does not follow from evidence/ (decided and written again, it differs)"
+    other = ""
     if about["tool_version"] != __version__:
-        what += f"; version {about['tool_version']} sealed it, verify it with that: this is {__version__}"
+        other = f"; version {about['tool_version']} sealed it, verify it with that: this is {__version__}"
+    what = f"it does not follow from evidence/ (decided and written again, it differs){other}"
     if origins != about["files"]:
         yield Problem(MANIFEST, what)
+    if _json(folder / REDACTION) != manifest.redaction(folder, canaries.told()):
+        yield Problem(REDACTION, f"it does not tell the marks that stand in the files{other}")
     for name, data in expected.items():
         path = folder / name
         if path.is_file() and path.read_bytes() != data:

@@ -191,7 +191,7 @@ def times(evidence: Evidence) -> pd.DataFrame | None:
 
 def durations(evidence: Evidence) -> pd.DataFrame:
     """Times to detect, acknowledge, mitigate, restore: `what`, `at_least`, `at_most`, `from`, `to`."""
-    found = times_of(evidence)
+    found = decide(evidence)  # an end that the verdict does not believe in is none here
     begun, over = ((each.earliest, each.latest) if each else None for each in (found.onset, found.recovered))
     notes = {kind: written_of(evidence, kind) for kind in MILESTONES}
     fired = None if evidence.metrics is None else alerts(evidence.metrics)["began"].min()

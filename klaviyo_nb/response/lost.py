@@ -33,8 +33,8 @@ def lost(evidence: Evidence) -> Answer | None:
     return watched(question([*delays(evidence)])).ask(of_calls(evidence.calls), evidence.window)
 
 
-def data(found: Answer | None) -> Data | None:
-    """What became of the data, for messages, from what `lost` says; None if no log tells of a call."""
+def data(found: Answer | None, window: Window) -> Data | None:
+    """What became of the data of a window, from what `lost` says of it; None if no log tells of a call."""
     if found is None or found.rows.empty:
         return None
     calls = dict(zip(found.rows["outcome"], found.rows["calls"], strict=True))
@@ -42,7 +42,8 @@ def data(found: Answer | None) -> Data | None:
     missing = sum(int(calls.get(name, 0)) for name in _MISSING)
     every, arrived = sum(map(int, calls.values())), int(calls.get("delivered", 0))
     went = f"{arrived:,} requests" if not sure else f"{arrived:,} of {every:,} requests"
-    public = f"In the time looked at {went} went through"
+    since, until = f"{window.start:%Y-%m-%d %H:%M}", f"{window.end:%Y-%m-%d %H:%M} UTC"
+    public = f"From {since} to {until} {went} went through"
     if late := int(calls.get("accepted_late", 0)):
         public += f", {late:,} were taken in and processed late"
     if missing:

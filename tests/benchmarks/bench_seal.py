@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import samples
 from klaviyo_nb.diagnosis.verdict import SCHEMA as VERDICT_SCHEMA
 from klaviyo_nb.folder import load, save
-from klaviyo_nb.report import manifest
+from klaviyo_nb.report import canaries, manifest
 from klaviyo_nb.report.verify import Problem, problems
 
 GOAL, MOST_MB = 2.0, 600
@@ -37,12 +37,12 @@ def filled(folder: Path, size: int) -> None:
         for n in range(40_000)
     ).encode()
     save(samples.rate_limited(calls_per_minute=1), folder / "evidence")
-    for name, schema in (("verdict.json", VERDICT_SCHEMA), ("redaction.json", manifest.REDACTION_SCHEMA)):
-        (folder / name).write_text(json.dumps({"schema": schema}))
+    (folder / "verdict.json").write_text(json.dumps({"schema": VERDICT_SCHEMA}))
     for number in range(4):
         with (folder / "evidence" / f"part-{number}.csv").open("wb") as file:
             for _ in range(max(1, size // 4 // len(lines))):
                 file.write(lines)
+    (folder / manifest.REDACTION).write_text(json.dumps(manifest.redaction(folder, canaries.told())))
 
 
 def reading(folder: Path) -> Iterator[Problem]:

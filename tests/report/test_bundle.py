@@ -218,6 +218,14 @@ def test_a_collector_that_failed_makes_it_partial(tmp_path: Path) -> None:
     assert sealed.problems == ("/var/log/app.log: permission denied",)
 
 
+def test_a_log_whose_name_holds_an_address_is_told_without_it(tmp_path: Path) -> None:
+    evidence = samples.rate_limited(calls_per_minute=2)
+    coverage = tuple(replace(each, source="/srv/jo@example.com/app.log") for each in evidence.coverage)
+    sealed = quick(tmp_path, evidence=replace(evidence, coverage=coverage))
+    assert b"jo@example.com" not in sealed.zip.read_bytes()
+    assert list(problems(sealed.path, lambda *_: {})) == []
+
+
 def test_what_nobody_asked_for_does_not(tmp_path: Path) -> None:
     evidence = replace(
         samples.rate_limited(calls_per_minute=2),

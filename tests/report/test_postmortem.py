@@ -256,8 +256,26 @@ def test_durations_are_counted_from_the_onset_and_what_was_noted_and_else_not_kn
     ))  # fmt: skip
     assert "| Time to detect | 2 min (from onset to detected, as noted) |" in told
     assert "| Time to acknowledge | 3 min (from detected, as noted to acknowledged, as noted) |" in told
-    assert "| Time to mitigate | not known: no onset, or no note says when it was mitigated |" in told
+    assert "| Time to mitigate | not known: no note says when it was mitigated |" in told
     assert "| Time to restore | 12 min (from onset to restored, as noted) |" in told
+
+
+def test_a_duration_that_is_not_known_says_which_of_its_ends_is_missing() -> None:
+    early = {"at": samples.NOW - timedelta(minutes=100), "kind": "mitigated", "text": "a guess"}
+    told = drafted(noted(samples.rate_limited(), early))
+    assert "| Time to detect | not known: no alert or note says when it was detected |" in told
+    assert "| Time to mitigate | not known: it was noted earlier than what it is counted from |" in told
+    assert drafted(nothing()).count("| not known: no onset was found |") == 4
+
+
+def test_no_time_to_restore_while_calls_fail_in_the_last_part() -> None:
+    evidence = samples.rate_limited()
+    calls = evidence.calls.copy()  # type: ignore[union-attr]
+    late = calls["timestamp"] > evidence.window.end - timedelta(minutes=10)
+    calls.loc[late, ["status_code", "error_code", "error_type"]] = [200, None, None]
+    told = drafted(replace(evidence, calls=calls, metrics=None))
+    assert "| Ended | not seen to end |" in told
+    assert "| Time to restore | not known: not seen to end," in told
 
 
 def test_every_note_is_told_however_many_there_are() -> None:

@@ -157,6 +157,25 @@ def test_a_figure_changed_with_its_hashes_mended_does_not_follow_from_the_eviden
     assert "does not follow from evidence/" in problems(copied)[name]
 
 
+@pytest.mark.parametrize(("old", "new"), [('"planted": 72', '"planted": 71'), ('"count": 1', '"count": 2')])
+def test_redaction_that_is_told_otherwise_with_its_hashes_mended_is_found(
+    copied: Path, problems: Problems, old: str, new: str
+) -> None:
+    path = copied / "redaction.json"
+    path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+    reseal(copied)
+    assert set(problems(copied)) == {"redaction.json"}
+
+
+def test_evidence_that_is_not_as_it_was_acquired_is_found_though_no_figure_shows_it(
+    copied: Path, problems: Problems
+) -> None:
+    path = copied / "evidence" / "calls.csv"
+    path.write_text(path.read_text("utf-8").replace("/var/log/app.log,1,", "/var/log/app.log,9,", 1), "utf-8")
+    reseal(copied)
+    assert "between acquisition and sealing" in problems(copied)["evidence/calls.csv"]
+
+
 def test_evidence_changed_with_its_hashes_mended_contradicts_the_texts(
     copied: Path,
 ) -> None:

@@ -233,7 +233,7 @@ def test_no_finding_repeats_any_part_of_a_secret(secret: str, around: str) -> No
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_what_the_ledger_says_of_the_data_is_known_to_the_check(channel: Channel) -> None:
-    told = data(lost(EVIDENCE))
+    told = data(lost(EVIDENCE), EVIDENCE.window)
     assert told is not None
     text = message(DOCUMENT, channel, "resolved", data=told)
     sentence = told.internal if channel == "slack" else told.public

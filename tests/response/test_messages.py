@@ -111,23 +111,25 @@ def test_doubt_is_told_with_the_rivals() -> None:
 
 
 def test_what_became_of_the_data_is_said_when_it_is_over_and_never_guessed() -> None:
-    told = data(lost(EVIDENCE))
+    told = data(lost(EVIDENCE), samples.WINDOW)
     assert told is not None
     assert re.match(
-        r"In the time looked at [\d,]+ requests went through, and at most [\d,]+ are not known to have\.",
+        r"From 2026-11-23 05:00 to 2026-11-23 07:00 UTC [\d,]+ requests went through, and at most [\d,]+ are not known to have\.",
         told.public,
     )
     for channel in CHANNELS:
         assert "went through" not in message(DOCUMENT, channel, "mitigating", data=told)
         over = message(DOCUMENT, channel, "resolved", data=told)
         assert "‹fill in: " in over.partition("went through" if channel == "status-page" else "delivered")[2]
-    assert data(lost(Evidence(samples.WINDOW, samples.NOW))) is None
-    assert data(lost(replace(EVIDENCE, calls=CALLS.empty()))) is None
+    assert data(lost(Evidence(samples.WINDOW, samples.NOW)), samples.WINDOW) is None
+    assert data(lost(replace(EVIDENCE, calls=CALLS.empty())), samples.WINDOW) is None
 
 
 def test_without_a_failure_everything_went_through() -> None:
     assert EVIDENCE.calls is not None
     calls = EVIDENCE.calls.assign(status_code=pd.array([202] * len(EVIDENCE.calls), dtype="Int64"))
-    told = data(lost(replace(EVIDENCE, calls=calls)))
+    told = data(lost(replace(EVIDENCE, calls=calls)), samples.WINDOW)
     assert told is not None
-    assert told.public == "In the time looked at 3,600 of 3,600 requests went through."
+    assert (
+        told.public == "From 2026-11-23 05:00 to 2026-11-23 07:00 UTC 3,600 of 3,600 requests went through."
+    )
