@@ -40,20 +40,20 @@ FIELDS: Mapping[str, str] = {
     "url": "url.full url request.url requesturl http.url uri requesturi request.uri url.original url.path "
     "target "
     "httptarget path uristem uripath requestpath route endpoint upstreamurl request requestline req "
-    "resourcepath resource rawpath clientrequesturi",
+    "resourcepath resource rawpath clientrequesturi op operation action",
     "base": "baseurl",
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
     "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
-    "st sc rc resp result http answered response reply answer rsp s c",
+    "st sc rc resp result http answered response reply answer rsp rs s c",
     "duration": "duration durationms dur lat elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
     "requesttime time.total totaltime durations durationseconds durationns durationus durationmillis "
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
     "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ttms ms us ns "
-    "seconds total timings.total timing.total t time",
+    "seconds total timings.total timing.total t time apptime reqtime",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code klaviyocode code",
@@ -85,7 +85,7 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"), ("verb", "method"), ("retryattempt", "attempt"), ("responsecode", "status"),
-    ("codesent", "status"), ("returncode", "status"),
+    ("codesent", "status"), ("httpresult", "status"), ("returncode", "status"),
     *((f"{what}{end}", "caller") for what in ("flow", "pipeline", "recipe", "integration") for end in ("name", "code")),
     ("code", "error_code"),
     *((f"{what}{unit}", "duration")
@@ -110,7 +110,9 @@ _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
 _AMOUNT = re.compile(r"\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE)
 _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
-_STATUS = re.compile(r"(?:HTTP[ _-]?)?[1-5]\d\d", re.ASCII | re.IGNORECASE)
+_STATUS = re.compile(
+    r"(?:HTTP[ _-]?)?(?:[1-5]\d\d|(?:20\d|[34]\d\d|5[0-2]\d) [A-Z][a-z -]{1,40})", re.ASCII | re.IGNORECASE
+)
 _MOMENT = re.compile(
     r"/Date\(1|\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
 )
@@ -235,7 +237,8 @@ def _is_verb(value: Any) -> bool:
 
 
 def _is_our_operation(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("klaviyo.")
+    named = isinstance(value, str) and (value.startswith("klaviyo.") or catalogue().by_operation(value))
+    return bool(named)
 
 
 def _is_identifier(value: Any) -> bool:
@@ -301,7 +304,7 @@ def _is_loud_level(value: Any) -> bool:
 
 
 def _is_loud_span(value: Any) -> bool:
-    return isinstance(value, str) and value.endswith("ms") and _TIMED.fullmatch(value) is not None
+    return isinstance(value, str) and ("." in value or value.endswith("ms")) and _is_timed(value)
 
 
 def _is_loud_method(value: Any) -> bool:
@@ -343,10 +346,12 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("caller", "context"): _is_identifier,
     **{("timestamp", name): _is_moment for name in ("requesttime", "tm")},
     **{("status", name): _is_status
-       for name in ["st", "sc", "rc", "resp", "result", "http", "answered", "response", "reply", "answer", "rsp", "s", "c"]},
+       for name in ["st", "sc", "rc", "resp", "result", "http", "answered", "response", "reply", "answer", "rsp",
+                    "rs", "s", "c"]},
     **{("method", name): _is_request_or_method for name in ("name", "spanname")},
     ("method", "m"): _is_loud_method,
     **{("url", name): _is_request_or_path for name in ("request", "requestline", "req", "target")},
+    **{("url", name): _is_our_url for name in ("op", "operation", "action")},
     **{("url", name): _is_path for name in ("resource", "resourcepath", "rawpath")},
 }  # fmt: skip
 #: Under a key without a name of its own only what cannot be anything else counts.

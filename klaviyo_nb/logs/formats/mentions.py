@@ -73,7 +73,7 @@ _ASIDE = re.compile(
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
     r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
     r"^(?:changed|ok|skipping|failed|fatal): \[|\bklaviyo[\w.]{0,60}\{[^}]{0,200}\}\s{1,3}(?:value=)?\d|"
-    r"\bprocess exited\b|\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
+    r"\bprocess exited\b|\bcache (?:hit|miss)\b|\bpurged? |\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
     r"\[(?:firing|resolved|triggered)\b|\b(?:grafana|dashboards?|status ?page)\b|^(?:[$+] )?echo |"
     r"\bexpect\(|^\s{0,8}(?:feature|scenario): |\bCompleted [1-5]\d\d [A-Z][\w ]{1,30} in \d|"  # Rails
     r"\|\s*[\d.]{1,6}\s?%|\"[A-Z]{3,12}\" \"(?!https?:)[\w-]{1,40}:|"  # Redis

@@ -153,7 +153,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "duration": _compiled(
         rf"(?<![\w.,:+-])(?P<v>{COMPOUND})\b",
-        r"\b(?:took|in|after|within|timeout of|durations?|elapsed|latency|(?:answer|response|reply) for|"
+        r"\b(?:took|in|after|within|timeout of|durations?|elapsed|latency|(?:answer|response|reply|"
+        r"silent) for|"
         r"(?:total|request|response|execution|"
         r"elapsed)[ _-]?time|time(?:[ _-]taken)?|rt|nach|en|dopo|por)"
         rf"(?:[ _-]?m?s)?[\"']?\s*[:=]?\s*[\"'(]?(?P<v>\d+(?:[.,]\d{{1,3}})?)[\s(]?(?P<u>{UNIT})(?!\w)",

@@ -27,6 +27,9 @@ _NAMED_DATA = re.compile(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.A
 _FORM = re.compile(r"[A-Za-z_][\w.%-]{0,60}=[^\s&]*(?:&[A-Za-z_][\w.%-]{0,60}=[^\s&]*){2,60}")
 _LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=(?:\"[^\"]*\"|[^\s<>]*)")
 _LOGFMT_PAIRS = 3
+#: Of rows whose cells say what they are.
+_SEPARATORS = ("\t", "|", ";")
+_CELL = re.compile(r"[\"'\[]?([A-Za-z_@][\w.@-]{0,40})[\"']? ?(?:=>|[:=]) ?(.{1,2000})", re.ASCII)
 _OF_A_CALL = frozenset(
     ("method", "url", "status", "duration", "retry_after", "level", "attempt", "error_code", "request_id")
 )
@@ -58,6 +61,8 @@ def read_tail(found: Found, body: str) -> str:
             offer_length(found, ran[1], ran[2])
     elif "&" in limited and _FORM.fullmatch(limited.strip()):
         _read_pairs(found, parse_qsl(limited.strip()))
+    elif cells := _cells(limited):
+        _read_pairs(found, cells)
     elif '<Data Name="' in limited:  # Windows' events
         _read_printed(found, _NAMED_DATA.findall(limited))
     elif _read_pairs(found, PAIRS.findall(_SPAN.sub(" ", limited) if "}:" in limited else limited)):
@@ -66,6 +71,18 @@ def read_tail(found: Found, body: str) -> str:
         edn = "{:" in limited and "=>" not in limited
         _read_printed(found, (_EDN_PAIRS if edn else _PRINTED_PAIRS).findall(limited))
     return body
+
+
+def _cells(line: str) -> list[tuple[str, str]]:
+    """A row whose cells name what they hold, but for two, such as LTSV; empty if it is none."""
+    for separator in _SEPARATORS if "\n" not in line else ():
+        if line.count(separator) < _LOGFMT_PAIRS:
+            continue
+        cells = [cell.strip() for cell in line.split(separator)]
+        named = [(found[1], found[2]) for cell in cells if (found := _CELL.fullmatch(cell))]
+        if len(named) >= max(_LOGFMT_PAIRS, len(cells) - 2):
+            return named
+    return []
 
 
 def _read_behind(found: Found, body: str, brace: int) -> str | None:

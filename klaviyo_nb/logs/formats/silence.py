@@ -39,7 +39,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         rf"(?:(?:Read|Connect|Open|Write|Response|Connection|Pool|Socket)|"
         rf"(?:API|request|call|connection|TLS handshake) )Timeout{_NO_SETTING}|"
         r"cURL error 28\b|TaskCanceled|_sslobj\.read|never respond(?:ed|ing)|requests? hung|"
-        r"\baborted (?:\w{1,12} ){0,3}after \d|"
+        r"\bsilent for \d|\baborted (?:\w{1,12} ){0,3}after \d|"
         r"\bno (?:\w{1,12} )?(?:answer|response|reply|bytes|data|headers)(?: \w{1,12}){0,3} (?:after|"
         r"for|in|within) \d",
         "reset": r"ECONNRESET|(?:connection|socket|stream)[ _](?:\d{1,9} )?(?:was )?reset|reset by peer|"
@@ -76,7 +76,7 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
     "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted", "deadline", "curl error 28",
                 "taskcanceled", "_sslobj", "berschreitung", "lai ", "espera", "tempo ", "タイムアウト",
                 "超时",
-                "never respond", "hung", "execution expired", "aborted", "no "),
+                "never respond", "hung", "execution expired", "aborted", "silent", "no "),
     "reset": ("reset", "closed", "lost", "dropped", "terminated", "err_empty", "hang up", "und_err_socket",
               "disconnected", "aborted", "epipe", "broken pipe", "eof", "premature", "incomplete",
               "no bytes", "curl error 5", "return_code="),

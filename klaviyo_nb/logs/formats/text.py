@@ -58,14 +58,15 @@ _NAME = re.compile(
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = re.compile(
-    r"(?:retr|erneut|réessa|reintent|wait|available|next[ _](?:\w{2,12}[ _])?in|next[ _](?:try|attempt|run)|"
+    r"(?:retr|erneut|réessa|reintent|wait|available|next[ _](?:\w{2,12}[ _]){0,3}in|next[ _](?:try|"
+    r"attempt|run)|"
     r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=])"
     r"(?:(?!\d ?m?s\b|took\b|elapsed\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )
 #: Before a number that is no answer: what somebody would do if it were.
 _IF = re.compile(
-    r"\b(?:(?:retry(?:ing|able)?|back(?:ing)? ?off|give up|fail)(?: only)? (?:on|for|of)|"
+    r"\b(?:(?:retry(?:ing|able)?|back(?:ing)? ?off|give up|fail)(?: \w{1,20})? (?:on|for|of)|"
     r"(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
     r"whenever|unless|case|(?:not|never|n't) retry|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
     r"(?:retryable|ignored|expected) status(?:es| codes?)?)"

@@ -45,8 +45,8 @@ _ZONE = (
     r"[A-Z][a-z]{2,10}/[A-Z]\w{2,20})(?![\w:-]))?"
 )
 _NAMED = (
-    r"(?P<mon>(?=[JFMASONDjfmasond][aepuco])"
-    rf"(?:{'|'.join(f'[{each[0].upper()}{each[0]}]{each[1:]}' for each in _MONTHS)}))[a-z]*\.?"
+    r"(?P<mon>(?=[JFMASONDjfmasond][aepucoAEPUCO])"
+    rf"(?i:{'|'.join(_MONTHS)}))[A-Za-z]*\.?"
 )
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
 SHAPES = tuple(
@@ -66,8 +66,8 @@ SHAPES = tuple(
         rf"(?P<y>\d{{4}})(?:(?:,| @| at)? |\",\"){_CLOCK_12}{_ZONE}",
         # PHP's hours of one digit, a mainframe's day of the year.
         r"(?P<y>20\d\d)(?:[-/.](?P<m>\d\d)[-/.](?P<d>\d\d)(?:[T ]|, | at )|(?P<m2>\d\d)(?P<d2>\d\d)[ -]|"
-        rf"[-.]?(?P<of_year>[0-3]\d\d)[T ]| {_NAMED} (?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
-        r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?,? (?:"  # Resque, Charles
+        rf"[-./]?(?P<of_year>[0-3]\d\d)[T ]| {_NAMED} (?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
+        r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?,? (?:on )?(?:"  # Resque, Charles
         r"(?P<y>20\d\d)[./-](?P<m>\d\d)[./-](?P<d>\d\d)|(?P<d2>\d\d?)[./-](?P<m2>\d\d?)[./-](?P<y2>20\d\d)|"
         rf"(?P<d3>\d\d?) {_NAMED} (?P<y3>20\d\d))\b",
         rf"\b(?P<d>\d\d?)[ /-]{_NAMED} {_CLOCK_12}(?:(?: (?P<z2>[A-Z]{{3,4}}))? (?P<y>\d{{4}})\b)?",

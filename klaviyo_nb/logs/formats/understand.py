@@ -150,6 +150,7 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     if status:
         return _Outcome(status, None, worked, at)
     silence = no_response(body, calm=where.path is None and values.level(said.get("level")) in CALM)
+    silence = silence or no_response(f"reason: {said.get('outcome')}")
     if (silence is None or silence[0] == "other") and (code := _CODE.search(it.text)):
         silence = no_response(code[1]) or silence
     error, at = silence if silence else ("other" if status == 0 else None, None)

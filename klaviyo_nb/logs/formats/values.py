@@ -28,7 +28,18 @@ _PRODUCT = re.compile(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
 #: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl).
 _IN_SECONDS = frozenset(
-    {"timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime", "rt", "urt", "durations"}
+    {
+        "timetotal",
+        "requesttime",
+        "upstreamresponsetime",
+        "totaltime",
+        "elapsedtime",
+        "apptime",
+        "reqtime",
+        "rt",
+        "urt",
+        "durations",
+    }
 )
 #: Endings of keys → unit; the longer ones first.
 _ENDINGS = {"ms": "ms", "millis": "ms", "milli": "ms", "nano": "ns", "micro": "us",
