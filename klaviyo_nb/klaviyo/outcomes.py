@@ -23,6 +23,8 @@ Advice = Literal["yes", "with_care", "person", "no"]
 ACCEPTED = 202
 #: Kinds of failure in which the call never reached Klaviyo's application, or was turned away at its door.
 _NEVER_IN = ("throttled", "unreachable")
+#: Answers that ask for the same call again: it did not arrive whole, came too early, or was turned away.
+_AGAIN = (408, 425, 503)
 
 
 class Replay(NamedTuple):
@@ -76,8 +78,9 @@ _EVENTS = ("create_event", "create_client_event")
 def outcome(status_code: int | None, error_type: str | None, answered_by: str | None) -> Outcome | None:
     """What became of one call; None if it did not fail.
 
-    A 503 counts as refused because Klaviyo said so of its outage of April 2026; 500, 502, 504, 520 to 527 and
-    silence do not tell on which side of the work the failure was.
+    A 503 counts as refused because Klaviyo said so of its outage of April 2026, 408 and 425 because that is
+    what they mean (RFC 9110, RFC 8470); 500, 502, 504, 520 to 527 and silence do not tell on which side of
+    the work the failure was.
 
     Args:
         status_code: HTTP status, or None if no answer came.
@@ -87,7 +90,8 @@ def outcome(status_code: int | None, error_type: str | None, answered_by: str | 
     kind = failure(status_code, error_type, answered_by)
     if kind is None:
         return None
-    turned_away = status_code == 503 or (status_code is not None and status_code < 500 and kind == "server")
+    below = status_code is not None and status_code < 500
+    turned_away = status_code in _AGAIN or (below and kind == "server")
     if kind in _NEVER_IN or turned_away:
         return "refused"
     return "unknown" if kind == "server" else "fix_first"

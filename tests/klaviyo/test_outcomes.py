@@ -13,6 +13,8 @@ from klaviyo_nb.klaviyo.outcomes import outcome
         (202, None, None, None),
         (None, None, None, None),
         (429, None, None, "refused"),
+        (408, None, None, "refused"),
+        (425, None, None, "refused"),
         (503, None, "klaviyo", "refused"),
         (403, None, "challenge", "refused"),
         (407, None, "proxy", "refused"),
