@@ -10,16 +10,22 @@ import json
 import pickle
 import random
 import re
+from dataclasses import replace
+from typing import get_args
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import samples
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.redact import AT_ONCE, Redactor, harmless, marks
 from klaviyo_nb.redaction.rule import Rule
 from klaviyo_nb.redaction.rules import RULES
 from klaviyo_nb.redaction.wrapped import before_open_end
+from klaviyo_nb.response.document import verdict_document
 
 KEY = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e6f01"
 PASSWORD = 'p@ss w"ord&1'
@@ -370,6 +376,14 @@ def test_ip_addresses_are_taken_out_by_choice() -> None:
     after = Redactor(b"k", ip_addresses=True).text(text)
     assert re.fullmatch("ip-[0-9a-f]{8}:443 and ip-[0-9a-f]{8}, not (.*)", after)
     assert after.partition(", not ")[2] == text.partition(", not ")[2]
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_what_we_tell_people_to_do_is_never_redacted(cause: Cause) -> None:
+    evidence = samples.rate_limited(calls_per_minute=2)
+    actions = verdict_document(evidence, replace(decide(evidence), cause=cause))["actions"]
+    text = json.dumps(actions, indent=2)
+    assert Redactor(b"k", ip_addresses=True).text(text) == text
 
 
 def test_its_description_shows_neither_key_nor_secrets() -> None:

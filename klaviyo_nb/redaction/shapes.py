@@ -94,13 +94,17 @@ def hides_something(value: str) -> bool:
     return False
 
 
+#: A resolver of everybody's, which commands in reports name.
+_PUBLIC_RESOLVER = "1.1.1.1"
+
+
 def is_address(value: str) -> bool:
-    """Is it the IP address of a machine, which those of this machine and of any are not?"""
+    """Is it the IP address of a machine of somebody, which those of this machine and of any are not?"""
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
         return False
-    return not (address.is_loopback or address.is_unspecified)
+    return not (address.is_loopback or address.is_unspecified or value == _PUBLIC_RESOLVER)
 
 
 def enough_digits(value: str) -> bool:

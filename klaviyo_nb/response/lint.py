@@ -45,8 +45,9 @@ _BLAME = re.compile(
     rf"|\b(?:because of|due to|caused by|blame|(?:outage|incident|problems?|fault) (?:at|with|of)) {_WHO}",
     re.IGNORECASE,
 )
+#: Not what is still to be.
 _OVER = re.compile(
-    r"\b(?:resolved|recovered|restored|fixed|is over|back to normal|all clear)\b", re.IGNORECASE
+    r"(?<!\bbe )\b(?:resolved|recovered|restored|fixed|is over|back to normal|all clear)\b", re.IGNORECASE
 )
 #: What no log and no probe can tell.
 _PERSONS = re.compile(

@@ -172,6 +172,11 @@ def test_what_a_person_wrote_in_place_of_a_blank_is_listed_and_not_judged(eta: s
     assert [claim for _, claim in done.said] == [eta, "Ann"]
 
 
+def test_what_is_still_to_be_done_tells_of_no_end() -> None:
+    assert what("Calls: 2 to be fixed first.") == "“2 to” is not in the verdict"
+    assert "no end was observed" in what("The key is fixed.")
+
+
 def test_an_end_that_a_person_fills_in_is_theirs() -> None:
     done = filled("resolved", "14:20 UTC", "We confirmed that no data was lost.", channel="status-page")
     assert done.findings == ()

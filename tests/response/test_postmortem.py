@@ -110,4 +110,6 @@ def test_a_computed_line_that_was_changed_is_named_with_what_it_was(
     found = unfinished(finished.replace(old, new), draft, BEGAN)
     assert found
     assert {each.what for each in found} == {"a computed line is gone or changed"}
+    there = [each.line for each in found]
+    assert there == [n for n, line in enumerate(finished.split("\n"), 1) if old in line]
     assert any(old in each.instead for each in found)
