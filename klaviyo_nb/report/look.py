@@ -1,7 +1,8 @@
 """How everything we show looks: templates of pages, one palette for charts and pages, in light and in dark.
 
 Every pair of text and ground has a contrast of at least 4.5 : 1 (WCAG AA). The colours of failures differ in
-lightness too, so that a chart printed in grey can still be read.
+lightness too, so that a chart printed in grey can still be read, and stay apart without one kind of cones
+(`tests/report/test_palette.py`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "throttled": ("#cf5400", "#ff8a3d"),
         "refused": ("#7b3fa0", "#c79be6"),
         "invalid": ("#c48a00", "#f2c14e"),
-        "server": ("#98122b", "#f0667c"),
+        "server": ("#98122b", "#e8506a"),
         "silent": ("#0a0c0f", "#d0d7de"),
         "series": ("#0b62a8", "#6cb2ee"),
         "band": ("#c3dbef", "#1f4464"),
