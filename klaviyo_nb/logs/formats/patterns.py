@@ -112,10 +112,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"of)?\s*{_QUOTE}[(\[]?(?P<v>[2-5]\d\d)\b{COUNTED}",
         rf"\b(?P<v>[2-5]\d\d)[\s:,()\]·|–—-]{{1,3}}(?:[\"'`]?(?:{_PHRASES})|{_ONE_WORD})\b",
         rf"\bHTTP(?: error| status| response)?[:\s]+0?(?P<v>[2-5]\d\d)\b{COUNTED}",
-        r"(?:\d+/){4}\+?\d+ (?P<v>[2-5]\d\d) ",  # HAProxy
         r"\b(?:TCP|NONE)_\w+/(?P<v>[2-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
-        rf"\b(?P<v>[2-5]\d\d) [\"'\[]?(?:{VERB}) ",
         rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{COUNTED}",
         rf"\b(?:{VERB}) /\S{{1,200}} (?P<v>[2-5]\d\d) (?:\d+(?:\.\d+)? ?[mµu]?s\b|- )",
         rf"(?<!--)\b(?:{_SAYS})\b(?!(?<=[sd])(?<!status)=|(?<=errors):)"
@@ -255,7 +253,6 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
             r" (?=\w {2,3}\S)|^(?=\w20\d{6}[ -]|\w \d\d))"
             r"(?P<v>[VDIWEF])"
         ),
-        re.compile(r"^<(?P<v>[0-7])>"),
         re.compile(r"^(?P<v>Error) (?:in [\w.:]{1,60}\(|using )"),  # R, MATLAB
         re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
         re.compile(rf"(?:^(?:On)?|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export

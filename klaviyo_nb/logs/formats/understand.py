@@ -141,10 +141,12 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     at = None
     if (status is None or where.told) and (found := text.status(body)):
         status, at = int(found["v"]), found.start("v")
-    if status is None and where.place in ("api", "path"):
+    if status is None and (where.place in ("api", "path") or str(said.get("outcome")).startswith("HTTP")):
         status = values.status(said.get("outcome"))
     if status is None:
-        status = text.said_status(body) or text.CODES.get(str(said.get("error_code")))
+        status = text.said_status(
+            f"{body}\nstatus {'' if where.told else said.get('status')}"
+        ) or text.CODES.get(str(said.get("error_code")))
     worked = values.good(said.get("outcome"))
     worked = values.good(said.get("status")) if worked is None else worked
     if status:
