@@ -258,6 +258,8 @@ def test_one_address_has_one_pseudonym_however_it_is_written() -> None:
     assert len({redactor().text(text) for text in written}) == 1
     umlauts = ["jürgen@example.com", "j\\u00fcrgen@example.com", "J%C3%BCrgen%40example.com"]
     assert len({redactor().text(text) for text in umlauts}) == 1
+    tagged = ["ann+vip@example.com", "ann\\u002Bvip@example.com", "ann%2Bvip%40example.com"]
+    assert len({redactor().text(text) for text in tagged}) == 1
     assert (
         len({redactor().text(text) for text in ["+14155550100", "%2B14155550100", "+1 (415) 555-0100"]}) == 1
     )

@@ -210,7 +210,8 @@ START = (
     r"|(?<![\w.+%\\-]))"
 )
 AT = r"(?:@|%(?:25)*40|\\+u0040)"
-_LETTER = r"\\+u(?:00[c-f][0-9a-f]|0[1-9a-f][0-9a-f]{2}|[3-9a-d][0-9a-f]{3})"  # beyond ASCII, in JSON
+# In JSON: beyond ASCII, and the + that .NET escapes.
+_LETTER = r"\\+u(?:00(?:2b|[c-f][0-9a-f])|0[1-9a-f][0-9a-f]{2}|[3-9a-d][0-9a-f]{3})"
 LOCAL = rf"(?:[\w.+-]|%(?:25)*(?:2[bde]|5f|c3%(?:25)*[0-9a-f]{{2}})|{_LETTER})"
 DOMAIN = r"(?:[\w-]+\.)+[^\W\d_][\w-]*[^\W_]"
 
