@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -106,6 +107,9 @@ def load(folder: Path) -> Evidence:
     """
     if not (folder / "evidence.json").is_file() and (folder / "evidence" / "evidence.json").is_file():
         folder = folder / "evidence"
+    if folder.suffix == ".zip" and folder.is_file():
+        unpack = f"unzip {shlex.quote(str(folder))} -d {shlex.quote(str(folder.parent))}"
+        raise EvidenceError(str(folder), "it is packed; only verify reads it so", unpack)
     if not (folder / "evidence.json").is_file():
         raise EvidenceError(
             str(folder), "no evidence.json in it", "klaviyo-nb collect --out DIR, then diagnose DIR"

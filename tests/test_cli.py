@@ -113,6 +113,14 @@ def test_a_folder_that_is_no_evidence_is_an_error_without_a_traceback(tmp_path: 
     assert done.stderr.startswith("error: e: no evidence.json in it")
 
 
+def test_an_archive_where_a_folder_is_wanted_is_told_how_to_unpack_it(tmp_path: Path) -> None:
+    (tmp_path / "INC 7.zip").write_bytes(b"PK\3\4")
+    for command in (("diagnose",), ("redact", "--out", "public")):
+        done = run(command[0], "INC 7.zip", *command[1:], cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == "try: unzip 'INC 7.zip' -d ."
+
+
 def test_an_existing_report_is_never_overwritten(evidence: Path, tmp_path: Path) -> None:
     (tmp_path / "reports" / "INC-7").mkdir(parents=True)
     done = run("bundle", "--evidence", str(evidence), "--incident", "INC-7", cwd=tmp_path)
