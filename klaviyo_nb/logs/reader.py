@@ -54,6 +54,10 @@ class SoFar(Protocol):
         """Put it together; `pipes`: only of what sends lines that nobody can read again."""
 
 
+#: Told that there is more: what has come in its turn, and what came early.
+News = Callable[[Sequence[Shelf], Early], None]
+
+
 @dataclass(frozen=True, slots=True)
 class LogsRead:
     """What the logs gave.
@@ -223,7 +227,7 @@ def _read(
     *,
     question: Question[Any] | None = None,
     limits: Limits = NO_LIMITS,
-    news: Callable[[Sequence[Shelf], Early], None] | None = None,
+    news: News | None = None,
 ) -> list[Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
     what = {"window": window, "redact": redact, "deadline": deadline, "own": _own(formats)}
@@ -231,45 +235,68 @@ def _read(
     for shelf in shelves:
         shelf.limit(limits.source_size)
     jobs = _jobs(shelves, limits.source_size, **what, question=question)
-    total, done = sum(job.chunk.size for job in jobs), 0
     chosen = engine_named(engine, sum(map(text_size, jobs)))
-    early, redactor = Early(), getattr(redact, "__self__", None)
-
-    def tell(job: Job, read: int) -> None:
-        if progress is not None:
-            progress(shelves[job.source].name, done + read, total)
-
-    def learn(part: Part) -> None:
-        if isinstance(redactor, Redactor):  # so that it is found in what others read, too
-            redactor.learn(part.learnt)
-
-    def tell_so_far(job: Job, part: Part) -> None:
-        assert news is not None
-        learn(part)
-        early.take(job, part)
-        news(shelves, early)
-
-    telling = advancing.set(tell)
-    sharing = partly.set(tell_so_far) if news else None  # before workers are started
+    reading = _Reading(shelves, jobs, redact, progress, take, news)
+    telling = advancing.set(reading.advanced)
+    sharing = partly.set(reading.gave_so_far) if news else None  # before workers are started
     try:
         parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
         import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
         threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
-                shelves[part.source].parts.append(part)
-                early.forget(job.chunk)
-                learn(part)
-                take(part)
-                if news is not None:
-                    news(shelves, early)
-                done += job.chunk.size or part.read
-                tell(job, 0)
+                reading.gave(job, part)
     finally:
         advancing.reset(telling)
         if sharing:
             partly.reset(sharing)
     return shelves
+
+
+class _Reading:
+    """How far reading got, and who is told."""
+
+    def __init__(
+        self,
+        shelves: Sequence[Shelf],
+        jobs: Sequence[Job],
+        redact: Callable[[str], str],
+        progress: Progress | None,
+        take: Callable[[Part], None],
+        news: News | None,
+    ) -> None:
+        self._shelves, self._progress, self._take, self._news = shelves, progress, take, news
+        self._early, self._redactor = Early(), getattr(redact, "__self__", None)
+        self._total, self._done = sum(job.chunk.size for job in jobs), 0
+
+    def advanced(self, job: Job, read: int) -> None:
+        """So many bytes of a chunk were read."""
+        if self._progress is not None:
+            self._progress(self._shelves[job.source].name, self._done + read, self._total)
+
+    def gave_so_far(self, job: Job, part: Part) -> None:
+        """A chunk has given so much before its turn, or before its end; any thread may tell it."""
+        self._learn(part)
+        self._early.take(job, part)
+        self._tell()
+
+    def gave(self, job: Job, part: Part) -> None:
+        """All that a chunk gives, in its turn."""
+        self._shelves[part.source].parts.append(part)
+        self._early.forget(job.chunk)
+        self._learn(part)
+        self._take(part)
+        self._tell()
+        self._done += job.chunk.size or part.read
+        self.advanced(job, 0)
+
+    def _learn(self, part: Part) -> None:
+        if isinstance(self._redactor, Redactor):  # so that it is found in what others read, too
+            self._redactor.learn(part.learnt)
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news(self._shelves, self._early)
 
 
 def _own(formats: Sequence[Mapping[str, Any]]) -> tuple[Format, ...]:

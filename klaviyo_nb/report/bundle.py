@@ -121,9 +121,8 @@ def keep(
     """
     save(evidence, folder / "evidence", redactor.text)
     progress("evidence is written")
-    written = header(
-        folder / "evidence"
-    )  # a file's name may hold an address: what is told is what stands there
+    # A file's name may hold an address: what is told of sources is what was written, without it.
+    written = header(folder / "evidence")
     return replace(
         evidence, **written, calls=None, earlier=None, webhooks=None, metrics=_ends(evidence.metrics)
     )

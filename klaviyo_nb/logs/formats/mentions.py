@@ -23,14 +23,11 @@ _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/
 #: Of a server that only played Klaviyo, and of a test that expected something of one.
 _PLAYED = re.compile(
     r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|"
-    r"simulat\w+|chaos|"
-    r"inject\w* [45]\d\d)\b|\[msw\]|"
-    r"::test_|\bassertionerror\b|\bassert \d+ [=!]="
+    r"simulat\w+|chaos|inject\w* [45]\d\d)\b|\[msw\]|::test_|\bassertionerror\b|\bassert \d+ [=!]="
 )
 _PLAYED_WORDS = (
     "stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat",
-    "chaos",
-    "inject",
+    "chaos", "inject",
 )  # fmt: skip
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"
@@ -51,7 +48,8 @@ _PAGES = re.compile(
     r"\b(?:query|expr|promql|logql|sql|statement)=\\?\"(?:[^\"\\]|\\.)*\""  # what somebody looked for
 )
 #: Words of which one is in every text that it finds something in.
-_PAGE_WORDS = ("/", "@", ".com", "?", ".net", ".org", ".io", ".example", ".local", ".internal", '="', '=\\"')
+_PAGE_WORDS = ("/", "@", ".com", "?", ".net", ".org", ".io", ".example", ".local", ".internal", '="', '=\\"',
+               ".md", ".rst", ".htm", ".yaml", ".yml", ".csv", ".sql", ".toml", ".lock")  # fmt: skip
 #: Klaviyo's name where it is surely no part of them.
 _BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.

@@ -27,20 +27,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _PRODUCT = re.compile(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
 _REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
 #: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl).
-_IN_SECONDS = frozenset(
-    {
-        "timetotal",
-        "requesttime",
-        "upstreamresponsetime",
-        "totaltime",
-        "elapsedtime",
-        "apptime",
-        "reqtime",
-        "rt",
-        "urt",
-        "durations",
-    }
-)
+_IN_SECONDS = frozenset(("timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime",
+                         "apptime", "reqtime", "rt", "urt", "durations"))  # fmt: skip
 #: Endings of keys → unit; the longer ones first.
 _ENDINGS = {"ms": "ms", "millis": "ms", "milli": "ms", "nano": "ns", "micro": "us",
             "milliseconds": "ms", "ns": "ns", "nanos": "ns", "us": "us",
@@ -142,13 +130,9 @@ def _short(unit: str) -> str:
     unit = _HAN.get(unit, unit.lower())
     if unit[:3] in ("mic", "nan"):
         return "us" if unit[0] == "m" else "ns"
-    return (
-        "ms"
-        if unit.startswith(("ms", "milli"))
-        else unit[:1]
-        if unit[:1] in "smh"
-        else unit.replace("μ", "µ")
-    )
+    if unit.startswith(("ms", "milli")):
+        return "ms"
+    return unit[:1] if unit[:1] in "smh" else unit.replace("μ", "µ")
 
 
 def _guess(amount: float) -> float:
