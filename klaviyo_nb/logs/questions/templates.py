@@ -35,6 +35,8 @@ QUIET_CALLS, QUIETER, SURE = 20, 3.0, 10.0
 #: Stands before what is told of a line without a message; the columns that tell it; what a body has that says
 #: more: an object without any of these is the record itself.
 UNTOLD, _TELLING = "(no message)", ("method", "endpoint", "error_type", "error_code", "error_pointer")
+#: How Klaviyo names what it refuses.
+_REFUSAL = ("error_code", "error_pointer")
 _BODY = r'"(?:errors|detail|message)"'
 _COLUMNS = {"template": "str", "status": "Int64", "count": "int64", "share": "float64", "first": UTC_NS,
             "last": UTC_NS, "new": "boolean", "cited": "str", "example": "str"}  # fmt: skip
@@ -89,8 +91,11 @@ def part(records: Records, window: Window) -> Part:
 
 
 def _texts(lines: pd.DataFrame) -> Any:
-    """What each line says, as Arrow texts; without a message, or if that is the record, what it tells."""
-    texts = pa.array(lines["message"]).cast(pa.large_string()).fill_null("")
+    """What each line says, as Arrow texts; without a message, or if that is the record, what it tells.
+
+    Of a logger's constant sentence the refusal that stands under keys beside it is what tells lines apart.
+    """
+    texts = _with_refusals(pa.array(lines["message"]).cast(pa.large_string()).fill_null(""), lines)
     record = pc.and_not(pc.starts_with(texts, "{"), pc.match_substring_regex(texts, _BODY))
     bare = pc.or_(pc.equal(texts, ""), record)
     if not pc.any(bare).as_py():
@@ -100,6 +105,21 @@ def _texts(lines: pd.DataFrame) -> Any:
     untold, blank = (pa.scalar(text, pa.large_string()) for text in (UNTOLD, " "))
     told = pc.binary_join_element_wise(untold, *told, blank, null_handling="skip")
     return pc.replace_with_mask(texts, bare, told)
+
+
+def _with_refusals(texts: Any, lines: pd.DataFrame) -> Any:
+    refused = lines["message"].notna() & lines[[*_REFUSAL]].notna().any(axis=1)
+    if not refused.any():
+        return texts
+    rows = refused.to_numpy()
+    said = texts.filter(pa.array(rows)).to_pylist()
+    told = zip(*(lines.loc[rows, name].astype("object") for name in _REFUSAL), strict=True)
+    missing = (
+        " ".join(each for each in pair if isinstance(each, str) and each not in text)
+        for text, pair in zip(said, told, strict=True)
+    )
+    longer = [f"{text}: {more}" if more else text for text, more in zip(said, missing, strict=True)]
+    return pc.replace_with_mask(texts, pa.array(rows), pa.array(longer, pa.large_string()))
 
 
 def _may_fit(texts: Any, words: int | None) -> bool:

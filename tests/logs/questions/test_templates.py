@@ -135,6 +135,25 @@ def test_the_status_tells_templates_apart() -> None:
     assert templates(calls, WINDOW)["status"].tolist() == [500, 503]
 
 
+def test_the_refusal_beside_a_constant_sentence_tells_templates_apart() -> None:
+    said = {"message": "klaviyo request failed", "status_code": 400}
+    refusals = [
+        {"error_code": "invalid", "error_pointer": "/data/attributes/email"},
+        {"error_code": "invalid", "error_pointer": "/data/attributes/phone_number"},
+        {"error_code": None, "error_pointer": None},
+        {"error_code": "invalid", "error_pointer": None, "message": "invalid input"},
+    ]
+    calls = pd.concat([frame([None], **said | each) for each in refusals], ignore_index=True)
+    rows = ask(CALLS.frame(calls)).rows
+    assert set(rows["template"]) == {
+        "klaviyo request failed: invalid /data/attributes/email",
+        "klaviyo request failed: invalid /data/attributes/phone_number",
+        "klaviyo request failed",
+        "invalid input",
+    }
+    assert set(rows["example"]) == {"klaviyo request failed", "invalid input"}
+
+
 def test_what_was_not_seen_in_the_quiet_part_is_new() -> None:
     fine = frame(["ok"] * 3000, 1.0, status_code=200, level="info")
     calls = pd.concat([fine, frame(["connection reset"] * 6, 500.0)], ignore_index=True)
@@ -184,7 +203,7 @@ def test_a_record_without_a_message_is_told_by_what_it_tells_of_the_call() -> No
     place = {"method": "POST", "endpoint": "/api/events", "error_code": "error"}
     rows = ask(frame([*(record % (n, 7 * n) for n in range(9)), None, body, "it broke"], **place)).rows
     told = dict(zip(rows["template"], rows["count"], strict=True))
-    assert told == {"(no message) POST /api/events error": 10, body: 1, "it broke": 1}
+    assert told == {"(no message) POST /api/events error": 10, body: 1, "it broke: error": 1}
     assert rows["example"][0] == record % (0, 0)
 
 
