@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from hashlib import sha256
 
 #: Characters that are kept of any text, and of one label of a metric.
 LONGEST, LONGEST_LABEL = 10_000, 500
@@ -29,6 +27,8 @@ def bounded(text: str, most: int = LONGEST) -> str:
     """
     if len(text) <= most:
         return text
+    from hashlib import sha256  # 3 ms that most commands do not need
+
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     kept = _CUT_WORD.sub("", text[: most - 64])
     return f"{kept}… ({len(text) - len(kept):,} more characters, sha256 {digest})"
@@ -38,6 +38,8 @@ def bounded_labels(series: str) -> str:
     """Labels of a series as JSON, each of them bounded; or one label that stands for too many."""
     if len(series) <= LONGEST:
         return series
+    import json
+
     try:
         labels = {str(name): bounded(str(value), LONGEST_LABEL) for name, value in json.loads(series).items()}
     except (ValueError, AttributeError):
