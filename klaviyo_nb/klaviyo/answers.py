@@ -48,6 +48,12 @@ ERRORS: Mapping[str, Failure] = {
     "other": "server",
 }
 
+#: `errors[].code` → the status it comes with.
+CODES: Mapping[str, int] = {
+    "throttled": 429, "not_authenticated": 401, "authentication_failed": 401, "permission_denied": 403,
+    "forbidden": 403, "not_found": 404, "duplicate_profile": 409, "variant_not_found": 404,
+}  # fmt: skip
+
 _MARKS_OF_KLAVIYO = ("x-klaviyo-req-id", "cid", "x-klaviyo-api-revision")
 _MARKS_OF_PROXY = ("via", "proxy-authenticate", "proxy-connection", "x-squid-error", "x-bluecoat-via")
 PROXIES = re.compile(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from klaviyo_nb.logs.formats.patterns import COUNTED, PATTERNS, URL
@@ -20,11 +19,7 @@ _WIRE = re.compile(
     r"Received HTTP response (?:headers )?after [\d.]+ ?ms - \d{3}",
     re.ASCII,
 )
-#: `errors[].code` → the status it comes with; the first two are said in words too.
-CODES: Mapping[str, int] = {
-    "throttled": 429, "not_authenticated": 401, "authentication_failed": 401, "permission_denied": 403,
-    "forbidden": 403, "not_found": 404, "duplicate_profile": 409, "variant_not_found": 404,
-}  # fmt: skip
+#: What Klaviyo says in words too → the status it comes with.
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (

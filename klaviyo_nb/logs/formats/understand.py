@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats import text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, answered_by, our_answer
 from klaviyo_nb.logs.formats.mentions import (
@@ -144,9 +145,9 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
     if status is None and (where.place in ("api", "path") or str(said.get("outcome")).startswith("HTTP")):
         status = values.status(said.get("outcome"))
     if status is None:
-        status = text.said_status(
-            f"{body}\nstatus {'' if where.told else said.get('status')}"
-        ) or text.CODES.get(str(said.get("error_code")))
+        status = text.said_status(f"{body}\nstatus {'' if where.told else said.get('status')}") or CODES.get(
+            str(said.get("error_code"))
+        )
     worked = values.good(said.get("outcome"))
     worked = values.good(said.get("status")) if worked is None else worked
     if status:
@@ -186,7 +187,7 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if not outcome.known:
         asked = f"{it.found.values.get('operation', '')} {it.found.values.get('caller')}".lower()
         return outcome.worked is not None and "operation" in it.found.values and "klaviyo" in asked
-    if our_answer(it.text) or (speaks and it.found.values.get("error_code") in text.CODES):
+    if our_answer(it.text) or (speaks and it.found.values.get("error_code") in CODES):
         return True
     return named and not is_aside(body) and klaviyo_said(body or it.text, outcome.at)
 
@@ -341,7 +342,7 @@ CONVERT: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
 #: What is sought in the text → the column, and words without which there is no such thing.
 _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "request_id": ("request_id", ("id", "request")),
-    "error_code": ("error_code", ("code", *text.CODES, "invalid")),
+    "error_code": ("error_code", ("code", *CODES, "invalid")),
     "error_pointer": ("error_pointer", ("pointer", "parameter", "/data/")),
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
