@@ -23,6 +23,7 @@ _CLOCK = rf"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d){_FRACTION}"
 _HALF = r"(?: ?(?P<half>[APap]\.?[Mm])\b)?"
 #: Seconds may be missing.
 _CLOCK_12 = rf"(?P<h>\d\d?):(?P<mi>\d\d)(?::(?P<s>\d\d){_FRACTION})?(?![\d:]){_HALF}"
+_OF_YEAR = r"(?!000)(?:[0-2]\d\d|3[0-5]\d|36[0-6])"
 #: Names of zones that stand for one offset in the logs of our time [hours].
 _HOURS = {
     "CET": 1,
@@ -66,7 +67,7 @@ SHAPES = tuple(
         rf"(?P<y>\d{{4}})(?:(?:,| @| at)? |\",\"){_CLOCK_12}{_ZONE}",
         # PHP's hours of one digit, a mainframe's day of the year.
         r"(?P<y>20\d\d)(?:[-/.](?P<m>\d\d)[-/.](?P<d>\d\d)(?:[T ]|, | at )|(?P<m2>\d\d)(?P<d2>\d\d)[ -]|"
-        rf"[-./]?(?P<of_year>[0-3]\d\d)[T ]| {_NAMED} (?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
+        rf"[-./]?(?P<of_year>{_OF_YEAR})[T ]| {_NAMED} (?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
         r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?,? (?:on )?(?:"  # Resque, Charles
         r"(?P<y>20\d\d)[./-](?P<m>\d\d)[./-](?P<d>\d\d)|(?P<d2>\d\d?)[./-](?P<m2>\d\d?)[./-](?P<y2>20\d\d)|"
         rf"(?P<d3>\d\d?) {_NAMED} (?P<y3>20\d\d))\b",
