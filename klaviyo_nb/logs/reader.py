@@ -236,16 +236,16 @@ def _read(
         shelf.limit(limits.source_size)
     jobs = _jobs(shelves, limits.source_size, **what, question=question)
     chosen = engine_named(engine, sum(map(text_size, jobs)))
-    reading = _Reading(shelves, jobs, redact, progress, take, news)
-    telling = advancing.set(reading.advanced)
-    sharing = partly.set(reading.gave_so_far) if news else None  # before workers are started
+    run = _Run(shelves, jobs, redact, progress, take, news)
+    telling = advancing.set(run.advanced)
+    sharing = partly.set(run.gave_so_far) if news else None  # before workers are started
     try:
         parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
         import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
         threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
-                reading.gave(job, part)
+                run.gave(job, part)
     finally:
         advancing.reset(telling)
         if sharing:
@@ -253,7 +253,7 @@ def _read(
     return shelves
 
 
-class _Reading:
+class _Run:
     """How far reading got, and who is told."""
 
     def __init__(
