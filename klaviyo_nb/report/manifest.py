@@ -10,18 +10,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from klaviyo_nb import __version__
 from klaviyo_nb.redact import marks
@@ -30,6 +31,8 @@ from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
+
+Found = TypeVar("Found")
 
 SCHEMA = "klaviyo-nb/manifest/1"
 MANIFEST, SUMS, SIGNATURE = "manifest.json", "SHA256SUMS", "SHA256SUMS.sig"
@@ -99,8 +102,7 @@ def redaction(folder: Path, canaries: Mapping[str, int]) -> dict[str, Any]:
         canaries: What is told of the made-up secrets.
     """
     names = [name for name in files(folder) if name not in (REDACTION, MANIFEST, SUMS, SIGNATURE)]
-    with ThreadPoolExecutor() as threads:
-        found = dict(zip(names, threads.map(lambda name: marked(folder / name), names), strict=True))
+    found = _of_each(folder, names, marked)
     return {
         "schema": REDACTION_SCHEMA,
         "canaries": dict(canaries),
@@ -157,10 +159,18 @@ def without_words(png: bytes) -> bytes:
 
 
 def hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Path → SHA-256, in the order of `names`; hashing does not hold the interpreter, so side by side."""
-    listed = list(names)
-    with ThreadPoolExecutor() as threads:
-        return dict(zip(listed, threads.map(lambda name: sha256(folder / name), listed), strict=True))
+    """Path → SHA-256, in the order of `names`."""
+    return _of_each(folder, [*names], sha256)
+
+
+def _of_each(folder: Path, names: Sequence[str], look: Callable[[Path], Found]) -> dict[str, Found]:
+    """Path → what `look` finds in the file, in the order of `names`.
+
+    Side by side, for neither hashing nor searching holds the interpreter; but telling what was found does, so
+    that more threads than processors would wait for each other.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return dict(zip(names, threads.map(lambda name: look(folder / name), names), strict=True))
 
 
 def drawn_with() -> str:
