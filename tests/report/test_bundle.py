@@ -300,6 +300,7 @@ class _Full(Redactor):
 FULL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+sys.dont_write_bytecode = True  # a compiled module that is cut by the limit would be used by whoever comes next
 from klaviyo_nb.cli import main
 main()
 """
