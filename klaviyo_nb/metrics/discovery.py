@@ -112,6 +112,10 @@ async def look(server: Server, names: MetricNames, window: Window) -> tuple[Metr
             each for each in found if each.why])  # fmt: skip
     used = _using(best[0], found, names)
     text = f"no series of {' or '.join(wanted)}: used {best[0].selector} instead. To keep it: {_toml(used)}"
+    asked = {_stem(each) for each in (*used.requests, *used.duration)}
+    others = [each.selector for each in usable if _stem(each.name) not in asked]
+    if others:
+        text += f". Not looked at, though it may count calls too: {_some(others)}"
     return used, (Gap("metrics:names", text),)
 
 
@@ -174,6 +178,11 @@ def _using(chosen: _Candidate, found: Sequence[_Candidate], names: MetricNames) 
     )
 
 
+def _stem(selector: str) -> str:
+    """What a histogram's counter and its buckets are both called."""
+    return selector.partition("{")[0].removesuffix("_bucket").removesuffix("_count")
+
+
 def _toml(names: MetricNames) -> str:
     labels = ", ".join(f'{ours} = "{names.labels[ours]}"' for ours in MEANT)
     roles = {"requests": names.requests, "duration": names.duration}
@@ -185,10 +194,14 @@ def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...
     """What was found and not used, with what to type for it."""
     if not found:
         return ()
-    named = "; ".join(f"{each.selector} ({each.why})" for each in found[:MOST])
-    more = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
     text = (
-        f"no series of {' or '.join(wanted)}, and none was used instead of it. Candidates: {named}{more}."
+        f"no series of {' or '.join(wanted)}, and none was used instead of it. Candidates:"
+        f" {_some([f'{each.selector} ({each.why})' for each in found])}."
         f" If one counts calls: klaviyo-nb.toml [metrics] requests = '{found[0].selector}'"
     )
     return (Gap("metrics:names", text),)
+
+
+def _some(told: Sequence[str]) -> str:
+    more = f"; and {len(told) - MOST} more" if len(told) > MOST else ""
+    return "; ".join(told[:MOST]) + more

@@ -135,6 +135,18 @@ class TestNames:
         assert f"[metrics] requests = '{used}'" in hint(fetched)
         assert fetched.queries[0].expr == used
 
+    def test_what_else_may_count_calls_is_named_where_it_was_not_looked_at(self, window: Window):
+        told = hint(ask(Pretend(OWN + OTEL + MICROMETER, window)))
+        assert "used shop_klaviyo_http_requests_total instead" in told
+        _, _, beside = told.partition("Not looked at, though it may count calls too: ")
+        assert 'http_client_request_duration_seconds_count{server_address="a.klaviyo.com"}' in beside
+        assert 'http_client_requests_seconds_count{clientName="a.klaviyo.com"}' in beside
+
+    def test_the_histogram_of_the_same_calls_is_not_said_to_be_left_out(self, window: Window):
+        same = named("shop_klaviyo_request_duration_seconds_count", {"code": "200"}, {"code": "503"})
+        assert "Not looked at" not in hint(ask(Pretend(OWN + same, window)))
+        assert "Not looked at" not in hint(ask(Pretend(OTEL + ELSEWHERE, window)))
+
     def test_what_it_says_to_type_gives_the_same(self, window: Window):
         table = {
             "requests": 'http_client_request_duration_seconds_count{server_address="a.klaviyo.com"}',
