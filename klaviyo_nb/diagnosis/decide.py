@@ -16,10 +16,9 @@ from klaviyo_nb.diagnosis.observed import observe
 from klaviyo_nb.diagnosis.severity import respond_by, severity
 from klaviyo_nb.diagnosis.summary import summary
 from klaviyo_nb.diagnosis.thresholds import from_table
-from klaviyo_nb.diagnosis.tree import FAILING, Walk, walk
+from klaviyo_nb.diagnosis.tree import Walk, cause_of, walk
 from klaviyo_nb.diagnosis.verdict import Cause, Interval, Rival, Verdict
 from klaviyo_nb.evidence import remembered
-from klaviyo_nb.klaviyo.answers import Failure
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
@@ -98,15 +97,15 @@ def _known_rivals(cause: Cause, facts: Facts) -> Iterator[Rival]:
     """Rivals that observed facts keep alive."""
     for kind, words in (facts.other_failures or {}).items():
         yield Rival(
-            _cause_of(kind), f"other calls failed that way too: {words}", "klaviyo-nb logs … --by status"
+            cause_of(kind), f"other calls failed that way too: {words}", "klaviyo-nb logs … --by status"
         )
     if facts.failure_alone:
         text = f"the calls do not tell who answered, our own does: they may be {facts.failure_alone}"
-        yield Rival(_cause_of(facts.failure_alone), text, "compare the application's way out with ours")
+        yield Rival(cause_of(facts.failure_alone), text, "compare the application's way out with ours")
     if facts.probe_failure:
         text = f"our probes failed that way: {facts.probe_failure}"
         yield Rival(
-            _cause_of(facts.probe_failure), text, "compare the application's key and way out with ours"
+            cause_of(facts.probe_failure), text, "compare the application's key and way out with ours"
         )
     for there, other, text in (
         (facts.app_healthy is False, "app_unhealthy", f"our health endpoint says: {facts.app_says}"),
@@ -137,11 +136,6 @@ def _open_rivals(found: Walk, facts: Facts) -> Iterator[Rival]:
         doubt = facts.presumed.get(question.fact)
         said = f"presumed, since {doubt}" if doubt else "not answered"
         yield Rival(cause, f"{said}: {question.text}", question.ask)
-
-
-def _cause_of(kind: Failure) -> Cause:
-    branch = FAILING.branches[kind]
-    return branch if isinstance(branch, str) else "klaviyo_server_error"
 
 
 def _plain(facts: Facts) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from klaviyo_nb.diagnosis.counted import Tally, tally
 from klaviyo_nb.diagnosis.probed import asked_in_vain
 from klaviyo_nb.diagnosis.severity import level
 from klaviyo_nb.diagnosis.shares import is_noise
 from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
+from klaviyo_nb.diagnosis.tree import cause_of
 from klaviyo_nb.evidence import Evidence, remembered
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.reach import of_some
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from klaviyo_nb.diagnosis.verdict import Cause
+    from klaviyo_nb.klaviyo.answers import Failure
     from klaviyo_nb.logs.questions.question import Answer
 
 #: A severity is told of so long a slice of the window, as the alerts do.
@@ -81,6 +83,8 @@ def touched(evidence: Evidence) -> Answer | None:
 def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:
     """How long it was how bad, in slices of five minutes, each graded as the whole would be.
 
+    What is over is graded by what most failures of a slice look like: its end says nothing of how bad it was.
+
     Returns:
         Severity → time; `none` where failures are no more than noise; `not known` where nothing was
         called, or too few calls failed to grade. Empty without calls, or for a cause that has no severity.
@@ -100,12 +104,19 @@ def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:
             every, failed = float(calls["calls"].sum()), float(bad["calls"].sum())
             if not is_noise(failed, every, limits):
                 nearly_all = failed >= limits.nearly_all_share * every
-                name = str(level(cause, nearly_all=nearly_all, one_endpoint=bad["endpoint"].nunique() == 1))
+                meant = _then(bad) if cause == "resolved_or_intermittent" else cause
+                name = str(level(meant, nearly_all=nearly_all, one_endpoint=bad["endpoint"].nunique() == 1))
             elif failed < limits.noise_share * every:
                 name = "none"
         span = min(SLICE, window.end - window.start - index * SLICE)
         found[name] = found.get(name, timedelta(0)) + span
     return dict(sorted(found.items(), key=lambda each: (each[0][0] != "P", each[0] == "not known", each[0])))
+
+
+def _then(bad: pd.DataFrame) -> Cause:
+    """What failures meant while they lasted; where none tells its kind, no more than that they were."""
+    calls = bad.loc[bad["kind"] != "unknown"].groupby("kind")["calls"].sum()
+    return "resolved_or_intermittent" if calls.empty else cause_of(cast("Failure", calls.idxmax()))
 
 
 def _counted(evidence: Evidence) -> Tally | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.verdict import Cause, Step
+from klaviyo_nb.klaviyo.answers import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,12 @@ TREE = Question(
     unknown="no",
     unproven=frozenset({"healthy", "resolved_or_intermittent", "klaviyo_server_error"}),
 )
+
+
+def cause_of(kind: Failure) -> Cause:
+    """What failures of one kind mean by themselves, whoever acknowledges them and wherever they fall."""
+    branch = FAILING.branches[kind]
+    return branch if isinstance(branch, str) else "klaviyo_server_error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,23 @@ def test_the_times_at_each_severity_add_up_to_the_window():
     assert sum(graded.values(), timedelta(0)) == evidence.window.end - evidence.window.start
 
 
+def test_an_incident_that_is_over_was_as_bad_as_its_failures_were():
+    window = samples.rate_limited().window
+    minutes = range(60)
+    rows = [
+        {"timestamp": window.start + timedelta(minutes=minute, seconds=each), "method": "POST",
+         "endpoint": f"/api/{('events', 'profiles')[each % 2]}", "source": "app.log", "line_no": minute * 60 + each,
+         "status_code": 503 if 10 <= minute < 20 else (429 if 30 <= minute < 35 and each % 4 == 0 else 202)}
+        for minute in minutes for each in range(0, 60, 3)
+    ]  # fmt: skip
+    read = Coverage("file:app.log", window, window, lines=len(rows), calls=len(rows))
+    evidence = Evidence(window, window.end, calls=CALLS.frame(rows), coverage=(read,))
+    graded = at_each_severity(evidence, "resolved_or_intermittent")
+    assert graded["P1"] == timedelta(minutes=10)
+    assert graded["P3"] == timedelta(minutes=5)
+    assert set(graded) == {"P1", "P3", "none", "not known"}
+
+
 def test_without_calls_nothing_is_known_of_it():
     evidence = replace(samples.rate_limited(), calls=None, metrics=None)
     assert harm(evidence) is None
