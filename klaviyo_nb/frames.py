@@ -261,7 +261,10 @@ CALLS = Schema(
         "method": Column("category", "HTTP method, upper case"),
         "endpoint": Column("category", "path template of the catalogue, no trailing slash; else the path"),
         "status_code": Column("Int64", "HTTP status; missing if the line tells none"),
-        "error_type": Column("category", "why no response came: timeout, reset, refused, dns, tls, other"),
+        "error_type": Column(
+            "category",
+            "why no response came: dns, refused, tls, connect_timeout (not sent), timeout, reset, other",
+        ),
         "error_code": Column("category", "errors[].code of the answer"),
         "error_pointer": Column("category", "source.pointer or source.parameter of the answer"),
         "answered_by": Column(

@@ -30,7 +30,7 @@ AnsweredBy = Literal["klaviyo", "edge", "challenge", "portal", "proxy", "other"]
 #: What was asked: the API, the status page, or our own application.
 Expected = Literal["api", "page", "app"]
 
-#: Why no whole answer came → what that looks like. Logs use the first five names and `other`.
+#: Why no whole answer came → what that looks like. Logs use the first six names and `other`.
 ERRORS: Mapping[str, Failure] = {
     "timeout": "server",
     "reset": "server",

@@ -13,7 +13,8 @@ _NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
 NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
-        "dns": r"\bENOTFOUND|EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
+        "dns": r"\bENOTFOUND|dial tcp: lookup|resolving timed out|"
+        r"EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"
         r"NAME_NOT_RESOLVED|NameResolution|UnknownHost|\bNXDOMAIN\b|no such host|name resolution|"
         r"server misbehaving|temporary failure in name|"
         r"nodename nor servname|(?:could not(?: be)?|failed to|can't|cannot|unable to) (?:resolve|"
@@ -30,6 +31,21 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"certificate (?:\w{1,12} ){0,3}(?:expired|invalid|untrusted|unknown|mismatch)|"
         r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
         r"ssl_connect_error|peer_failed_verification|ssl_cacert|cURL error (?:35|60)\b",
+        "connect_timeout": rf"connect[ _-]?timeout(?! ?\d){_NO_SETTING}|connect(?:ing)? timed out|"
+        r"\bconnect ETIMEDOUT|(?<![a-z])Connection[ _-]?Timeout(?:Error\b| to host)|"
+        r"connection to \S{1,200} timed out|"
+        r"connection time(?:d )?out after \d|connect to \S{1,200} (?:\(?port \d+\)? )?after \d+ ?ms: t|"
+        r"connect to \S{1,200} \(port \d+\)(?: from \S{1,200} \(port \d+\))? after|OpenTimeout|"
+        r"open TCP connection to \S{1,200} \(execution expired|"
+        r"(?:dial tcp|establish a new connection|ConnectException|trying to connect|tcp connect error|"
+        r"\(Connect\))[^\n]{0,120}(?:timeout|timed out|deadline (?:exceeded|has elapsed))|"
+        r"connection attempt failed because|could not be established within|"
+        r"timed out[^\n]{0,40} (?:while (?:connecting|SSL handshaking) to|attempt to connect to)|"
+        r"reset[ _](?:reason: |before_response_started\{)connection[ _]timeout|"
+        r"(?:SSL connection|TLS handshake|tls: handshake) time(?:d )?out",
+        "unconnected": r"\bConnectError\b|establish a new connection|open TCP connection to|"
+        r"cannot connect to host|all connection attempts failed|\bdial tcp\b|trying to connect: |"
+        r"tcp connect error|error \(Connect\)",
         "timeout": r"timed[ _-]?out|zeit.berschreitung|d.lai (?:d.attente )?(?:d.pass|expir)|"
         r"tiempo de espera (?:agotado|excedido)|tempo (?:limite )?(?:esgotado|scaduto)|タイムアウト|超时|"
         r"execution expired|i/o timeout|(?:reason: :?|: :|\{:?error, ?:?)timeout|"
@@ -62,6 +78,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"TypeError: (?:failed to fetch|load failed)",
     }.items()
 }
+#: Nothing says why there was no connection: as if nobody had listened.
+_NAMES = {"unconnected": "refused"}
 #: What is said of a connection that nobody needs any more, too.
 _DONE_WITH = frozenset(("connection closed", "connection was closed"))
 #: Words of which one is in every text that such a pattern finds something in: they are looked for first.
@@ -73,6 +91,9 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
                 "enetunreach", "no route", "unreachable", "couldnt_connect", "curl error 7"),
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
+    "connect_timeout": ("connect", "opentimeout", "dial tcp", "could not be established", "tls",
+                        "handshaking"),
+    "unconnected": ("connect", "dial tcp"),
     "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted", "deadline", "curl error 28",
                 "taskcanceled", "_sslobj", "berschreitung", "lai ", "espera", "tempo ", "タイムアウト",
                 "超时",
@@ -88,7 +109,9 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
 
 
 def no_response(text: str, calm: bool = False) -> tuple[str, int] | None:
-    """`timeout`, `reset`, `refused`, `dns`, `tls` or `other`, and where that is said; None if it is not.
+    """Why no response came (`NO_RESPONSE`), and where that is said; None if it is not.
+
+    `dns`, `refused`, `tls`, `connect_timeout`: nothing was sent; else it may have been.
 
     Args:
         text: What may tell of it.
@@ -99,5 +122,5 @@ def no_response(text: str, calm: bool = False) -> tuple[str, int] | None:
         if any(map(low.__contains__, SILENCE_WORDS[kind])) and (found := pattern.search(text)):
             if calm and found[0].lower() in _DONE_WITH:
                 continue
-            return kind, found.start()
+            return _NAMES.get(kind, kind), found.start()
     return None
