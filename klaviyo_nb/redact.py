@@ -14,17 +14,17 @@ written as `415-555-0100`: elsewhere they look like any other number.
 
 from __future__ import annotations
 
-import base64
 import functools
 import hmac
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from klaviyo_nb.redaction import wrapped
+from klaviyo_nb.redaction.escapes import CLUES, AsWritten, Plain
+from klaviyo_nb.redaction.forms import NO_ESCAPE, SHORTEST_SECRET, forms, learnt_forms, literally, whole_word
 from klaviyo_nb.redaction.rule import Rule
 from klaviyo_nb.redaction.rules import RULES
 from klaviyo_nb.redaction.shapes import hides_something, password_in
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 #: A replacement can bring its neighbours into reach of a rule: such a line is read again, so often at most.
 ROUNDS = 8
-#: Shorter secrets are words, and taking words out of text leaves no text.
-SHORTEST_SECRET = 6
 #: So much text is looked through at once: a large one needs little more memory than itself [characters].
 AT_ONCE = 4_000_000
 #: Recognised secrets of this length, mixed of letters and digits, are looked for everywhere; so many at most.
 SHORTEST_LEARNT, MOST_LEARNT = 10, 1_000
 #: So far around a clue a secret in base64 may reach.
 AROUND_CLUE = 160
+#: Stands among the numbers of rules for what is read through its escapes.
+_ESCAPED = len(RULES)
 
 
 class Redactor:
@@ -60,7 +60,7 @@ class Redactor:
 
         Args:
             key: Keys the pseudonyms: the same key gives the same ones. Not to be kept with the text.
-            secrets: Secrets known literally; each is also found URL-encoded, in base64 and JSON-escaped.
+            secrets: Secrets known literally; each is also found escaped, in base64 and in hexadecimal.
                 Those under `SHORTEST_SECRET` characters are left to the rules.
             ip_addresses: Are IP addresses personal data too?
         """
@@ -68,7 +68,7 @@ class Redactor:
         self._literals = [
             (form, "klaviyo-key" if secret.strip().startswith("pk_") else "configured-secret")
             for secret in secrets
-            for form in _forms(secret)
+            for form in forms(secret)
         ]
         self._literals.sort(key=lambda literal: -len(literal[0]))
         self.counts: Counter[str] = Counter()
@@ -104,7 +104,7 @@ class Redactor:
         text = self._without_known(text)
         for rule in RULES:
             if rule.spans_lines and any(clue in text for clue in rule.clues):
-                text = self._apply(rule, text)
+                text = self._apply(rule, AsWritten(text)).raw
         return "".join(self._by_line(piece) for piece in _pieces(text))
 
     def in_all(self, texts: Mapping[str, str]) -> dict[str, str]:
@@ -126,15 +126,15 @@ class Redactor:
         found = self._learnt_in(text.encode("utf-8", "surrogatepass"))
         for form, rule in {form: rule for form, rule, _ in found}.items():
             # Not inside a longer word; what base64 makes of it stands inside one, on no escape's letter.
-            where = _whole_word(form) if form in self.learnt else _NO_ESCAPE + re.escape(form)
+            where = whole_word(form) if form in self.learnt else NO_ESCAPE + re.escape(form)
             text, count = re.subn(where, f"[redacted:{rule}]", text)
             self.counts[rule] += count
         return text
 
     def _learnt_in(self, data: bytes) -> Iterator[tuple[str, str, int]]:
         """Form, rule and end of each remembered secret in a text, as a part of a word too."""
-        forms = list(_learnt_forms(tuple(self.learnt.items())).items())
-        sought = _literally(tuple(form for form, _ in forms))
+        forms = list(learnt_forms(tuple(self.learnt.items())).items())
+        sought = literally(tuple(form for form, _ in forms))
         return ((*forms[number], end) for number, end in sought.ends(data))
 
     def _unwrapped(self, data: bytes) -> bytes:
@@ -178,28 +178,53 @@ class Redactor:
     def _line(self, line: str) -> str:
         for _ in range(ROUNDS):
             before = line
-            for number in _rules_for(line.encode("utf-8", "surrogatepass"), self._ip_addresses):
-                line = self._apply(RULES[number], line)
+            if _ESCAPED in self._rules_for(line):
+                line = self._escaped(line)
+            line = self._ruled(AsWritten(line)).raw
             if line == before:
                 break
         return line
 
-    def _apply(self, rule: Rule, text: str) -> str:
+    def _escaped(self, line: str) -> str:
+        """`line` without what can be read where its escapes are read as what they say."""
+        seen = Plain(line)
+        if self._literals or self.learnt:
+            data = seen.text.encode("utf-8", "surrogatepass")
+            known = [(re.escape(form), rule) for form, rule in self._literals if form in seen.text]
+            learnt = {form: rule for form, rule, _ in self._learnt_in(data)} if self.learnt else {}
+            for where, rule in [*known, *((whole_word(form), rule) for form, rule in learnt.items())]:
+                hits = [
+                    (*seen.written(*hit.span()), f"[redacted:{rule}]")
+                    for hit in re.finditer(where, seen.text)
+                ]
+                self.counts[rule] += len(hits)
+                seen = seen.replaced(hits)
+        return self._ruled(seen).raw
+
+    def _rules_for(self, line: str) -> list[int]:
+        return _rules_for(line.encode("utf-8", "surrogatepass"), self._ip_addresses)
+
+    def _ruled(self, seen: AsWritten) -> AsWritten:
+        for number in self._rules_for(seen.text):
+            if number != _ESCAPED:
+                seen = self._apply(RULES[number], seen)
+        return seen
+
+    def _apply(self, rule: Rule, seen: AsWritten) -> AsWritten:
         for pattern in rule.patterns:
             compiled, folds = _compiled(pattern)
-            pieces, done = [], 0
-            for match in compiled.finditer(_folded(text) if folds else text):
-                start, end = match.span("value")
-                token = self._token(rule, match, text[start:end])
+            found = []
+            for match in compiled.finditer(_folded(seen.text) if folds else seen.text):
+                token = self._token(rule, match, seen)
                 if token is not None:
-                    pieces += [text[done:start], token]
-                    done = end
-            text = "".join([*pieces, text[done:]]) if pieces else text
-        return text
+                    found.append((*seen.written(*match.span("value")), token))
+            seen = seen.replaced(found)
+        return seen
 
-    def _token(self, rule: Rule, match: re.Match[str], value: str) -> str | None:
-        """What stands for `value` from now on; None: it may stay."""
-        if not rule.accept(value):
+    def _token(self, rule: Rule, match: re.Match[str], seen: AsWritten) -> str | None:
+        """What stands for the match's value from now on; None: it may stay."""
+        value = seen.text[slice(*match.span("value"))]
+        if not rule.accept(value) or not seen.in_one(*match.span("value")):
             return None
         self.counts[rule.name] += 1
         token = f"[redacted:{rule.name}]" if rule.kind == "secret" else self._pseudonym(rule.name, value)
@@ -208,7 +233,8 @@ class Redactor:
             self.learn({each: rule.name for each in taught if _distinctive(each)})
         groups = match.groupdict()
         if groups.get("key_quote") and not groups.get("quote"):  # a JSON number: our token is a string
-            token = groups["key_quote"] + token + groups["key_quote"]
+            quote_mark = seen.raw[slice(*seen.written(*match.span("key_quote")))]
+            token = quote_mark + token + quote_mark
         return token + "\n" * value.count("\n")
 
     def _pseudonym(self, name: str, value: str) -> str:
@@ -256,27 +282,6 @@ def _distinctive(value: str) -> bool:
     return len(value) >= SHORTEST_LEARNT and mixed and bool(plain) and "redacted" not in value
 
 
-@functools.lru_cache(2)
-def _learnt_forms(learnt: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """All ways to write what was learnt → its rule."""
-    return {form: rule for value, rule in learnt for form in _forms(value)}
-
-
-@functools.lru_cache(2)
-def _literally(texts: tuple[str, ...]) -> Sought:
-    from klaviyo_nb.sought import Sought
-
-    return Sought([re.escape(text.encode("utf-8", "surrogatepass")) for text in texts], caseless=False)
-
-
-_NO_ESCAPE = r"(?<!\\(?=[bfnrtu]))(?<!\\u[0-9A-Fa-f]{3})"
-
-
-def _whole_word(form: str) -> str:
-    before = r"(?:(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])|(?<![A-Za-z0-9]))" if form[0].isalnum() else ""
-    return before + re.escape(form) + (r"(?![A-Za-z0-9])" if form[-1].isalnum() else "")
-
-
 @functools.cache
 def _clues_in_base64() -> Sought:
     from klaviyo_nb.sought import Sought
@@ -294,6 +299,7 @@ def _clues(ip_addresses: bool) -> tuple[Sought, list[list[int]]]:
         if not rule.spans_lines and (ip_addresses or rule.name != "ip"):
             for clue in rule.clues:
                 rules.setdefault(clue, []).append(number)
+    rules |= {clue: [_ESCAPED] for clue in CLUES}
     return Sought([clue.encode() for clue in rules]), list(rules.values())
 
 
@@ -338,29 +344,6 @@ def _folded(text: str) -> str:
     if len(lower) == len(text):
         return lower
     return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
-
-
-def _forms(secret: str) -> set[str]:
-    """The ways in which `secret` may be written in text."""
-    forms: set[str] = set()
-    for raw in {secret, secret.strip()}:
-        if len(raw.strip()) < SHORTEST_SECRET:
-            continue
-        encoded = quote(raw, safe="")
-        lower = re.sub("%..", lambda escape: escape[0].lower(), encoded)
-        forms |= {raw, encoded, lower, json.dumps(raw)[1:-1], json.dumps(raw, ensure_ascii=False)[1:-1]}
-        forms |= set(_in_base64(raw.encode()))
-    ours = " ".join(f"[redacted:{name}]" for name in (*(rule.name for rule in RULES), "configured-secret"))
-    return {form for form in forms if form not in ours}
-
-
-def _in_base64(data: bytes) -> Iterable[str]:
-    """What base64 makes of `data` wherever it stands in a text: only characters that it alone decides."""
-    for shift in range(3):
-        coded = base64.b64encode(bytes(shift) + data).decode()
-        core = coded[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6]
-        yield core
-        yield core.replace("+", "-").replace("/", "_")
 
 
 _HARMFUL = re.compile(

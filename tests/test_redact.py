@@ -37,6 +37,11 @@ PIECES = st.sampled_from(
         "@",
         "%40",
         "\\u0040",
+        "\\u0022",
+        "%22",
+        "&#34;",
+        "\\x61",
+        "%61",
         "\\n",
         "\\",
         '"',
@@ -129,6 +134,26 @@ ENCODINGS = {
     "base64 after 1": lambda text: base64.b64encode(b"u" + text.encode() + b"tail").decode(),
     "base64 after 2": lambda text: base64.b64encode(b"u:" + text.encode() + b"t").decode(),
     "base64 url": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 of utf-16": lambda text: base64.b64encode(text.encode("utf-16-be")).decode(),
+    "hexadecimal": lambda text: text.encode().hex().upper(),
+}
+#: No letter stands as it is.
+ALL_ESCAPED = {
+    "json": r"\u{:04x}",
+    "json in json": r"\\u{:04X}",
+    "url": "%{:02x}",
+    "url in url": "%25{:02X}",
+    "url of old scripts": "%u{:04x}",
+    "html": "&#{};",
+    "html by hexadecimal numbers": "&#x{:02X};",
+    "html without semicolons": "&#{:03}",
+    "html in html": "&amp;#{};",
+    "python": r"\x{:02x}",
+    "python, wide": r"\U{:08x}",
+    "javascript": r"\u{{{:x}}}",
+    "perl": r"\x{{{:x}}}",
+    "shell": r"\{:03o}",
+    "mail": "={:02X}",
 }
 
 
@@ -143,6 +168,58 @@ def test_a_configured_secret_is_found_however_it_is_written(secret: str, encodin
     assert core not in after
     assert "[redacted:" in after
     assert after.count("\n") == written.count("\n")
+
+
+def escaped(text: str, how: str) -> str:
+    return "".join(ALL_ESCAPED[how].format(ord(letter)) for letter in text)
+
+
+@pytest.mark.parametrize("how", ALL_ESCAPED)
+def test_what_is_escaped_letter_by_letter_is_read(how: str) -> None:
+    plain = {"ann.lee@shop.example": "email", "+447700900123": "phone", KEY: "klaviyo-key"}
+    plain |= {"Zx81/Key77=q": "secret", "hunter2 it is!": "configured-secret"}
+    for value, rule in plain.items():
+        redact = Redactor(b"k", ("hunter2 it is!",))
+        redact.learn({"Zx81/Key77=q": "secret"})
+        assert (
+            redact.text(f"it says <{escaped(value, how)}> there") == f"it says <{redact.text(value)}> there"
+        )
+        assert redact.counts == {rule: 2}
+
+
+def test_an_address_that_is_escaped_joins_with_the_same_as_it_is() -> None:
+    told = [escaped("ann@shop.example", how) for how in ALL_ESCAPED]
+    told += ["ann@shop&period;example", "%61nn%40shop.example", "a&#110;n&commat;shop.example"]
+    assert {redactor().text(text) for text in told} == {redactor().text("ann@shop.example")}
+
+
+@pytest.mark.parametrize(
+    ("written", "redacted"),
+    [
+        ("data=%7B%22token%22%3A%22hunter2Stork%22%7D", "data=%7B%22token%22%3A%22[redacted:secret]%22%7D"),
+        (r"{\x22password\x22:\x22hunter2Stork\x22}", r"{\x22password\x22:\x22[redacted:secret]\x22}"),
+        ("{&quot;api_key&quot;: &quot;hunter2&quot;}", "{&quot;api_key&quot;: &quot;[redacted:secret]&quot;}"),
+        (r"{\u0022first_name\u0022:\u0022Zoe\u0022}", r"{\u0022first_name\u0022:\u0022[redacted:profile]\u0022}"),
+    ],
+)  # fmt: skip
+def test_json_whose_quotes_are_escaped_tells_names_and_values(written: str, redacted: str) -> None:
+    assert redactor().text(written) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filter=equals(event,%22Placed%20Order%22)&page%5Bsize%5D=100",
+        r"C:\users\x64\123\u0063ode",
+        r"caf\u00e9 \u0441\u043b\u043e\u0432\u043e \ud83d\ude00 \u0041",
+        "a=10%45 b=%50s &#8217;tis &#39;so&#39; =3D=20=3D &quot;yes&quot;",
+        'status=400,size=%41,"x",limit=4096',
+        "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+        base64.b64encode("a script of Windows, nothing else".encode("utf-16-le")).decode(),
+    ],
+)
+def test_escapes_that_hide_nothing_stay(text: str) -> None:
+    assert redactor().text(text) == text
 
 
 #: How the lines of base64 are kept apart.

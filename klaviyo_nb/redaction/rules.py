@@ -21,6 +21,7 @@ from klaviyo_nb.redaction.shapes import (
     SCHEME,
     STRONG_PROSE,
     assigned,
+    hides_in_hex,
     hides_something,
     holds_colon,
     listed,
@@ -29,6 +30,8 @@ from klaviyo_nb.redaction.shapes import (
     no_constraint,
 )
 from klaviyo_nb.redaction.vendors import VENDOR_KEYS
+
+_HEX_LETTER = "2[de]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5f"
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -176,11 +179,28 @@ RULES: tuple[Rule, ...] = (
             r"(?-i:cGtf|[HXn3]BrX|wa1[89+/_-])",
             r"(?-i:Q[GH][BFJNRVZdhlptx159][g-z0-9+/]|[YZa-fMNOL-][EUk0]B[g-z0-9+/]|[GHWXmn23DTjz][BFJNRVZdhlptx159EUMQIcgkAY]A)",
             "(?-i:(?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){2})",
+            # And of any letters of two bytes, every second of them zero.
+            "(?-i:(?:A[C-H][AEIMQUYcgkosw048]A[A-Za-z0-9+/_-][AQgw][AB][A-Za-z0-9+/_-]){2})",
         ),
         (r"(?:(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4})|(?<![\w+/\\]))(?P<value>[\w+/-]{16,}={0,2})",),
         accept=hides_something,
         matches=("to YW5uLmxlZUBleGFtcGxlLmNvbQ==", "x=cGtfNGYxYzBhOWJlMjdkODM2NTBmNGUxYjdh"),
         spares=("cursor=bmV4dDo6aWQ6OjAxSE1LR0sxQkI", "01HMKGK1BB4D6VV4ZNGJRBKQMS"),
+    ),
+    Rule(
+        "hex",
+        "secret",
+        ("706b5f", rf"(?:{_HEX_LETTER}){{2}}40(?:{_HEX_LETTER}){{3}}", "2b3[1-9](?:3[0-9]){8}"),
+        (r"(?:(?<=0x)|(?<=\\x)|(?<![0-9a-z]))(?P<value>[0-9a-f]{20,})",),
+        accept=hides_in_hex,
+        matches=(
+            r"body=\x616e6e2e6c656540736f6d652e6578616d706c65",
+            "706B5F5A6B334A7451394C775876325262374E3759635035487344",
+        ),
+        spares=(
+            r"trace_id=4bf92f3577b34da6a3ce929d0e0e4736",
+            r"bytea \x706b5f6f72646572735f62795f6461792e2e2e",
+        ),
     ),
     Rule(
         "random-secret",

@@ -78,7 +78,10 @@ _HEX = re.compile(r"(?>[0-9A-F]{8,}|[0-9a-f]{8,}|[a-z_-]+|/)++")
 
 
 def hides_something(value: str) -> bool:
-    """Is it base64 of a text with a key, an address or a phone number in it? It may begin within a path."""
+    """Is it base64 of a text with a key, an address or a phone number in it? It may begin within a path.
+
+    The text may be of one byte a letter, or of two, as Windows has it.
+    """
     if _HEX.fullmatch(value):
         return False
     plain = value.rstrip("=").replace("-", "+").replace("_", "/")
@@ -89,9 +92,16 @@ def hides_something(value: str) -> bool:
             decoded = base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
         except (binascii.Error, ValueError):
             return False
+        decoded = decoded.replace(b"\0", b"")  # of UTF-16
         if any(hidden.search(decoded) for hidden in _HIDDEN):
             return True
     return False
+
+
+def hides_in_hex(value: str) -> bool:
+    """Is it a text with a key, an address or a phone number in it, two digits a letter?"""
+    both = (bytes.fromhex(value[start : len(value) - (len(value) - start) % 2]) for start in (0, 1))
+    return any(hidden.search(decoded) for decoded in both for hidden in _HIDDEN)
 
 
 #: A resolver of everybody's, which commands in reports name.

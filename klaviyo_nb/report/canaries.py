@@ -41,6 +41,12 @@ def _in_lines(text: str) -> str:
 
 _LOWER_URL = re.compile("%..")
 
+
+def _all_as(form: str) -> Callable[[str], str]:
+    """No letter as it is: each by its number."""
+    return lambda text: "".join(form.format(ord(letter)) for letter in text)
+
+
 #: Name → how a text is written.
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "raw": str,
@@ -50,10 +56,17 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "JSON": lambda text: json.dumps({"value": text}),
     "JSON in JSON": lambda text: json.dumps(json.dumps({"value": text})),
     "JSON, escaped": lambda text: "".join(rf"\u{ord(c):04x}" if c in "@+" else c for c in text),
+    "JSON, all escaped": _all_as(r"\u{:04x}"),
+    "URL, all escaped": _all_as("%{:02x}"),
+    "HTML, all escaped": _all_as("&#{};"),
+    "Python, all escaped": _all_as(r"\x{:02x}"),
+    "mail, all escaped": _all_as("={:02X}"),
+    "hexadecimal": lambda text: text.encode().hex(),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 after 1": lambda text: base64.b64encode(f"u{text};".encode()).decode(),
     "base64 after 2": lambda text: base64.b64encode(f"u:{text};".encode()).decode(),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 of UTF-16": lambda text: base64.b64encode(text.encode("utf-16")).decode(),
     "base64 in lines": _in_lines,
     "base64 in lines, JSON": lambda text: json.dumps({"body": _in_lines(text)}),
     "Python": lambda text: repr({"value": text}),
