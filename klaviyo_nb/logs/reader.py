@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
-from klaviyo_nb.logs.chunks import Job, Part, advancing, partly, read_chunk
+from klaviyo_nb.logs.chunks import Job, Part, advancing, no_collecting, partly, read_chunk
 from klaviyo_nb.logs.early import Early
 from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
@@ -241,7 +241,8 @@ def _read(
     sharing = partly.set(run.gave_so_far) if news else None  # before workers are started
     try:
         parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
-        import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
+        with no_collecting():
+            import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
         threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):

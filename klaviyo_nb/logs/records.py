@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import compress
@@ -32,28 +30,16 @@ from klaviyo_nb.logs.words import EveryLine, WordFinder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Objects are understood so many at once, other records so many; or as soon as they hold so many bytes. What
-#: was read is understood even if the deadline passes meanwhile.
-_OBJECTS, _OTHERS, _BYTES = 4_096, 2_048, 4 * 1024 * 1024
-#: So many times more where the deadline is further off than this [s]: alike records are told in one go.
-_AT_LEISURE, _HURRY_S = 4, 60.0
+#: So many objects are understood at once, so many other records, or as many as hold so many bytes: alike ones
+#: are told in one go, but what was read is understood even if the deadline passes meanwhile. It is near if it
+#: is no further off than this [s].
+_AT_LEISURE = 16_384, 16_384, 8 * 1024 * 1024
+_HURRIED, _HURRY_S = (4_096, 2_048, 4 * 1024 * 1024), 60.0
 _EDGE = 4_096
 #: What has been read is told after this time [s], and then after so many times what telling took [1], but not
 #: later than this [s].
 _SHARED_S, _PATIENCE, _LATEST_S = 1.0, 10, 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@contextmanager
-def no_collecting() -> Iterator[None]:
-    """Reading makes very many small objects and no cycles: to look for some takes a fifth of its time."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def read(job: Job, opened: Opened, part: Part) -> None:
@@ -82,7 +68,7 @@ def read(job: Job, opened: Opened, part: Part) -> None:
         find=EveryLine() if job.about else _LEARNT.words, halt=halt,
     )  # fmt: skip
     hurry = job.deadline is not None and job.deadline - time.monotonic() < _HURRY_S
-    for _ in _filled(records, 1 if hurry else _AT_LEISURE, *waiting):
+    for _ in _filled(records, _HURRIED if hurry else _AT_LEISURE, *waiting):
         take()
     for moment in edges.times(job.window.end):
         reading.saw(moment)
@@ -134,14 +120,15 @@ def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table
 
 
 def _filled(
-    records: Iterable[Record], leisure: int, objects: list[Record], others: list[Record]
+    records: Iterable[Record], most: tuple[int, int, int], objects: list[Record], others: list[Record]
 ) -> Iterator[None]:
     """Put records into the lists, whole JSON objects into the first; tells when they are to be emptied."""
+    most_objects, most_others, most_bytes = most
     size = 0
     for record in records:
         (objects if record.alone else others).append(record)
         size += len(record.raw)
-        if len(objects) >= _OBJECTS or len(others) >= _OTHERS * leisure or size >= _BYTES:
+        if len(objects) >= most_objects or len(others) >= most_others or size >= most_bytes:
             yield
             size = 0
     yield

@@ -26,6 +26,7 @@ _TYPES = {
 }
 #: Columns of texts of which hardly two rows have the same.
 _DIFFERING = frozenset(("request_id", "profile_key", "event_key", "message"))
+_DELETE = 0x7F
 #: Ends each line that is redacted together with others, lest ids seem to be lines of one text in base64.
 _END = " ."
 #: So many rows are kept as lists; then they are packed.
@@ -112,8 +113,7 @@ class Rows:
             .to_pybytes()
             .decode()
         )
-        plain = whole.count("\n") == len(texts) and whole.replace("\n", "").isprintable()
-        if plain and self._redact(whole) == whole:
+        if whole.count("\n") == len(texts) and _is_printable(whole) and self._redact(whole) == whole:
             return texts
         column = Coded.of(texts.to_pylist())
         changed = _changed(self._redact, [column.values])
@@ -226,7 +226,7 @@ def _changed(redact: Redact, columns: Iterable[Sequence[Any]]) -> dict[str | Non
     told = [text for text in texts if text is not None]
     whole = "\n".join(text if "\n" in text else text + _END for text in told)
     kept = redact(whole)
-    if kept == whole and whole.replace("\n", "").isprintable():
+    if kept == whole and _is_printable(whole):
         return {}
     shown = map(_shown, _parts(redact, told, kept.split("\n")))
     return {text: after for text, after in zip(told, shown, strict=True) if text != after}
@@ -244,6 +244,15 @@ def _parts(redact: Redact, texts: Sequence[str], lines: Sequence[str]) -> Iterab
         next(given).removesuffix(_END) if count == 1 else "\n".join(next(given) for _ in range(count))
         for count in counts
     ]
+
+
+def _is_printable(lines: str) -> bool:
+    """Are all lines? Of ASCII, which most logs are, ten times as fast as `str.isprintable`."""
+    if not lines.isascii():
+        return lines.replace("\n", "").isprintable()
+    letters = np.frombuffer(lines.encode(), np.uint8)
+    control = (letters < ord(" ")) | (letters == _DELETE)
+    return int(np.count_nonzero(control)) == lines.count("\n")
 
 
 def _shown(text: str) -> str:

@@ -6,6 +6,7 @@ and then and only if `tells` (`chunks.partly`), and at last the result.
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from klaviyo_nb.logs.chunks import partly
 
 def main() -> None:
     """Work until the other end hangs up."""
+    gc.disable()  # of a chunk, some thirty objects are left in cycles
     while True:
         try:
             function, task, tells = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it

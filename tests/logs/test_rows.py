@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.rows import Rows
-from klaviyo_nb.redact import Redactor
+from klaviyo_nb.logs.coded import Texts
+from klaviyo_nb.logs.rows import Column, Rows
+from klaviyo_nb.redact import Redactor, harmless
 
 KEY, ADDRESS = "pk_4f1c0a9be27d83650f4e1b7a2c9d8e0f1a", "ann@example.com"
 IN_BASE64 = "cGtfNGYxYzBhOWJlMjdkODM2NTBmNGUxYjdhMmM5ZDhlMGYxYQ=="
@@ -15,7 +18,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
-def packed(texts: list[str]) -> list[str]:
+def packed(texts: Column) -> list[str]:
     rows = Rows(Redactor(b"k" * 32).text)
     rows.extend({"message": texts}, len(texts))
     told: list[str] = rows.table()["message"].to_pylist()
@@ -49,3 +52,11 @@ def test_lines_of_one_text_in_base64_are_put_together_and_texts_below_each_other
     assert all(
         IN_BASE64[24:] not in text for text in packed(["\n".join(["mail:", *lines]), "x", "\n".join(lines)])
     )
+
+
+@pytest.mark.parametrize("mark", ["\t", "\n", "\x00", "\x1b[31m", "\x7f", "\x85", "\u202e", "\ufeff", "é"])
+def test_a_mark_that_would_harm_a_terminal_is_taken_out_of_its_text_and_no_other(mark: str) -> None:
+    texts = ["POST /api/events", f"a{mark}b", "202"]
+    wanted = [texts[0], harmless(texts[1]), texts[2]]
+    assert packed(texts) == wanted
+    assert packed(Texts(pa.array(texts, pa.large_string()))) == wanted
