@@ -278,7 +278,7 @@ CALLS = Schema(
         "event_key": Column("str", "unique_id of the event"),
         "attempt": Column("Int64", "1 for the first try"),
         "revision": Column("category", "API revision of the call"),
-        "message": Column("str", "text of the record, redacted, 500 characters at most"),
+        "message": Column("str", "what the record says, redacted, 500 characters at most"),
         "parsed": Column("boolean", "False: read by the generic reader only, fields may be missing"),
     },
 )

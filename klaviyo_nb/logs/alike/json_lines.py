@@ -22,7 +22,7 @@ from klaviyo_nb.logs.alike.grouping import Group, Grouping
 from klaviyo_nb.logs.alike.layout import Cut, Layouts
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats import table, text, times, values
-from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, answered_by
+from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, TROUBLE, answered_by
 from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE, is_ours
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
 from klaviyo_nb.logs.formats.places import place_of
@@ -165,6 +165,10 @@ class Alike:
         rows = np.flatnonzero(failed | ~levels.having(CALM.__contains__))
         if not len(rows):
             return
+        wrong = np.flatnonzero(failed | levels.having(TROUBLE.__contains__))
+        if len(group.plan.texts) > 1 and len(wrong):
+            said = _texts(group, wrong).map(lambda texts: text.of_failure(texts)[:MESSAGE] if texts else None)
+            columns["message"] = said.among(wrong, count).or_else(columns["message"])
         if len(failing := np.flatnonzero(failed)):
             found = _texts(group, failing).map(lambda texts: self._sought[text.ends("\n".join(texts))])
             for name in {name for each in found.values for name in each}:

@@ -63,7 +63,7 @@ _ELSEWHERE = re.compile(
 )
 _PROXY_ASKS, _LOGIN_NEEDED = 407, 511
 FAILS_FROM = 400
-_TROUBLE = frozenset(("warning", "error", "critical"))
+TROUBLE = frozenset(("warning", "error", "critical"))
 #: Records of these levels tell of a success if their status does.
 CALM = frozenset(("debug", "info"))
 
@@ -119,4 +119,4 @@ def _in_its_place(low: str, status: int | None, level: str | None) -> bool:
         return False
     if status >= 300:  # Klaviyo's API sends nobody to another host
         return bool(_ELSEWHERE.search(low))
-    return level in _TROUBLE and bool(_PAGE.search(low) or (status == 200 and _NOT_JSON.search(low)))
+    return level in TROUBLE and bool(_PAGE.search(low) or (status == 200 and _NOT_JSON.search(low)))

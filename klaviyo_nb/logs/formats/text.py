@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from klaviyo_nb.logs.formats.patterns import COUNTED, PATTERNS, URL
@@ -157,6 +158,20 @@ def said_status(text: str) -> int | None:
         return _REFUSALS[(found[1] or found[2]).lower()]
     found = _NAME.search(text)
     return _NAMES[found[found.lastindex or 1]] if found else None
+
+
+def of_failure(texts: Sequence[str]) -> str:
+    """What a record's texts say of a failure, each thing once: the logger's sentence, then the error's own.
+
+    Of a trace that is the line which names the error.
+    """
+    said = [texts[0]]
+    for each in texts[1:]:
+        lines = each.strip().splitlines() or [""]
+        line = lines[-1 if lines[0].startswith("Traceback (") else 0].strip()
+        if not any(line in told for told in said):
+            said = [*(told for told in said if told not in line), line]
+    return ": ".join(told.rstrip(" .:") for told in said[:-1]) + ": " * (len(said) > 1) + said[-1]
 
 
 def ends(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats import text, times, values
-from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, answered_by, our_answer
+from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, TROUBLE, answered_by, our_answer
 from klaviyo_nb.logs.formats.mentions import (
     is_aside,
     is_named,
@@ -266,7 +266,9 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         "status_code": outcome.status,
         "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
         "answered_by": answered_by(it.text, fields.get("error_code"), outcome.status, fields.get("level")),
-        "message": (it.found.texts[0] if structured and it.found.texts else body or it.text)[:MESSAGE],
+        "message": (_message(it, outcome, fields) if structured and it.found.texts else body or it.text)[
+            :MESSAGE
+        ],
         "parsed": it.named,
     }
     if text.by_library(it.text):
@@ -274,6 +276,11 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     if "profile_key" not in fields:
         fields["profile_key"] = profile_in(where.path)
     return fields
+
+
+def _message(it: Read, outcome: _Outcome, fields: Mapping[str, Any]) -> str:
+    failed = outcome.status >= FAILS_FROM if outcome.status else outcome.error or outcome.worked is False
+    return text.of_failure(it.found.texts) if failed or fields.get("level") in TROUBLE else it.found.texts[0]
 
 
 def profile_in(path: str | None) -> str | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import random
 from datetime import timedelta
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from klaviyo_nb import logs
 from klaviyo_nb.frames import CALLS, WEBHOOKS
+from klaviyo_nb.logs.formats.understand import understand
 from klaviyo_nb.logs.questions import templates as asked
 from klaviyo_nb.logs.questions.masks import alike, masked, shortened
 from klaviyo_nb.logs.questions.question import Records
@@ -20,6 +23,7 @@ from samples import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from klaviyo_nb.logs.questions.question import Answer
 
@@ -152,6 +156,46 @@ def test_the_refusal_beside_a_constant_sentence_tells_templates_apart() -> None:
         "invalid input",
     }
     assert set(rows["example"]) == {"klaviyo request failed", "invalid input"}
+
+
+TRACE = 'Traceback (most recent call last):\n  File "k.py", line 3, in push\nhttpx.ReadTimeout: timed out'
+BESIDE: dict[str, dict[str, Any]] = {
+    "klaviyo request failed: Error: unknown list": {"err": {"message": "unknown list", "stack": "Error: unknown list\n  at push"}},
+    "klaviyo request failed: Invalid email address": {"error": {"detail": "Invalid email address"}},
+    "klaviyo request failed: Invalid input: Invalid phone number": {
+        "response": {"data": {"errors": [{"title": "Invalid input.", "detail": "Invalid phone number"}]}}
+    },
+    "klaviyo request failed: Invalid list": {"body": '{"errors":[{"detail":"Invalid list"}]}'},
+    "klaviyo request failed: httpx.ReadTimeout: timed out": {"exc_info": TRACE},
+    "klaviyo request failed": {"error": "klaviyo request failed"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [400, None], ids=["by column", "one by one"])
+def test_the_errors_own_text_beside_a_constant_sentence_tells_templates_apart(
+    tmp_path: Path, status: int | None
+) -> None:
+    head = {"msg": "klaviyo request failed", "url": "https://a.klaviyo.com/api/events", "method": "POST"}
+    head |= {"level": "error"} | ({"status": status} if status else {"code": "ECONNRESET"})
+    times = (WINDOW.start + timedelta(seconds=number) for number in range(20 * len(BESIDE)))
+    lines = [
+        json.dumps({"time": next(times).isoformat()} | head | BESIDE[text])
+        for _ in range(20)
+        for text in BESIDE
+    ]
+    (tmp_path / "app.log").write_text("\n".join(lines))
+    read = logs.read([str(tmp_path / "app.log")], WINDOW, redact=str)
+    rows = templates(read.calls, WINDOW)
+    assert dict(zip(rows["template"], rows["count"], strict=True)) == dict.fromkeys(BESIDE, 20)
+
+
+def test_a_call_that_worked_says_no_more_than_its_logger(tmp_path: Path) -> None:
+    line = {"time": WINDOW.start.isoformat(), "level": "info", "msg": "klaviyo request", "status": 200, "method": "GET",
+            "url": "https://a.klaviyo.com/api/lists", "detail": "from the cache"}  # fmt: skip
+    (tmp_path / "app.log").write_text(f"{json.dumps(line)}\n" * 40)
+    read = logs.read([str(tmp_path / "app.log")], WINDOW, redact=str)
+    assert set(read.calls["message"]) == {"klaviyo request"}
+    assert understand(json.dumps(line).encode(), WINDOW.end).fields["message"] == "klaviyo request"
 
 
 def test_what_was_not_seen_in_the_quiet_part_is_new() -> None:
