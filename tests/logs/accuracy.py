@@ -145,12 +145,17 @@ def labelled() -> Iterator[Line]:
             inner = json.dumps(text, ensure_ascii=False)[1:-1] if each.get("quoted") else text
             yield _line(name or each["name"], head.replace("§", inner), f"{told} {label}")
     for file in WHOLE:
-        judged = frozenset(FIELDS) - _WRITERS if file in SEEN else frozenset(FIELDS)
-        yield from (replace(_line(*block), judged=judged) for block in _blocks(file))
+        yield from whole_lines(file)
     for wrap in WRAPPERS:
         for _, text, label in messages if wrap is not plain else ():
             if wrap is not journal_whole or "\n" in text:  # else the same as `journal`
                 yield _wrapped(wrap, text, label)
+
+
+def whole_lines(file: str) -> Iterator[Line]:
+    """Those of a file, as they stand there."""
+    judged = frozenset(FIELDS) - _WRITERS if file in SEEN else frozenset(FIELDS)
+    yield from (replace(_line(*block), judged=judged) for block in _blocks(file))
 
 
 def sdk_lines() -> Iterator[Line]:

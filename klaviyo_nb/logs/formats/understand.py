@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from klaviyo_nb.klaviyo.answers import CODES
-from klaviyo_nb.logs.formats import text, times, values
+from klaviyo_nb.logs.formats import text, times, values, wording
 from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, TROUBLE, answered_by, our_answer
 from klaviyo_nb.logs.formats.mentions import (
     is_aside,
@@ -122,7 +122,12 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     hook = _webhook(it, body, where, outcome, speaks)
     if hook is not None:
         return Told("webhook", moment, hook)
-    if _is_call(it, body, where, outcome, speaks, named):
+    call = _is_call(it, body, where, outcome, speaks, named)
+    if call and where.place == "none" and where.endpoint is None and "klaviyo" in it.text.lower():
+        call = our_answer(it.text) or wording.tells_of_a_call(it.text) is not False
+    elif not call and named and (worded := _worded(it, body, outcome)):
+        call, outcome = True, worded
+    if call:
         fields = _fields(it, body, where, outcome)
         if "GMT" in it.text and "retry_after_s" not in fields and (until := _UNTIL.search(it.text)):
             fields["retry_after_s"] = _seconds_until(until[1], moment, near)
@@ -190,6 +195,15 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     if our_answer(it.text) or (speaks and it.found.values.get("error_code") in CODES):
         return True
     return named and not is_aside(body) and klaviyo_said(body or it.text, outcome.at)
+
+
+def _worded(it: Read, body: str, outcome: _Outcome) -> _Outcome | None:
+    """The outcome of a record that is a call by its words, though no rule sees one; None: it is none."""
+    if not outcome.known:
+        outcome = _Outcome(text.lone_status(it.text))
+    if not outcome.known or is_played(body) or not klaviyo_said(body or it.text, outcome.at):
+        return None
+    return outcome if wording.tells_of_a_call(it.text) else None
 
 
 def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> dict[str, Any] | None:
