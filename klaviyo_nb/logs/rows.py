@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ _TYPES = {
 #: Columns of texts of which hardly two rows have the same.
 _DIFFERING = frozenset(("request_id", "profile_key", "event_key", "message"))
 _DELETE = 0x7F
-#: Ends each line that is redacted together with others, lest ids seem to be lines of one text in base64.
+#: Ends each text that is redacted together with others, lest their lines seem to be of one text in base64.
+#: Behind several lines it is one of its own.
 _END = " ."
 #: So many rows are kept as lists; then they are packed.
 _MOST = 8_192
@@ -106,15 +108,22 @@ class Rows:
 
     def _redacted(self, texts: pa.Array) -> pa.Array:
         """Texts of which hardly two are equal, without what must be taken from them."""
+        long = pc.match_substring(texts, "\n")
+        if not pc.any(long).as_py():
+            return texts if self._stay(texts) else self._each_redacted(texts)
+        # Of most texts nothing is to be taken: they are not looked at one by one for a traceback among them.
+        if not self._stay(texts.filter(pc.invert(long))):
+            return self._each_redacted(texts)
+        return pc.replace_with_mask(texts, long, self._each_redacted(texts.filter(long)))
+
+    def _stay(self, lines: pa.Array) -> bool:
+        """Is nothing to be taken from texts of one line?"""
         ends = _array(Coded.of(["", f"{_END}\n"]))
-        whole = (
-            pc.binary_join_element_wise(texts, *ends, null_handling="replace")
-            .buffers()[2]
-            .to_pybytes()
-            .decode()
-        )
-        if whole.count("\n") == len(texts) and _is_printable(whole) and self._redact(whole) == whole:
-            return texts
+        joined = pc.binary_join_element_wise(lines, *ends, null_handling="replace")
+        whole = joined.buffers()[2].to_pybytes().decode()
+        return _is_printable(whole) and self._redact(whole) == whole
+
+    def _each_redacted(self, texts: pa.Array) -> pa.Array:
         column = Coded.of(texts.to_pylist())
         changed = _changed(self._redact, [column.values])
         return _array(column.map(lambda value: changed.get(value, value)))
@@ -224,7 +233,7 @@ def _changed(redact: Redact, columns: Iterable[Sequence[Any]]) -> dict[str | Non
         texts.update(dict.fromkeys(column))
     texts.pop(None, None)
     told = [text for text in texts if text is not None]
-    whole = "\n".join(text if "\n" in text else text + _END for text in told)
+    whole = "\n".join(f"{text}\n{_END}" if "\n" in text else text + _END for text in told)
     kept = redact(whole)
     if kept == whole and _is_printable(whole):
         return {}
@@ -235,13 +244,13 @@ def _changed(redact: Redact, columns: Iterable[Sequence[Any]]) -> dict[str | Non
 def _parts(redact: Redact, texts: Sequence[str], lines: Sequence[str]) -> Iterable[str]:
     """The lines of what was redacted together, put back to the texts they belong to."""
     counts = [text.count("\n") + 1 for text in texts]
-    if sum(counts) != len(lines):
+    if sum(count + (count > 1) for count in counts) != len(lines):
         return map(redact, texts)
     if len(lines) == len(texts):
         return (line.removesuffix(_END) for line in lines)
     given = iter(lines)
     return [
-        next(given).removesuffix(_END) if count == 1 else "\n".join(next(given) for _ in range(count))
+        next(given).removesuffix(_END) if count == 1 else "\n".join([*islice(given, count + 1)][:count])
         for count in counts
     ]
 
