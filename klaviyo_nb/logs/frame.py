@@ -38,11 +38,10 @@ def webhooks(pieces: Iterable[Piece]) -> pd.DataFrame:
 def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
     rows = _Rows([piece for piece in pieces if piece.rows.num_rows])
     columns = {
-        name: _column(rows, "moment" if name == "timestamp" else name, column.dtype)
-        for name, column in schema.columns.items()
+        name: _column(rows, "moment" if name == "timestamp" else name, schema.columns[name].dtype)
+        for name in [*schema.columns][::-1]  # messages first: all others fit into what they let go
     }
-    table = pa.table(columns)
-    del columns
+    table = pa.table({name: columns.pop(name) for name in schema.columns})
     frame = table.to_pandas(types_mapper=_PANDAS.get, self_destruct=True)
     repeated = [name for name in frame if frame[name].dtype == "category"]
     untold = [name for name in repeated if not len(frame[name].cat.categories)]
