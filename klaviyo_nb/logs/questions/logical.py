@@ -9,6 +9,9 @@ import numpy as np
 from klaviyo_nb.logs.questions.attempts import DELIVERED, FIX_FIRST, PROFILE, REFUSED, SOON, UNKNOWN
 from klaviyo_nb.logs.questions.tallies import NEVER
 
+#: Lines of one answer are not so far apart, but for clocks: two files may tell of it [ns].
+APART = 10**9
+
 
 class Joined(NamedTuple):
     """Attempts in the order of their calls, and by time within a call.
@@ -125,7 +128,8 @@ def _by_id(rows: Any, order: Any) -> tuple[bool, Any, Any]:
     some = rows[order[named]]
     repeats = ~(_differs(some["key"]) | _differs(some["same"]))
     another = repeats & (_differs(some["answer"]) | _differs(some["attempt"]))
-    ids_join = bool(another.any())
+    apart = repeats & (np.diff(some["moment"], prepend=0) > APART) & (some["moment"] != NEVER)
+    ids_join = bool(another.any() or (apart[1:] & apart[:-1]).any())
     sub = np.zeros(len(order), dtype=np.uint64)
     if ids_join:
         by_id = named[some["by"] == PROFILE]

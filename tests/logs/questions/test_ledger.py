@@ -179,6 +179,21 @@ def test_klaviyos_own_request_ids_join_nothing_and_the_applications_do() -> None
     assert totals(ours) == {"delivered": (1, 1), "refused": (1, 1)}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "lost"), [([0, 2, 6], (1, 1)), ([0, 30], (2, 1)), ([0, 0.1, 0.2], (3, 1))],
+    ids=["three times", "in two files with two clocks", "three lines of one answer"],
+)  # fmt: skip
+def test_an_id_that_is_refused_again_and_again_is_the_applications(
+    seconds: list[float], lost: tuple[int, int]
+) -> None:
+    start = WINDOW.start + timedelta(hours=1)
+    rows = [
+        {"status_code": 429, "request_id": "one", "timestamp": start + timedelta(seconds=at)}
+        for at in seconds
+    ]
+    assert totals(frame(*rows))["refused"] == lost
+
+
 def test_calls_of_one_profile_that_overlap_are_told_apart_by_the_numbers_of_their_attempts() -> None:
     steps = [
         (503, 1),

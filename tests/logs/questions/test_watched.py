@@ -130,6 +130,21 @@ def test_where_nothing_joins_lines_twice_counts_are_said_to_be_at_most(name: str
     assert "counts are at most, without copies 400 calls were made." in said
 
 
+@pytest.mark.parametrize("who", ["host", "worker", "caller"])
+@pytest.mark.parametrize("keys", [{}, {"event_key": None}], ids=["keys", "none"])
+@pytest.mark.parametrize("second", [0.0, 0.123, 0.123457])
+def test_equal_calls_that_two_made_at_the_same_moment_are_no_copies(
+    who: str, keys: dict[str, Any], second: float
+) -> None:
+    one = calls(np.arange(400) * 5 + second, **keys, **{who: "one"})
+    other = one.assign(source="other.log", **{who: "two"})
+    said = says("overview", CALLS.frame(pd.concat([one, other], ignore_index=True)))
+    assert COPIES not in said
+    assert COPIES in says(
+        "overview", CALLS.frame(pd.concat([one, other.assign(**{who: "one"})], ignore_index=True))
+    )
+
+
 def _first(values: Any) -> Any:
     return values if isinstance(values, str) else list(values)[:300]
 

@@ -31,7 +31,7 @@ ANSWERS = {
     ],
     "dead key": [(401, "wrong", False)],
     "bad payload": [(400, "wrong", False), (404, "wrong", False), (409, "wrong", False)],
-    "no network": [("dns", "turned away", True), ("refused", "turned away", True)],
+    "no network": [(why, "turned away", True) for why in ("dns", "refused", "connect_timeout")],
 }
 
 
