@@ -115,13 +115,13 @@ async def fetch(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
         frame, told = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
-        short = frame is None or bool(_reach(frame, grid, None))
-        gone = await _gone(server, grid, until) if short else None
+        reach = _reach(frame, grid, None)
+        gone = await _gone(server, grid, until) if frame is None or reach else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + _reach(frame, grid, gone) + told, names)
+    return Fetched(frame, queries, gaps + (_reach(frame, grid, gone) if gone else reach) + told, names)
 
 
 async def _prepared(
@@ -202,10 +202,10 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
             ("nocache", 1),
         ]
         body = await server.ask("/api/v1/query_range", question)
-        digest.update(body)
         requests += 1
         try:
             async with server.reading:
+                await asyncio.to_thread(digest.update, body)
                 found, remarks = await asyncio.to_thread(read, body, start, end)
         except ValueError as exc:
             raise SourceError(server.where, str(exc)) from None

@@ -77,8 +77,8 @@ class Rises:
 def together(parts: Sequence[Rises], labels: list[str]) -> Rises:
     """One count per step and kind, where `labels` alone tell kinds apart, in the order of their labels."""
     told = pd.concat([part.kinds[labels] for part in parts], ignore_index=True)
-    number = told.groupby(labels, dropna=False).ngroup().to_numpy()
-    kinds = told.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
+    number, firsts = _alike(told)
+    kinds = told.iloc[firsts].reset_index(drop=True)
     times = np.unique(np.concatenate([part.times for part in parts]))
     before = np.cumsum([0, *(len(part.kinds) for part in parts)])
     at = np.concatenate([np.searchsorted(times, part.times)[part.at] for part in parts])
@@ -88,14 +88,14 @@ def together(parts: Sequence[Rises], labels: list[str]) -> Rises:
 
 def _added(times: Numbers, kinds: pd.DataFrame, at: Numbers, kind: Numbers, calls: Floats) -> Rises:
     """Counts of the same step and kind added up; what is missing is left out, and kinds without a count."""
-    known = np.isfinite(calls)
-    place, size = at[known] * len(kinds) + kind[known], len(times) * len(kinds)
+    known, size = np.isfinite(calls), len(times) * len(kinds)
+    place, calls = (at * len(kinds) + kind)[known], calls[known]
     if size <= _SPARSE * len(place):
         places = np.flatnonzero(np.bincount(place, minlength=size))
-        sums: Any = np.bincount(place, calls[known], size)[places]
+        sums: Any = np.bincount(place, calls, size)[places]
     else:
         places, where = np.unique(place, return_inverse=True)
-        sums = np.bincount(where, calls[known], len(places))
+        sums = np.bincount(where, calls, len(places))
     at, kind = np.divmod(places, max(len(kinds), 1))
     used = np.zeros(len(kinds), dtype=bool)
     used[kind] = True
@@ -141,8 +141,10 @@ def rises(metrics: pd.DataFrame, role: str) -> Rises:
     layout, value = _layout(metrics), metrics["value"].to_numpy()
     mine = (layout.labels["role"] == role).to_numpy(dtype=bool)
     labels, step = layout.labels[mine], step_s(metrics)
-    rows = np.flatnonzero(mine[layout.series] & ~np.isnan(value)) if step else np.empty(0, np.int64)
+    rows = layout.rows(mine) if step else slice(0)
     series, at, value = layout.series[rows], layout.at[rows], value[rows]
+    if (missing := np.isnan(value)).any():
+        series, at, value = series[~missing], at[~missing], value[~missing]
     place = series * len(layout.times) + at
     if (np.diff(place) < 0).any():
         order = np.argsort(place, kind="stable")
@@ -152,9 +154,8 @@ def rises(metrics: pd.DataFrame, role: str) -> Rises:
     before[begins] = np.where(layout.appeared[series[begins]], 0.0, np.nan)
     rise = np.where(value < before, value, value - before)
     number = np.zeros(len(mine), dtype=np.int64)
-    number[mine] = labels.groupby(KINDS, dropna=False).ngroup()
-    told = labels.iloc[np.unique(number[mine], return_index=True)[1]]
-    kinds = pd.DataFrame({name: _plain(told[name]).array for name in KINDS})
+    number[mine], firsts = _alike(labels[KINDS])
+    kinds = pd.DataFrame({name: _plain(labels[name]).array.take(firsts) for name in KINDS})
     return _added(layout.times - round((step or 0) * 1e9), kinds, at, number[series], rise)
 
 
@@ -178,16 +179,34 @@ class _Layout:
     appeared: Mask
     starts: Numbers
 
+    def rows(self, series: Mask) -> slice | Numbers:
+        """The rows of some series; a slice, which copies nothing, where they stand together."""
+        runs = np.flatnonzero(series[self.series[self.starts]])
+        ends = np.append(self.starts[1:], len(self.series))
+        if not len(runs) or runs[-1] - runs[0] + 1 > len(runs):
+            return np.flatnonzero(series[self.series])
+        return slice(int(self.starts[runs[0]]), int(ends[runs[-1]]))
+
+
+def _alike(labels: pd.DataFrame) -> tuple[Numbers, Numbers]:
+    """Of each row the number of its labels, in order, missing ones last; and the first row of each number."""
+    codes = [pd.factorize(column, sort=True)[0] for _, column in labels.items()]
+    told = np.array([np.where(each < 0, len(labels), each) for each in codes])
+    _, firsts, number = np.unique(told, axis=1, return_index=True, return_inverse=True)
+    return number, firsts
+
 
 @remembered
 def _layout(metrics: pd.DataFrame) -> _Layout:
-    keys = ["role", *_SERIES]
+    keys, other = ["role", *_SERIES], np.ones(len(metrics), dtype=bool)
     codes = [pd.Categorical(metrics[name]).codes for name in keys]
-    starts = np.flatnonzero(np.any([np.diff(each, prepend=-2) != 0 for each in codes], axis=0))
+    other[1:] = np.logical_or.reduce([each[1:] != each[:-1] for each in codes])
+    starts = np.flatnonzero(other)
     firsts = metrics.iloc[starts]
-    number = firsts.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    number, each = _alike(firsts[keys])
+    number = np.argsort(np.argsort(each))[number]  # as they come: so rows need no sorting
     series = np.repeat(number, np.diff(starts, append=len(metrics)))
-    labels = firsts.iloc[np.unique(number, return_index=True)[1]]
+    labels = firsts.iloc[np.sort(each)]
     nanoseconds = metrics["timestamp"].to_numpy(dtype="datetime64[ns]").view(np.int64)
     at, times = _numbered(nanoseconds)
     since = np.minimum.reduceat(nanoseconds, starts) if len(starts) else nanoseconds

@@ -15,7 +15,6 @@ import numpy as np
 import orjson
 import pandas as pd
 import pyarrow
-from pyarrow import csv
 
 from klaviyo_nb.frames import METRICS
 from klaviyo_nb.klaviyo.endpoints import catalogue
@@ -23,9 +22,9 @@ from klaviyo_nb.lines import LONGEST_LABEL, bounded
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+Numbers = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
 
 _VALUES = b'"values":[['
-_ONE_A_LINE = bytes.maketrans(b',[]"', b"\n   ")  # blanks around a number are nothing, within it an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
         if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
             raise ValueError("not a matrix")
         found = [result for result in answer["data"]["result"] if result.get("values")]
-        samples = [values[each["values"]] if values else _samples(each["values"]) for each in found]
+        samples = [values[each["values"] - 1] if values else _samples(each["values"]) for each in found]
         series = [_one_series(each["metric"], *both) for each, both in zip(found, samples, strict=True)]
         remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
         remarks += ["partial answer"] * bool(answer.get("isPartial"))
@@ -73,34 +72,52 @@ def _apart(body: bytes) -> tuple[bytes, list[tuple[Floats, Floats]]]:
     servers write them, the answer comes back as it was, without any.
     """
     head, *parts = body.split(_VALUES)
-    texts, rests = [], []
-    for part in parts:
-        text, end, rest = part.partition(b"]]")
-        if not end:
-            return body, []
-        texts.append(text)
-        rests.append(rest)
-    if not texts:
+    texts, ends, rests = zip(*(part.partition(b"]]") for part in parts), strict=True) if parts else [()] * 3
+    if not texts or not all(ends):
         return body, []
-    counts = [text.count(b"[") + 1 for text in texts]
-    rows = b",".join(texts)
-    numbers = (rows.replace(b'"+', b'"') if b'"+' in rows else rows).translate(_ONE_A_LINE)
     try:
-        table = csv.read_csv(
-            pyarrow.py_buffer(numbers),
-            csv.ReadOptions(column_names=["number"], use_threads=False),
-            csv.ParseOptions(quote_char=False),
-            csv.ConvertOptions(column_types={"number": pyarrow.float64()}, null_values=["NaN"]),
-        )
-    except pyarrow.ArrowInvalid:
+        counts, *both = _columns(b"],[".join(texts), [len(text) for text in texts])
+    except ValueError:  # pyarrow's are, too
         return body, []
-    if len(table) != 2 * sum(counts):
-        return body, []
-    ends = np.cumsum(counts)[:-1]
-    pairs = table["number"].to_numpy().reshape(-1, 2).T
-    both = [np.split(np.ascontiguousarray(each), ends) for each in pairs]
-    bare = head + b"".join(b'"values":%d%s' % (at + 1, rest) for at, rest in enumerate(rests))
-    return bare, [(both[0][0], both[1][0]), *zip(*both, strict=True)]
+    split = [np.split(each, np.cumsum(counts)[:-1]) for each in both]
+    bare = head + b"".join(b'"values":%d%s' % (at, rest) for at, rest in enumerate(rests, 1))
+    return bare, list(zip(*split, strict=True))
+
+
+def _columns(rows: bytes, sizes: Sequence[int]) -> tuple[Numbers, Floats, Floats]:
+    """How many rows each text has, times and values of all.
+
+    Quotes tell where they stand; pyarrow reads texts of one buffer that are told by where they begin and end.
+
+    Args:
+        rows: Texts such as `1795413600,"823"],[1795413615,"843"`, with `],[` between them, too.
+        sizes: How long each of the texts is [bytes].
+
+    Raises:
+        ValueError: They are written in another way.
+    """
+    quotes = np.flatnonzero(np.frombuffer(rows, np.uint8) == ord('"')).astype(np.int32)
+    if len(quotes) % 2 or not len(quotes) or not quotes[0] or quotes[-1] != len(rows) - 1:
+        raise ValueError("a value is not in quotes")
+    opens, closes = quotes[::2], quotes[1::2]
+    if not (_stands(b',"', rows, opens - 1) and _stands(b'"],[', rows, closes[:-1])):
+        raise ValueError("not rows of a time and a value")
+    places = np.empty((len(opens), 4), np.int32)  # where a time begins and ends, and a value
+    places[0, 0], places[1:, 0] = 0, closes[:-1] + 4
+    places[:, 1], places[:, 2], places[:, 3] = opens - 1, opens + 1, closes
+    texts = pyarrow.StringArray.from_buffers(places.size - 1, *map(pyarrow.py_buffer, (places, rows)))
+    times, values = (
+        texts.take(pyarrow.array(np.arange(each, places.size, 4))).cast(pyarrow.float64()).to_numpy()
+        for each in (0, 2)
+    )
+    until = np.searchsorted(closes, np.cumsum(np.add(sizes, 3)))
+    return np.diff(until, prepend=0), times, values
+
+
+def _stands(mark: bytes, rows: bytes, places: Numbers) -> bool:
+    """Does this stand in all these places? Two or four bytes, compared as a number."""
+    every = np.ndarray(len(rows) - len(mark) + 1, f"u{len(mark)}", rows, strides=1)
+    return bool((every[places] == np.frombuffer(mark, every.dtype)).all())
 
 
 def _samples(values: Sequence[Any]) -> tuple[Floats, Floats]:
@@ -122,12 +139,14 @@ def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.Da
     told = METRICS.frame(
         _labels(each.labels, role, names) for role, series in found.items() for each in series
     )
-    frame = told.take(np.repeat(np.arange(len(every)), [len(each.values) for each in every]))
-    frame = frame.reset_index(drop=True)
+    of = np.repeat(np.arange(len(every)), [len(each.values) for each in every])
     nanoseconds = np.concatenate([each.times for each in every]) * 1_000_000
-    frame["timestamp"] = pd.DatetimeIndex(nanoseconds.view("datetime64[ns]"), tz="UTC")
-    frame["value"] = np.concatenate([each.values for each in every])
-    return METRICS.check(frame)
+    columns: dict[str, Any] = {
+        "timestamp": pd.DatetimeIndex(nanoseconds.view("datetime64[ns]"), tz="UTC"),
+        "value": np.concatenate([each.values for each in every]),
+    }
+    labels = {name: each.array.take(of) for name, each in told.items() if name not in columns}
+    return METRICS.check(pd.DataFrame(columns | labels, columns=list(told), copy=False))
 
 
 def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:

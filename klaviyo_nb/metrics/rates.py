@@ -102,7 +102,7 @@ def _common(calls: Texts, errors: Texts, known: Any) -> tuple[Texts, Texts]:
 def _remaining(calls: Rises, errors: Rises, status: str) -> Rises:
     """The calls that the errors counter does not account for, with `status`."""
     endpoints = pd.Index(calls.kinds["endpoint"].fillna("").unique())
-    times = np.union1d(*(each.times[np.unique(each.at)] for each in (calls, errors)))
+    times = np.union1d(*(each.times[np.flatnonzero(np.bincount(each.at))] for each in (calls, errors)))
     ahead = _running(calls, endpoints, times) - _running(errors, endpoints, times)
     rest = np.diff(np.maximum.accumulate(np.maximum(ahead, 0.0)), axis=0, prepend=0.0)
     kinds = pd.DataFrame({"endpoint": endpoints.where(endpoints != ""), "method": None, "status": status})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import ssl
@@ -280,6 +281,60 @@ class TestReading:
         assert one is not None
         assert other is not None
         assert one.equals(other)
+
+    @pytest.mark.parametrize("indent", [None, 1])
+    def test_numbers_are_read_as_they_are_written_in_series_of_any_length(
+        self, window: Window, indent: int | None
+    ):
+        texts = [["1", "0.25", "1e+06", "-0", "+7", "123456789012345"], ["NaN"], ["3", "4"]]
+
+        def handler(request: httpx.Request) -> httpx.Response:
+            at = steps(question(request))
+            rows = [list(map(list, zip(at, each, strict=False))) for each in texts]
+            found = [{"metric": {"a": str(n)}, "values": each} for n, each in enumerate(rows)]
+            data = {"status": "success", "data": {"resultType": "matrix", "result": found}}
+            written = json.dumps(data, indent=indent, separators=None if indent else (",", ":"))
+            return httpx.Response(200, text=written)
+
+        frame = ask(handler, window, names=from_table({"errors": "", "duration": ""})).frame
+        assert frame is not None
+        told = frame[frame["role"] == "requests"]
+        wanted = [float(text) for each in texts for text in each]
+        assert np.array_equal(told["value"], wanted, equal_nan=True)
+        assert told.groupby("series")["timestamp"].nunique().tolist() == [6, 1, 2]
+        assert told["timestamp"].diff()[1:6].dt.total_seconds().tolist() == [15.0] * 5
+
+    @pytest.mark.parametrize("rows", ['["x,"]', '[""""]', '["1","2"]', "[1,2]", '[1,"2"],[]', '[1,"2"]["3"]'])
+    def test_what_is_no_row_spoils_the_answer(self, window: Window, rows: str):
+        text = '{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[%s]}]}}'
+        fetched = ask(lambda _: httpx.Response(200, text=text % rows), window)
+        assert fetched.frame is None
+        assert (
+            "not that of a Prometheus API" in the_gap(fetched).reason
+            or "other times" in the_gap(fetched).reason
+        )
+
+    @pytest.mark.parametrize("cut", [0, 40])
+    def test_a_packed_answer_is_read_unless_its_end_is_missing(self, window: Window, cut: int):
+        def packed(request: httpx.Request) -> httpx.Response:
+            content = gzip.compress(counting()(request).content)
+            stream = httpx.ByteStream(content[: len(content) - cut])
+            return httpx.Response(200, stream=stream, headers={"content-encoding": "gzip"})
+
+        fetched, plain = ask(packed, window), ask(counting(), window)
+        assert plain.frame is not None
+        if cut:
+            assert "not that of a Prometheus API" in the_gap(fetched).reason
+        else:
+            assert plain.frame.equals(fetched.frame)
+            assert [each.sha256 for each in fetched.queries] == [each.sha256 for each in plain.queries]
+
+    def test_an_answer_that_is_not_packed_as_it_says_is_a_gap(self, window: Window):
+        def handler(request: httpx.Request) -> httpx.Response:
+            stream = httpx.ByteStream(counting()(request).content)
+            return httpx.Response(200, stream=stream, headers={"content-encoding": "gzip"})
+
+        assert "not gzip" in the_gap(ask(handler, window)).reason
 
     @pytest.mark.parametrize("value", ["", "1,2", "x", "0x10", "1+2", "1]2", "1[2", "1 2", '1"],[2,"3'])
     def test_a_sample_that_is_no_number_spoils_the_answer(self, window: Window, value: str):
