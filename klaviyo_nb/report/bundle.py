@@ -205,20 +205,7 @@ class _Maker:
         give_back()
         from klaviyo_nb.report import run
 
-        canaries = asyncio.create_task(self._fly(server))
-        if large:
-            await canaries
-        elif server:  # its kernel needs no evidence: it is to be forked before the server reads that
-            asked = asyncio.create_task(server.asked.wait())
-            await asyncio.wait((canaries, asked), return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-        ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
-        await asyncio.to_thread(_get_ready)
-        if ahead:
-            await ahead
-        drawing = asyncio.create_task(self._draw(server))
-        if large:
-            await drawing
+        canaries, drawing = await self._begin(server, large)
         runs = await run.run_all(
             self.folder, "../evidence", incident=self.incident, lead=self.lead or "", server=server,
             source=source, redact=self.redactor.text, on_done=self._page, limit_s=limit_s or run.LIMIT_S,
@@ -244,6 +231,27 @@ class _Maker:
             "drawn_with": manifest.drawn_with(),
         }
         return manifest.seal(self.folder, about, kept, iso(self.clock()), self._acquired, hashes)
+
+    async def _begin(
+        self, server: ForkServer | None, large: bool
+    ) -> tuple[asyncio.Task[None], asyncio.Task[Made]]:
+        """Try made-up secrets, let the server read ahead, draw; one after the other if it is `large`."""
+        canaries = asyncio.create_task(self._fly(server))
+        if large:
+            await canaries
+            give_back()
+        elif server:  # its kernel needs no evidence: it is to be forked before the server reads that
+            asked = asyncio.create_task(server.asked.wait())
+            await asyncio.wait((canaries, asked), return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+        ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
+        await asyncio.to_thread(_get_ready)
+        if ahead:
+            await ahead
+        drawing = asyncio.create_task(self._draw(server))
+        if large:
+            await drawing
+        return canaries, drawing
 
     def _note(self, evidence: Evidence) -> None:
         """Remember how the evidence was when it was acquired, and what is missing of it."""

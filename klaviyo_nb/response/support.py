@@ -16,7 +16,8 @@ from klaviyo_nb.frames import CALLS, as_texts, plain_rows
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.response.case import API_URL, curl
-from klaviyo_nb.window import parse_time
+from klaviyo_nb.response.spending import spending
+from klaviyo_nb.window import parse_time, stamp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,8 +127,34 @@ def letter(evidence: Evidence, document: Mapping[str, Any], told: pd.DataFrame) 
         "listed": min(len(told), MOST_CALLS),
         "revisions": [(str(name), int(count)) for name, count in revisions.head(5).items()],
         "pinned": _pinned(evidence),
+        "ruled_out": list(_ruled_out(evidence, document, told)),
         "since": _since(document),
     }
+
+
+def _ruled_out(evidence: Evidence, document: Mapping[str, Any], told: pd.DataFrame) -> Iterator[str]:
+    """What else it could be and is not, by what was seen; nothing of what was not looked at."""
+    theirs = told["status_code"].lt(500).fillna(False) & told["answered_by"].fillna("klaviyo").eq("klaviyo")
+    if len(told) and theirs.all():
+        yield (
+            "Errors or silence: every failed call was answered by Klaviyo's application, none with a 5xx;"
+            f" {len(told):,} were looked at."
+        )
+    for row in evidence.probe_rows:
+        if row["probe"] == "auth" and row["status_code"] == 200:
+            yield f"A bad key: it was accepted at {stamp(row['checked_at'])} UTC by GET /api/accounts."
+    if document["facts"].get("acknowledged") is False:
+        yield "An incident that you tell of: your status page had none on what we use."
+    if document["cause"] == "rate_limited" and evidence.calls is not None:
+        calls = evidence.calls
+        spent = spending(evidence, calls[failure_kinds(calls).eq("throttled").fillna(False)])
+        if spent:
+            by = "as your answer told" if spent.observed else "as documented"
+            ours = "our own calls fill the limit" if spent.exhausted else "not our logged calls alone"
+            yield (
+                f"Who spends it: {ours}. Of {spent.endpoint} our logs show at most {spent.peak:,} in one"
+                f" {spent.window}; {spent.limit:,} are allowed, {by}."
+            )
 
 
 def _since(document: Mapping[str, Any]) -> datetime:

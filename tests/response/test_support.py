@@ -71,6 +71,26 @@ def test_request_ids_counts_and_times_are_those_of_the_calls_that_failed() -> No
     assert "Which keys or apps of our account spent this limit" in letter
 
 
+def test_what_is_ruled_out_for_a_rate_limit_is_told_by_name() -> None:
+    letter, _ = packed(samples.rate_limited())
+    assert "- Errors or silence: every failed call was answered by Klaviyo's application" in letter
+    assert "- A bad key: it was accepted at 2026-11-23 06:59:58 UTC by GET /api/accounts." in letter
+    assert "- An incident that you tell of: your status page had none on what we use." in letter
+    assert re.search(r"- Who spends it: .* Of GET /api/profiles our logs show at most \d+ in one", letter)
+
+
+def test_what_was_not_looked_at_or_was_met_is_not_ruled_out() -> None:
+    evidence = samples.rate_limited()
+    assert isinstance(evidence.calls, pd.DataFrame)
+    calls = as_texts(evidence.calls)
+    last = calls.index[calls["status_code"] == 429][-1]
+    calls.loc[last, "status_code"] = 503
+    letter, _ = packed(replace(evidence, calls=calls, probe_rows=(), status_page=None))
+    assert "Errors or silence" not in letter
+    assert "A bad key" not in letter
+    assert "your status page had none" not in letter
+
+
 def test_an_id_beside_an_answer_of_an_edge_or_beside_none_is_not_klaviyos() -> None:
     evidence = samples.rate_limited()
     calls = as_texts(evidence.calls)  # type: ignore[arg-type]
