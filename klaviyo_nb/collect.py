@@ -21,6 +21,7 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap
 from klaviyo_nb.klaviyo.keys import key_facts, usable
 from klaviyo_nb.klaviyo.revisions import NEWEST
+from klaviyo_nb.lines import many
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window, iso, parse_duration, parse_time
 
@@ -244,7 +245,7 @@ def _read_logs(
         since=window.start,
     )
     lines = sum(coverage.lines for coverage in read.coverage)
-    progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {len(read.coverage)} sources")
+    progress(f"logs: {len(read.calls):,} calls in {lines:,} lines of {many(len(read.coverage), 'source')}")
     return read
 
 

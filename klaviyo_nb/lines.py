@@ -20,6 +20,11 @@ def one_line(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def many(count: float, noun: str) -> str:
+    """`1 source`, `1,200 sources`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def bounded(text: str, most: int = LONGEST) -> str:
     """`text`, or as much of it as fits, with how much is missing; what differs still does.
 

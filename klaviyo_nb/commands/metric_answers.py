@@ -23,6 +23,7 @@ from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.folder import load
+from klaviyo_nb.lines import many
 from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.impact import SLO, Impact
@@ -204,7 +205,7 @@ def _impact_text(total: Impact | None) -> list[str]:
         return [f"impact    {total.failed_calls:,} calls failed, of how many is not known"]
     peak = "" if total.peak_share is None else f", {_share(total.peak_share)} in the worst 5 minutes"
     spent = f"{_share(total.budget_spent or 0.0)} of the window's error budget (objective {SLO:.1%})"
-    told = f"{total.failed_calls:,} of {total.calls:,} calls failed, {_share(total.share)}{peak}"
+    told = f"{total.failed_calls:,} of {many(total.calls, 'call')} failed, {_share(total.share)}{peak}"
     return [f"impact    {told}", f"budget    {spent}"]
 
 

@@ -17,6 +17,7 @@ from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import failure
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.counters import counted as risen
 from klaviyo_nb.metrics.rates import beforehand, begun_late, histogram_quantile, increases
@@ -153,13 +154,13 @@ def counted_facts(counted: Tally, when: Times, evidence: Evidence, limits: Thres
     }
     minutes = round(counted.part.seconds / 60)
     fields["because"]["failing"] = (
-        f"{failed:,} of {calls:,} calls failed in the last {minutes} minutes ({counted.source})"
+        f"{failed:,} of {many(calls, 'call')} failed in the last {minutes} minutes ({counted.source})"
     )
     fields["evidence"]["failing"] = (f"{counted.source}:last_part",)
     if fields["failed_earlier"] is not None:
         fields["evidence"]["failed_earlier"] = (f"{counted.source}:window",)
         fields["because"]["failed_earlier"] = (
-            f"{fields['failed_calls']:,} of {fields['calls']:,} calls failed in the window"
+            f"{fields['failed_calls']:,} of {many(fields['calls'], 'call')} failed in the window"
         )
     if fields.get("slow") is not None:
         usual = fields.get("baseline_p95_s")

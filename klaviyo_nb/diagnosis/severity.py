@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.verdict import Cause, Severity
+from klaviyo_nb.lines import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,5 +108,6 @@ def _figure_of(cause: Cause, facts: Facts) -> str:
     if cause == "webhook_endpoint_down":
         return f"the webhook route: {facts.webhook_says}"
     if cause == "resolved_or_intermittent":
-        return f"{facts.failed_calls:,} of {facts.calls:,} calls failed, {facts.last_failed:,} of them lately"
+        every = many(facts.calls or 0, "call")
+        return f"{facts.failed_calls:,} of {every} failed, {facts.last_failed:,} of them lately"
     return figure(facts)

@@ -8,6 +8,7 @@ from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.severity import figure
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.klaviyo.ratelimit import shortest_window_s
+from klaviyo_nb.lines import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ def _figure(cause: Cause, facts: Facts, alive: Sequence[tuple[Cause, Question]])
     if cause == "webhook_endpoint_down":
         return f" ({facts.webhook_says})"
     if cause == "resolved_or_intermittent":
-        return f": {facts.failed_calls:,} of {facts.calls:,} calls failed in the window"
+        return f": {facts.failed_calls:,} of {many(facts.calls or 0, 'call')} failed in the window"
     if facts.failing is not True:
         return f": they are slow, p95 {facts.p95_s:.1f} s" if facts.p95_s is not None else ""
     where = ""

@@ -19,11 +19,12 @@ from klaviyo_nb.diagnosis.probed import is_well
 from klaviyo_nb.diagnosis.shares import is_noise
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import in_short, together
+from klaviyo_nb.lines import many
 from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, number, share
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, share
 from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     facts = document["facts"]
     calls, failed, source = facts.get("calls"), facts.get("failed_calls"), facts.get("counted_from")
     if facts.get("since_calls") and source != "probes":  # what the summary tells of
-        since = f"{facts['since_failed']:,} of {facts['since_calls']:,} calls"
+        since = f"{facts['since_failed']:,} of {many(facts['since_calls'], 'call')}"
         yield "Failing since it began", share(facts["since_failed"], facts["since_calls"]) or "unknown", since
     elif facts.get("last_calls") and source != "probes":
         lately = f"{facts['last_failed']:,} of {facts['last_calls']:,} at the end of the window"
@@ -162,7 +163,7 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     else:
         yield "Began", "not found", "no onset in the window"
     rivals = len(document["rivals"])
-    open_causes = f"{number(rivals, 'other cause')} possible" if rivals else "no other cause is left open"
+    open_causes = f"{many(rivals, 'other cause')} possible" if rivals else "no other cause is left open"
     yield "Verdict is", document["certainty"] or "undecided", open_causes
 
 

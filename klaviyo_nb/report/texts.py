@@ -18,11 +18,11 @@ from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
 from klaviyo_nb.evidence import together
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.impact import SLO
 from klaviyo_nb.report import views, words
 from klaviyo_nb.report.timeline import NOTED, entries, milestones
-from klaviyo_nb.report.words import number
 from klaviyo_nb.response import support
 from klaviyo_nb.response.action_items import ACTION_ITEMS
 from klaviyo_nb.response.document import verdict_document
@@ -50,7 +50,7 @@ _MARKDOWN.globals |= {
     "counted": "{:,}".format,
     "duration": words.duration,
     "length": words.length,
-    "number": words.number,
+    "number": many,
     "share": words.share,
     "stamp": stamp,
     "together": together,
@@ -209,20 +209,20 @@ def _calls_finding(evidence: Evidence) -> str:
     unread = sum(each.unparsed for each in evidence.coverage)
     failed = int(failure_kinds(evidence.calls).notna().sum())
     untimed = int(evidence.calls["timestamp"].isna().sum())
-    notes = [f"{number(unread, 'line')} about Klaviyo not understood"] if unread else []
-    notes += [f"{number(untimed, 'call')} without a time"] if untimed else []
-    found = f"Calls in logs: {failed:,} failing among {number(len(evidence.calls), 'call')}"
+    notes = [f"{many(unread, 'line')} about Klaviyo not understood"] if unread else []
+    notes += [f"{many(untimed, 'call')} without a time"] if untimed else []
+    found = f"Calls in logs: {failed:,} failing among {many(len(evidence.calls), 'call')}"
     return f"{'; '.join([f'{found} in {_read(evidence)}', *notes])}."
 
 
 def _read(evidence: Evidence) -> str:
     """What a finding from logs rests on: lines, sources, the times in them, what was not read of them."""
     lines = sum(each.lines for each in evidence.coverage)
-    read = f"{number(lines, 'line')} of {number(len(evidence.coverage), 'source')}"
+    read = f"{many(lines, 'line')} of {many(len(evidence.coverage), 'source')}"
     times = [moment for each in evidence.coverage if each.got for moment in (each.got.start, each.got.end)]
     cut = sum(each.truncated or each.gap is not None for each in evidence.coverage)
     within = f" ({_extent(pd.Series(times))})" if times else ""
-    return f"{read}{within}" + (f"; {number(cut, 'source')} cut short or not read" if cut else "")
+    return f"{read}{within}" + (f"; {many(cut, 'source')} cut short or not read" if cut else "")
 
 
 def _extent(times: pd.Series[pd.Timestamp]) -> str:
@@ -236,7 +236,7 @@ def _extent(times: pd.Series[pd.Timestamp]) -> str:
 def _metrics_finding(evidence: Evidence) -> str:
     if evidence.metrics is None:
         return "Metrics: not read, so nothing is said from them."
-    found = f"Metrics: {number(len(evidence.metrics), 'sample')} ({_extent(evidence.metrics['timestamp'])})"
+    found = f"Metrics: {many(len(evidence.metrics), 'sample')} ({_extent(evidence.metrics['timestamp'])})"
     steps = [each.step_s for each in evidence.queries]
     apart = f", {max(steps):g} s apart at most; what lasts shorter is not seen" if steps else ""
     return f"{found}{apart}."
@@ -257,4 +257,4 @@ def _page_finding(evidence: Evidence) -> str:
     posts = [*(page.get("incidents") or ()), *(page.get("maintenances") or ())]
     said = page.get("description") or page.get("indicator")
     late = "It has been more than a day late before: a green page is no evidence that Klaviyo is well."
-    return f"Klaviyo's status page said “{said}”, with {number(len(posts), 'open post')}. {late}"
+    return f"Klaviyo's status page said “{said}”, with {many(len(posts), 'open post')}. {late}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.frames import plain_rows
-from klaviyo_nb.lines import one_line
+from klaviyo_nb.lines import many, one_line
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.redact import harmless
@@ -151,7 +151,7 @@ def _peak(evidence: Evidence) -> Iterator[Entry]:
     worst = series.worst(series.by_class(counts, evidence.window)) if counts else None
     if counts and worst:
         until = worst.at + timedelta(seconds=series.bin_s(evidence.window))
-        what = f"Most failures: {worst.failed:,} of {worst.calls:,} calls"
+        what = f"Most failures: {worst.failed:,} of {many(worst.calls, 'call')}"
         yield Entry(max(worst.at, evidence.window.start), until, what, counts.source, "calls")
 
 

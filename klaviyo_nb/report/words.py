@@ -117,11 +117,6 @@ def duration(document: Mapping[str, Any]) -> str | None:
     return least if least == most else f"{least} to {most}"
 
 
-def number(count: int, noun: str) -> str:
-    """`1 source`, `1,200 sources`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def share(part: float | None, whole: float | None) -> str | None:
     """`31%`; one decimal below ten; None if there is nothing to divide."""
     if part is None or not whole:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from klaviyo_nb.diagnosis.verdict import Cause
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.lines import many
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.response.messages import CHANNELS, NEXT_UPDATE_MIN, PHASES, Channel, message
 from klaviyo_nb.window import parse_time
@@ -193,7 +194,7 @@ def _told(document: Mapping[str, Any], named: tuple[str, ...]) -> list[str]:
     said += [message(document, channel, phase) for channel in CHANNELS for phase in PHASES]
     said += [stamp for name in ("onset", "recovered", "window") for stamp in (document[name] or {}).values()]
     for each in document["facts"].get("endpoints") or ():
-        said.append(f"{each['endpoint']} {each['failed']} of {each['calls']} calls")
+        said.append(f"{each['endpoint']} {each['failed']} of {many(each['calls'], 'call')}")
     return [*said, *named]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import remembered
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.question import Answer, of_calls
 from klaviyo_nb.response.messages import Data
 from klaviyo_nb.window import Window, parse_time
@@ -41,7 +42,7 @@ def data(found: Answer | None, window: Window) -> Data | None:
     sure = bool((found.rows["calls"] == found.rows["at_least"]).all())
     missing = sum(int(calls.get(name, 0)) for name in _MISSING)
     every, arrived = sum(map(int, calls.values())), int(calls.get("delivered", 0))
-    went = f"{arrived:,} requests" if not sure else f"{arrived:,} of {every:,} requests"
+    went = f"{arrived:,} requests" if not sure else f"{arrived:,} of {many(every, 'request')}"
     since, until = f"{window.start:%Y-%m-%d %H:%M}", f"{window.end:%Y-%m-%d %H:%M} UTC"
     public = f"From {since} to {until} {went} went through"
     if late := int(calls.get("accepted_late", 0)):

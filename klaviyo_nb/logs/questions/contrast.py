@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from klaviyo_nb.intervals import newcombe
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.clumped import LEAST, LEAST_STRETCHES, tested
 from klaviyo_nb.logs.questions.counts import failure_kinds
@@ -238,7 +239,7 @@ def answer(told: Part, window: Window) -> Answer:
 
 
 def _says(told: Part, rows: pd.DataFrame) -> str:
-    failing = f"{told.failed:,} of {told.calls:,} calls failed"
+    failing = f"{told.failed:,} of {many(told.calls, 'call')} failed"
     if reason := _untold(told):
         return f"Cannot tell what differs: {reason}{_field(told)}."
     if rows.empty:
@@ -265,8 +266,8 @@ def _untold(told: Part) -> str | None:
     if not told.calls:
         return "no call with a time was found in the window"
     if told.failed < LEAST:
-        few = f"{told.failed} of {told.calls:,} calls failed, too few to compare"
-        return few if told.failed else f"none of {told.calls:,} calls failed"
+        few = f"{told.failed} of {many(told.calls, 'call')} failed, too few to compare"
+        return few if told.failed else f"none of {many(told.calls, 'call')} failed"
     if told.failed == told.calls:
         return f"all {told.calls:,} calls failed"
     single = [table for name, table in told.tables.items() if len(name) == 1 and table is not None]

@@ -11,6 +11,7 @@ import pandas as pd
 from klaviyo_nb.frames import UTC_NS, as_texts
 from klaviyo_nb.intervals import wilson
 from klaviyo_nb.klaviyo.answers import Failure, failure
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import ANSWER, answered
 from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import (
@@ -275,7 +276,7 @@ def _says(told: Part, rows: pd.DataFrame, window: Window) -> str:
     calls, failed = int(rows["calls"].sum()), int(rows["failed"].sum())
     low, high = wilson(failed, calls)
     bounds = f"{failed / calls:.1%}, between {low:.1%} and {high:.1%}"
-    said = [f"{failed:,} of {calls:,} calls failed ({bounds})"]
+    said = [f"{failed:,} of {many(calls, 'call')} failed ({bounds})"]
     said += [
         f"{row['failed']:,} × {_WORDS[row['kind']]}{_between(row['first'], row['last'])}"
         for row in _causes(told).to_dict("records")

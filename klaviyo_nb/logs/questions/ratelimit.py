@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from klaviyo_nb.frames import UTC_NS
 from klaviyo_nb.klaviyo.endpoints import MINUTE, SECOND
 from klaviyo_nb.klaviyo.ratelimit import WINDOWS, limit_in, pace, parse_limit
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
@@ -296,7 +297,7 @@ def _says(told: Part, rows: pd.DataFrame, start: datetime) -> str:
     if not told.calls:
         return "Cannot tell how limits were used: no call of a known endpoint with a time was found."
     if rows.empty:
-        return f"No limit was reached: none of {told.calls:,} calls was refused with 429."
+        return f"No limit was reached: none of {many(told.calls, 'call')} was refused with 429."
     first = rows.iloc[0]
     said = [f"{first['method']} {first['endpoint']}: {_broke(first)}"]
     if pd.notna(first["others"]):

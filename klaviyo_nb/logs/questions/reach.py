@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from klaviyo_nb.klaviyo.answers import failure
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import answered
 from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import hashed, mixed
@@ -138,9 +139,9 @@ def _says(told: Part, failed: int | None, rows: pd.DataFrame) -> str:
     if not told.calls:
         return "Cannot tell: no call was found."
     if not told.failed:
-        return f"None of {told.calls:,} calls failed."
+        return f"None of {many(told.calls, 'call')} failed."
     if rows.empty:
-        return f"Cannot tell: none of {told.failed:,} failed calls names a profile, an event or a list."
+        return f"Cannot tell: none of {many(told.failed, 'failed call')} names a profile, an event or a list."
     parts, every = [], max(failed or 0, told.failed)
     told_of = rows[["what", "distinct", "at_most", "calls"]].astype(object).to_numpy().tolist()
     for what, distinct, most, calls in told_of:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import ANSWER, failure_kinds
 from klaviyo_nb.logs.questions.operations import places, places_of
 from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
@@ -102,7 +103,7 @@ def _says(told: Part, rows: pd.DataFrame) -> str:
     if not told.calls:
         return "Cannot tell: no call was found."
     if rows.empty and not told.unknown:
-        return f"None of {told.calls:,} calls was refused with 403 by Klaviyo's application."
+        return f"None of {many(told.calls, 'call')} was refused with 403 by Klaviyo's application."
     refused = int(rows["refused"].sum()) + told.unknown
     said = f"{refused:,} of {told.calls:,} calls were refused with 403"
     lacks = sorted({each for text in rows["lacks"].dropna() for each in text.split(", ")})

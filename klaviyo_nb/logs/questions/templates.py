@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from klaviyo_nb.frames import UTC_NS
-from klaviyo_nb.lines import one_line
+from klaviyo_nb.lines import many, one_line
 from klaviyo_nb.logs.questions import strata
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.masks import alike, masked, shortened
@@ -253,7 +253,7 @@ def answer(told: Part, window: Window) -> Answer:
 def _says(told: Part, rows: pd.DataFrame) -> str:
     if rows.empty:
         calls = int(told.stretches["calls"].sum())
-        what = f"none of {calls:,} calls failed" if calls else "no call was found"
+        what = f"none of {many(calls, 'call')} failed" if calls else "no call was found"
         return f"{'No error message' if calls else 'Cannot tell'}: {what}."
     first = rows.iloc[0]
     text = one_line(first["template"], LONGEST)

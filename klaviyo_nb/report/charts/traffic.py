@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from klaviyo_nb.lines import many
 from klaviyo_nb.report import series
 from klaviyo_nb.report.axis import moment, plot, told
 from klaviyo_nb.report.canvas import Drawn
@@ -30,11 +31,11 @@ def calls_by_status(evidence: Evidence, verdict: Verdict) -> Drawn:
         return nothing("No calls to show", "a call", evidence)
     table = series.by_class(counts, evidence.window)
     failed, calls = int(series.failures(table).sum()), int(table.to_numpy().sum())
-    headline = f"None of {calls:,} calls failed"
+    headline = f"None of {many(calls, 'call')} failed"
     if calls == 1:
         headline = f"The only call {'failed' if failed else 'did not fail'}"
     elif failed:
-        headline = f"{failed:,} of {calls:,} calls failed: {share(failed, calls)}"
+        headline = f"{failed:,} of {many(calls, 'call')} failed: {share(failed, calls)}"
     key = [(series.CLASSES[name], f"{name} {table[name].sum():,}") for name in table.columns]
     unit = f"calls per {length(series.bin_s(evidence.window))}"
     sheet, axes = plot(headline, key, unit, evidence, verdict)
@@ -55,7 +56,7 @@ def _kinds(table: pd.DataFrame, window: Window) -> str:
     kinds = table.drop(columns="succeeded", errors="ignore").sum()
     kinds = kinds[kinds > 0].sort_values(ascending=False, kind="stable")
     named = ", ".join(f"{int(count):,} with {name}" for name, count in kinds.items())
-    peak = f"{worst.failed:,} of {worst.calls:,} calls"
+    peak = f"{worst.failed:,} of {many(worst.calls, 'call')}"
     return f"{named[0].upper()}{named[1:]}. Most failures at {moment(worst.at, window)}: {peak}. "
 
 
