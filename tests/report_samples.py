@@ -6,6 +6,8 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
+import pandas as pd
+
 import samples
 from klaviyo_nb.evidence import Budget, Coverage, Evidence, Gap
 from klaviyo_nb.frames import CALLS, as_texts
@@ -102,3 +104,11 @@ CASES = {
     "no call in window": no_call_in_window,
     "hostile": hostile,
 }
+
+
+def under_way() -> Evidence:
+    """A log that fails from its first line on, and nothing before it."""
+    evidence = samples.rate_limited()
+    assert isinstance(evidence.calls, pd.DataFrame)
+    failing = evidence.calls[evidence.calls["status_code"] == 429].reset_index(drop=True)
+    return replace(evidence, calls=failing, earlier=None, metrics=None)

@@ -71,6 +71,11 @@ def test_verify_accepts_the_bundle_and_its_archive(drilled: tuple[Path, str], tm
         assert done.returncode == 0, done.stdout
         said = {"schema": "klaviyo-nb/verify/1", "intact": True, "problems": [], "signer": None}
         assert json.loads(done.stdout) == said
+    told = run("verify", str(drilled[0]), cwd=tmp_path).stdout
+    assert "made again from evidence/ and the same: verdict, postmortem" in told
+    assert (
+        "held by their hashes, and so by the digest or the signature: evidence/, executed notebooks" in told
+    )
 
 
 @pytest.mark.parametrize("name", ["verdict.json", "evidence/calls.csv", "index.html", "notebooks/logs.ipynb"])

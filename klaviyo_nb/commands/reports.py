@@ -143,6 +143,12 @@ def verify(path: Path, signers: Path | None, form: str) -> int:
         click.echo(f"{path}: {'intact' if found.intact else 'NOT intact'}{by}")
         for problem in found.problems:
             click.echo(f"  {problem.path}: {problem.what}")
+        if found.intact:
+            click.echo(
+                "  made again from evidence/ and the same: verdict, postmortem, limits, messages,"
+                " support packet, charts, index.html\n"
+                "  held by their hashes, and so by the digest or the signature: evidence/, executed notebooks"
+            )
     return 0 if found.intact else FAILED
 
 

@@ -60,6 +60,11 @@ class Times:
     failed: bool = False
     ongoing: bool = False
 
+    @property
+    def under_way(self) -> bool:
+        """Did calls fail from the first that was read on, so that its beginning lies before?"""
+        return self.failed and self.onset is None
+
 
 @remembered
 def times_of(evidence: Evidence) -> Times:

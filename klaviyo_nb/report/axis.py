@@ -157,16 +157,18 @@ def told(evidence: Evidence, verdict: Verdict) -> str:
     dated = is_long(window)
     past = ", ".join(f"{span(one, dated)} to {span(end, dated)}" for one, end in before(evidence, verdict))
     earlier = f" Calls also failed earlier: {past}." if past else ""
-    return f"{_incident(verdict, window)}{earlier}{marked} {extent(window)}."
+    return f"{_incident(evidence, verdict, window)}{earlier}{marked} {extent(window)}."
 
 
-def _incident(verdict: Verdict, window: Window) -> str:
+def _incident(evidence: Evidence, verdict: Verdict, window: Window) -> str:
     """When failures began and ended, as a sentence."""
-    if verdict.onset is None:
+    began, dated = "before what was read", is_long(window)
+    if verdict.onset:
+        began = f"at {span(verdict.onset, dated)}"
+    elif not times_of(evidence).under_way:
         return "No onset was found in the window."
-    dated = is_long(window)
     ended = f"ended at {span(verdict.recovered, dated)}" if verdict.recovered else "were not seen to end"
-    return f"Failures began at {span(verdict.onset, dated)} and {ended}."
+    return f"Failures began {began} and {ended}."
 
 
 def extent(window: Window) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.diagnosis.tree import TREE, Question
 from klaviyo_nb.lines import one_line
 from klaviyo_nb.report import series
@@ -46,7 +47,9 @@ def timeline(evidence: Evidence, verdict: Verdict) -> Drawn:
     document = _document(verdict)
     told = entries(evidence, document)
     rows = _ENTRY * len(told) + 0.1
-    sheet, axes = plot(_headline(document), list(_LANES.values()), "", evidence, verdict, rows + _SKYLINE)
+    sheet, axes = plot(
+        _headline(evidence, document), list(_LANES.values()), "", evidence, verdict, rows + _SKYLINE
+    )
     axes.set_ylim(rows + _SKYLINE, 0)
     axes.grid(visible=False)
     axes.set_yticks([])
@@ -72,9 +75,12 @@ def _document(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _headline(document: Mapping[str, Any]) -> str:
-    lasted = duration(document)
-    return f"Failures lasted {lasted}" if lasted else "No onset was found in this window"
+def _headline(evidence: Evidence, document: Mapping[str, Any]) -> str:
+    if lasted := duration(document):
+        return f"Failures lasted {lasted}"
+    if times_of(evidence).under_way:
+        return "Failures began before what was read"
+    return "No onset was found in this window"
 
 
 def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:

@@ -24,7 +24,7 @@ from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, share
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, share, unseen
 from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
         )
         yield label, ended, f"lasted {duration(document)}"
     else:
-        yield "Began", "not found", "no onset in the window"
+        yield "Began", unseen(evidence)[0], ""
     rivals = len(document["rivals"])
     open_causes = f"{many(rivals, 'other cause')} possible" if rivals else "no other cause is left open"
     yield "Verdict is", document["certainty"] or "undecided", open_causes

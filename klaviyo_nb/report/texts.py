@@ -95,6 +95,7 @@ def packet(evidence: Evidence, document: Mapping[str, Any], incident: str) -> di
         facts=document["facts"],
         incident=incident,
         titles=words.TITLES,
+        unseen=words.unseen(evidence),
         **support.letter(evidence, document, told),
     )
     command = f"```sh\n{support.repeated(evidence, told)}\n```\n"
@@ -116,7 +117,7 @@ def _durations(evidence: Evidence, known: frozenset[str]) -> Iterator[tuple[str,
         name, kind, unseen = _DURATIONS[row["what"]]
         if pd.isna(row["at_least"]):
             if kind != "acknowledged" and decide(evidence).onset is None:
-                unseen = "no onset was found"
+                unseen = words.unseen(evidence)[1]
             elif known >= ({"detected", kind} if kind == "acknowledged" else {kind}):
                 unseen = "it was noted earlier than what it is counted from"
             yield name, f"not known: {unseen}"
@@ -163,6 +164,7 @@ def postmortem(
         incident=incident,
         lead=lead,
         titles=words.TITLES,
+        unseen=words.unseen(evidence),
         entries=entries(evidence, document),
         known=known,
         durations=[*_durations(evidence, known)],

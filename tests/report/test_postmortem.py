@@ -15,11 +15,11 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import METRICS, NOTES
-from klaviyo_nb.report.texts import limits, postmortem
+from klaviyo_nb.report.texts import limits, packet, postmortem
 from klaviyo_nb.report.timeline import entries
 from klaviyo_nb.report.words import plain
 from klaviyo_nb.response.document import verdict_document
-from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered
+from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered, under_way
 
 Make = Callable[[], Evidence]
 SECTIONS = [
@@ -99,6 +99,18 @@ def test_nothing_seen_claims_nothing() -> None:
     assert "Failed calls: not counted" in text
     assert "| Severity | none |" in text
     assert "not known: no onset was found" in text
+
+
+def test_what_fails_from_the_first_line_began_before_what_was_read() -> None:
+    evidence = under_way()
+    text, document = drafted(evidence), verdict_document(evidence, decide(evidence))
+    assert document["onset"] is None
+    assert "| Began | before what was read |" in text
+    assert "| Duration | not known: it began before what was read |" in text
+    assert "no onset was found" not in text
+    assert (
+        "| Began | before what was read |" in packet(evidence, document, "INC-7")["support-packet/README.md"]
+    )
 
 
 def test_a_healthy_window_is_not_called_an_incident() -> None:

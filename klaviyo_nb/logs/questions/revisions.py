@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from klaviyo_nb.klaviyo.revisions import state, well_formed
+from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import ANSWER, failure_kinds
 from klaviyo_nb.logs.questions.question import Answer, Question, Records, of_calls
 from klaviyo_nb.logs.questions.tallies import fewest, grouped, summed
@@ -94,7 +95,9 @@ def _rows(told: Part, window: Window) -> pd.DataFrame:
 
 def _says(told: Part, rows: pd.DataFrame) -> str:
     if rows.empty:
-        what = f"none of {told.untold:,} calls tells its revision" if told.untold else "no call was found"
+        what = (
+            f"none of {many(told.untold, 'call')} tells its revision" if told.untold else "no call was found"
+        )
         return f"Cannot tell: {what}."
     total = int(rows["calls"].sum())
     words = {"retired": "is retired since", "deprecated": "is deprecated and retires on"}

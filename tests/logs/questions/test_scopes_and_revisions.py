@@ -47,7 +47,7 @@ def test_a_refusal_in_spite_of_all_scopes_is_no_matter_of_scopes() -> None:
 @pytest.mark.parametrize("who", ["challenge", "edge", "proxy"])
 def test_a_403_that_klaviyo_did_not_give_needs_no_scope(who: str) -> None:
     found = ask("scopes", READ_LISTS | {"status_code": 403, "answered_by": who})
-    assert found.says == "None of 1 calls was refused with 403 by Klaviyo's application."
+    assert found.says == "None of 1 call was refused with 403 by Klaviyo's application."
 
 
 def test_a_path_whose_operation_is_not_told_is_counted_and_not_guessed() -> None:
@@ -86,7 +86,7 @@ def test_revisions_that_are_well_are_said_to_be() -> None:
 
 
 def test_no_call_tells_its_revision() -> None:
-    assert ask("revisions", {"status_code": 200}).says == "Cannot tell: none of 1 calls tells its revision."
+    assert ask("revisions", {"status_code": 200}).says == "Cannot tell: none of 1 call tells its revision."
 
 
 def test_very_many_names_are_counted_together() -> None:

@@ -131,7 +131,7 @@ def test_lists_and_flows_are_those_that_paths_name() -> None:
 
 
 def test_no_failure_touches_nobody() -> None:
-    assert touched({"status_code": 202, "profile_key": "a"}).says == "None of 1 calls failed."
+    assert touched({"status_code": 202, "profile_key": "a"}).says == "None of 1 call failed."
 
 
 def test_failures_that_name_nothing_cannot_tell() -> None:
