@@ -135,7 +135,7 @@ def test_no_failure_touches_nobody() -> None:
 
 
 def test_failures_that_name_nothing_cannot_tell() -> None:
-    assert touched({}).says.startswith("Cannot tell: none of 1 failed calls names")
+    assert touched({}).says.startswith("Cannot tell: none of 1 failed call names")
 
 
 def test_beyond_what_is_remembered_the_number_is_an_estimate() -> None:
