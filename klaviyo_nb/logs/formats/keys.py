@@ -53,7 +53,7 @@ FIELDS: Mapping[str, str] = {
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
     "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ttms ms us ns "
-    "seconds total timings.total timing.total t time apptime reqtime",
+    "seconds total timings.total timing.total t time apptime reqtime tt",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code klaviyocode code",
@@ -82,7 +82,7 @@ INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
-    ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
+    ("duration", "duration"), ("executiontime", "duration"), ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"), ("verb", "method"), ("retryattempt", "attempt"), ("responsecode", "status"),
     ("codesent", "status"), ("httpresult", "status"), ("returncode", "status"),
@@ -108,7 +108,9 @@ _NOT_MET = re.compile(
 )
 _NOISE = re.compile(r"[^a-z0-9.]+")
 _REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
-_AMOUNT = re.compile(r"\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"\d\d:\d\d:\d\d\.\d{7}|\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE
+)
 _TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
 _STATUS = re.compile(
     r"(?:HTTP[ _-]?)?(?:[1-5]\d\d|(?:20\d|[34]\d\d|5[0-2]\d) [A-Z][a-z -]{1,40})", re.ASCII | re.IGNORECASE
@@ -291,7 +293,7 @@ def _is_span(value: Any) -> bool:
 
 
 def _is_amount(value: Any) -> bool:
-    """A number, or one with a unit behind it."""
+    """A number, or one with a unit behind it, or as .NET writes a span."""
     return not isinstance(value, bool) and _AMOUNT.fullmatch(str(value)) is not None
 
 
@@ -341,7 +343,7 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("level", "event"): _is_level,
     **{("duration", name): _is_timed for name in ("total", "t")},
     ("duration", "time"): _is_span,
-    ("duration", "lat"): _is_number,
+    **{("duration", name): _is_number for name in ("lat", "tt")},
     ("operation", "name"): _is_our_operation,
     ("caller", "context"): _is_identifier,
     **{("timestamp", name): _is_moment for name in ("requesttime", "tm")},

@@ -103,6 +103,9 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                        r"\b(?P<v>post|put|patch)(?:ing|ed) (?:to|at|on)\b",
                        rf"(?-i:(?<![\w/[-])(?P<v>{VERB})(?:ing)?(?![\w/-]))"),
     "status": _compiled(
+        # what came, not what was looked for
+        r"(?:\bbut (?:\w+ ){0,2}|\b(?:expected|wanted)\b\D{0,40}\d{3}\D{1,4})(?:found|got|was|"
+        r"received|returned|answered|saw) (?P<v>[2-5]\d\d)\b",
         _KLAVIYO_SAID,
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
         r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
@@ -134,7 +137,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"klaviyo(?: webhook)?\]?[:\s]+(?:API )?(?P<v>[2-5]\d\d)\b{COUNTED}",
         r"klaviyo\]?:? (?:subscri\w+|track|identify|upsert|push|send|create|update) "
         r"(?P<v>20[0-24]|[45]\d\d)(?m:$)",
-        r"(?:\(|(?<!\w)(?<!ids: )\[)(?P<v>20[0-24]|[45]\d\d)[\])]",
+        r"(?:\(|(?<!\w)(?<!ids: )\[)(?P<v>20[0-24]|[45]\d\d)(?:[\])]|, (?=\d+(?:\.\d+)? ?m?s\b))",
         r"(?m:^)(?P<v>[45]\d\d)[,;:]? \(?(?=retry|wait|rate|throttl|back|will|giving|sleep|too many)",
         rf"\b(?:{VERB}) (?P<v>[2-5]\d\d) \d+(?:\.\d+)? ?ms\b",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
@@ -170,6 +173,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"\|(?P<v>\d{1,3}\.\d{3,6})\|",
+        # Envoy, whatever its head
+        r"HTTP/[\d.]+\" [1-5]\d\d [\w,-]+(?: \S+){0,3} \d+ \d+ (?P<v>\d+) (?:\d+|-) \"",
         r"(?<!\w)(?P<u>ms|us|[µμ]s|ns)=(?P<v>\d{1,12})\b",
         r"(?<![\w.+,])(?P<v>0,\d{1,6}|\d{1,3},\d{1,3}) ?(?P<u>s|secs?|seconds|sek)\b",
         r"\" (?P<v>\d{1,3}\.\d{3})(?= |$)",
@@ -247,6 +252,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         re.compile(rf"\s{{2,}}(?i:(?P<v>{_LEVELS}|fault))\s{{2,}}\S"),
         re.compile(r"\b(?:level|lvl|severity|(?<= )Type(?==(?:Error|Warn)))[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
+        re.compile(rf"(?<![\w./-])(?:kern|user|mail|daemon|auth|authpriv|syslog|cron|local[0-7])\.(?P<v>{_LEVELS})(?![\w.-])"),
         re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
         re.compile(
             r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|"

@@ -66,12 +66,16 @@ _IF = re.compile(
     r"(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
     r"whenever|unless|case|(?:not|never|n't) retry|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
     r"(?:retryable|ignored|expected) status(?:es| codes?)?)"
-    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$|(?<![=!])[=!]==? ?$|\bcase $",
+    r"[\s\W]{0,4}(?:an? |a klaviyo |http |status |code |is ){0,3}$|(?<![=!])[=!]==? ?$|\bcase $|"
+    r"\b(?:if|unless|should|whenever) (?:[^.,;:!?|=]|\.(?=\w)){0,60}$",
     re.IGNORECASE,
 )
+#: So much before a number may say that it is supposed [characters].
+_CLAUSE = 80
+_THREE_DIGITS = re.compile(r"\b[2-5]\d\d\b", re.ASCII)
 #: What has numbers of its own.
 _NUMBERED = re.compile(
-    r"\b(?:order|worker|row|page|batch|job|line|version|pid|part|user|item|store|thread|"
+    r"\b(?:of|order|worker|row|page|batch|job|line|version|pid|part|user|item|store|thread|"
     r"record|step|id|no|nr)\.?[ :#]{1,2}$",
     re.IGNORECASE,
 )
@@ -104,11 +108,20 @@ def status(text: str) -> re.Match[str] | None:
     """The status told; not one that somebody would act upon: "retry on 429"."""
     for pattern in PATTERNS["status"]:
         found = pattern.search(text)
-        while found and _IF.search(text[max(0, found.start("v") - 40) : found.start("v")]):
+        while found and _supposed(text, found.start("v")):
             found = pattern.search(text, found.end())
         if found:
             return found
     return None
+
+
+def _supposed(text: str, at: int) -> bool:
+    return _IF.search(text[max(0, at - _CLAUSE) : at]) is not None
+
+
+def supposes(text: str) -> bool:
+    """Does it say what to do with a status, should one come?"""
+    return any(_supposed(text, found.start()) for found in _THREE_DIGITS.finditer(text))
 
 
 def said_by_klaviyo(text: str) -> bool:
@@ -125,7 +138,7 @@ def lone_status(text: str) -> int | None:
     text = _URL_TOLD.sub(" ", text)
     for found in _LONE.finditer(text):
         before = text[max(0, found.start() - 40) : found.start()]
-        if not _IF.search(before) and not _NUMBERED.search(before):
+        if not _supposed(text, found.start()) and not _NUMBERED.search(before):
             return int(found["v"])
     return None
 

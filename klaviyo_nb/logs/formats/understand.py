@@ -69,6 +69,8 @@ _HOOK_ROUTE = re.compile(
     r"(?<![\w.:/])/(?:[\w-]+/){0,4}[\w-]*hooks?/klaviyo\b|(?<![\w.:/])/(?:[\w-]+/){0,4}klaviyo[\w/-]*hook"
 )
 _SERVER = re.compile(r"https?://[^/]*")
+#: What proxies and Tornado write of an answer that did not come in time; Klaviyo sends none of them.
+_UNANSWERED = frozenset((598, 599))
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
 
@@ -153,18 +155,23 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
         status = text.said_status(f"{body}\nstatus {'' if where.told else said.get('status')}") or CODES.get(
             str(said.get("error_code"))
         )
+    if unanswered := status in _UNANSWERED:
+        status = at = None
     worked = values.good(said.get("outcome"))
     worked = values.good(said.get("status")) if worked is None else worked
     if status:
         return _Outcome(status, None, worked, at)
     silence = no_response(body, calm=where.path is None and values.level(said.get("level")) in CALM)
-    silence = silence or no_response(f"reason: {said.get('outcome')}")
+    silence = (
+        silence or no_response(f"reason: {said.get('outcome')}") or (("timeout", 0) if unanswered else None)
+    )
     if (silence is None or silence[0] == "other") and (code := _CODE.search(it.text)):
         silence = no_response(code[1]) or silence
     error, at = silence if silence else ("other" if status == 0 else None, None)
-    if error is None and where.place in ("api", "path") and (status := text.lone_status(body)):
+    tied = where.place in ("api", "path") or where.endpoint is not None
+    if error is None and tied and (status := text.lone_status(body)):
         return _Outcome(status)
-    if error is None and worked is None and where.path is not None:
+    if error is None and worked is None and where.path is not None and not text.supposes(body):
         worked = False if _NOT_WORKED.search(body) else True if _WORKED.search(body) else None
     return _Outcome(None, error, worked, at)
 
