@@ -125,7 +125,8 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     if hook is not None:
         return Told("webhook", moment, hook)
     call = _is_call(it, body, where, outcome, speaks, named)
-    if call and where.place == "none" and where.endpoint is None and "klaviyo" in it.text.lower():
+    untied = where.place == "none" and where.endpoint is None
+    if call and untied and outcome.status and "klaviyo" in it.text.lower():
         call = our_answer(it.text) or wording.tells_of_a_call(it.text) is not False
     elif not call and named and (worded := _worded(it, body, outcome)):
         call, outcome = True, worded
