@@ -56,7 +56,7 @@ def figure(facts: Facts) -> str:
     """The share of calls failing since it began, and on how many endpoints."""
     if facts.counted_from == "probes" or not facts.since_calls or facts.since_failed is None:
         lately = " at the end of the window" if facts.calls else ""
-        asked = f"{facts.last_failed} of {facts.last_calls} probes of the API failed"
+        asked = f"{facts.last_failed} of {many(facts.last_calls or 0, 'probe')} of the API failed"
         return f"{asked}; no calls were counted{lately}"
     share = f"{facts.since_failed / facts.since_calls:.0%} of calls failed"
     failing = sum(endpoint.failed > 0 for endpoint in facts.endpoints or ())
