@@ -66,7 +66,7 @@ def follows(folder: Path) -> list[str]:
     named = (
         name
         for name in manifest.files(folder)
-        if "/" not in name or name.startswith(("charts/", "messages/"))
+        if "/" not in name or name.startswith(("charts/", "messages/", "support-packet/"))
     )
     others = ("manifest.json", "SHA256SUMS")
     return [name for name in named if name not in others and not name.endswith(manifest.PICTURES)]
