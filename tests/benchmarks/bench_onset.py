@@ -134,9 +134,9 @@ def _end_of(task: Task) -> datetime:
 
 
 def _holds(span: Span, moment: datetime | None, start: datetime) -> bool:
-    if moment is None or moment < start:
-        return span is None
-    return span is not None and span[0] <= moment <= span[1]
+    if span is None:  # right where nothing began, or before anybody looked
+        return moment is None or moment < start
+    return moment is not None and span[0] <= moment <= span[1]
 
 
 def _line(level: str, name: str, rows: list[Any]) -> str:
