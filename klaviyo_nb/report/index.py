@@ -22,9 +22,9 @@ from klaviyo_nb.evidence import in_short, together
 from klaviyo_nb.lines import many
 from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
-from klaviyo_nb.report.texts import findings
+from klaviyo_nb.report.texts import findings, unseen
 from klaviyo_nb.report.timeline import Entry, entries
-from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, share, unseen
+from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, share
 from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
 if TYPE_CHECKING:

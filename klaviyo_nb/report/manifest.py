@@ -32,7 +32,7 @@ from klaviyo_nb.window import iso
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Coverage, Evidence
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 SCHEMA = "klaviyo-nb/manifest/1"
 MANIFEST, SUMS, SIGNATURE = "manifest.json", "SHA256SUMS", "SHA256SUMS.sig"
@@ -163,7 +163,7 @@ def hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return _of_each(folder, [*names], sha256)
 
 
-def _of_each(folder: Path, names: Sequence[str], look: Callable[[Path], Found]) -> dict[str, Found]:
+def _of_each(folder: Path, names: Sequence[str], look: Callable[[Path], _Found]) -> dict[str, _Found]:
     """Path → what `look` finds in the file, in the order of `names`.
 
     Side by side, for neither hashing nor searching holds the interpreter; but telling what was found does, so

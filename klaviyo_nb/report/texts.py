@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.evidence import together
 from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
@@ -95,7 +96,7 @@ def packet(evidence: Evidence, document: Mapping[str, Any], incident: str) -> di
         facts=document["facts"],
         incident=incident,
         titles=words.TITLES,
-        unseen=words.unseen(evidence),
+        unseen=unseen(evidence),
         **support.letter(evidence, document, told),
     )
     command = f"```sh\n{support.repeated(evidence, told)}\n```\n"
@@ -114,13 +115,13 @@ _DURATIONS = {
 def _durations(evidence: Evidence, known: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Name of each duration, and how long it was, or why that is not known."""
     for row in views.durations(evidence).to_dict("records"):
-        name, kind, unseen = _DURATIONS[row["what"]]
+        name, kind, why = _DURATIONS[row["what"]]
         if pd.isna(row["at_least"]):
             if kind != "acknowledged" and decide(evidence).onset is None:
-                unseen = words.unseen(evidence)[1]
+                why = unseen(evidence)[1]
             elif known >= ({"detected", kind} if kind == "acknowledged" else {kind}):
-                unseen = "it was noted earlier than what it is counted from"
-            yield name, f"not known: {unseen}"
+                why = "it was noted earlier than what it is counted from"
+            yield name, f"not known: {why}"
             continue
         least, most = (words.length(row[end]) for end in ("at_least", "at_most"))
         yield name, f"{least if least == most else f'{least} to {most}'} (from {row['from']} to {row['to']})"
@@ -134,6 +135,13 @@ def _budget(evidence: Evidence) -> str | None:
     allowed = found.total.calls * (1 - SLO)
     told = f"{found.total.failed_calls:,} failed; {SLO:.1%} allows {allowed:,.1f}"
     return f"spent {found.total.budget_spent:,.1f} times ({told})"
+
+
+def unseen(evidence: Evidence) -> tuple[str, str]:
+    """What is told of a beginning that was not seen, and why no duration is known then."""
+    if times_of(evidence).under_way:
+        return "before what was read", "it began before what was read"
+    return "not found in the window", "no onset was found"
 
 
 def postmortem(
@@ -164,7 +172,7 @@ def postmortem(
         incident=incident,
         lead=lead,
         titles=words.TITLES,
-        unseen=words.unseen(evidence),
+        unseen=unseen(evidence),
         entries=entries(evidence, document),
         known=known,
         durations=[*_durations(evidence, known)],

@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.lines import one_line
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.window import parse_time, same_day, stamp
-
-if TYPE_CHECKING:
-    from klaviyo_nb.evidence import Evidence
 
 #: What a person calls each cause.
 TITLES: Mapping[str, str] = {
@@ -106,13 +102,6 @@ def length(span: timedelta) -> str:
         return f"{minutes} min"
     hours = minutes // 60
     return f"{hours} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def unseen(evidence: Evidence) -> tuple[str, str]:
-    """What is told of a beginning that was not seen, and why no duration is known then."""
-    if times_of(evidence).under_way:
-        return "before what was read", "it began before what was read"
-    return "not found in the window", "no onset was found"
 
 
 def duration(document: Mapping[str, Any]) -> str | None:
