@@ -288,9 +288,7 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
         "status_code": outcome.status,
         "error_type": outcome.error or ("other" if outcome.worked is False and not outcome.status else None),
         "answered_by": answered_by(it.text, fields.get("error_code"), outcome.status, fields.get("level")),
-        "message": (_message(it, outcome, fields) if structured and it.found.texts else body or it.text)[
-            :MESSAGE
-        ],
+        "message": _message(it, body, outcome, fields.get("level"))[:MESSAGE],
         "parsed": it.named,
     }
     if text.by_library(it.text):
@@ -300,9 +298,12 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     return fields
 
 
-def _message(it: Read, outcome: _Outcome, fields: Mapping[str, Any]) -> str:
+def _message(it: Read, body: str, outcome: _Outcome, level: str | None) -> str:
+    """The record's text; of an object its logger's sentence, and of a failure the error's own beside it."""
+    if it.text[:1] != "{" or not it.found.texts:
+        return body or it.text
     failed = outcome.status >= FAILS_FROM if outcome.status else outcome.error or outcome.worked is False
-    return text.of_failure(it.found.texts) if failed or fields.get("level") in TROUBLE else it.found.texts[0]
+    return text.of_failure(it.found.texts) if failed or level in TROUBLE else it.found.texts[0]
 
 
 def profile_in(path: str | None) -> str | None:
