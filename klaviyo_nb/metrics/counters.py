@@ -193,7 +193,7 @@ def _alike(labels: pd.DataFrame) -> tuple[Numbers, Numbers]:
     codes = [pd.factorize(column, sort=True)[0] for _, column in labels.items()]
     told = np.array([np.where(each < 0, len(labels), each) for each in codes])
     _, firsts, number = np.unique(told, axis=1, return_index=True, return_inverse=True)
-    return number, firsts
+    return number.reshape(-1), firsts  # numpy 2.0 gives it a second axis
 
 
 @remembered

@@ -10,7 +10,7 @@ from klaviyo_nb.logs.questions.attempts import DELIVERED, FIX_FIRST, PROFILE, RE
 from klaviyo_nb.logs.questions.tallies import NEVER
 
 #: Lines of one answer are not so far apart, but for clocks: two files may tell of it [ns].
-APART = 10**9
+_APART = 10**9
 
 
 class Joined(NamedTuple):
@@ -128,7 +128,7 @@ def _by_id(rows: Any, order: Any) -> tuple[bool, Any, Any]:
     some = rows[order[named]]
     repeats = ~(_differs(some["key"]) | _differs(some["same"]))
     another = repeats & (_differs(some["answer"]) | _differs(some["attempt"]))
-    apart = repeats & (np.diff(some["moment"], prepend=0) > APART) & (some["moment"] != NEVER)
+    apart = repeats & (np.diff(some["moment"], prepend=0) > _APART) & (some["moment"] != NEVER)
     ids_join = bool(another.any() or (apart[1:] & apart[:-1]).any())
     sub = np.zeros(len(order), dtype=np.uint64)
     if ids_join:
