@@ -63,8 +63,11 @@ def test_a_forked_kernel_ends_with_its_fork_server_also_if_that_is_killed(tmp_pa
         with fork_server(kernel_environment(CLEAN)) as server:
             assert server is not None
             async with kernel(server, tmp_path, kernel_environment(CLEAN), tmp_path) as (manager, _):
-                ended = os.pidfd_open(manager.provisioner.pid)  # type: ignore[union-attr, arg-type]
-                psutil.Process(os.getpid()).children()[-1].kill()
+                pid: int = manager.provisioner.pid  # type: ignore[union-attr, assignment]
+                ended, its_server = os.pidfd_open(pid), psutil.Process(pid).parent()
+                assert its_server is not None
+                assert its_server.ppid() == os.getpid()
+                its_server.kill()
                 seen = await asyncio.to_thread(select.select, [ended], [], [], 30)
                 os.close(ended)
                 return bool(seen[0])
