@@ -24,7 +24,7 @@ import orjson
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
 from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
-from klaviyo_nb.metrics.matrix import Series, read, to_frame
+from klaviyo_nb.metrics.matrix import Answer, Series, to_frame
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
 from klaviyo_nb.metrics.rates import disagreements
 from klaviyo_nb.metrics.replicas import without_copies
@@ -115,13 +115,13 @@ async def fetch(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
         frame, told = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
-        reach = _reach(frame, grid, None)
+        reach = _reach(answers, grid, None)
         gone = await _gone(server, grid, until) if frame is None or reach else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + (_reach(frame, grid, gone) if gone else reach) + told, names)
+    return Fetched(frame, queries, gaps + (_reach(answers, grid, gone) if gone else reach) + told, names)
 
 
 async def _prepared(
@@ -201,12 +201,11 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
             ("step", grid.step),
             ("nocache", 1),
         ]
-        body = await server.ask("/api/v1/query_range", question)
+        answer = Answer(digest.update)
+        bare = await server.ask("/api/v1/query_range", question, through=answer.taken)
         requests += 1
         try:
-            async with server.reading:
-                await asyncio.to_thread(digest.update, body)
-                found, remarks = await asyncio.to_thread(read, body, start, end)
+            found, remarks = await asyncio.to_thread(answer.read, bare, start, end)
         except ValueError as exc:
             raise SourceError(server.where, str(exc)) from None
         series += found
@@ -263,16 +262,17 @@ def _absent(role: str, names: MetricNames) -> str:
     return f"no series of {' or '.join(names.expressions()[role])} in the window"
 
 
-def _reach(frame: pd.DataFrame | None, grid: _Grid, gone: str | None) -> tuple[Gap, ...]:
+def _reach(answers: Iterable[_Answer], grid: _Grid, gone: str | None) -> tuple[Gap, ...]:
     """Say so if the samples begin late or end early: retention, an outage of the server, a window ahead."""
-    if frame is None or (sampled := frame.loc[frame["role"] != "alerts", "timestamp"]).empty:
+    sampled = [each.times for answer in answers if answer.role != "alerts" for each in answer.series]
+    if not sampled:
         return ()
-    first, last = sampled.min(), sampled.max()
+    first, last = (edge / 1000 for edge in (min(t[0] for t in sampled), max(t[-1] for t in sampled)))
     slack = max(300, 5 * grid.step)
-    late = first.timestamp() - grid.first > slack
-    if not late and grid.last - last.timestamp() <= slack:
+    late = first - grid.first > slack
+    if not late and grid.last - last <= slack:
         return ()
-    got, asked = (first.timestamp(), last.timestamp()), (grid.first, grid.last)
+    got, asked = (first, last), (grid.first, grid.last)
     texts = [" to ".join(map(_iso, span)) for span in (got, asked)]
     why = f"; {gone or 'what is older is no longer kept, or was not scraped'}" if late else ""
     return (Gap("metrics:window", f"samples from {texts[0]}, asked from {texts[1]}{why}"),)

@@ -6,8 +6,9 @@ Source:
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,11 @@ from klaviyo_nb.lines import LONGEST_LABEL, bounded
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
-Numbers = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
+Times = np.ndarray[tuple[int], np.dtype[np.int64]]
+_Samples = tuple[Times, Floats]
 
-_VALUES = b'"values":[['
+#: Where the samples of a series begin and end.
+_VALUES, _END = b'"values":[[', b"]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,105 +35,156 @@ class Series:
     """One series: its labels, and its samples at times in milliseconds."""
 
     labels: dict[str, str]
-    times: np.ndarray[tuple[int], np.dtype[np.int64]]
-    values: np.ndarray[tuple[int], np.dtype[np.float64]]
+    times: Times
+    values: Floats
+
+
+class Answer:
+    """An answer that is read as it arrives.
+
+    A million samples as Python's objects take three seconds and 300 MB. So they are taken out of each part,
+    and a number is left in place of those of a series; the rest is JSON. Where they are not written as
+    servers write them, they are left as they are.
+
+    Args:
+        heed: Told every part as it came.
+    """
+
+    def __init__(self, heed: Callable[[bytes], object] = len) -> None:
+        self._heed = heed
+        self._held: list[bytes] = []
+        self._samples: list[_Samples] = []
+
+    async def taken(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What is left of the parts when samples are taken out, which a thread does."""
+        async for part in parts:
+            yield await asyncio.to_thread(self.take, part)
+        yield await asyncio.to_thread(self.rest)
+
+    def take(self, part: bytes) -> bytes:
+        """What is left of the answer so far; what follows the last series' end is held until more comes."""
+        self._heed(part)
+        end = part.rfind(_END)
+        if end < 0:
+            self._held.append(part)
+            return b""
+        whole = b"".join([*self._held, part[: end + len(_END)]])
+        self._held = [part[end + len(_END) :]]
+        return self._apart(whole)
+
+    def rest(self) -> bytes:
+        """What is left of what was held, when nothing more comes."""
+        return self._apart(b"".join(self._held))
+
+    def _apart(self, whole: bytes) -> bytes:
+        texts, rests, at = [], [], 0
+        while (found := whole.find(_VALUES, at)) >= 0:
+            start = found + len(_VALUES)
+            brace = whole.find(b"}", start)  # one character is found fastest, and the end stands before it
+            end = whole.rfind(_END, start, brace if brace >= 0 else len(whole))
+            if end < 0:
+                break
+            texts.append(whole[start:end])
+            rests.append(whole[at:found])
+            at = end + len(_END)
+        try:
+            samples = _columns(texts) if texts else []
+        except ValueError:  # pyarrow's are, too
+            return whole
+        bare = (b'%s"values":%d' % (rest, n) for n, rest in enumerate(rests, len(self._samples) + 1))
+        self._samples += samples
+        return b"".join([*bare, whole[at:]])
+
+    def read(self, bare: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
+        """The series and remarks of the answer.
+
+        Args:
+            bare: What was left of it.
+            start: First time asked for, seconds since the epoch.
+            end: Last time asked for.
+
+        Raises:
+            ValueError: It is not a matrix, or tells of other times than those asked for.
+        """
+        try:
+            answer = orjson.loads(bare)
+            if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
+                raise ValueError("not a matrix")
+            found = [result for result in answer["data"]["result"] if result.get("values")]
+            numbers = [each["values"] for each in found if isinstance(each["values"], int)]
+            if numbers != list(range(1, len(self._samples) + 1)):
+                raise ValueError("it has such a number of its own")
+            series = [_one_series(each["metric"], *self._samples_of(each["values"])) for each in found]
+            remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
+            remarks += ["partial answer"] * bool(answer.get("isPartial"))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+            raise ValueError("its answer is not that of a Prometheus API") from None
+        for each in series:
+            if (
+                each.times[0] < start * 1000
+                or each.times[-1] > end * 1000
+                or (np.diff(each.times) <= 0).any()
+            ):
+                raise ValueError("it answered for other times than those asked for")
+        return series, [str(remark) for remark in remarks]
+
+    def _samples_of(self, values: Any) -> _Samples:
+        if isinstance(values, int):
+            return self._samples[values - 1]
+        times, texts = zip(*values, strict=True)
+        return _known(np.array([*map(float, times)]), np.array([*map(float, texts)]))
 
 
 def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
-    """The series and remarks of one answer.
-
-    Args:
-        body: As it came.
-        start: First time asked for, seconds since the epoch.
-        end: Last time asked for.
-
-    Raises:
-        ValueError: It is not a matrix, or tells of other times than those asked for.
-    """
-    try:
-        bare, values = _apart(body)
-        answer = orjson.loads(bare)
-        if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
-            raise ValueError("not a matrix")
-        found = [result for result in answer["data"]["result"] if result.get("values")]
-        samples = [values[each["values"] - 1] if values else _samples(each["values"]) for each in found]
-        series = [_one_series(each["metric"], *both) for each, both in zip(found, samples, strict=True)]
-        remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
-        remarks += ["partial answer"] * bool(answer.get("isPartial"))
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-        raise ValueError("its answer is not that of a Prometheus API") from None
-    for each in series:
-        if each.times[0] < start * 1000 or each.times[-1] > end * 1000 or (np.diff(each.times) <= 0).any():
-            raise ValueError("it answered for other times than those asked for")
-    return series, [str(remark) for remark in remarks]
+    """The series and remarks of an answer that came as a whole; arguments and errors as of `Answer.read`."""
+    answer = Answer()
+    return answer.read(answer.take(body) + answer.rest(), start, end)
 
 
-def _apart(body: bytes) -> tuple[bytes, list[tuple[Floats, Floats]]]:
-    """The answer with a number in place of each series' samples, and the samples.
-
-    A million of them as Python's objects take three seconds and 300 MB. Where they are not written as
-    servers write them, the answer comes back as it was, without any.
-    """
-    head, *parts = body.split(_VALUES)
-    texts, ends, rests = zip(*(part.partition(b"]]") for part in parts), strict=True) if parts else [()] * 3
-    if not texts or not all(ends):
-        return body, []
-    try:
-        counts, *both = _columns(b"],[".join(texts), [len(text) for text in texts])
-    except ValueError:  # pyarrow's are, too
-        return body, []
-    split = [np.split(each, np.cumsum(counts)[:-1]) for each in both]
-    bare = head + b"".join(b'"values":%d%s' % (at, rest) for at, rest in enumerate(rests, 1))
-    return bare, list(zip(*split, strict=True))
-
-
-def _columns(rows: bytes, sizes: Sequence[int]) -> tuple[Numbers, Floats, Floats]:
-    """How many rows each text has, times and values of all.
+def _columns(texts: Sequence[bytes]) -> list[_Samples]:
+    """Times and values of each text.
 
     Quotes tell where they stand; pyarrow reads texts of one buffer that are told by where they begin and end.
 
     Args:
-        rows: Texts such as `1795413600,"823"],[1795413615,"843"`, with `],[` between them, too.
-        sizes: How long each of the texts is [bytes].
+        texts: Such as `1795413600,"823"],[1795413615,"843"`.
 
     Raises:
         ValueError: They are written in another way.
     """
-    quotes = np.flatnonzero(np.frombuffer(rows, np.uint8) == ord('"')).astype(np.int32)
+    rows = b"],[".join(texts)
+    every = np.frombuffer(rows, np.uint8)
+    quotes = np.flatnonzero(every == ord('"'))
     if len(quotes) % 2 or not len(quotes) or not quotes[0] or quotes[-1] != len(rows) - 1:
         raise ValueError("a value is not in quotes")
     opens, closes = quotes[::2], quotes[1::2]
-    if not (_stands(b',"', rows, opens - 1) and _stands(b'"],[', rows, closes[:-1])):
+    between = np.ndarray(max(len(rows) - 3, 0), "S4", rows, strides=1)[closes[:-1]]
+    if not ((every[opens - 1] == ord(",")).all() and (between == b'"],[').all()):
         raise ValueError("not rows of a time and a value")
     places = np.empty((len(opens), 4), np.int32)  # where a time begins and ends, and a value
     places[0, 0], places[1:, 0] = 0, closes[:-1] + 4
     places[:, 1], places[:, 2], places[:, 3] = opens - 1, opens + 1, closes
-    texts = pyarrow.StringArray.from_buffers(places.size - 1, *map(pyarrow.py_buffer, (places, rows)))
-    times, values = (
-        texts.take(pyarrow.array(np.arange(each, places.size, 4))).cast(pyarrow.float64()).to_numpy()
-        for each in (0, 2)
-    )
-    until = np.searchsorted(closes, np.cumsum(np.add(sizes, 3)))
-    return np.diff(until, prepend=0), times, values
+    # Every other text is one that stands between: the mask leaves it out.
+    masked = (pyarrow.py_buffer(each) for each in (places, rows, b"\x55" * len(places)))
+    read = pyarrow.StringArray.from_buffers(places.size - 1, *masked).cast(pyarrow.float64())
+    numbers = np.frombuffer(read.buffers()[1], np.float64)
+    sizes = np.array([len(text) for text in texts])
+    ends = np.searchsorted(closes, np.cumsum(sizes + 3))[:-1]
+    times, values = _known(numbers[::4], numbers[2::4])
+    return list(zip(np.split(times, ends), np.split(values, ends), strict=True))
 
 
-def _stands(mark: bytes, rows: bytes, places: Numbers) -> bool:
-    """Does this stand in all these places? Two or four bytes, compared as a number."""
-    every = np.ndarray(len(rows) - len(mark) + 1, f"u{len(mark)}", rows, strides=1)
-    return bool((every[places] == np.frombuffer(mark, every.dtype)).all())
-
-
-def _samples(values: Sequence[Any]) -> tuple[Floats, Floats]:
-    times, texts = zip(*values, strict=True)
-    return np.fromiter(times, np.float64, len(times)), np.fromiter(map(float, texts), np.float64, len(texts))
-
-
-def _one_series(metric: Mapping[str, Any], times: Floats, values: Floats) -> Series:
-    labels = {str(label): bounded(str(value), LONGEST_LABEL) for label, value in metric.items()}
-    milliseconds = np.rint(times * 1000)
+def _known(seconds: Floats, values: Floats) -> _Samples:
+    """Times in milliseconds; what is no number is missing."""
+    milliseconds = np.rint(seconds * 1000)
     if not np.isfinite(milliseconds).all():
         raise ValueError("a time is not a number")
-    return Series(labels, milliseconds.astype(np.int64), np.where(np.isfinite(values), values, np.nan))
+    return milliseconds.astype(np.int64), np.where(np.isfinite(values), values, np.nan)
+
+
+def _one_series(metric: Mapping[str, Any], times: Times, values: Floats) -> Series:
+    labels = {str(label): bounded(str(value), LONGEST_LABEL) for label, value in metric.items()}
+    return Series(labels, times, values)
 
 
 def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.DataFrame:
@@ -139,14 +193,22 @@ def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.Da
     told = METRICS.frame(
         _labels(each.labels, role, names) for role, series in found.items() for each in series
     )
-    of = np.repeat(np.arange(len(every)), [len(each.values) for each in every])
+    sizes = [len(each.values) for each in every]
     nanoseconds = np.concatenate([each.times for each in every]) * 1_000_000
     columns: dict[str, Any] = {
         "timestamp": pd.DatetimeIndex(nanoseconds.view("datetime64[ns]"), tz="UTC"),
         "value": np.concatenate([each.values for each in every]),
     }
-    labels = {name: each.array.take(of) for name, each in told.items() if name not in columns}
+    labels = {name: _repeated(each, sizes) for name, each in told.items() if name not in columns}
     return METRICS.check(pd.DataFrame(columns | labels, columns=list(told), copy=False))
+
+
+def _repeated(column: pd.Series[Any], sizes: Sequence[int]) -> Any:
+    """Each value so many times; `Series.repeat` numbers all rows first."""
+    if column.dtype != "category":
+        return np.repeat(column.to_numpy(), sizes)
+    codes = np.repeat(column.cat.codes.to_numpy(), sizes)
+    return pd.Categorical.from_codes(codes, column.cat.categories, validate=False)
 
 
 def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:

@@ -8,7 +8,7 @@ concerns: failures of its kinds, on its endpoints and hosts. `changes` finds the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -112,7 +112,9 @@ def episodes(
         own = [(label, run) for label, _, run in seen if label != "host" and _within(run.seen, span)]
         concern = _concern(around, span, kinds)
         concerned = concern.of(around)
-        some = [_episode(*placed, own, end, lag) for placed in _placed(concerned, width)]
+        alone = len(parts) == 1 and concerned.equals(frame)  # those bins were cut already
+        runs = [run for *_, run in seen] if alone else failing_runs(_bins(concerned, width))
+        some = [_episode(*placed, own, end, lag) for placed in _placed(concerned, runs)]
         if some:
             known = around if past is None or former else pd.concat([past, around])
             some[0] = _with_forerunner(some[0], known, width, lag)
@@ -222,14 +224,13 @@ def _within(inner: Span, outer: Span) -> bool:
     return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def _placed(concerned: pd.DataFrame, width: int) -> Iterator[tuple[list[Run], int]]:
+def _placed(concerned: pd.DataFrame, runs: Iterable[Run]) -> Iterator[tuple[list[Run], int]]:
     """The stretches of one span, seen by the calls that it concerns, and when the first of those failed.
 
     Runs of one stretch belong together.
     """
-    bins = _bins(concerned, width)
-    bad, group = bins.starts[bins.failed > 0], list[Run]()
-    for run in [*failing_runs(bins), None]:
+    bad, group = concerned.loc[concerned["failed"] > 0, "at"].to_numpy(), list[Run]()
+    for run in [*runs, None]:
         if group and (run is None or run.seen[0] >= group[-1].seen[1] + PAUSE):
             yield group, int(bad[np.searchsorted(bad, group[0].seen[0])])
             group = []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -24,7 +23,7 @@ LONGEST_URL = 2_000
 #: Largest answer that is read [bytes].
 LARGEST = 256 * 2**20
 #: What is taken from a server at a time: it writes a day in some 3,000 chunks [bytes].
-PIECE = 2**16
+PIECE = 2**17
 #: What isal raises; its types call it an instance.
 NotPacked = cast("type[Exception]", isal_zlib.error)
 #: Longest answer in which an error is looked for [bytes].
@@ -35,6 +34,7 @@ _ENDS = re.compile(r"(?:/api/v1(?:/query(?:_range)?)?|/graph|/query)?/*$")
 _TLS = {"ca_file": str, "client_cert": str, "client_key": str, "verify": bool}
 
 Question = Sequence[tuple[str, str | int]]
+Through = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,6 @@ class Server:
     root: httpx.URL = field(repr=False)
     where: str
     secrets: tuple[str, ...] = field(repr=False)
-    #: Held while an answer is read, by two at most: each takes several times its size in memory.
-    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2), repr=False)
 
     def quote(self, text: str) -> str:
         """Words of the other side, harmless, on one line, without our secrets."""
@@ -54,13 +52,16 @@ class Server:
             text = text.replace(secret, "[redacted]")
         return one_line(harmless(text), 300)
 
-    async def ask(self, path: str, question: Question, largest: int = LARGEST) -> bytes:
+    async def ask(
+        self, path: str, question: Question, largest: int = LARGEST, through: Through = lambda parts: parts
+    ) -> bytes:
         """The body of one answer.
 
         Args:
             path: Below the root, such as `/api/v1/query_range`.
             question: Names and values.
             largest: A longer answer is an error [bytes].
+            through: Makes what is kept out of the parts of the answer, as they arrive.
 
         Raises:
             SourceError: None came, or it is a refusal.
@@ -76,7 +77,7 @@ class Server:
         try:
             response = await self.client.send(request, stream=True)
             try:
-                body = await self._body(response, largest)
+                body = b"".join([part async for part in through(self._parts(response, largest))])
             finally:
                 await response.aclose()
         except httpx.TimeoutException:
@@ -93,17 +94,16 @@ class Server:
         self._refusal(response, body)
         return body
 
-    async def _body(self, response: httpx.Response, largest: int) -> bytes:
-        parts, size = [], 0
+    async def _parts(self, response: httpx.Response, largest: int) -> AsyncIterator[bytes]:
+        size = 0
         async for part in _inflated(response):
-            parts.append(part)
+            yield part
             if not size and part.lstrip()[:1] not in (b"", b"{"):
-                break  # no Prometheus API answers so, and the rest may be endless
+                return  # no Prometheus API answers so, and the rest may be endless
             size += len(part)
             if size > largest:
                 what = f"its answer is larger than {largest >> 20} MiB; ask a shorter window"
                 raise SourceError(self.where, what)
-        return b"".join(parts)
 
     def _refusal(self, response: httpx.Response, body: bytes) -> None:
         status = response.status_code

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from klaviyo_nb.metrics.matrix import Answer, read
+
+ROWS: list[list[Any]] = [[at, str(at * 3)] for at in range(20)]
+
+
+def body(*series: dict[str, Any]) -> bytes:
+    return orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
+
+
+def series(name: str, rows: list[list[Any]], **more: Any) -> dict[str, Any]:
+    return {"metric": {"__name__": name}, "values": rows} | more
+
+
+@pytest.mark.parametrize("size", range(1, 60))
+def test_where_an_answer_is_cut_on_its_way_makes_no_difference(size: int):
+    histograms = [[1, {"count": "1", "buckets": [[0, "1", "2", "3"]]}]]
+    odd = 'a]]b"values":[[1,"2"]]}'
+    whole = body(
+        series("a", ROWS),
+        series("b", ROWS[3:], histograms=histograms),
+        series("none", []),
+        series(odd, [[1, "NaN"], [2, "7"]]),
+        series("c", ROWS[:1]),
+    )
+    answer = Answer()
+    parts = (whole[at : at + size] for at in range(0, len(whole), size))
+    bare = b"".join([answer.take(part) for part in parts]) + answer.rest()
+    found, _ = answer.read(bare, 0, 20)
+    assert [each.labels["__name__"] for each in found] == ["a", "b", odd, "c"]
+    assert [each.times.tolist() for each in found[:2]] == [
+        [at * 1000 for at, _ in rows] for rows in (ROWS, ROWS[3:])
+    ]
+    wanted = [*range(0, 60, 3), *range(9, 60, 3), np.nan, 7, 0]
+    assert np.array_equal(np.concatenate([each.values for each in found]), wanted, equal_nan=True)
+
+
+def test_samples_are_taken_out_of_an_answer_before_its_end_has_come():
+    answer, whole = Answer(), body(series("a", ROWS), series("b", ROWS))
+    half = whole.rfind(b"values")
+    bare = answer.take(whole[:half])
+    assert bare.endswith(b'"values":1')
+    assert (answer.take(whole[half:]) + answer.rest()).endswith(b'"values":2}]}}')
+
+
+def test_a_number_in_place_of_samples_is_not_taken_for_those_of_another_series():
+    with pytest.raises(ValueError, match="not that of a Prometheus API"):
+        read(body(series("a", ROWS), {"metric": {}, "values": 1}), 0, 20)
+
+
+def test_every_byte_is_told_before_anything_is_taken_out():
+    heard: list[bytes] = []
+    answer, whole = Answer(heard.append), body(series("a", ROWS))
+    answer.take(whole[:100])
+    answer.take(whole[100:])
+    assert b"".join(heard) == whole
