@@ -245,7 +245,6 @@ class _Maker:
             await asyncio.wait((canaries, asked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
         ahead = asyncio.create_task(server.read_ahead(self.folder / "evidence")) if server else None
-        await asyncio.to_thread(_get_ready)
         if ahead:
             await ahead
         drawing = asyncio.create_task(self._draw(server))
@@ -361,13 +360,6 @@ def _on_the_way_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
     """The first file that could not be written ends all, and is told; the others are no news."""
     if not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
-
-
-def _get_ready() -> None:
-    """For what follows the notebooks, while evidence is read."""
-    from klaviyo_nb.report import pages
-
-    pages.get_ready()
 
 
 def _convert(notebook: Path) -> None:
