@@ -218,7 +218,7 @@ class Evidence:
     @property
     def probes(self) -> pd.DataFrame:
         """PROBES frame of `probe_rows`; made on demand, because deciding needs no frame of so few rows."""
-        return PROBES.frame(self.probe_rows)
+        return _probes(self)
 
     def header(self) -> dict[str, Any]:
         """All but the frames and the status page, as plain values."""
@@ -265,6 +265,11 @@ def remembered(function: Answers[Seen, Asked, Told]) -> Answers[Seen, Asked, Tol
 
     update_wrapper(told, function)
     return told
+
+
+@remembered
+def _probes(evidence: Evidence) -> pd.DataFrame:
+    return PROBES.frame(evidence.probe_rows)
 
 
 def header_fields(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def touched(evidence: Evidence) -> Answer | None:
     return of_some(calls, window, failed)
 
 
+@remembered
 def at_each_severity(evidence: Evidence, cause: Cause) -> dict[str, timedelta]:
     """How long it was how bad, in slices of five minutes, each graded as the whole would be.
 

@@ -42,6 +42,7 @@ class Fixed:
     wait: timedelta | None = None
 
 
+@remembered
 def changed(evidence: Evidence) -> pd.DataFrame | None:
     """Share of failing calls in each phase, of all calls, by endpoint and by caller.
 

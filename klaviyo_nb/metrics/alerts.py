@@ -10,11 +10,13 @@ import json
 
 import pandas as pd
 
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.metrics.counters import step_s
 
 _COLUMNS = ["alert", "severity", "began", "ended"]
 
 
+@remembered
 def alerts(metrics: pd.DataFrame) -> pd.DataFrame:
     """The stretches in which alerts fired, in order of time.
 

@@ -322,11 +322,15 @@ class _Maker:
         with TemporaryDirectory(prefix="klaviyo-nb-") as scratch:
             folder = Path(scratch)
             canaries.plant(mine, folder / "canary.ipynb")
-            (ran,) = await run.run_all(folder, "", server=server, source=folder, names=["canary"])
+            # the log needs no kernel: it is read while the server still imports
+            (ran,), logged = await asyncio.gather(
+                run.run_all(folder, "", server=server, source=folder, names=["canary"]),
+                asyncio.to_thread(canaries.logged, self.redactor, self.clock(), mine),
+            )
             if not (ran.error or "").startswith("ValueError: "):  # its last cell raises that
                 self._trouble([f"made-up secrets did not go through a kernel: {ran.error}"])
             executed = folder / "notebooks" / "canary.ipynb"
-            left = await asyncio.to_thread(canaries.readable, self.redactor, self.clock(), mine, executed)
+            left = await asyncio.to_thread(canaries.readable, self.redactor, mine, logged, executed)
         if left:
             raise ReportError(
                 str(self.folder),

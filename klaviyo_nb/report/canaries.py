@@ -15,7 +15,7 @@ import random
 import re
 import string
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from html import escape
@@ -123,16 +123,29 @@ def hatched() -> Canaries:
     return Canaries.hatch(random.SystemRandom())
 
 
-def readable(redactor: Redactor, now: datetime, canaries: Canaries, notebook: Path) -> list[str]:
+def logged(redactor: Redactor, now: datetime, canaries: Canaries) -> dict[str, str]:
+    """What evidence of a log with them says, redacted, by the name of a text.
+
+    Args:
+        redactor: The one of this run.
+        now: When; the lines of the log are written then.
+        canaries: What the log has.
+    """
+    return redactor.in_all(_read(canaries, redactor, now))
+
+
+def readable(
+    redactor: Redactor, canaries: Canaries, evidence: Mapping[str, str], notebook: Path
+) -> list[str]:
     """Where a canary can still be read after all that a report's texts go through: nowhere, or do not seal.
 
     Args:
         redactor: The one of this run.
-        now: When; its lines are written then.
         canaries: Those that `notebook` has.
+        evidence: As `logged` gave it.
         notebook: What `plant` has written, run.
     """
-    texts = redactor.in_all(_read(canaries, redactor, now)) | _notebook(canaries, notebook)
+    texts = {**evidence, **_notebook(canaries, notebook)}
     texts = {name: swept(text, redactor.text) for name, text in texts.items()}
     drawn = {name: b"".join(pictures(text)).decode("latin-1") for name, text in texts.items()}
     texts |= {f"a picture of {name}": words for name, words in drawn.items() if words}

@@ -159,9 +159,9 @@ def drawable(text: str) -> str:
     )
 
 
-def paint(figure: Figure) -> None:
-    """Make ahead the picture that `save_png` will be asked for, unless the figure is changed until then."""
-    _PAINTED[figure] = save_png(figure)
+def painted(figure: Figure, png: bytes) -> None:
+    """Keep for `save_png` what it gave elsewhere, unless the figure is changed until it is asked."""
+    _PAINTED[figure] = png
     figure.stale = False
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
 from klaviyo_nb.lines import many, one_line
 from klaviyo_nb.logs.questions.counts import failure_kinds
@@ -64,6 +65,7 @@ class Entry:
     lane: Lane
 
 
+@remembered
 def entries(evidence: Evidence, document: Mapping[str, Any]) -> tuple[Entry, ...]:
     """Everything that carries a time, in order.
 

@@ -24,7 +24,7 @@ from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, NOTES, as_texts
 from klaviyo_nb.logs import read
 from klaviyo_nb.redact import Redactor
-from klaviyo_nb.report.canaries import ENCODINGS, Canaries, _picture, plant, readable
+from klaviyo_nb.report.canaries import ENCODINGS, Canaries, _picture, logged, plant, readable
 from klaviyo_nb.report.charts import CHARTS, save_all
 from klaviyo_nb.report.manifest import pictures, swept, without_words
 from klaviyo_nb.report.run import run_all
@@ -52,15 +52,20 @@ def as_if_run(path: Path) -> tuple[Canaries, Path]:
     return canaries, path / "canary.ipynb"
 
 
+def left(redactor: Redactor, canaries: Canaries, notebook: Path) -> list[str]:
+    """Where one can still be read."""
+    return readable(redactor, canaries, logged(redactor, samples.WINDOW.end, canaries), notebook)
+
+
 def test_no_canary_can_be_read_in_evidence_notebook_or_page(tmp_path: Path) -> None:
     assert len(ENCODINGS) >= 14
-    assert readable(Redactor(b"k"), samples.WINDOW.end, *as_if_run(tmp_path)) == []
+    assert left(Redactor(b"k"), *as_if_run(tmp_path)) == []
 
 
 def test_canaries_are_parameters_of_a_notebook_too(tmp_path: Path) -> None:
     nbformat.write(v4.new_notebook(), tmp_path / "shows-none.ipynb")
     canaries = Canaries.hatch(random.Random(3))
-    blind = readable(Blind(b"k"), samples.WINDOW.end, canaries, tmp_path / "shows-none.ipynb")
+    blind = left(Blind(b"k"), canaries, tmp_path / "shows-none.ipynb")
     assert any("in notebook" in place for place in blind)
 
 
@@ -81,8 +86,8 @@ def test_canaries_that_went_through_a_kernel_are_in_every_kind_of_output_and_can
     assert kinds >= {"stream", "error", "text/html", "text/markdown", "text/plain", "application/json",
                      "image/png", "image/svg+xml"}  # fmt: skip
     assert all(any(value in str(each) for each in outputs) for value in canaries.values())
-    assert readable(Redactor(b"k"), samples.WINDOW.end, canaries, executed) == []
-    blind = readable(Blind(b"k"), samples.WINDOW.end, canaries, executed)
+    assert left(Redactor(b"k"), canaries, executed) == []
+    blind = left(Blind(b"k"), canaries, executed)
     assert any("in notebook" in place for place in blind)
 
 
@@ -103,7 +108,7 @@ class Blind(Redactor):
 
 
 def test_a_redactor_that_misses_something_is_found_out(tmp_path: Path) -> None:
-    blind = readable(Blind(b"k"), samples.WINDOW.end, *as_if_run(tmp_path))
+    blind = left(Blind(b"k"), *as_if_run(tmp_path))
     assert any("email" in place for place in blind)
 
 
@@ -127,7 +132,7 @@ class Nowhere(Redactor):
 
 
 def test_what_workers_and_a_cluster_give_back_is_looked_through_too(tmp_path: Path) -> None:
-    blind = readable(Nowhere(b"k"), samples.WINDOW.end, *as_if_run(tmp_path))
+    blind = left(Nowhere(b"k"), *as_if_run(tmp_path))
     places = {place.partition(" in ")[2] for place in blind}
     assert places >= {"evidence", "evidence of a worker", "evidence of a cluster", "header"}
 
@@ -226,7 +231,7 @@ class ShortSighted(Redactor):
 
 
 def test_a_redactor_that_forgets_names_of_files_is_found_out(tmp_path: Path) -> None:
-    blind = readable(ShortSighted(b"k"), samples.WINDOW.end, *as_if_run(tmp_path))
+    blind = left(ShortSighted(b"k"), *as_if_run(tmp_path))
     assert any("in header" in place for place in blind)
 
 

@@ -20,7 +20,7 @@ from klaviyo_nb.diagnosis.tree import questions
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, METRICS
 from klaviyo_nb.report import charts, series, views
-from klaviyo_nb.report.canvas import drawable, save_png, save_svg
+from klaviyo_nb.report.canvas import drawable, painted, save_png, save_svg
 from klaviyo_nb.report.charts import answers
 from klaviyo_nb.report.look import COLOURS
 from klaviyo_nb.report.made import SavedChart
@@ -150,6 +150,16 @@ def test_what_was_drawn_ahead_is_given_once_and_not_if_it_was_changed() -> None:
     before = save_png(charts.timeline(evidence, verdict))
     changed.text(0.5, 0.5, "mine")
     assert save_png(changed) != before
+
+
+def test_a_picture_made_elsewhere_is_given_once_and_not_if_the_figure_was_changed() -> None:
+    figure = charts.latency(nothing(), decide(nothing()))
+    mine = save_png(figure)
+    painted(figure, b"theirs")
+    assert (save_png(figure), save_png(figure)) == (b"theirs", mine)
+    painted(figure, b"theirs")
+    figure.text(0.5, 0.5, "mine")
+    assert save_png(figure) not in (b"theirs", mine)
 
 
 def test_what_was_drawn_ahead_is_not_given_for_other_evidence() -> None:

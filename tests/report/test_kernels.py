@@ -85,6 +85,21 @@ def test_kernels_are_forked_also_after_evidence_that_cannot_be_read(tmp_path: Pa
     assert asyncio.run(after_trouble()) == ("ForkProvisioner", True)
 
 
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        ("[b'a' * 200_000]", [200_000]),  # more than a pipe holds
+        ("os.kill(os.getpid(), 9)", []),
+        ("1 / 0", []),
+    ],
+)
+def test_what_is_done_beside_is_told_and_nothing_if_it_fails(work: str, told: list[int]) -> None:
+    code = f"import os; from klaviyo_nb.report.forkserver import _beside; told = _beside(lambda: {work})()"
+    done = [sys.executable, "-c", f"{code}; print([len(each) for each in told])"]
+    said = subprocess.run(done, check=True, capture_output=True, text=True, timeout=60)
+    assert said.stdout == f"{told}\n"
+
+
 class DiesOnce(ForkServer):
     """A fork server whose first kernel is dead at once, as one whose port somebody took."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.frames import without_formulas
-from klaviyo_nb.report.canvas import Drawn, paint, save_png, save_svg
+from klaviyo_nb.report.canvas import Drawn, save_png, save_svg
 from klaviyo_nb.report.made import SavedChart
 
 if TYPE_CHECKING:
@@ -45,18 +45,20 @@ def save_all(evidence: Evidence, verdict: Verdict, folder: Path) -> list[SavedCh
     return [_save(name, evidence, verdict, folder) for name in CHARTS]
 
 
-def draw_ahead(evidence: Evidence, verdict: Verdict) -> None:
+def draw_ahead(evidence: Evidence, verdict: Verdict) -> list[Figure]:
     """Draw every chart, for the first who asks for it with the same evidence and verdict.
 
     One that cannot be drawn is left for whoever asks to complain of.
     """
+    figures = []
     for name, (_, draw) in CHARTS.items():
         try:
             drawn = _labelled(draw(evidence, verdict))
         except (ArithmeticError, LookupError, TypeError, ValueError):
             continue
-        paint(drawn.figure)
         _AHEAD[name] = evidence, verdict, drawn
+        figures.append(drawn.figure)
+    return figures
 
 
 def _drawn(name: str, evidence: Evidence, verdict: Verdict) -> Drawn:
