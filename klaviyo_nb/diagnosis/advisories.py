@@ -27,6 +27,7 @@ def advisories(
         Advisory(code, text)
         for code, text in (
             *_about_key(evidence.context.get("key") or {}),
+            *_about_parts(facts),
             *_about_refusals(rows, facts),
             *_about_revision(evidence, rows, limits),
             *_about_application(evidence, facts, limits),
@@ -46,6 +47,11 @@ def _about_key(key: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "key_other_vendor", f"KLAVIYO_PRIVATE_KEY looks like a key of {key['vendor']}, not of Klaviyo"
     elif key.get("set") and key.get("prefix") != "pk_":
         yield "key_prefix", "KLAVIYO_PRIVATE_KEY does not begin with pk_, as Klaviyo's private keys do"
+
+
+def _about_parts(facts: Facts) -> Iterator[tuple[str, str]]:
+    for part in facts.failing_parts or ():
+        yield "part_failing", f"{part.words}; of all others {part.others_fail:.1%} fail"
 
 
 def _about_refusals(rows: Mapping[str, Row], facts: Facts) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.diagnosis import probed
 from klaviyo_nb.diagnosis.advisories import advisories
-from klaviyo_nb.diagnosis.differing import differs
+from klaviyo_nb.diagnosis.differing import differs, failing_parts
 from klaviyo_nb.diagnosis.facts import Facts
 from klaviyo_nb.diagnosis.observed import observe
 from klaviyo_nb.diagnosis.severity import respond_by, severity
@@ -32,7 +32,8 @@ def decide(evidence: Evidence) -> Verdict:
     rows = probed.rows_by_probe(evidence)
     missed = probed.asked_in_vain(evidence, rows, limits)
     facts = observe(evidence, rows, missed, limits)
-    facts = replace(facts, differs=differs(evidence, facts))
+    parts = failing_parts(evidence, facts, limits) or None
+    facts = replace(facts, differs=differs(evidence, facts), failing_parts=parts)
     found = walk(facts, unused=_unused(evidence, missed))
     said = advisories(evidence, rows, facts, limits)
     level, because = severity(found.cause, facts, len(said), limits)

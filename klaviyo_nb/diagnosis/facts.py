@@ -35,6 +35,33 @@ class HostCount:
 
 
 @dataclass(frozen=True, slots=True)
+class FailingPart:
+    """A part of the application, or an endpoint: most of its calls fail, too few to be an incident by share.
+
+    Attributes:
+        attribute: Column of CALLS.
+        value: Of that column.
+        calls: Its calls in the last part of the window.
+        failed: How many of them failed.
+        others_fail: Share of the other calls that failed.
+        looks: What its failures look like.
+    """
+
+    attribute: str
+    value: str
+    calls: int
+    failed: int
+    others_fail: float
+    looks: str
+
+    @property
+    def words(self) -> str:
+        """As a part of a sentence."""
+        every = f"all {self.calls:,}" if self.failed == self.calls else f"{self.failed:,} of {self.calls:,}"
+        return f"{every} calls of {self.attribute} {self.value} failed ({self.looks})"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was observed, reduced to what decides. None means nobody saw it.
 
@@ -76,6 +103,7 @@ class Facts:
         webhook_says: What it said instead.
         failed_earlier: Did calls fail earlier in the window, and none now, with traffic flowing?
         failing_hosts: Hosts or workers on which calls fail while they succeed on others.
+        failing_parts: Where most calls fail, if calls as a whole do not.
         differs: What else most failing calls have in common and others do not, in words.
         onset: When failures began.
         recovered: When they ended.
@@ -124,6 +152,7 @@ class Facts:
     webhook_says: str | None = None
     failed_earlier: bool | None = None
     failing_hosts: tuple[str, ...] | None = None
+    failing_parts: tuple[FailingPart, ...] | None = None
     differs: str | None = None
     onset: Interval | None = None
     recovered: Interval | None = None

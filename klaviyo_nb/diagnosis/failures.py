@@ -11,6 +11,8 @@ import pandas as pd
 from klaviyo_nb.diagnosis.facts import EndpointCount, HostCount
 from klaviyo_nb.diagnosis.shares import is_failing
 from klaviyo_nb.diagnosis.thresholds import Thresholds
+from klaviyo_nb.intervals import wilson
+from klaviyo_nb.klaviyo.answers import Failure
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.counted import Tally
@@ -44,6 +46,7 @@ def describe(counted: Tally, quiet: float, limits: Thresholds) -> dict[str, Any]
     kind = next(iter(known), None)
     if kind is None or known[kind] < max(kinds.values()):
         return fields
+    kind = _unusual(known, counted, limits) or kind
     rows = failed[failed["kind"] == kind]
     fields["failure"] = kind
     fields["answered_by"] = _commonest(rows, "answered_by")
@@ -75,6 +78,22 @@ def words(failed: pd.DataFrame) -> str:
     told = [f"{count:,} × {each}" for each, count in counts.iloc[:_MOST_WORDS].items()]
     more = counts.iloc[_MOST_WORDS:].sum()
     return ", ".join(told) + (f", {more:,} others" if more else "")
+
+
+def _unusual(known: Mapping[Failure, int], counted: Tally, limits: Thresholds) -> Failure | None:
+    """The commonest kind that is surely more than before, or than noise; None if none is.
+
+    An application that always loses three calls in a hundred goes on doing so while a key is refused: what
+    makes it an incident is the kind that is new, not the one that is most.
+    """
+    before = counted.frame[counted.frame["timestamp"] < counted.part.start]
+    calls, was = before["calls"].sum(), before.groupby("kind")["calls"].sum()
+    for kind, count in known.items():
+        usual = wilson(was.get(kind, 0.0), calls, limits.sure_z)[1] if calls else 0.0
+        least = wilson(count, counted.last_calls, limits.sure_z)[0]
+        if count >= limits.noise_failures and least > min(usual, limits.noise_share):
+            return kind
+    return None
 
 
 def _is_loud(kind: str, count: int, calls: int, limits: Thresholds) -> bool:

@@ -36,7 +36,7 @@ def severity(
     if cause == "inconclusive" or (cause == "healthy" and not advisories):
         return None, None
     if cause == "healthy":
-        return "P4", f"no user impact; {advisories} {'advisory' if advisories == 1 else 'advisories'}"
+        return "P4", f"{_impact(facts)}; {advisories} {'advisory' if advisories == 1 else 'advisories'}"
     if cause == "klaviyo_server_error" and facts.failing is not True:
         return "P2", f"p95 latency {facts.p95_s:.1f} s against {facts.baseline_p95_s:.1f} s before"
     graded = level(cause, nearly_all=_nearly_all(facts, limits), one_endpoint=bool(facts.one_endpoint))
@@ -63,6 +63,12 @@ def figure(facts: Facts) -> str:
     places = f" on {failing} endpoint{'' if failing == 1 else 's'}" if failing else ""
     unclear = f"; {facts.since_unclear:,} more may be the portal's" if facts.since_unclear else ""
     return f"{share}{places} ({facts.since_failed:,} of {facts.since_calls:,} {_when(facts)}{unclear})"
+
+
+def _impact(facts: Facts) -> str:
+    if not facts.failing_parts:
+        return "no user impact"
+    return f"{facts.last_failed:,} of {many(facts.last_calls or 0, 'call')} failed, too few to be an incident"
 
 
 def _when(facts: Facts) -> str:

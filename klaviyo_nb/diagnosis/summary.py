@@ -97,7 +97,8 @@ def _figure(cause: Cause, facts: Facts, alive: Sequence[tuple[Cause, Question]])
         questions = list(dict.fromkeys(question.text for _, question in alive))
         return f": nothing answered “{questions[0]}”" if questions else ""
     if cause == "healthy":
-        return f": {facts.because['failing']}" if "failing" in facts.because else ""
+        parts = "".join(f"; but {part.words}" for part in (facts.failing_parts or ())[:1])
+        return f": {facts.because['failing']}{parts}" if "failing" in facts.because else ""
     if cause == "app_unhealthy":
         return f" ({facts.app_says})"
     if cause == "webhook_endpoint_down":

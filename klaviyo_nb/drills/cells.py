@@ -17,6 +17,14 @@ _NOTHING = frozenset({"logs", "metrics"})
 
 #: A pace at which fewer than ten calls fall into a quarter of an hour.
 _FEW = 0.003
+#: Many machines that do the same: what one of them does is lost among the calls of all.
+_FLEET = Caller("mail-sync", tuple(f"fleet-{number}" for number in range(1, 81)), "worker", 12.0,
+                {"get_profiles": 0.6, "create_event": 0.4})  # fmt: skip
+#: One of these makes 4 % of all calls.
+_SMALL_FLEET = replace(_FLEET, hosts=_FLEET.hosts[:20], per_s=8.0)
+#: An application that always loses so many calls, and nobody minds.
+_LOSSES = 0.045
+_LOGGED = frozenset({"metrics"})
 #: A job that ignores 429; 60 and 2 calls a minute are allowed, so that its world stays small.
 _SMALL = {"query_metric_aggregates": 0.5, "query_campaign_values": 0.5}
 _RUNAWAY = Caller("segment-export", ("worker-2",), "worker", 2.4, _SMALL, since_min=8.0, retries=False)
@@ -51,6 +59,22 @@ _CAUSES = (
     _named(
         "rate_limited", "rate_limited", callers=(_RUNAWAY,), live=Live(dict.fromkeys(_SMALL, "throttled"))
     ),
+    _named(
+        "one of twenty with an old key, usual losses",
+        "invalid_key",
+        severity="P2",
+        live=Live(),
+        callers=(_SMALL_FLEET,),
+        noise=_LOSSES,
+        phases=(Phase(37.0, {"unauthorized": 1.0}, hosts=("fleet-17",)),),
+    ),
+    _named(
+        "some addresses refused, usual losses",
+        "invalid_request",
+        pace=5.0,
+        noise=_LOSSES,
+        phases=(Phase(29.0, {"invalid_email": 1.0}, share=0.25, operations=("create_or_update_profile",)),),
+    ),
 )
 
 _PAIRS = (
@@ -75,7 +99,12 @@ _WELL = (
     _healthy("healthy, probes alone", without=_NOTHING),
     _healthy("healthy, logs alone", key="", without=frozenset({"metrics", "health", "webhook"})),
     _healthy("healthy, few calls", pace=_FEW),
-)
+    # Under 5 % of all calls is no incident; that one machine does nothing at all is worth knowing.
+    _healthy("one of eighty with an old key", severity="P4", callers=(_FLEET,), without=_LOGGED,
+             phases=(Phase(37.0, {"unauthorized": 1.0}, hosts=("fleet-17",), passing=True),)),
+    _healthy("one of eighty failed for minutes", callers=(_FLEET,), without=_LOGGED,
+             phases=(Phase(14.5, {"reset": 1.0}, until_min=5.0, hosts=("fleet-17",), passing=True),)),
+)  # fmt: skip
 
 _UNDECIDED = (
     _undecidable("no key, no logs"),

@@ -257,7 +257,19 @@ def resolved(case: Case) -> Iterator[Action]:
 
 def healthy(case: Case) -> Iterator[Action]:
     """Deal with what is worth knowing; look at what was not seen, if users still complain."""
+    for part in case.verdict.facts.get("failing_parts") or ():
+        yield Action(
+            f"Look at {part['attribute']} {part['value']}: its calls fail",
+            f"{part['failed']:,} of its {part['calls']:,} calls failed lately ({part['looks']}), of all"
+            f" others {part['others_fail']:.1%}. A key, a deploy or a setting of its own may be why.",
+            case.logs(part["attribute"], "status"),
+            "it alone has these answers, and since when, within a minute",
+            None,
+            case.check("advisories"),
+        )
     for advisory in case.verdict.advisories:
+        if advisory.code == "part_failing":  # above
+            continue
         yield Action(
             _ADVICE.get(advisory.code, "Look at this when there is time"),
             f"{advisory.text[:1].upper()}{advisory.text[1:]}.",

@@ -61,12 +61,12 @@ def judged(evidence: Evidence, truth: Truth, culprits: set[str]) -> Said:
 
 
 def culprits_of(kind: str) -> set[str]:
-    """Jobs that began to run, and machines on which alone calls fail."""
+    """Jobs that began to run, and machines on which alone calls fail to the end."""
     scenario = {**cells.ORDINARY, **cells.TRICKY}.get(kind)
     if scenario is None:
         return set()
     jobs = {each.name for each in scenario.callers if each.since_min is not None}
-    return jobs | {host for phase in scenario.phases for host in phase.hosts}
+    return jobs | {host for phase in scenario.phases if not phase.until_min for host in phase.hosts}
 
 
 def world(worlds: str, level: str, kind: str, seed: int, now: datetime) -> tuple[Said, Said, Truth] | None:
