@@ -17,7 +17,7 @@ import orjson
 import pandas as pd
 import pyarrow
 
-from klaviyo_nb.frames import METRICS
+from klaviyo_nb.frames import METRICS, UTC_NS
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.lines import LONGEST_LABEL, bounded
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
@@ -194,9 +194,10 @@ def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.Da
         _labels(each.labels, role, names) for role, series in found.items() for each in series
     )
     sizes = [len(each.values) for each in every]
-    nanoseconds = np.concatenate([each.times for each in every]) * 1_000_000
+    nanoseconds = np.concatenate([each.times for each in every])
+    nanoseconds *= 1_000_000
     columns: dict[str, Any] = {
-        "timestamp": pd.DatetimeIndex(nanoseconds.view("datetime64[ns]"), tz="UTC"),
+        "timestamp": pd.DatetimeIndex(nanoseconds, dtype=UTC_NS, copy=False),
         "value": np.concatenate([each.values for each in every]),
     }
     labels = {name: _repeated(each, sizes) for name, each in told.items() if name not in columns}
