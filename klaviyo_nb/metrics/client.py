@@ -40,6 +40,8 @@ MOST_POINTS = 11_000
 #: How a server writes how long it keeps samples; a limit of their size may follow.
 _KEPT = re.compile(r"(\d+)(ms|[smhdwy])")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+#: Remarks of the server that are told.
+MOST_REMARKS = 3
 #: Points per series over the whole window; a longer window gets a longer step.
 FINEST = 12_000
 
@@ -119,6 +121,9 @@ async def fetch(
         gone = await _gone(server, grid, until) if frame is None or reach else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
+    if remarks := dict.fromkeys(f"{query.role}: {said}" for query in queries for said in query.warnings):
+        text = f"something may be missing, for the server remarked: {'; '.join([*remarks][:MOST_REMARKS])}"
+        gaps += (Gap("metrics:remarks", text),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
     return Fetched(frame, queries, gaps + (_reach(answers, grid, gone) if gone else reach) + told, names)

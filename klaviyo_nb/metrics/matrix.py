@@ -115,7 +115,11 @@ class Answer:
             if numbers != list(range(1, len(self._samples) + 1)):
                 raise ValueError("it has such a number of its own")
             series = [_one_series(each["metric"], *self._samples_of(each["values"])) for each in found]
-            remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
+            remarks = [
+                *(answer.get("warnings") or ()),
+                *(answer["data"].get("warnings") or ()),
+            ]  # Thanos: both
+            remarks += answer.get("infos") or ()
             remarks += ["partial answer"] * bool(answer.get("isPartial"))
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise ValueError("its answer is not that of a Prometheus API") from None

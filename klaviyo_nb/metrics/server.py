@@ -108,19 +108,19 @@ class Server:
     def _refusal(self, response: httpx.Response, body: bytes) -> None:
         status = response.status_code
         said = _error(body)
-        words = f"HTTP {status}" + (f", {said}" if said else "")
+        kind = response.headers.get("content-type", "no type").partition(";")[0]
+        plain = body[:LONGEST_ERROR].decode(errors="replace").strip() if kind == "text/plain" else ""
+        words = f"HTTP {status}" + (f", {said or plain}" if said or plain else "")
         if response.is_success and said is None:
             return
         if response.is_redirect:
             target = response.headers.get("location", "").partition("?")[0]
             raise SourceError(self.where, self.quote(f"it redirects to {target}: is that the address?"))
         if status in (401, 403):
-            raise SourceDenied(
-                self.where, self.quote(f"it refused us ({words}): set KLAVIYO_NB_METRICS_TOKEN")
-            )
+            hint = "set KLAVIYO_NB_METRICS_TOKEN, or a tenant's id in [metrics] headers"
+            raise SourceDenied(self.where, f"it refused us ({self.quote(words)}): {hint}")
         if said is None:
-            kind = response.headers.get("content-type", "no type").partition(";")[0]
-            words = f"HTTP {status} with {kind}: is it the address of a Prometheus API?"
+            words = f"{words} with {kind}: is it the address of a Prometheus API?"
         raise SourceError(self.where, self.quote(words))
 
 

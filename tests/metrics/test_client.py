@@ -364,6 +364,22 @@ class TestReading:
         )
         assert fetched.queries[0].warnings == ("store down", "not a counter", "partial answer")
 
+    def test_what_a_server_could_not_ask_itself_is_a_gap_beside_what_came(self, window: Window):
+        """Thanos answers without the stores that are down, and says so in `data`, as it documents."""
+
+        def handler(request: httpx.Request) -> httpx.Response:
+            answer = counting()(request).json()
+            answer["data"]["warnings"] = ["No StoreAPIs matched", "receive group: store-2:10901 is down"]
+            return httpx.Response(200, json=answer)
+
+        fetched = ask(handler, window, names=from_table({"errors": "", "duration": "", "webhooks": "", "alerts": "", "ratelimit_remaining": ""}))  # fmt: skip
+        assert fetched.frame is not None
+        (reason,) = [gap.reason for gap in fetched.gaps if gap.signal == "metrics:remarks"]
+        assert reason.endswith(
+            "requests: No StoreAPIs matched; requests: receive group: store-2:10901 is down"
+        )
+        assert "metrics:remarks" not in {gap.signal for gap in ask(counting(), window).gaps}
+
 
 class TestWhatIsMissing:
     def test_a_role_of_more_samples_than_allowed_is_a_gap_and_no_part_of_it_is_counted(self, window: Window):
@@ -487,8 +503,9 @@ class TestTrouble:
         [
             (HTML, "not that of a Prometheus API"),
             (httpx.Response(404, headers={"content-type": "text/html"}, text="<p>"), "HTTP 404 with text/html"),
-            (httpx.Response(401, text="no"), "it refused us (HTTP 401): set KLAVIYO_NB_METRICS_TOKEN"),
-            (httpx.Response(403, text="no"), "it refused us (HTTP 403)"),
+            (httpx.Response(401, text="no org id\n"), "it refused us (HTTP 401, no org id): set KLAVIYO_NB_METRICS_TOKEN, or a tenant's id"),
+            (httpx.Response(403, html="<p>no"), "it refused us (HTTP 403)"),
+            (httpx.Response(404, text="404 page not found"), "HTTP 404, 404 page not found with text/plain: is it the"),
             (httpx.Response(302, headers={"location": "https://sso.example/login?x=1"}), "redirects to https://sso.example/login:"),
             (
                 httpx.Response(
