@@ -185,14 +185,19 @@ def test_the_decision_path_shows_the_whole_tree() -> None:
     assert "not proven: inconclusive" in drawn
 
 
-def test_more_calls_than_the_limit_are_said_to_be_more() -> None:
+@pytest.mark.parametrize(
+    ("count", "share", "headline"), [(30, "200%", "200% of"), (600, "4000%", "40 times")]
+)
+def test_more_calls_than_the_limit_are_said_to_be_more(count: int, share: str, headline: str) -> None:
     rows = [
-        {"timestamp": samples.NOW - timedelta(minutes=5, seconds=-second), "method": "GET", "endpoint": "/api/accounts",
-         "status_code": 200, "source": "app.log", "line_no": second + 1}
-        for second in range(30)
+        {"timestamp": samples.NOW - timedelta(minutes=5, seconds=-30 * number / count), "method": "GET",
+         "endpoint": "/api/accounts", "status_code": 200, "source": "app.log", "line_no": number + 1}
+        for number in range(count)
     ]  # fmt: skip
     evidence = replace(samples.rate_limited(), calls=CALLS.frame(rows), metrics=None)
-    assert "GET /api/accounts: at most 30 of 15 per minute, 200%" in alts(evidence)["rate_limit_headroom"]
+    told = alts(evidence)["rate_limit_headroom"]
+    assert f"GET /api/accounts: at most {count} of 15 per minute, {share}" in told
+    assert told.startswith(f"GET /api/accounts asked for {headline} its limit")
 
 
 @pytest.mark.parametrize("hours", [1 / 60, 7, 24 * 30])

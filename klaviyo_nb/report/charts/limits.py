@@ -74,10 +74,15 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
 
 def _use_headline(top: Any, counts: Tally | None) -> str:
     if top.use > 1:
-        return f"{shortened(top.endpoint)} asked for {top.use:.0%} of its limit"
+        return f"{shortened(top.endpoint)} asked for {_times(top.use)} its limit"
     if counts is not None and (counts.frame["status_code"] == 429).any():
         return f"Throttled, though these calls use {top.use:.0%} of the limits: who else spends them?"
     return f"No limit was passed; {shortened(top.endpoint)} came closest with {_percent(top.use)}"
+
+
+def _times(use: float) -> str:
+    """`127% of`, but `48 times`: a number of four digits is no size that anybody sees."""
+    return f"{use:.0f} times" if use > _MOST_TIMES else f"{use:.0%} of"
 
 
 def _percent(part: float) -> str:
