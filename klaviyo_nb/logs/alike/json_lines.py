@@ -23,7 +23,8 @@ from klaviyo_nb.logs.alike.layout import Cut, Layouts
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, TROUBLE, answered_by
-from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE, is_ours
+from klaviyo_nb.logs.formats.fits import is_ours
+from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from klaviyo_nb.logs.formats.keys import is_ours, meanings
+from klaviyo_nb.logs.formats.fits import is_ours
+from klaviyo_nb.logs.formats.keys import meanings
 
 _MOST_NODES = 2_000
 MOST_TEXTS = 40

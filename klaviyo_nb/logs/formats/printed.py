@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from klaviyo_nb.logs.formats import text, times
-from klaviyo_nb.logs.formats.keys import METHODS, is_known
+from klaviyo_nb.logs.formats.fits import METHODS, is_known
 from klaviyo_nb.logs.formats.objects import WORST, Found, join_base, load, walk
 
 PAIRS = re.compile(

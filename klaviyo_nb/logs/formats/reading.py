@@ -11,7 +11,8 @@ from typing import Any
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
-from klaviyo_nb.logs.formats.keys import FIELDS, INNER, is_ours
+from klaviyo_nb.logs.formats.fits import is_ours
+from klaviyo_nb.logs.formats.keys import FIELDS, INNER
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS, OURS, Found, join_base, load, walk
 from klaviyo_nb.logs.formats.printed import PAIRS, bare, offer_length, read_tail
 
