@@ -14,7 +14,7 @@ from klaviyo_nb.logs.formats import text
 #: Words that only Klaviyo's API answers with, and what its errors point to.
 _OUR_WORDS = (
     "request was throttled. expected available", "x-klaviyo-req-id", "cf-mitigated", "vnd.api+json",
-    "this api has been retired",
+    "this api has been retired", "missing or invalid authorization scheme", "missing or invalid private key",
 )  # fmt: skip
 _OUR_POINTER = re.compile(r"pointer\W{1,6}\[?/data")
 _PAGE = re.compile(r"(?:<|\\u003c)(?:!doctype html|html\b|head>|body\b|center>)")

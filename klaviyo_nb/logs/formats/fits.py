@@ -123,6 +123,11 @@ def _is_number(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or str(value).isdigit()
 
 
+def _is_status_code(value: Any) -> bool:
+    """A number, or a name that ends in one: `KLAVIYO_HTTP_503`."""
+    return _is_number(value) or ("HTTP_" in str(value) and status(value) is not None)
+
+
 def _is_timed(value: Any) -> bool:
     return isinstance(value, str) and _TIMED.fullmatch(value) is not None
 
@@ -191,7 +196,7 @@ def _is_status(value: Any) -> bool:
 
 #: Keys are shared between fields: `code` is a number for a status and a word for an error.
 _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
-    ("status", "code"): _is_number,
+    ("status", "code"): _is_status_code,
     ("status", "statuscode"): _is_told_status,
     ("level", "status"): _is_level_beside,
     ("level", "event"): _is_level,
@@ -213,7 +218,7 @@ _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
 #: Under a key without a name of its own only what cannot be anything else counts.
 BY_ENDING: Mapping[str, Callable[[Any], bool]] = {
     "url": is_known, "method": _is_method, "status": _is_status, "timestamp": _is_moment,
-    "duration": is_amount, "error_code": _is_our_code,
+    "duration": is_amount, "error_code": _is_our_code, "level": _is_level,
 }  # fmt: skip
 #: Field → what can stand under any key.
 BY_VALUE: tuple[tuple[str, Callable[[Any], bool]], ...] = (

@@ -50,7 +50,7 @@ FIELDS: Mapping[str, str] = {
     "elapsedtime "
     "elapseds elapsedseconds elapsedmilliseconds durationmilliseconds timetotal latencyms latencys latencyseconds tookms responsetimems upstreamresponsetime "
     "duration.us roundtripms requestdurationms requestduration executiontimems executiontime rt urt ttms ms us ns "
-    "seconds total timings.total timing.total t time apptime reqtime tt",
+    "seconds total timings.total timing.total t time apptime reqtime tt timetolastdownstreamtxbyte",
     "retry_after": "retryafter retryafters retryaftersecs retryafterseconds retryafterms",
     "request_id": "xklaviyoreqid klaviyoreqid klaviyorequestid errors.id reqid requestid xrequestid",
     "error_code": "errorcode errors.code error.code err.code klaviyo.error.code klaviyocode code",
@@ -58,7 +58,7 @@ FIELDS: Mapping[str, str] = {
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey",
-    "attempt": "attempt attemptsmade attemptnumber attemptnum attemptno attempts tries trynumber try",
+    "attempt": "attempt attemptsmade attemptnumber attemptnum attemptno attempts tries trynumber try executions dispatchcount currentattempts",
     "retries": "retrycount retrytimes retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",
@@ -82,7 +82,7 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("duration", "duration"), ("executiontime", "duration"), ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"), ("verb", "method"), ("retryattempt", "attempt"), ("responsecode", "status"),
-    ("codesent", "status"), ("httpresult", "status"), ("returncode", "status"),
+    ("severity", "level"), ("severitytext", "level"), ("codesent", "status"), ("httpresult", "status"), ("returncode", "status"),
     *((f"{what}{end}", "caller") for what in ("flow", "pipeline", "recipe", "integration") for end in ("name", "code")),
     ("code", "error_code"),
     *((f"{what}{unit}", "duration")
@@ -155,7 +155,8 @@ def _by_looks(name: str, key: str) -> tuple[_Role, ...]:
     if role is not None:
         return ((role, _RANK_OF_ENDING, BY_ENDING.get(role) or test_of(role, name)),)
     barred = {"timestamp", "duration"} if other else {"level"} if name.endswith("type") else set()
-    return tuple((role, RANK_OF_VALUE, fits) for role, fits in BY_VALUE if role not in barred)
+    fitting = (*BY_VALUE, ("timestamp", BY_ENDING["timestamp"])) if name.endswith("time") else BY_VALUE
+    return tuple((role, RANK_OF_VALUE, fits) for role, fits in fitting if role not in barred)
 
 
 meanings = _Meanings()

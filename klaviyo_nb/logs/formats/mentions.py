@@ -20,14 +20,17 @@ _KEPT_FOR = re.compile(
 )
 _BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
-#: Of a server that only played Klaviyo, and of a test that expected something of one.
+#: Of a server that only played Klaviyo, of a test that expected something of one, of a ticket with its state.
 _PLAYED = re.compile(
-    r"\b(?:stubbed|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|"
-    r"simulat\w+|chaos|inject\w* [45]\d\d)\b|\[msw\]|::test_|\bassertionerror\b|\bassert \d+ [=!]="
+    r"\b(?:stub(?:bed)?|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|"
+    r"simulat\w+|chaos|inject\w* [45]\d\d)\b|\[msw\]|::test_|\bassertionerror\b|\bassert \d+ [=!]=|"
+    r"\.(?:test|spec)\.[jt]sx?\b|"
+    r"^[a-z]{2,8}-\d{1,6}\b[^\n]{1,300} [|·] (?:in (?:progress|review)|to ?do|backlog|done) "
 )
 _PLAYED_WORDS = (
-    "stubbed", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat",
-    "chaos", "inject",
+    "stub", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat",
+    "chaos", "inject", ".test.", ".spec.", "progress", "review", "do ", "backlog",
+    "done",
 )  # fmt: skip
 _SQL = re.compile(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"
@@ -41,7 +44,7 @@ _SQL_WORDS = ("SELECT", "INSERT ", "ALTER ", "CREATE ", "UPDATE ", "DELETE ", "b
               "relation ", "deadlock", " error in ", " Error in ")  # fmt: skip
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
 _PAGES = re.compile(
-    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@[\w.-]+|"
+    r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@(?!(?<=-\d@)\d+\b)[\w.-]+|"
     r"(?<![\w.-])(?!a\.klaviyo\.com)[\w.-]{0,60}klaviyo[\w.-]{0,60}\.(?:com|net|org|io|example|local|internal)\b(?![.-]\w)|"
     r"(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)|"
     r"[\w./-]{0,80}klaviyo[\w./-]{0,80}\.(?:mdx?|rst|html?|ya?ml|csv|sql|toml|lock)\b|"  # a document
@@ -69,7 +72,7 @@ _ASIDE = re.compile(
     r"^npm (?:warn|err|notice)|\bto (?:the )?instance\b|\bfor app \w|"
     r"\bstatus\.klaviyo\.com\b|\bmonitor (?:is )?(?:up|down)\b|"
     r"\b(?:assigned to|back-off restarting|in the last (?:\d+ )?(?:minutes?|hours?|days?))\b|"
-    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\.(?:test|spec)\.[jt]sx?\b|"
+    r"\b(?:unit|smoke|e2e|integration) tests? (?:pass|fail)\w*|\bschema\"?: ?\{|"
     r"^(?:changed|ok|skipping|failed|fatal): \[|\bklaviyo[\w.]{0,60}\{[^}]{0,200}\}\s{1,3}(?:value=)?\d|"
     r"\bprocess exited\b|\bcache (?:hit|miss)\b|\bpurged? |\bHEAD -> |\b\d+ (?:days|weeks|months) ago\b|"
     r"\[(?:firing|resolved|triggered)\b|\b(?:grafana|dashboards?|status ?page)\b|^(?:[$+] )?echo |"
@@ -122,7 +125,7 @@ def without_pages(low: str) -> str:
 
 
 def is_played(body: str) -> bool:
-    """Did a server only play Klaviyo, or a test expect something of one?"""
+    """Did a server only play Klaviyo, a test expect something of one, or somebody write a ticket?"""
     low = body.lower()
     return any(map(low.__contains__, _PLAYED_WORDS)) and _PLAYED.search(low) is not None
 
@@ -149,4 +152,4 @@ def klaviyo_said(body: str, at: int | None) -> bool:
 
 def is_aside(body: str) -> bool:
     """Does it tell of a check, a release, a test, an alert or a table of a database?"""
-    return is_sql(body) or _ASIDE.search(body) is not None
+    return is_sql(body) or is_played(body) or _ASIDE.search(body) is not None

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats.values import COMPOUND, UNIT
 
-URL = r"https?://[^\s\"'`<>\])}\\,|]+(?<![:.;])"
+URL = r"https?://[^\s\"'`<>\])}\\,|;]+(?<![:.])"
 _STEP = r"(?:[\w.%/{}$~@+-]|:(?=[\w:$]))"
 VERB = r"GET|POST|PUT|PATCH|DELETE|HEAD"
 _PHRASES = "|".join(
@@ -88,8 +88,9 @@ def _bounded(pattern: str) -> str:
 #: Field → patterns, surest first; the value is group `v` (and its unit `u`, where there is one).
 PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     "request": _compiled(
-        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b(?!/\d)[\]\"'`:,;|]*\s*(?:request |call )?(?:to |for |"
-        rf"on |from )?(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{URL}|"
+        rf"(?<![A-Za-z\d_])(?:XHR)?(?P<method>{VERB})\b(?!/\d)[\]\"'`:,;|]*\s*"
+        rf"(?:request |call |[1-5]\d\d (?=https?:))?(?:to |for |on |from )?"
+        rf"(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{URL}|"
         rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?<!\.)(?:\?[^\s\"'`]*)?)",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
         r"(?<![\w.@/-])(?P<v>(?:https?://)?a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
@@ -115,11 +116,12 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?: (?:number|returned|received|from \w+))?{_QUOTE}\s*(?:[:=]+>?|is|was|"
         rf"of)?\s*{_QUOTE}[(\[]?(?P<v>[2-5]\d\d)\b{COUNTED}",
         rf"\b(?P<v>[2-5]\d\d)[\s:,()\]·|–—-]{{1,3}}(?:[\"'`]?(?:{_PHRASES})|{_ONE_WORD})\b",
-        rf"\bHTTP(?: error| status| response)?[:\s]+0?(?P<v>[2-5]\d\d)\b{COUNTED}",
+        rf"(?:\b|(?<=_))HTTP(?: error| status| response)?[:\s_]+0?(?P<v>[2-5]\d\d)\b{COUNTED}",
         r"\b(?:TCP|NONE)_\w+/(?P<v>[2-5]\d\d)\b",
         r"\bafter [\d.]+ ?ms - (?P<v>[2-5]\d\d)\b",
         rf"(?<![\"'])(?:->|=>|→|<--|<-|⇒) ?[\"'(\[]?(?P<v>[2-5]\d\d)\b{COUNTED}",
-        rf"\b(?:{VERB}) /\S{{1,200}} (?P<v>[2-5]\d\d) (?:\d+(?:\.\d+)? ?[mµu]?s\b|- )",
+        rf"\b(?:{VERB}) /\S{{1,200}} (?:- )?(?P<v>[2-5]\d\d) (?:\d+(?:\.\d+)? ?[mµu]?s\b|- |"
+        rf"(?<=- \d{{3}} )\d)",
         rf"(?<!--)\b(?:{_SAYS})\b(?!(?<=[sd])(?<!status)=|(?<=errors):)"
         rf"(?: with| code| status| response| an?| from \w+| by \w+|"
         rf" HTTP)*\s?[:=(\[{{\"'`\s-]{{0,4}}"
@@ -139,7 +141,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?P<v>20[0-24]|[45]\d\d)(?m:$)",
         r"(?:\(|(?<!\w)(?<!ids: )\[)(?P<v>20[0-24]|[45]\d\d)(?:[\])]|, (?=\d+(?:\.\d+)? ?m?s\b))",
         r"(?m:^)(?P<v>[45]\d\d)[,;:]? \(?(?=retry|wait|rate|throttl|back|will|giving|sleep|too many)",
-        rf"\b(?:{VERB}) (?P<v>[2-5]\d\d) \d+(?:\.\d+)? ?ms\b",
+        rf"\b(?:{VERB}) (?P<v>[2-5]\d\d) (?:\d+(?:\.\d+)? ?ms\b|https?://)",
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
@@ -215,14 +217,14 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<!\w)parameter(?:\\*[\"']?\s*:\s*\\*[\"']|=)(?P<v>[\w.\[\]-]{1,100})",
     ),
     "attempt": _compiled(r"(?<!until )(?<!next )"
-                         r"(?:\b|(?-i:(?<=[a-z])(?=A)))(?:attempt|versuch|intento|"
+                         r"(?:\b|(?-i:(?<=[a-z])(?=A)))(?:attempt|(?<=current)attempts|versuch|intento|"
                          r"tentativ[aeo])(?:[ _-]?(?:number|no|num|nr)|sMade)?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
                          r"\b(?P<v>first|second|third|fourth|fifth) (?:attempt|try)\b",
                          r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d", r"\btries\W{1,2}(?P<v>\d{1,2})\b",
-                         r"\bafter (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
+                         r"\b(?:after|on|in) (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
     "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
                          r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
     "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"

@@ -27,9 +27,10 @@ _HYPHENATED = re.compile(
 )
 #: Such a name right behind Klaviyo's.
 _BY_KLAVIYO = re.compile(r"(?i:(?<=klaviyo )|(?<=klaviyo: ))[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
-#: `PATCH profiles/01HV…`: a path below that of the API.
+#: `PATCH profiles/01HV…`, `429 on /profiles`: a path below that of the API.
 _RELATIVE = re.compile(
-    rf"(?<![\w/])(?P<method>{VERB}) (?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
+    rf"(?<![\w/])(?:(?P<method>{VERB}) |[2-5]\d\d (?:on|for|from|at) /)"
+    rf"(?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
 )
 _API_PATH = re.compile(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
 _NOT_API_HOSTS = (

@@ -65,6 +65,8 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
         inner = _COLOUR.sub("", inner)
     if "(b'" in inner:  # Python's bytes
         inner = inner.replace("b'", "'")
+    if "\\r\\n" in inner and inner[:1] != "{":  # headers as a debugger prints them
+        inner = inner.replace("\\r\\n", "\n")
     if '"{""' in inner:  # in a cell of an export; in no JSON
         inner = inner.replace('""', '"')
     if "REPORT RequestId: " in inner:
@@ -275,8 +277,8 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
             found.offer("level", level["v"], 50)
         result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
         return
-    _offer_time(found, result.text, near)
-    if level := text.search("level", limited[:_HEAD_OF_LEVEL]):
+    dated = _offer_time(found, result.text, near)  # a frame may stand before the head
+    if level := text.search("level", limited[:_HEAD_OF_LEVEL]) or text.search("level", dated):
         found.offer("level", level["v"], 50)
     if limited[:1] == "<" and (told := _PRIORITY.match(limited)):  # syslog's, of who writes no tag
         found.offer("level", str(int(told[1]) % 8), 60)
@@ -284,11 +286,17 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         found.offer("level", ("critical", "error", "warning", "info", "debug")[int(told[1]) - 1], 60)
 
 
-def _offer_time(found: Found, whole: str, near: datetime) -> None:
-    """A time that a text tells: surely the record's only where it begins, or in a cell of a table."""
+def _offer_time(found: Found, whole: str, near: datetime) -> str:
+    """A time that a text tells: surely the record's only where it begins, or in a cell of a table.
+
+    Returns:
+        Of a later line in which it stands the beginning.
+    """
     if told := times.told(whole, near):
         head = _HEAD_LENGTH if max(map(whole[:_HEAD_LENGTH].count, ",;|\t")) < _CELLS else _HEAD_OF_LEVEL
         found.offer("timestamp", told[0], 0 if told[1] <= head else 200)
+    at = whole.rfind("\n", 0, told[1]) + 1 if told else 0
+    return whole[at : at + _HEAD_OF_LEVEL].partition("\n")[0] if at else ""
 
 
 def _offer_tag(found: Found, tag: str | None) -> None:

@@ -66,8 +66,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"closed connection without response|premature(?:ly)? close|"
         r"(?:reason: |: |\{:error, ):closed|\{error, ?closed\}|"
         r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
-        r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|unexpected EOF|: EOF\b|received no bytes|"
-        r"Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
+        r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|(?<!client )unexpected EOF|: EOF\b|"
+        r"received no bytes|Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
         r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",
         "other": r"fetch failed|\bnet::ERR_|\bERR_NETWORK|network(?: ?error| request failed)|"
         r"Connect(?:ion)?Error|cURL error \d+|\bno (?:response|answer\b|reply\b)|"

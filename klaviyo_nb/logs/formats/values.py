@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_STATUS = re.compile(r"\s*(?:HTTP[/ _-][\d.]* ?)?0?([1-5]\d\d)\b")
+_STATUS = re.compile(r"\s*(?:(?:[A-Z]{1,20}_){0,3}HTTP[/ _-][\d.]* ?)?0?([1-5]\d\d)\b")
 #: `00:00:01.5` (.NET).
 _CLOCK = re.compile(r"(?:0 days )?(\d\d?):(\d\d?):(\d\d(?:\.\d+)?)")
 #: Units of time as they are written, the longer ones first.
@@ -55,6 +55,11 @@ _GOOD = frozenset(
     ("ok", "success", "succeeded", "successful", "true", "sent", "delivered", "accepted", "completed")
 )
 _BAD = frozenset(("error", "failed", "failure", "false", "rejected", "refused", "exception"))
+#: Names of gRPC's errors that are nobody else's words: no status of HTTP.
+_GRPC = frozenset(
+    ("invalid_argument", "deadline_exceeded", "resource_exhausted", "failed_precondition", "unavailable",
+     "unauthenticated", "data_loss", "unimplemented")
+)  # fmt: skip
 
 
 def status(value: Any) -> int | None:
@@ -70,7 +75,7 @@ def status(value: Any) -> int | None:
 def good(value: Any) -> bool | None:
     """Did it work, in words?"""
     word = str(value).strip().lower()
-    return True if word in _GOOD else False if word in _BAD else None
+    return True if word in _GOOD else False if word in _BAD or word in _GRPC else None
 
 
 @lru_cache(1024)
