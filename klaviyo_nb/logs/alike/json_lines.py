@@ -30,6 +30,7 @@ from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
     CONVERT,
     MESSAGE,
+    UNANSWERED,
     Kind,
     profile_in,
     search_duration,
@@ -340,7 +341,8 @@ def _at_once(column: Any) -> Numbers | None:
 
 
 def _status(value: Any, key: str) -> int | None:
-    return values.status(value)
+    status = values.status(value)
+    return None if status in UNANSWERED else status
 
 
 def _method(value: Any, key: str) -> str | None:

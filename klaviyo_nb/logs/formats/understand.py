@@ -70,7 +70,7 @@ _HOOK_ROUTE = re.compile(
 )
 _SERVER = re.compile(r"https?://[^/]*")
 #: What proxies and Tornado write of an answer that did not come in time; Klaviyo sends none of them.
-_UNANSWERED = frozenset((598, 599))
+UNANSWERED = frozenset((598, 599))
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
 
@@ -156,7 +156,7 @@ def _outcome(it: Read, body: str, where: Where) -> _Outcome:
         status = text.said_status(f"{body}\nstatus {'' if where.told else said.get('status')}") or CODES.get(
             str(said.get("error_code"))
         )
-    if unanswered := status in _UNANSWERED:
+    if unanswered := status in UNANSWERED:
         status = at = None
     worked = values.good(said.get("outcome"))
     worked = values.good(said.get("status")) if worked is None else worked

@@ -65,7 +65,8 @@ def test_objects_of_many_loggers_are_understood_by_column_as_they_are_alone() ->
 @pytest.mark.parametrize(
     "data",
     [
-        PINO | {"url": "/checkout"}, PINO | {"statusCode": None}, PINO | {"statusCode": 0}, PINO | {"method": None},
+        PINO | {"url": "/checkout"}, PINO | {"statusCode": None}, PINO | {"statusCode": 0}, PINO | {"statusCode": 598},
+        PINO | {"method": None},
         PINO | {"errors": [{"code": "invalid"}]}, PINO | {"msg": '{"status": 500}'}, {"msg": "klaviyo 429"}, {},
         {"path": "/api/events", "method": "POST", "status": 200},
     ],
