@@ -41,6 +41,8 @@ READING = 0.75
 HELD = 1.2
 #: By how much a log's clock may be ahead of ours without its newest lines being lost.
 CLOCK_AHEAD = timedelta(minutes=2)
+#: A window whose end is no older ends now: what is stamped later comes of a clock that is ahead.
+ENDS_NOW = timedelta(seconds=5)
 #: Logs are read from so long before the window on, or so large a part of it: was it under way at its start?
 BEFORE, BEFORE_PART = timedelta(minutes=15), 1 / 4
 
@@ -72,9 +74,9 @@ def with_before(window: Window) -> Window:
     return Window(window.start - min(BEFORE, (window.end - window.start) * BEFORE_PART), window.end)
 
 
-def to_read(window: Window, settings: Settings) -> Window:
+def to_read(window: Window, now: datetime) -> Window:
     """The span of logs that is read: a host's clock may be ahead, its newest lines lie in the future."""
-    ahead = timedelta(0) if settings.end else CLOCK_AHEAD
+    ahead = CLOCK_AHEAD if window.end >= now - ENDS_NOW else timedelta(0)
     return Window(with_before(window).start, window.end + ahead)
 
 
@@ -212,8 +214,9 @@ async def _logs(
             loop.call_soon_threadsafe(coming.more)
 
     asked = asyncio.to_thread(
-        _read_logs, settings, window, redactor, until, progress, reading, so_far if coming.keep else None
-    )
+        _read_logs, settings, window, to_read(window, coming.clock()), redactor, until, progress, reading,
+        so_far if coming.keep else None,
+    )  # fmt: skip
     try:
         read = await asyncio.wait_for(asked, patience * HELD if patience else span.left_s())
     except TimeoutError:
@@ -224,6 +227,7 @@ async def _logs(
 def _read_logs(
     settings: Settings,
     window: Window,
+    span: Window,
     redactor: Redactor,
     deadline: float | None,
     progress: Callable[[str], None],
@@ -234,7 +238,7 @@ def _read_logs(
 
     read = logs.read(
         settings.logs,
-        to_read(window, settings),
+        span,
         redact=redactor.text,
         deadline=deadline,
         progress=reading,

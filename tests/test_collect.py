@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, window_of
+from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, to_read, window_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load, save
@@ -211,3 +211,11 @@ def test_what_changes_fastest_is_asked_first_probes_and_rate_limit_then_logs_and
     volatile = ["/api/v2/summary.json", "/api/accounts", "/api/profiles", "/api/accounts", "/health"]
     assert sorted(came[:5]) == sorted(volatile)
     assert {"/logs", "/api/v1/query"} <= set(came[5:])
+
+
+@pytest.mark.parametrize(("ago_s", "past_s"), [(0.0, 120.0), (3.0, 120.0), (600.0, 0.0)])
+def test_logs_are_read_past_the_end_of_a_window_that_ends_now_since_a_clock_may_be_ahead(
+    window: Window, ago_s: float, past_s: float
+) -> None:
+    read = to_read(window, window.end + timedelta(seconds=ago_s))
+    assert read.end - window.end == timedelta(seconds=past_s)

@@ -95,7 +95,7 @@ def read_metrics(settings: Settings) -> Evidence:
     if not settings.logs:
         return found
     read = logs.read(
-        settings.logs, to_read(window, settings), redact=redactor_for(settings).text, progress=None,
+        settings.logs, to_read(window, utc_now()), redact=redactor_for(settings).text, progress=None,
         engine=settings.engine, formats=settings.log_format, limits=settings.limits, since=window.start,
     )  # fmt: skip
     earlier, calls = apart(read.calls, window)

@@ -29,6 +29,8 @@ LINE_S, CLOCK_S, CLOCKS = 1.0, 4.0, timedelta(minutes=3)
 #: How far before the first failing line a call may have begun to fail: lines are written when calls end, and
 #: metrics are scraped about so often [s].
 NEAR_S = 15.0
+#: After so many of the usual pauses between two failures the next has come, 19 times in 20 [1].
+NEXT = 3.0
 #: Share of the metrics' calls from which on logs hold them all.
 WHOLE = 0.95
 #: Hosts whose clocks are compared at most, and the fewest failures that tell something of one.
@@ -94,9 +96,8 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counts, past = (
             _counts(frame, ("endpoint", "kind")) for frame in (counted["metrics"].frame, before["metrics"])
         )
-        found["metrics"] = [
-            _nearer(each, counts, width, width) for each in episodes(counts, width, width or None, past)
-        ]
+        placed = episodes(counts, width, width or None, past)
+        found["metrics"] = [_maybe_before(_nearer(each, counts, width, width), past) for each in placed]
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
@@ -222,6 +223,22 @@ def _nearer(found: Episode, counts: pd.DataFrame, width_s: float, near_s: float)
     if recovered and len(last):
         recovered = recovered[0], min(recovered[1], last.max().to_pydatetime() + width)
     return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
+
+
+def _maybe_before(found: Episode, past: pd.DataFrame) -> Episode:
+    """The same, as much earlier as it takes for failures that had been counted before to be its first.
+
+    They may be where it is seen no longer after than the next failure of it may take.
+    """
+    for label in found.concerns.keys() & set(past):
+        past = past[past[label].isin(found.concerns[label])]
+    failed = past["failed"].sum()
+    if found.onset is None or not failed:
+        return found
+    every, counted = (found.seen[1] - found.seen[0]) / found.failed, past["timestamp"].max().to_pydatetime()
+    if found.onset[0] - counted > NEXT * every:
+        return found
+    return replace(found, onset=(min(found.onset[0], counted - (failed + NEXT) * every), found.onset[1]))
 
 
 def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ class Episode:
         calls: Calls in it, of those that it concerns.
         failed: How many of them failed.
         good_until: The call before its first failing one, of those that it concerns, was not before this.
+        concerns: `kind`, `endpoint`, `host` → values; a label that is absent: all of it.
         proven: Of those that it concerns no more than noise had failed before the bins begin, of some.
     """
 
@@ -71,6 +72,7 @@ class Episode:
     failed: float
     proven: bool = False
     good_until: datetime | None = None
+    concerns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def episodes(
@@ -120,7 +122,7 @@ def episodes(
             some[0] = _with_forerunner(some[0], known, width, lag)
         if some and former is None and past is not None:
             some[0] = _with_past(some[0], concern.of(past), concerned, width, lag)
-        found += some
+        found += [replace(each, concerns=concern.named()) for each in some]
     return found
 
 
@@ -247,6 +249,11 @@ class _Concern:
 
     kinds: Mapping[str, int] | None
     values: dict[str, list[str]]
+
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """As `Episode.concerns`."""
+        kinds = {} if self.kinds is None else {"kind": tuple(self.kinds)}
+        return kinds | {label: tuple(values) for label, values in self.values.items()}
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Its calls; failures of other kinds count as no failures."""
