@@ -15,15 +15,16 @@ import numpy as np
 from klaviyo_nb.logs.alike.json_lines import Alike, Calls
 from klaviyo_nb.logs.alike.likeness import Likeness
 from klaviyo_nb.logs.chunks import STOPPED, Job, Part, advancing, learnt_by, partly, too_much
-from klaviyo_nb.logs.coded import Coded, Texts
+from klaviyo_nb.logs.coded import Coded, Numbers, Texts
 from klaviyo_nb.logs.formats import times
 from klaviyo_nb.logs.formats.columns import Columns, columns_of
 from klaviyo_nb.logs.formats.table import Format
 from klaviyo_nb.logs.formats.understand import Told
+from klaviyo_nb.logs.found import Found, Objects, Record, places
 from klaviyo_nb.logs.pairs import joined
 from klaviyo_nb.logs.questions.question import Question, Records
 from klaviyo_nb.logs.rows import Column, Piece, Rows
-from klaviyo_nb.logs.scan import Record, Seen, scan
+from klaviyo_nb.logs.scan import Seen, scan
 from klaviyo_nb.logs.sources.base import UNENDED, Opened, Read, late
 from klaviyo_nb.logs.words import EveryLine, WordFinder
 
@@ -45,7 +46,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def read(job: Job, opened: Opened, part: Part) -> None:
     """Read what was opened, to its end or to the deadline, into `part`."""
     seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
-    waiting: tuple[list[Record], list[Record]] = ([], [])
+    waiting: tuple[list[Objects], list[Record]] = ([], [])
     tell = advancing.get(None)
 
     def take() -> None:
@@ -120,17 +121,20 @@ def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table
 
 
 def _filled(
-    records: Iterable[Record], most: tuple[int, int, int], objects: list[Record], others: list[Record]
+    found: Iterable[Found], most: tuple[int, int, int], objects: list[Objects], others: list[Record]
 ) -> Iterator[None]:
-    """Put records into the lists, whole JSON objects into the first; tells when they are to be emptied."""
+    """Put what was found into the lists; tells when they are to be emptied."""
     most_objects, most_others, most_bytes = most
-    size = 0
-    for record in records:
-        (objects if record.alone else others).append(record)
-        size += len(record.raw)
-        if len(objects) >= most_objects or len(others) >= most_others or size >= most_bytes:
+    count = size = 0
+    for each in found:
+        if len(each.objects.lines):
+            objects.append(each.objects)
+        others.extend(each.others)
+        count += len(each.objects.lines)
+        size += len(each.objects.raws.data) + sum(len(record.raw) for record in each.others)
+        if count >= most_objects or len(others) >= most_others or size >= most_bytes:
             yield
-            size = 0
+            count = size = 0
     yield
 
 
@@ -174,24 +178,24 @@ class _Reading:
         return calls, webhooks
 
     def take(
-        self, objects: Sequence[Record], others: Sequence[Record], columns: Columns | None = None
+        self, parts: Sequence[Objects], others: Sequence[Record], columns: Columns | None = None
     ) -> None:
         """Understand records: objects by column, then lines of known kinds by column, all else one by one."""
         if columns is not None:
             rows = [columns.row(record.raw.decode("utf-8", "replace").rstrip("\r\n")) for record in others]
-            objects = [
-                *objects,
-                *(record._replace(raw=row) for record, row in zip(others, rows, strict=True) if row),
-            ]
+            told_rows = [record._replace(raw=row) for record, row in zip(others, rows, strict=True) if row]
+            parts = [*parts, Objects.of(told_rows)]
             others = [record for record, row in zip(others, rows, strict=True) if not row]
-        left = np.ones(len(objects), np.bool_)
-        for told in self._alike.calls([record.raw for record in objects]):
+        objects = Objects.joined(parts)
+        left = np.ones(len(objects.lines), np.bool_)
+        for told in self._alike.calls(objects.raws):
             left[told.rows] = False
-            self._add_alike(objects, told)
-        records = [*compress(objects, left), *others]
+            self._add_alike(objects.offsets, objects.lines, told)
+        records = [*objects.only(left).records(), *others]
         known, others_told = self._likeness.tell([record.raw for record in records])
+        offsets, lines = places(records)
         for told in known:
-            self._add_alike(records, told)
+            self._add_alike(offsets, lines, told)
         for row, one in others_told:
             self._add(records[row], one)
 
@@ -219,7 +223,7 @@ class _Reading:
         elif told.kind == "mention":
             self.unparsed += 1
 
-    def _add_alike(self, among: Sequence[Record], told: Calls) -> None:
+    def _add_alike(self, offsets: Numbers, lines: Numbers, told: Calls) -> None:
         moments = told.moments
         if isinstance(moments, np.ndarray):
             known = [int(moments.min()), int(moments.max())]
@@ -233,12 +237,9 @@ class _Reading:
             self.unparsed += len(told.rows) if inside is None else int(inside.sum())
         if told.kind != "call":
             return
-        count = len(told.rows)
-        records = [among[row] for row in told.rows]
-        lines = np.fromiter([record.line for record in records], np.int64, count)
-        columns: dict[str, Column] = {**told.columns, "moment": moments, "line": lines}
+        columns: dict[str, Column] = {**told.columns, "moment": moments, "line": lines[told.rows]}
         if self._offsets:
-            columns["offset"] = np.fromiter([record.offset for record in records], np.int64, count)
+            columns["offset"] = offsets[told.rows]
         if inside is not None:
             columns = {name: _only(values, inside) for name, values in columns.items()}
         self.calls.extend(columns, len(columns["moment"]))

@@ -10,35 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.logs.formats.envelopes import alone, begins, dated, follows
+from klaviyo_nb.logs.coded import Numbers
+from klaviyo_nb.logs.formats.envelopes import NOT_ALONE, alone, begins, dated, follows
+from klaviyo_nb.logs.found import Found, Objects, Raws, Record
 from klaviyo_nb.logs.sources.base import CONTEXT, MAX_LINES, REACH, Read
 from klaviyo_nb.logs.words import Finder, WordFinder
+from klaviyo_nb.sought import Sought
 
 BLOCK = 256 * 1024
 #: A longer line is read in pieces [bytes].
 MAX_LINE = 16 * 1024 * 1024
 
 _ENDLESS = 1 << 62
-
-
-class Record(NamedTuple):
-    """A line that matters, with the lines that continue it.
-
-    Attributes:
-        offset: Byte offset of its first line in the stream.
-        line: Lines before it in the scanned range.
-        raw: Its bytes.
-        alone: Is it one whole JSON object that is no envelope?
-    """
-
-    offset: int
-    line: int
-    raw: bytes
-    alone: bool
 
 
 @dataclass(slots=True)
@@ -50,10 +38,19 @@ class Seen:
     stopped: bool = False
 
 
+class _Hits(NamedTuple):
+    """Lines that were found: where each begins and ends in the buffer, and the lines before it."""
+
+    starts: Numbers
+    ends: Numbers
+    lines: Numbers
+
+
 class _Buffer:
     """Part of the stream: `data[:end]`, whose first byte is the stream's byte `base`.
 
     Attributes:
+        bytes: `data` as numbers.
         begin: Where the first line begins whose beginning is known.
         looked: Up to where words were searched and lines were counted; a line begins there.
         lines: Lines that begin in the range, as far as `looked`.
@@ -69,7 +66,7 @@ class _Buffer:
 
     def _give(self, data: bytearray) -> None:
         self.data = data
-        self._bytes = np.frombuffer(data, dtype=np.uint8)
+        self.bytes = np.frombuffer(data, dtype=np.uint8)
         self._breaks = np.empty(len(data), dtype=np.bool_)
 
     def fill(self, read: Read) -> int:
@@ -84,7 +81,7 @@ class _Buffer:
             self.looked, self.begin = self.looked - keep, max(0, self.begin - keep)
         got = read(memoryview(self.data)[self.end : self.end + BLOCK])
         new = slice(self.end, self.end + got)
-        np.equal(self._bytes[new], ord("\n"), out=self._breaks[new])
+        np.equal(self.bytes[new], ord("\n"), out=self._breaks[new])
         self.end += got
         return got
 
@@ -138,6 +135,21 @@ class _Buffer:
             self.looked = first
         return self.lines - 1
 
+    def hits(self, places: Numbers, limit: int) -> _Hits:
+        """The lines of `data[looked:limit]` that hold these places, which ascend."""
+        breaks = self._breaks[self.looked : limit].nonzero()[0] + self.looked
+        which = breaks.searchsorted(places)
+        first = np.ones(len(which), np.bool_)  # of those in a line
+        np.not_equal(which[1:], which[:-1], out=first[1:])
+        which = which[first]
+        borders = np.concatenate(([self.line_start(self.looked)], breaks + 1, [limit]))
+        outside = breaks.searchsorted(self.start - 1 - self.base)  # begin lines before the range
+        return _Hits(borders[which], borders[which + 1], self.lines - 1 + which - outside)
+
+    def holds(self, begin: Any) -> Any:
+        """Does a line that begins there begin in the range? Of one place, or of each of many."""
+        return (begin >= self.start - self.base) & (begin <= self.last_break - self.base)
+
     def line_start(self, at: int) -> int:
         """Where the line that holds `at` begins."""
         return self.data.rfind(b"\n", self.begin, at) + 1 or self.begin
@@ -184,8 +196,8 @@ def scan(
     find: Finder | None = None,
     longest: int = MAX_LINE,
     halt: Callable[[], bool] = bool,
-) -> Generator[Record, None, None]:
-    """The records that hold one of `WORDS` and begin in `[start, stop)`.
+) -> Generator[Found, None, None]:
+    """The records that hold one of `WORDS` and begin in `[start, stop)`, block by block.
 
     Args:
         read: Fills a part of the memory it is given and says how many bytes; 0 at the end of the stream.
@@ -199,35 +211,91 @@ def scan(
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
     find = find or WordFinder()
-    free = 0  # the stream's offset up to which records were cut
+    cutter = _Cutter(buffer)
     try:
         while got and not seen.stopped and not buffer.past_range:
             got = buffer.fill(read)
             seen.read += got
             aligned = aligned or buffer.align()
             limit = looked = (buffer.whole(longest) if got else buffer.end) if aligned else buffer.looked
-            data, behind = buffer.data, 0
-            for place in find(data, buffer.looked, limit):
-                if place < behind:  # in a line that was looked at
-                    continue
-                first, behind = buffer.line_start(place), buffer.line_end(place, limit)
-                if buffer.base + first < free:
-                    continue
-                last, raw = behind, bytes(data[first:behind])
-                whole = alone(raw)
-                if not whole and not (last < limit and dated(raw) and dated(data, last)):
-                    begin, end = buffer.around(first, last, raw, limit)
-                    if end == limit and got:  # it may go on in what was not read yet
-                        looked = first
-                        break
-                    first, last = max(begin, free - buffer.base), end
-                    raw = bytes(data[first:last])
-                offset = buffer.base + first
-                free = buffer.base + last
-                if start <= offset <= buffer.last_break:
-                    yield Record(offset, buffer.lines_before(first), raw, whole)
+            places = find(buffer.data, buffer.looked, limit)
+            if len(places):
+                found, looked = cutter.cut(buffer.hits(places, limit), limit, bool(got))
+                yield found
             buffer.advance(looked)
             seen.lines = buffer.lines - 1  # so far
             seen.stopped = bool(got) and halt()
     finally:  # also when nobody wants the rest
         seen.lines = buffer.lines - (not seen.stopped and buffer.begins_none)
+
+
+class _Cutter:
+    """Cuts records out of a buffer."""
+
+    def __init__(self, buffer: _Buffer) -> None:
+        self._buffer = buffer
+        self._free = 0  # the stream's offset up to which records were cut
+
+    def cut(self, hits: _Hits, limit: int, more: bool) -> tuple[Found, int]:
+        """The records of lines that were found, and up to where the buffer was looked at.
+
+        Args:
+            hits: The lines.
+            limit: Where the last whole line ends.
+            more: May more bytes follow behind it?
+        """
+        buffer, others, looked = self._buffer, list[Record](), limit
+        rows, raws = self._whole(hits)
+        taken = np.zeros(len(hits.starts), np.bool_)
+        taken[rows] = hits.starts[rows] >= self._free - buffer.base
+        whole = set(rows.tolist())
+        each = zip(*(part.tolist() for part in hits), strict=True)
+        for row, (first, last, line) in enumerate(each) if len(rows) < len(taken) else ():
+            if row in whole:
+                continue
+            if row - 1 in whole:
+                self._cut_until(int(hits.ends[row - 1]))
+            if buffer.base + first < self._free:  # in a record that was cut
+                continue
+            begin, end, raw = first, last, bytes(buffer.data[first:last])
+            if not (last < limit and dated(raw) and dated(buffer.data, last)):
+                begin, end = buffer.around(first, last, raw, limit)
+                if end == limit and more:  # it may go on in what was not read yet
+                    looked = first
+                    taken[row:] = False
+                    break
+                begin = max(begin, self._free - buffer.base)
+            if (begin, end) != (first, last):
+                raw = bytes(buffer.data[begin:end])
+                taken[row:] &= hits.starts[row:] >= end
+            self._cut_until(end)
+            if buffer.holds(begin):
+                line = line if begin == first else buffer.lines_before(begin)
+                others.append(Record(buffer.base + begin, line, raw))
+        if taken.any():
+            self._cut_until(int(hits.ends[taken.nonzero()[0][-1]]))
+        kept = taken[rows] & buffer.holds(hits.starts[rows])
+        objects = Objects(raws, hits.starts[rows] + buffer.base, hits.lines[rows])
+        return Found(objects if kept.all() else objects.only(kept), others), looked
+
+    def _cut_until(self, end: int) -> None:
+        self._free = max(self._free, self._buffer.base + end)
+
+    def _whole(self, hits: _Hits) -> tuple[Numbers, Raws]:
+        """Which of the lines are `alone`, and their bytes."""
+        buffer = self._buffer
+        rows = (buffer.bytes[hits.starts] == ord("{")).nonzero()[0]
+        if not len(rows):
+            return rows, Raws.of(())
+        raws = Raws.cut(buffer.data, hits.starts[rows], hits.ends[rows])
+        sure = raws.bytes[raws.without_breaks() - 1] == ord("}")
+        for end in {end for _, end in _not_alone().ends(raws.data)}:
+            sure[np.searchsorted(raws.ends, end)] = False
+        for row in np.flatnonzero(~sure).tolist():
+            sure[row] = alone(raws[row])
+        return (rows, raws) if sure.all() else (rows[sure], raws.only(sure))
+
+
+@lru_cache(1)
+def _not_alone() -> Sought:
+    return Sought(NOT_ALONE, caseless=False)

@@ -6,9 +6,11 @@ Hyperscan looks for all words in one pass, at several gigabytes a second, withou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Protocol
 
+import numpy as np
+
+from klaviyo_nb.logs.coded import Numbers
 from klaviyo_nb.sought import Sought
 
 #: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
@@ -31,7 +33,7 @@ LISTED = (
 class Finder(Protocol):
     """Says which lines to look at."""
 
-    def __call__(self, data: bytearray, begin: int, end: int) -> Iterable[int]:
+    def __call__(self, data: bytearray, begin: int, end: int) -> Numbers:
         """Places in the lines of `data[begin:end]` that are wanted, ascending; several may be in one line."""
 
 
@@ -41,15 +43,16 @@ class WordFinder:
     def __init__(self) -> None:
         self._sought = Sought([*map(re.escape, WORDS), LIST.pattern])
 
-    def __call__(self, data: bytearray, begin: int, end: int) -> Iterable[int]:
+    def __call__(self, data: bytearray, begin: int, end: int) -> Numbers:
         """The last byte of a word or of the beginning of a list."""
         with memoryview(data) as view, view[begin:end] as part:
             found = self._sought.ends(part)
-        return [
+        places = [
             begin + last - 1
             for number, last in found
             if number < len(WORDS) or _is_listed(data, begin, begin + last, end)
         ]
+        return np.array(places, np.int64)
 
 
 def _is_listed(data: bytearray, begin: int, at: int, end: int) -> bool:
@@ -61,8 +64,8 @@ def _is_listed(data: bytearray, begin: int, at: int, end: int) -> bool:
 class EveryLine:
     """Instead of `WordFinder`, where the source as a whole speaks of Klaviyo."""
 
-    def __call__(self, data: bytearray, begin: int, end: int) -> Iterable[int]:
-        """Where a line begins."""
-        while begin < end:
-            yield begin
-            begin = data.find(b"\n", begin, end) + 1 or end
+    def __call__(self, data: bytearray, begin: int, end: int) -> Numbers:
+        """Where a line ends."""
+        breaks = np.flatnonzero(np.frombuffer(data, np.uint8)[begin:end] == ord("\n")) + begin
+        rest = [] if len(breaks) and breaks[-1] == end - 1 else [end - 1]
+        return np.concatenate((breaks, rest)).astype(np.int64) if end > begin else breaks

@@ -18,14 +18,17 @@ import zstandard
 
 from klaviyo_nb.logs import chunks
 from klaviyo_nb.logs.formats.columns import columns_of
+from klaviyo_nb.logs.formats.envelopes import alone
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
+from klaviyo_nb.logs.found import Record
 from klaviyo_nb.logs.records import _LEARNT, micros
-from klaviyo_nb.logs.scan import Record, Seen, scan
+from klaviyo_nb.logs.scan import Seen, scan
 from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import CONTEXT, Opened
 from klaviyo_nb.logs.words import LISTED, WORDS, EveryLine, WordFinder
 from klaviyo_nb.window import Window
+from tests.logs.scanned import each_of
 
 WINDOW = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 PACKERS: tuple[Callable[[bytes], bytes], ...] = (
@@ -88,9 +91,8 @@ def however_it_is_cut_it_is_the_same(data: bytes) -> None:
     lines = 0
     for start in range(0, len(data), step):
         at, part = max(0, start - CONTEXT), Seen()
-        for record in scan(
-            io.BytesIO(data[at:]).readinto, part, at=at, start=start, stop=min(start + step, len(data))
-        ):
+        stop = min(start + step, len(data))
+        for record in each_of(scan(io.BytesIO(data[at:]).readinto, part, at=at, start=start, stop=stop)):
             found.append(record._replace(line=record.line + lines))
         lines += part.lines
     assert (found, lines) == (records, seen.lines)
@@ -102,8 +104,12 @@ def every_record_is_told_of_or_counted(data: bytes, about: bool) -> None:
     kinds: Counter[str] = Counter()
     begin, end = micros(WINDOW.start), micros(WINDOW.end)
     header = columns_of(data.decode("utf-8", "replace").split("\n"))
-    for record in scan(io.BytesIO(data).readinto, seen, find=EveryLine() if about else WordFinder()):
-        row = header and not record.alone and header.row(record.raw.decode("utf-8", "replace").rstrip("\r\n"))
+    for record in each_of(scan(io.BytesIO(data).readinto, seen, find=EveryLine() if about else WordFinder())):
+        row = (
+            header
+            and not alone(record.raw)
+            and header.row(record.raw.decode("utf-8", "replace").rstrip("\r\n"))
+        )
         told = understand(row or record.raw, WINDOW.end, about)
         assert told.kind != "other" or b"klaviyo" not in record.raw.lower(), record.raw
         if told.moment is None or begin <= told.moment < end:
@@ -154,7 +160,7 @@ def _read(chunk: Bytes, about: bool = False) -> chunks.Part:
 
 def _records(data: bytes) -> tuple[list[Record], Seen]:
     seen = Seen()
-    return list(scan(io.BytesIO(data).readinto, seen)), seen
+    return each_of(scan(io.BytesIO(data).readinto, seen)), seen
 
 
 def _places(low: bytes, word: bytes) -> Iterator[int]:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.scan import BLOCK, Record, Seen, scan
+from klaviyo_nb.logs.found import Record
+from klaviyo_nb.logs.scan import BLOCK, Seen, scan
 from klaviyo_nb.logs.sources.base import CONTEXT, MAX_LINES
 from klaviyo_nb.logs.words import LIST, LISTED, WORDS, EveryLine, WordFinder
+from tests.logs.scanned import each_of
 
 PLAIN = b'{"level":"info","msg":"order 17 done","path":"/checkout"}\n'
 CALL = b'{"level":"info","msg":"Klaviyo call","status":202}\n'
@@ -17,7 +19,7 @@ CALL = b'{"level":"info","msg":"Klaviyo call","status":202}\n'
 
 def whole(data: bytes, **options: object) -> tuple[list[Record], Seen]:
     seen = Seen()
-    return list(scan(io.BytesIO(data).readinto, seen, **options)), seen  # type: ignore[arg-type]
+    return each_of(scan(io.BytesIO(data).readinto, seen, **options)), seen  # type: ignore[arg-type]
 
 
 def ranges(data: bytes, step: int) -> tuple[list[Record], int]:
@@ -29,7 +31,7 @@ def ranges(data: bytes, step: int) -> tuple[list[Record], int]:
         stream = io.BytesIO(data)
         stream.seek(at)
         stop = min(start + step, len(data))
-        for record in scan(stream.readinto, seen, at=at, start=start, stop=stop):
+        for record in each_of(scan(stream.readinto, seen, at=at, start=start, stop=stop)):
             found.append(record._replace(line=record.line + lines))
         lines += seen.lines
     return found, lines
@@ -154,7 +156,7 @@ def test_small_reads_give_what_large_ones_give() -> None:
         return lambda memory: stream.readinto(memory[:17])
 
     seen = Seen()
-    records = list(scan(dribble(io.BytesIO(data)), seen))  # type: ignore[arg-type]
+    records = each_of(scan(dribble(io.BytesIO(data)), seen))  # type: ignore[arg-type]
     assert (records, seen.lines) == (whole(data)[0], 1_600)
 
 
@@ -193,3 +195,43 @@ def test_it_stops_when_told_and_says_so() -> None:
     _, seen = whole(CALL * 100_000, halt=lambda: True)
     assert seen.stopped
     assert 0 < seen.read <= BLOCK
+
+
+WHOLE = (
+    b'{"msg":"klaviyo"}',
+    b'{"msg":"klaviyo"}\r',
+    b'{"msg":"klaviyo"} \t',
+    b'{"log":17,"msg":"klaviyo"}',
+    b'{"msg":"klaviyo \\"log\\":"}',
+)
+NOT_WHOLE = (
+    b'{"msg":"klaviyo"',
+    b'{"msg":"klaviyo"},',
+    b'{"log":"klaviyo\\n"}',
+    b'{"host":"a","MESSAGE" : "klaviyo"}',
+    b'{"MESSAGE":[107,108,97,118,105,121,111]}',
+    b'{"errors":[{"detail":"klaviyo"}]}',
+    b'{"detail":"klaviyo"}',
+    b'{"message":"This API call to klaviyo failed"}',
+)
+
+
+@given(st.lists(st.sampled_from([*WHOLE, *NOT_WHOLE, b"order 17 done", PLAIN[:-1]])))
+def test_objects_that_stand_alone_are_given_together_and_no_other_lines(lines: list[bytes]) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    found = list(scan(io.BytesIO(data).readinto, Seen()))
+    objects = [raw.removesuffix(b"\n") for each in found for raw in each.objects.raws]
+    assert objects == [line for line in lines if line in WHOLE]
+    others = b"".join(record.raw for each in found for record in each.others).split(b"\n")
+    assert [line for line in others if line in NOT_WHOLE] == [line for line in lines if line in NOT_WHOLE]
+    for record in each_of(found):
+        assert data[record.offset :].startswith(record.raw)
+        assert record.line == data.count(b"\n", 0, record.offset)
+
+
+def test_an_object_that_continues_a_record_is_not_given_again() -> None:
+    body = b'{"status": 429, "msg": "klaviyo says no"}\n'
+    records, seen = whole(CALL + b"klaviyo answered:\n" + body + CALL + body)
+    assert [record.raw for record in records] == [CALL, b"klaviyo answered:\n" + body, CALL, body]
+    assert [record.line for record in records] == [0, 1, 3, 4]
+    assert seen.lines == 5

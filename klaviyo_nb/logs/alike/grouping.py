@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
+import numpy as np
 import orjson
 
 from klaviyo_nb.logs.coded import Numbers
 from klaviyo_nb.logs.formats.keys import meanings
 from klaviyo_nb.logs.formats.objects import Plan, Shape, holds_json, is_pair, plans
+from klaviyo_nb.logs.found import Raws
 from klaviyo_nb.sought import Sought
 
 Column = Sequence[Any]
@@ -39,8 +41,8 @@ class Group:
     """
 
     plan: Plan
-    rows: Sequence[int]
-    raws: Sequence[bytes]
+    rows: Numbers
+    raws: Raws
     columns: Sequence[Any]
 
     def only(self, wanted: Numbers) -> Group:
@@ -49,11 +51,11 @@ class Group:
             list(compress(each, wanted)) if isinstance(each, list | tuple) else each.only(wanted)
             for each in self.columns
         ]
-        return Group(self.plan, list(compress(self.rows, wanted)), list(compress(self.raws, wanted)), columns)
+        return Group(self.plan, self.rows[wanted], self.raws.only(wanted), columns)
 
-    def among(self, rows: Sequence[int]) -> Group:
+    def among(self, rows: Numbers) -> Group:
         """The same where the given records are those `rows` of others."""
-        return Group(self.plan, [rows[row] for row in self.rows], self.raws, self.columns)
+        return Group(self.plan, rows[self.rows], self.raws, self.columns)
 
 
 @dataclass(slots=True)
@@ -98,17 +100,19 @@ class Grouping:
 
     def groups(self, raws: Sequence[bytes]) -> Iterator[Group]:
         """Groups of records that are whole JSON objects. Objects with lists in them are left out."""
+        given, raws = Raws.of(raws), list(raws)
         objects = _all_loaded(raws)
         marked = self._marks.among(raws)
         alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for row, keys in enumerate(map(tuple, objects)):
             alike[keys].append(row)
-        for keys, rows in alike.items():
-            columns: list[Column] = list(zip(*[objects[row].values() for row in rows], strict=True))
-            outer = _Opening(rows, columns, [("", key) for key in keys], [("", *keys)])
+        for keys, own in alike.items():
+            columns: list[Column] = list(zip(*[objects[row].values() for row in own], strict=True))
+            outer = _Opening(own, columns, [("", key) for key in keys], [("", *keys)])
             for table in _opened(outer, marked):
                 shape: Shape = keys if len(table.shape) == 1 else tuple(table.shape)
-                yield Group(plans[shape], table.rows, [raws[row] for row in table.rows], table.columns)
+                rows = np.array(table.rows)
+                yield Group(plans[shape], rows, given.only(rows), table.columns)
 
 
 def _all_loaded(raws: Sequence[bytes]) -> list[dict[str, Any]]:

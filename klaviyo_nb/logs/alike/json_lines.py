@@ -36,6 +36,7 @@ from klaviyo_nb.logs.formats.understand import (
     search_duration,
     search_missing,
 )
+from klaviyo_nb.logs.found import Raws
 from klaviyo_nb.sought import Sought
 
 Convert = Callable[[Any, str], Any]
@@ -72,7 +73,7 @@ class Calls(NamedTuple):
         kind: What they tell of.
     """
 
-    rows: Sequence[int] | Numbers
+    rows: Numbers
     moments: Sequence[int | None] | Numbers
     columns: Mapping[str, Coded | Texts]
     kind: Kind = "call"
@@ -97,8 +98,9 @@ class Alike:
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
-        groups, left = self._layouts.groups(raws)
-        others = self._grouping.groups([raws[row] for row in left])
+        given = Raws.of(raws)
+        groups, left = self._layouts.groups(given)
+        others = self._grouping.groups(given.only(left))
         for group in chain(groups, (each.among(left) for each in others)):
             if {"ended", "base"} & group.plan.roles.keys() or any(
                 has <= group.plan.names for has in self._own
@@ -177,7 +179,7 @@ class Alike:
                 told = found.map(methodcaller("get", name)).among(failing, count)
                 columns[name] = columns.get(name, none).or_else(told)
         told = together(columns.get("error_code", none), statuses, levels).only(rows)
-        raws = [group.raws[row] for row in rows.tolist()]
+        raws = group.raws.only(rows)
         by = told.map(self._answered.__getitem__)
         clued = np.flatnonzero(self._clues.among(raws))
         if len(clued):

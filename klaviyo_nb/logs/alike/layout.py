@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from klaviyo_nb.logs.alike.grouping import Group, Grouping
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, distinct, indices, numbers
+from klaviyo_nb.logs.found import Raws
 
 #: Of fewer lines with so many quotes none is cut: looking takes longer than reading them.
 _FEWEST = 16
@@ -40,15 +41,9 @@ _PLAIN_DIGITS: Final = 18
 class Lines:
     """Lines in one piece, and where each begins and ends, without its line break."""
 
-    def __init__(self, raws: Sequence[bytes]) -> None:
-        self.raws, self.data = raws, b"".join(raws)
-        self.bytes = np.frombuffer(self.data, np.uint8)
-        lengths = np.fromiter(map(len, raws), np.int64, len(raws))
-        ends = np.cumsum(lengths)
-        self.starts, self.ends = ends - lengths, ends
-        for mark in b"\n\r":
-            ended = (lengths > 0) & (self.bytes[np.maximum(self.ends - 1, 0)] == mark)
-            self.ends, lengths = self.ends - ended, lengths - ended
+    def __init__(self, raws: Raws) -> None:
+        self.raws, self.data, self.bytes = raws, raws.data, raws.bytes
+        self.starts, self.ends = raws.starts, raws.without_breaks()
         self.quotes = np.flatnonzero(self.bytes == _QUOTE)
         self.first_quotes = np.searchsorted(self.quotes, self.starts)
         self.counts = np.searchsorted(self.quotes, self.ends) - self.first_quotes
@@ -261,18 +256,18 @@ class Layouts:
     _known: dict[int, list[Layout]] = field(default_factory=lambda: defaultdict(list))
     _grouping: Grouping = field(default_factory=Grouping)
 
-    def groups(self, raws: Sequence[bytes]) -> tuple[list[Group], Sequence[int]]:
+    def groups(self, raws: Sequence[bytes]) -> tuple[list[Group], Numbers]:
         """Groups of the records that have a known layout, and the rows of the others."""
         if len(raws) < _FEWEST:
-            return [], range(len(raws))
-        lines, found = Lines(raws), list[Group]()
+            return [], np.arange(len(raws))
+        lines, found = Lines(Raws.of(raws)), list[Group]()
         left, plain = np.ones(len(raws), np.bool_), np.flatnonzero(lines.plain())
         for count in distinct(lines.counts[plain])[0].tolist():
             rows = plain[lines.counts[plain] == count]
             for group in self._cut(lines, rows, count):
                 left[group.rows] = False
                 found.append(group)
-        return found, np.flatnonzero(left).tolist()
+        return found, np.flatnonzero(left)
 
     def _cut(self, lines: Lines, rows: Numbers, count: int) -> Iterator[Group]:
         if count not in self._known and len(self._known) >= _MOST_QUOTES:
@@ -303,9 +298,8 @@ def _those(layout: Layout, lines: Lines, rows: Numbers) -> Generator[Group, None
 
 
 def _group(like: Group, lines: Lines, rows: Numbers, cuts: Sequence[Cut]) -> Group:
-    raws = [lines.raws[row] for row in rows.tolist()]
     columns: list[Any] = []
     for column in like.columns:
         (value,) = column
         columns.append(cuts[int(value)] if type(value) is str else Coded.constant(value, len(rows)))
-    return Group(like.plan, rows.tolist(), raws, columns)
+    return Group(like.plan, rows, lines.raws.only(rows), columns)

@@ -261,7 +261,7 @@ class Likeness:
             else:
                 columns[name] = letters.coded(span).map(read)
         moments = self._moments(kinds, which, alike, letters)
-        telling.known.append(Calls(alike.rows, moments, columns, first.told.kind))
+        telling.known.append(Calls(np.array(alike.rows), moments, columns, first.told.kind))
 
     def _tell_one(self, telling: _Telling, row: int, form: _Form | None, kept: bytes, several: bool) -> None:
         """Understand a record, and learn from it; `several`: there are more such at hand."""

@@ -88,6 +88,9 @@ _MARKUP = re.compile(rb"</?[a-zA-Z!]")
 _TAGGED = re.compile(rb"\[\s*[^\s{\[\"'\]]")
 _BARE = re.compile(rb"[{\[]\s*$")
 
+#: In Hyperscan's syntax: what each whole object has that is not `alone`.
+NOT_ALONE = (rb'"(?:MESSAGE|log)"\s?:', b"(?m)^(?:" + b"|".join(map(re.escape, _BODIES)) + b")")
+
 
 def opened(line: bytes) -> int:
     """Where the application's own text begins in `line`; 0 if nothing is wrapped around it."""

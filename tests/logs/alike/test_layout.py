@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ class NoLayouts(Layouts):
     """Cuts nothing: each object is parsed."""
 
     def groups(self, raws: Any) -> tuple[list[Group], Any]:
-        return [], range(len(raws))
+        return [], np.arange(len(raws))
 
 
 def told(raws: list[bytes], layouts: Layouts | None = None) -> dict[int, Row]:

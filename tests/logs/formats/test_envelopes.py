@@ -10,6 +10,7 @@ import pytest
 from klaviyo_nb.logs.formats.envelopes import alone, follows, opened, partial
 from klaviyo_nb.logs.formats.understand import Told, understand
 from klaviyo_nb.logs.scan import Seen, scan
+from tests.logs.scanned import each_of
 
 NEAR = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 MOMENT = 1795410000250000
@@ -57,7 +58,9 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
 
 
 def records(data: str) -> list[Told]:
-    return [understand(record.raw, NEAR) for record in scan(io.BytesIO(data.encode()).readinto, Seen())]
+    return [
+        understand(record.raw, NEAR) for record in each_of(scan(io.BytesIO(data.encode()).readinto, Seen()))
+    ]
 
 
 def wrapped(text: str, wrapper: str) -> str:

@@ -14,6 +14,7 @@ from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
 from klaviyo_nb.logs.scan import Seen, scan
 from tests.logs.accuracy import labelled
+from tests.logs.scanned import each_of
 from tests.logs.wrappers import WRAPPERS
 
 NEAR = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -42,7 +43,7 @@ def twisted(draw: st.DrawFn) -> bytes:
 @given(st.lists(twisted(), min_size=1, max_size=4), st.sampled_from([b"\n", b"\r\n"]))
 def test_whatever_is_made_of_a_line_it_is_told_of_or_counted(raws: list[bytes], end: bytes) -> None:
     data = end.join(raws) + end
-    records = list(scan(io.BytesIO(data).readinto, Seen()))
+    records = each_of(scan(io.BytesIO(data).readinto, Seen()))
     spans = [(record.offset, record.offset + len(record.raw)) for record in records]
     at = data.lower().find(b"klaviyo")
     while at >= 0:
