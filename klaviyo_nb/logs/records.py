@@ -51,9 +51,10 @@ def read(job: Job, opened: Opened, part: Part) -> None:
 
     def take() -> None:
         head = (opened.head or edges.head).decode("utf-8", "replace")
-        reading.take(*waiting, columns_of(head.split("\n")))
+        objects, others = Objects.joined(waiting[0]), [*waiting[1]]
         for each in waiting:
             each.clear()
+        reading.take(objects, others, columns_of(head.split("\n")))
 
     so_far = _SoFar(job, reading, seen, take)
     opened.idle = so_far.tell
@@ -177,16 +178,13 @@ class _Reading:
         part.lines, part.read = seen.lines, seen.read
         return calls, webhooks
 
-    def take(
-        self, parts: Sequence[Objects], others: Sequence[Record], columns: Columns | None = None
-    ) -> None:
+    def take(self, objects: Objects, others: Sequence[Record], columns: Columns | None = None) -> None:
         """Understand records: objects by column, then lines of known kinds by column, all else one by one."""
         if columns is not None:
             rows = [columns.row(record.raw.decode("utf-8", "replace").rstrip("\r\n")) for record in others]
             told_rows = [record._replace(raw=row) for record, row in zip(others, rows, strict=True) if row]
-            parts = [*parts, Objects.of(told_rows)]
+            objects = Objects.joined([objects, Objects.of(told_rows)])
             others = [record for record, row in zip(others, rows, strict=True) if not row]
-        objects = Objects.joined(parts)
         left = np.ones(len(objects.lines), np.bool_)
         for told in self._alike.calls(objects.raws):
             left[told.rows] = False

@@ -245,17 +245,18 @@ class _Cutter:
             more: May more bytes follow behind it?
         """
         buffer, others, looked = self._buffer, list[Record](), limit
+        free, held = self._free - buffer.base, buffer.holds(hits.starts)
         rows, raws = self._whole(hits)
         taken = np.zeros(len(hits.starts), np.bool_)
-        taken[rows] = hits.starts[rows] >= self._free - buffer.base
+        taken[rows] = hits.starts[rows] >= free
         whole = set(rows.tolist())
         each = zip(*(part.tolist() for part in hits), strict=True)
         for row, (first, last, line) in enumerate(each) if len(rows) < len(taken) else ():
             if row in whole:
                 continue
             if row - 1 in whole:
-                self._cut_until(int(hits.ends[row - 1]))
-            if buffer.base + first < self._free:  # in a record that was cut
+                free = max(free, int(hits.ends[row - 1]))
+            if first < free:  # in a record that was cut
                 continue
             begin, end, raw = first, last, bytes(buffer.data[first:last])
             if not (last < limit and dated(raw) and dated(buffer.data, last)):
@@ -264,22 +265,20 @@ class _Cutter:
                     looked = first
                     taken[row:] = False
                     break
-                begin = max(begin, self._free - buffer.base)
+                begin = max(begin, free)
             if (begin, end) != (first, last):
                 raw = bytes(buffer.data[begin:end])
                 taken[row:] &= hits.starts[row:] >= end
-            self._cut_until(end)
+            free = end
             if buffer.holds(begin):
                 line = line if begin == first else buffer.lines_before(begin)
                 others.append(Record(buffer.base + begin, line, raw))
         if taken.any():
-            self._cut_until(int(hits.ends[taken.nonzero()[0][-1]]))
-        kept = taken[rows] & buffer.holds(hits.starts[rows])
+            free = max(free, int(hits.ends[taken.nonzero()[0][-1]]))
+        self._free = free + buffer.base
+        kept = (taken & held)[rows]
         objects = Objects(raws, hits.starts[rows] + buffer.base, hits.lines[rows])
         return Found(objects if kept.all() else objects.only(kept), others), looked
-
-    def _cut_until(self, end: int) -> None:
-        self._free = max(self._free, self._buffer.base + end)
 
     def _whole(self, hits: _Hits) -> tuple[Numbers, Raws]:
         """Which of the lines are `alone`, and their bytes."""
