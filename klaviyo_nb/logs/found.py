@@ -139,13 +139,19 @@ class Objects(NamedTuple):
         return list(map(Record, self.offsets.tolist(), self.lines.tolist(), self.raws))
 
 
+#: None of them.
+NO_OBJECTS = Objects.of(())
+
+
 class Found(NamedTuple):
     """What a block gave.
 
     Attributes:
-        objects: Whole JSON objects.
+        objects: Whole JSON objects, if there were many.
+        few: Whole JSON objects, if there were few.
         others: All other records.
     """
 
     objects: Objects
+    few: list[Record]
     others: list[Record]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,12 +46,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def read(job: Job, opened: Opened, part: Part) -> None:
     """Read what was opened, to its end or to the deadline, into `part`."""
     seen, edges, reading = Seen(), _Edges(opened.read), _Reading(job, opened.offsets)
-    waiting: tuple[list[Objects], list[Record]] = ([], [])
+    waiting: tuple[list[Objects], list[Record], list[Record]] = ([], [], [])
     tell = advancing.get(None)
 
     def take() -> None:
         head = (opened.head or edges.head).decode("utf-8", "replace")
-        objects, others = Objects.joined(waiting[0]), [*waiting[1]]
+        many, few, others = waiting
+        objects, others = Objects.joined([*many, Objects.of(few)]), [*others]
         for each in waiting:
             each.clear()
         reading.take(objects, others, columns_of(head.split("\n")))
@@ -122,7 +123,11 @@ def _told(job: Job, question: Question[Any], calls: pa.Table, webhooks: pa.Table
 
 
 def _filled(
-    found: Iterable[Found], most: tuple[int, int, int], objects: list[Objects], others: list[Record]
+    found: Iterable[Found],
+    most: tuple[int, int, int],
+    objects: list[Objects],
+    few: list[Record],
+    others: list[Record],
 ) -> Iterator[None]:
     """Put what was found into the lists; tells when they are to be emptied."""
     most_objects, most_others, most_bytes = most
@@ -130,10 +135,11 @@ def _filled(
     for each in found:
         if len(each.objects.lines):
             objects.append(each.objects)
+        few.extend(each.few)
         others.extend(each.others)
         count += len(each.objects.lines)
-        size += len(each.objects.raws.data) + sum(len(record.raw) for record in each.others)
-        if count >= most_objects or len(others) >= most_others or size >= most_bytes:
+        size += len(each.objects.raws.data) + sum(len(one.raw) for one in chain(each.few, each.others))
+        if count + len(few) >= most_objects or len(others) >= most_others or size >= most_bytes:
             yield
             count = size = 0
     yield

@@ -17,7 +17,7 @@ import numpy as np
 
 from klaviyo_nb.logs.coded import Numbers
 from klaviyo_nb.logs.formats.envelopes import NOT_ALONE, alone, begins, dated, follows
-from klaviyo_nb.logs.found import Found, Objects, Raws, Record
+from klaviyo_nb.logs.found import NO_OBJECTS, Found, Objects, Raws, Record
 from klaviyo_nb.logs.sources.base import CONTEXT, MAX_LINES, REACH, Read
 from klaviyo_nb.logs.words import Finder, WordFinder
 from klaviyo_nb.sought import Sought
@@ -25,6 +25,9 @@ from klaviyo_nb.sought import Sought
 BLOCK = 256 * 1024
 #: A longer line is read in pieces [bytes].
 MAX_LINE = 16 * 1024 * 1024
+
+#: From so many places in a block on its lines are cut together: arrays cost as much for one as for many.
+MANY = 96
 
 _ENDLESS = 1 << 62
 
@@ -195,6 +198,7 @@ def scan(
     stop: int | None = None,
     find: Finder | None = None,
     longest: int = MAX_LINE,
+    many: int = MANY,
     halt: Callable[[], bool] = bool,
 ) -> Generator[Found, None, None]:
     """The records that hold one of `WORDS` and begin in `[start, stop)`, block by block.
@@ -207,6 +211,7 @@ def scan(
         stop: End of the range; None: of the stream.
         find: `WordFinder()` if None, or `EveryLine()`.
         longest: A longer line is read in pieces [bytes].
+        many: Places in a block from which on its lines are cut together.
         halt: Asked once per block; True ends the scan.
     """
     buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
@@ -220,7 +225,8 @@ def scan(
             limit = looked = (buffer.whole(longest) if got else buffer.end) if aligned else buffer.looked
             places = find(buffer.data, buffer.looked, limit)
             if len(places):
-                found, looked = cutter.cut(buffer.hits(places, limit), limit, bool(got))
+                cut = cutter.together if len(places) >= many else cutter.one_by_one
+                found, looked = cut(places, limit, bool(got))
                 yield found
             buffer.advance(looked)
             seen.lines = buffer.lines - 1  # so far
@@ -236,14 +242,39 @@ class _Cutter:
         self._buffer = buffer
         self._free = 0  # the stream's offset up to which records were cut
 
-    def cut(self, hits: _Hits, limit: int, more: bool) -> tuple[Found, int]:
-        """The records of lines that were found, and up to where the buffer was looked at.
+    def one_by_one(self, places: Numbers, limit: int, more: bool) -> tuple[Found, int]:
+        """The same as `together`, faster where there are few."""
+        buffer, found, behind, looked = self._buffer, Found(NO_OBJECTS, [], []), 0, limit
+        for place in places.tolist():
+            if place < behind:  # in a line that was looked at
+                continue
+            first, behind = buffer.line_start(place), buffer.line_end(place, limit)
+            if buffer.base + first < self._free:  # in a record that was cut
+                continue
+            last, raw = behind, bytes(buffer.data[first:behind])
+            whole = alone(raw)
+            if not whole and not (last < limit and dated(raw) and dated(buffer.data, last)):
+                begin, end = buffer.around(first, last, raw, limit)
+                if end == limit and more:  # it may go on in what was not read yet
+                    looked = first
+                    break
+                first, last = max(begin, self._free - buffer.base), end
+                raw = bytes(buffer.data[first:last])
+            self._free = buffer.base + last
+            if buffer.holds(first):
+                record = Record(buffer.base + first, buffer.lines_before(first), raw)
+                (found.few if whole else found.others).append(record)
+        return found, looked
+
+    def together(self, places: Numbers, limit: int, more: bool) -> tuple[Found, int]:
+        """The records of lines that hold these places, and up to where the buffer was looked at.
 
         Args:
-            hits: The lines.
+            places: Where words were found, ascending.
             limit: Where the last whole line ends.
             more: May more bytes follow behind it?
         """
+        hits = self._buffer.hits(places, limit)
         buffer, others, looked = self._buffer, list[Record](), limit
         free, held = self._free - buffer.base, buffer.holds(hits.starts)
         rows, raws = self._whole(hits)
@@ -278,7 +309,7 @@ class _Cutter:
         self._free = free + buffer.base
         kept = (taken & held)[rows]
         objects = Objects(raws, hits.starts[rows] + buffer.base, hits.lines[rows])
-        return Found(objects if kept.all() else objects.only(kept), others), looked
+        return Found(objects if kept.all() else objects.only(kept), [], others), looked
 
     def _whole(self, hits: _Hits) -> tuple[Numbers, Raws]:
         """Which of the lines are `alone`, and their bytes."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.found import Record
+from klaviyo_nb.logs.found import Found, Record
 from klaviyo_nb.logs.scan import BLOCK, Seen, scan
 from klaviyo_nb.logs.sources.base import CONTEXT, MAX_LINES
 from klaviyo_nb.logs.words import LIST, LISTED, WORDS, EveryLine, WordFinder
@@ -216,11 +216,16 @@ NOT_WHOLE = (
 )
 
 
-@given(st.lists(st.sampled_from([*WHOLE, *NOT_WHOLE, b"order 17 done", PLAIN[:-1]])))
-def test_objects_that_stand_alone_are_given_together_and_no_other_lines(lines: list[bytes]) -> None:
+def _whole(found: Found) -> list[bytes]:
+    return [*found.objects.raws, *(record.raw for record in found.few)]
+
+
+@pytest.mark.parametrize("many", [0, 5, 10_000])
+@given(lines=st.lists(st.sampled_from([*WHOLE, *NOT_WHOLE, b"order 17 done", PLAIN[:-1]])))
+def test_objects_that_stand_alone_are_given_apart_from_all_other_lines(many: int, lines: list[bytes]) -> None:
     data = b"".join(line + b"\n" for line in lines)
-    found = list(scan(io.BytesIO(data).readinto, Seen()))
-    objects = [raw.removesuffix(b"\n") for each in found for raw in each.objects.raws]
+    found = list(scan(io.BytesIO(data).readinto, Seen(), many=many))
+    objects = [raw.removesuffix(b"\n") for each in found for raw in _whole(each)]
     assert objects == [line for line in lines if line in WHOLE]
     others = b"".join(record.raw for each in found for record in each.others).split(b"\n")
     assert [line for line in others if line in NOT_WHOLE] == [line for line in lines if line in NOT_WHOLE]
@@ -235,3 +240,26 @@ def test_an_object_that_continues_a_record_is_not_given_again() -> None:
     assert [record.raw for record in records] == [CALL, b"klaviyo answered:\n" + body, CALL, body]
     assert [record.line for record in records] == [0, 1, 3, 4]
     assert seen.lines == 5
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from([*WHOLE, *NOT_WHOLE, b"order 17 done", b"  at klaviyo.ts:7", b"", PLAIN[:-1]])
+    ),
+    many=st.integers(0, 8),
+    start=st.integers(0, 120),
+    length=st.integers(1, 200),
+)
+def test_lines_cut_together_are_those_cut_one_by_one(
+    lines: list[bytes], many: int, start: int, length: int
+) -> None:
+    data = b"\n".join(lines)
+    options = {"start": min(start, len(data)), "stop": min(start + length, len(data))}
+
+    def cut(many: int) -> tuple[list[Record], int]:
+        at = max(0, options["start"] - CONTEXT)
+        stream, seen = io.BytesIO(data), Seen()
+        stream.seek(at)
+        return each_of(scan(stream.readinto, seen, at=at, many=many, **options)), seen.lines
+
+    assert cut(many) == cut(10_000)
