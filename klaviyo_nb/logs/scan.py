@@ -252,13 +252,12 @@ class _Cutter:
             if buffer.base + first < self._free:  # in a record that was cut
                 continue
             last, raw = behind, bytes(buffer.data[first:behind])
-            whole = alone(raw)
-            if not whole and not (last < limit and dated(raw) and dated(buffer.data, last)):
-                begin, end = buffer.around(first, last, raw, limit)
-                if end == limit and more:  # it may go on in what was not read yet
+            if not (whole := alone(raw)):
+                extent = self._extent(first, last, raw, limit, more)
+                if extent is None:
                     looked = first
                     break
-                first, last = max(begin, self._free - buffer.base), end
+                first, last = max(extent[0], self._free - buffer.base), extent[1]
                 raw = bytes(buffer.data[first:last])
             self._free = buffer.base + last
             if buffer.holds(first):
@@ -289,14 +288,13 @@ class _Cutter:
                 free = max(free, int(hits.ends[row - 1]))
             if first < free:  # in a record that was cut
                 continue
-            begin, end, raw = first, last, bytes(buffer.data[first:last])
-            if not (last < limit and dated(raw) and dated(buffer.data, last)):
-                begin, end = buffer.around(first, last, raw, limit)
-                if end == limit and more:  # it may go on in what was not read yet
-                    looked = first
-                    taken[row:] = False
-                    break
-                begin = max(begin, free)
+            raw = bytes(buffer.data[first:last])
+            extent = self._extent(first, last, raw, limit, more)
+            if extent is None:
+                looked = first
+                taken[row:] = False
+                break
+            begin, end = max(extent[0], free), extent[1]
             if (begin, end) != (first, last):
                 raw = bytes(buffer.data[begin:end])
                 taken[row:] &= hits.starts[row:] >= end
@@ -310,6 +308,13 @@ class _Cutter:
         kept = (taken & held)[rows]
         objects = Objects(raws, hits.starts[rows] + buffer.base, hits.lines[rows])
         return Found(objects if kept.all() else objects.only(kept), [], others), looked
+
+    def _extent(self, first: int, last: int, raw: bytes, limit: int, more: bool) -> tuple[int, int] | None:
+        """Where the record of a line begins and ends; None: it may go on in what was not read yet."""
+        if last < limit and dated(raw) and dated(self._buffer.data, last):
+            return first, last
+        begin, end = self._buffer.around(first, last, raw, limit)
+        return None if end == limit and more else (begin, end)
 
     def _whole(self, hits: _Hits) -> tuple[Numbers, Raws]:
         """Which of the lines are `alone`, and their bytes."""
