@@ -13,7 +13,7 @@ from klaviyo_nb.drills.scenarios import SCENARIOS, Caller, Live, Notice, Phase, 
 
 _LISTS = ("get_lists", "add_profiles_to_list", "bulk_import_profiles")
 _SERVER_ERRORS = {"unavailable": 0.5, "error": 0.2, "edge_525": 0.2, "hang": 0.1}
-_NOTHING = frozenset({"logs", "metrics"})
+_NOTHING, _NO_METRICS = frozenset({"logs", "metrics"}), frozenset({"metrics"})
 
 #: A pace at which fewer than ten calls fall into a quarter of an hour.
 _FEW = 0.003
@@ -24,7 +24,6 @@ _FLEET = Caller("mail-sync", tuple(f"fleet-{number}" for number in range(1, 81))
 _SMALL_FLEET = replace(_FLEET, hosts=_FLEET.hosts[:20], per_s=8.0)
 #: An application that always loses so many calls, and nobody minds.
 _LOSSES = 0.045
-_LOGGED = frozenset({"metrics"})
 #: A job that ignores 429; 60 and 2 calls a minute are allowed, so that its world stays small.
 _SMALL = {"query_metric_aggregates": 0.5, "query_campaign_values": 0.5}
 _RUNAWAY = Caller("segment-export", ("worker-2",), "worker", 2.4, _SMALL, since_min=8.0, retries=False)
@@ -93,25 +92,25 @@ _PAIRS = (
 _WELL = (
     _healthy("healthy"),
     _healthy("healthy, busy", pace=2.5),
-    _healthy("healthy, no metrics", without=frozenset({"metrics"})),
+    _healthy("healthy, no metrics", without=_NO_METRICS),
     _healthy("healthy, metrics alone", without=frozenset({"logs"})),
     _healthy("healthy, no key", key=""),
     _healthy("healthy, probes alone", without=_NOTHING),
     _healthy("healthy, logs alone", key="", without=frozenset({"metrics", "health", "webhook"})),
     _healthy("healthy, few calls", pace=_FEW),
     # Under 5 % of all calls is no incident; that one machine does nothing at all is worth knowing.
-    _healthy("one of eighty with an old key", severity="P4", callers=(_FLEET,), without=_LOGGED,
+    _healthy("one of eighty with an old key", severity="P4", callers=(_FLEET,), without=_NO_METRICS,
              phases=(Phase(37.0, {"unauthorized": 1.0}, hosts=("fleet-17",), passing=True),)),
-    _healthy("one of eighty failed for minutes", callers=(_FLEET,), without=_LOGGED,
+    _healthy("one of eighty failed for minutes", callers=(_FLEET,), without=_NO_METRICS,
              phases=(Phase(14.5, {"reset": 1.0}, until_min=5.0, hosts=("fleet-17",), passing=True),)),
 )  # fmt: skip
 
 _UNDECIDED = (
     _undecidable("no key, no logs"),
-    _undecidable("no key, few calls, some fail", pace=_FEW, without=frozenset({"metrics"}),
+    _undecidable("no key, few calls, some fail", pace=_FEW, without=_NO_METRICS,
                  phases=(Phase(14.0, {"error": 1.0}, share=0.5),)),
-    _undecidable("no key, few calls, all well", pace=_FEW, without=frozenset({"metrics"})),
-    _undecidable("no key, logs that ended", without=frozenset({"metrics"}), silent_min=25.0),
+    _undecidable("no key, few calls, all well", pace=_FEW, without=_NO_METRICS),
+    _undecidable("no key, logs that ended", without=_NO_METRICS, silent_min=25.0),
     _undecidable("blank key, no logs", key=" \t"),
     _undecidable("no key, metrics server down", without=frozenset({"logs"}), live=Live(metrics="refused")),
     _undecidable("no key, nothing configured", without=_NOTHING | {"health", "webhook"}),
@@ -190,17 +189,17 @@ _FALSE_FRIENDS = (
 
 _NEVER_KNOWN = (
     _undecidable("API incident, no key, no logs", notices=(_API_POST,)),
-    _undecidable("logs that ended while calls failed, no key", without=frozenset({"metrics"}),
+    _undecidable("logs that ended while calls failed, no key", without=_NO_METRICS,
                  silent_min=25.0, phases=(Phase(60.0, {"unavailable": 1.0}, share=0.5),)),
-    _undecidable("logs of others alone, no key", without=frozenset({"metrics"}), silent_min=140.0,
+    _undecidable("logs of others alone, no key", without=_NO_METRICS, silent_min=140.0,
                  chatter=True),
-    _undecidable("few calls, all fail, no key", pace=_FEW, without=frozenset({"metrics"}),
+    _undecidable("few calls, all fail, no key", pace=_FEW, without=_NO_METRICS,
                  phases=(Phase(14.0, {"error": 1.0}),)),
     _undecidable("unrelated incident, no key, no logs", notices=(_MAIL_POST,)),
     _undecidable("page down, no key, no logs", live=Live(page="refused")),
     _undecidable("blank key, metrics server down", key=" ", without=frozenset({"logs"}),
                  live=Live(metrics="refused")),
-    _undecidable("line break for a key, few calls", key="\n", pace=_FEW, without=frozenset({"metrics"})),
+    _undecidable("line break for a key, few calls", key="\n", pace=_FEW, without=_NO_METRICS),
 )  # fmt: skip
 
 
