@@ -100,23 +100,19 @@ def test_an_incident_names_where_it_is_and_no_part_beside() -> None:
     assert advised(found) == []
 
 
-def test_what_is_new_is_the_cause_where_more_calls_fail_as_they_always_did() -> None:
-    usual = {"status_code": 503, "answered_by": "edge"}
-    rows = fleet(lambda index, _: index % 25 == 0, **usual)
+@pytest.mark.parametrize(
+    ("lost", "cause", "failure"),
+    [(25, "invalid_key", "unauthorized"), (5, "klaviyo_server_error", "server")],
+    ids=["usual losses are noise", "what has failed long is more than noise"],
+)
+def test_what_is_new_is_the_cause_unless_what_fails_most_is_more_than_noise(
+    lost: int, cause: str, failure: str
+) -> None:
+    rows = fleet(lambda index, _: index % lost == 0, status_code=503, answered_by="edge")
     body = evidence(rows=[
-        row | (REFUSED if index > 12_000 and index % 25 != 0 and index % 40 == 1 else {})
+        row | (REFUSED if index > 12_000 and index % lost != 0 and index % 40 == 1 else {})
         for index, row in enumerate(rows)
     ])  # fmt: skip
     found = decide(body)
     assert found.facts["failures"]["server"] > found.facts["failures"]["unauthorized"]
-    assert (found.cause, found.facts["failure"]) == ("invalid_key", "unauthorized")
-
-
-def test_what_fails_most_is_the_cause_where_it_is_more_than_noise_and_has_failed_long() -> None:
-    usual = {"status_code": 503, "answered_by": "edge"}
-    rows = fleet(lambda index, _: index % 5 == 0, **usual)
-    body = evidence(rows=[
-        row | (REFUSED if index > 12_000 and index % 5 != 0 and index % 40 == 1 else {})
-        for index, row in enumerate(rows)
-    ])  # fmt: skip
-    assert decide(body).facts["failure"] == "server"
+    assert (found.cause, found.facts["failure"]) == (cause, failure)
