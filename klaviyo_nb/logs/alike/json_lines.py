@@ -26,11 +26,11 @@ from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, TROUBLE, 
 from klaviyo_nb.logs.formats.fits import is_ours
 from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
+from klaviyo_nb.logs.formats.outcomes import UNANSWERED
 from klaviyo_nb.logs.formats.places import place_of
 from klaviyo_nb.logs.formats.understand import (
     CONVERT,
     MESSAGE,
-    UNANSWERED,
     Kind,
     profile_in,
     search_duration,

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats import text, times, values, wording
-from klaviyo_nb.logs.formats.answering import CALM, FAILS_FROM, TROUBLE, answered_by, our_answer
+from klaviyo_nb.logs.formats.answering import FAILS_FROM, TROUBLE, answered_by, our_answer
+from klaviyo_nb.logs.formats.hooks import webhook
 from klaviyo_nb.logs.formats.mentions import (
     is_aside,
     is_named,
@@ -24,37 +25,14 @@ from klaviyo_nb.logs.formats.mentions import (
     klaviyo_said,
     without_pages,
 )
+from klaviyo_nb.logs.formats.outcomes import Outcome, outcome_of
 from klaviyo_nb.logs.formats.places import Where, called
 from klaviyo_nb.logs.formats.reading import Read, read
-from klaviyo_nb.logs.formats.silence import no_response
 from klaviyo_nb.logs.formats.table import Format
 
 Kind = Literal["call", "webhook", "mention", "other"]
 
-_OTHERS_HOOK = re.compile(
-    r"\b(?:shopify|stripe|recharge|bigcommerce|paypal|github|twilio|hubspot)\W{1,3}webhook"
-)
-_WORKED = re.compile(
-    r"\b(?:ok|succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE
-)
-_NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s\"']*|\"https?://[^\"]*\"")
-_HOOK_REJECTED = re.compile(
-    r"signature\W+(?:\w+\W+){0,3}(?:invalid|mismatch|fail|reject|missing|wrong)|"
-    r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|"
-    r"unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
-)  # fmt: skip
-_HOOK_FAILED = re.compile(
-    r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to|blocked|denied)\b", re.IGNORECASE
-)
-_HOOK_ARRIVED = re.compile(
-    r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
-)
-_HOOK_OURS = re.compile(
-    r"(?<![.:/_-])\b(?:send|sending|sent|create[sd]?|creating|"
-    r"register\w*|subscri\w+|configur\w+|deliver to)\b",
-    re.IGNORECASE,
-)
 #: A time at which to try again, as HTTP's other way to say so.
 _UNTIL = re.compile(
     r"retry[-_ ]?after\W{1,8}([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)", re.IGNORECASE
@@ -62,15 +40,7 @@ _UNTIL = re.compile(
 #: As most of Europe writes it; but `1,204` ms are a thousand.
 _COMMA = re.compile(r"(?<=\d),(?=\d)")
 _FRACTION = re.compile(r"0,\d+|\d+,\d\d?")
-#: How node and its libraries say why no response came.
-_CODE = re.compile(r"\"code\" ?: ?\"(E[A-Z_]{4,20}|UND_ERR_\w{4,30}|ERR_\w{4,30})\"", re.ASCII)
 _PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
-_HOOK_ROUTE = re.compile(
-    r"(?<![\w.:/])/(?:[\w-]+/){0,4}[\w-]*hooks?/klaviyo\b|(?<![\w.:/])/(?:[\w-]+/){0,4}klaviyo[\w/-]*hook"
-)
-_SERVER = re.compile(r"https?://[^/]*")
-#: What proxies and Tornado write of an answer that did not come in time; Klaviyo sends none of them.
-UNANSWERED = frozenset((598, 599))
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
 
@@ -90,18 +60,6 @@ class Told:
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    status: int | None = None
-    error: str | None = None
-    worked: bool | None = None
-    at: int | None = None
-
-    @property
-    def known(self) -> bool:
-        return self.status is not None or self.error is not None
-
-
 def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Format, ...] = ()) -> Told:
     """Read a record and say what it tells of.
 
@@ -118,10 +76,10 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     named = about or is_named(it, body)
     speaks = named or b"klaviyo" in raw.lower()  # an envelope may name it: a container, a unit, a label
     where = called(it, body, speaks)
-    outcome = _outcome(it, body, where)
+    outcome = outcome_of(it, body, where)
     if it.silent:
         return Told("mention" if speaks else "other", moment, {})
-    hook = _webhook(it, body, where, outcome, speaks)
+    hook = webhook(it, body, where, outcome, speaks)
     if hook is not None:
         return Told("webhook", moment, hook)
     call = _is_call(it, body, where, outcome, speaks, named)
@@ -143,41 +101,7 @@ def _seconds_until(date: str, moment: int | None, near: datetime) -> float | Non
     return (until - moment) / 1e6 if until is not None and moment is not None and until >= moment else None
 
 
-def _outcome(it: Read, body: str, where: Where) -> _Outcome:
-    said = it.found.values
-    status = None if where.told else values.status(said.get("status"))  # a key speaks of what came in
-    status = 0 if it.access and said.get("status") == "0" else status  # Envoy: no answer was sent
-    at = None
-    if (status is None or where.told) and (found := text.status(body)):
-        status, at = int(found["v"]), found.start("v")
-    if status is None and (where.place in ("api", "path") or str(said.get("outcome")).startswith("HTTP")):
-        status = values.status(said.get("outcome"))
-    if status is None:
-        status = text.said_status(f"{body}\nstatus {'' if where.told else said.get('status')}") or CODES.get(
-            str(said.get("error_code"))
-        )
-    if unanswered := status in UNANSWERED:
-        status = at = None
-    worked = values.good(said.get("outcome"))
-    worked = values.good(said.get("status")) if worked is None else worked
-    if status:
-        return _Outcome(status, None, worked, at)
-    silence = no_response(body, calm=where.path is None and values.level(said.get("level")) in CALM)
-    silence = (
-        silence or no_response(f"reason: {said.get('outcome')}") or (("timeout", 0) if unanswered else None)
-    )
-    if (silence is None or silence[0] == "other") and (code := _CODE.search(it.text)):
-        silence = no_response(code[1]) or silence
-    error, at = silence if silence else ("other" if status == 0 else None, None)
-    tied = where.place in ("api", "path") or where.endpoint is not None
-    if error is None and tied and (status := text.lone_status(body)):
-        return _Outcome(status)
-    if error is None and worked is None and where.path is not None and not text.supposes(body):
-        worked = False if _NOT_WORKED.search(body) else True if _WORKED.search(body) else None
-    return _Outcome(None, error, worked, at)
-
-
-def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool, named: bool) -> bool:
+def _is_call(it: Read, body: str, where: Where, outcome: Outcome, speaks: bool, named: bool) -> bool:
     """Does it tell of a call? `speaks`: Klaviyo is named; `named`: by the application itself."""
     if it.access and where.place != "api":
         return where.place == "path" and "klaviyo" in _QUERY.sub("", it.text).lower() and outcome.known
@@ -205,65 +129,16 @@ def _is_call(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool,
     return named and not is_aside(body) and klaviyo_said(body or it.text, outcome.at)
 
 
-def _worded(it: Read, body: str, outcome: _Outcome) -> _Outcome | None:
+def _worded(it: Read, body: str, outcome: Outcome) -> Outcome | None:
     """The outcome of a record that is a call by its words, though no rule sees one; None: it is none."""
     if not outcome.known:
-        outcome = _Outcome(text.lone_status(it.text))
+        outcome = Outcome(text.lone_status(it.text))
     if not outcome.known or is_played(body) or not klaviyo_said(body or it.text, outcome.at):
         return None
     return outcome if wording.tells_of_a_call(it.text) else None
 
 
-def _webhook(it: Read, body: str, where: Where, outcome: _Outcome, speaks: bool) -> dict[str, Any] | None:
-    """A delivery from Klaviyo to us, if the record tells of one."""
-    low = it.text[: text.MOST].lower()
-    route = _route_in(low, where) if "hook" in low else ""
-    routed = "klaviyo" in route and "hook" in route  # a request to a route of our own
-    if (
-        ("webhook" not in low and not routed)
-        or where.place == "api"
-        or not (speaks or body.lstrip().startswith("[Webhook]"))
-        or "Parameters: {" in body  # what came in, before anything was done with it
-    ):
-        return None
-    if where.place == "path" and not it.access:
-        return None
-    if it.access and not routed:
-        return None
-    if _OTHERS_HOOK.search(low):
-        return None
-    verdict = _delivery(body, outcome)
-    if where.endpoint is not None and not it.access and our_answer(it.text):
-        return None
-    if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not routed):
-        return None
-    topic = text.search("topic", body)
-    said = it.found.values
-    return {"topic": values.word(said.get("topic")) or (topic["v"] if topic else None), "outcome": verdict,
-            "sent_at": said.get("sent_at")}  # fmt: skip
-
-
-def _route_in(low: str, where: Where) -> str:
-    """The route of ours that was asked for."""
-    if where.path:
-        return _SERVER.sub("", where.path.partition("?")[0].lower())
-    found = _HOOK_ROUTE.search(low) if "post" in low else None
-    return found[0] if found else ""
-
-
-def _delivery(body: str, outcome: _Outcome) -> str | None:
-    if _HOOK_REJECTED.search(body) or outcome.status in (401, 403):
-        return "bad_signature"
-    if outcome.status is not None:
-        return "accepted" if outcome.status < FAILS_FROM else "failed"
-    if outcome.worked is not None:
-        return "accepted" if outcome.worked else "failed"
-    if outcome.error or _HOOK_FAILED.search(body):
-        return "failed"
-    return "accepted" if _HOOK_ARRIVED.search(body) or "klaviyo.webhook." in body else None
-
-
-def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, Any]:
+def _fields(it: Read, body: str, where: Where, outcome: Outcome) -> dict[str, Any]:
     """Columns of the CALLS frame that the record tells."""
     fields: dict[str, Any] = {}
     for role, value in it.found.values.items():
@@ -298,7 +173,7 @@ def _fields(it: Read, body: str, where: Where, outcome: _Outcome) -> dict[str, A
     return fields
 
 
-def _message(it: Read, body: str, outcome: _Outcome, level: str | None) -> str:
+def _message(it: Read, body: str, outcome: Outcome, level: str | None) -> str:
     """The record's text; of an object its logger's sentence, and of a failure the error's own beside it."""
     if it.text[:1] != "{" or not it.found.texts:
         return body or it.text
