@@ -257,7 +257,7 @@ def _marks() -> tuple[Sought, list[str]]:
         rf"\[redacted:{name}\]" if kind == "secret" else rf"\b{name}-[0-9a-f]{{8}}\b"
         for name, kind in kinds.items()
     ]
-    return Sought([form.encode() for form in forms], caseless=False), list(kinds)
+    return Sought([form.encode() for form in forms], caseless=False, keep="marks"), list(kinds)
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -286,7 +286,9 @@ def _distinctive(value: str) -> bool:
 def _clues_in_base64() -> Sought:
     from klaviyo_nb.sought import Sought
 
-    return Sought([clue.encode() for rule in RULES if rule.name == "base64" for clue in rule.clues])
+    return Sought(
+        [clue.encode() for rule in RULES if rule.name == "base64" for clue in rule.clues], keep="base64"
+    )
 
 
 @functools.cache
@@ -300,7 +302,8 @@ def _clues(ip_addresses: bool) -> tuple[Sought, list[list[int]]]:
             for clue in rule.clues:
                 rules.setdefault(clue, []).append(number)
     rules |= {clue: [_ESCAPED] for clue in CLUES}
-    return Sought([clue.encode() for clue in rules]), list(rules.values())
+    keep = "clues-and-addresses" if ip_addresses else "clues"
+    return Sought([clue.encode() for clue in rules], keep=keep), list(rules.values())
 
 
 def _rules_for(line: bytes, ip_addresses: bool) -> list[int]:

@@ -333,4 +333,4 @@ class _Cutter:
 
 @lru_cache(1)
 def _not_alone() -> Sought:
-    return Sought(NOT_ALONE, caseless=False)
+    return Sought(NOT_ALONE, caseless=False, keep="envelopes")

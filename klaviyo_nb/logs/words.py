@@ -41,7 +41,7 @@ class WordFinder:
     """Finds `WORDS`, and lists of byte values that hold them."""
 
     def __init__(self) -> None:
-        self._sought = Sought([*map(re.escape, WORDS), LIST.pattern])
+        self._sought = Sought([*map(re.escape, WORDS), LIST.pattern], keep="words")
 
     def __call__(self, data: bytearray, begin: int, end: int) -> Numbers:
         """The last byte of a word or of the beginning of a list."""

@@ -97,4 +97,4 @@ def _breaks() -> Sought:
     at_its_end = rb"""\n[ \t"',;>|#*]*[\w+/-]+={1,2}["']?[\s,;)]|\n[ \t>|#*]*[\w+/-]+(?:==)?["']"""
     written = rb"""(?:\\{1,8}(?:[nr]|u000[adAD])|%(?:25){0,3}0[adAD]){1,2}"""
     inside = rb"""[\w+/-]{16}["' \t+,]{0,4}%b[ \t"',;>|#*\\nrt]*[\w+/-]+(?:[="'\\<%%)\]},;&]|\s*\z)"""
-    return Sought([alone, at_its_end, inside % written], caseless=False)
+    return Sought([alone, at_its_end, inside % written], caseless=False, keep="breaks")

@@ -94,7 +94,7 @@ class Alike:
         self._layouts, self._grouping = Layouts(), Grouping()
         self._sought, self._took = Memo(_sought), Memo(_took)
         self._answered = Memo(lambda told: answered_by("", *told))
-        self._clues = Sought([*map(re.escape, CLUES)])
+        self._clues = Sought([*map(re.escape, CLUES)], keep="answers")
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
         """Calls among records that are whole JSON objects; those it leaves out are for `understand`."""
