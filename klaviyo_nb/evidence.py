@@ -6,7 +6,6 @@ to a folder and reads it back.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import ref
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.frames import PROBES
 from klaviyo_nb.window import Window, exact, parse_time
 
@@ -34,7 +34,7 @@ UNFINISHED = "was stopped before"
 #: So many gaps that are alike, and so many log sources, are told one by one to a person.
 MOST_ALIKE = 3
 MOST_SOURCES = 20
-_NUMBER = re.compile(r"\d+")
+_NUMBER = expression(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from klaviyo_nb.expressions import expression
 
 #: Characters that are kept of any text, and of one label of a metric.
 LONGEST, LONGEST_LABEL = 10_000, 500
 #: A word that is cut may be part of a secret that nobody recognises then.
-_CUT_WORD = re.compile(r"[^\s\"'&;,]{1,256}\Z")
+_CUT_WORD = expression(r"[^\s\"'&;,]{1,256}\Z")
 
 
 def one_line(text: str, most: int) -> str:

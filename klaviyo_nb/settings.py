@@ -5,7 +5,6 @@ Flags win, then the environment, then the file. The private key comes from the e
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,16 +15,17 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.window import parse_duration, parse_time
 
 FILE_NAME = "klaviyo-nb.toml"
 _TABLES = ("metrics", "thresholds", "organisation", "redaction", "limits")
 _FORMATS = "log_format"
-_REVISION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
-_UNWANTED = re.compile(r"[\x00-\x20\x7f]")
-_CREDENTIALS = re.compile(r"//[^/]*@")
-_ENGINE = re.compile(r"local(:[1-9][0-9]?)?|dask://[^/@?#\s]+:[0-9]+/?")
-_SIZE = re.compile(r"([1-9][0-9]{0,11}) ?([KMGT]?)i?B")
+_REVISION = expression(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z0-9]{1,16})?")
+_UNWANTED = expression(r"[\x00-\x20\x7f]")
+_CREDENTIALS = expression(r"//[^/]*@")
+_ENGINE = expression(r"local(:[1-9][0-9]?)?|dask://[^/@?#\s]+:[0-9]+/?")
+_SIZE = expression(r"([1-9][0-9]{0,11}) ?([KMGT]?)i?B")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.expressions import expression
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_PART = expression(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 LONGEST = timedelta(days=366)
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo import ratelimit
 
 #: What a failing call looks like from outside.
@@ -56,11 +57,11 @@ CODES: Mapping[str, int] = {
 
 _MARKS_OF_KLAVIYO = ("x-klaviyo-req-id", "cid", "x-klaviyo-api-revision")
 _MARKS_OF_PROXY = ("via", "proxy-authenticate", "proxy-connection", "x-squid-error", "x-bluecoat-via")
-PROXIES = re.compile(
+PROXIES = expression(
     r"squid|zscaler|blue ?coat|mitmproxy|tinyproxy|privoxy|mcafee web gateway", re.IGNORECASE
 )
-_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,500})", re.IGNORECASE)
-_TAGS = re.compile(r"<(?:script|style)\b.*?(?:</(?:script|style)>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_TITLE = expression(r"<title[^>]{0,200}>([^<]{1,500})", re.IGNORECASE)
+_TAGS = expression(r"<(?:script|style)\b.*?(?:</(?:script|style)>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 _SAID = 2_000
 
 

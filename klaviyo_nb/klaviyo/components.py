@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from klaviyo_nb.expressions import expression
+
 #: Words in a component's name → pattern of the path templates it serves. First match wins.
 COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"\bapis?\b", r"."),
@@ -31,7 +33,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
 )
 
 #: Words of a title that speaks of everything, for an incident that lists no component.
-_EVERYTHING = re.compile(
+_EVERYTHING = expression(
     r"\bapis?\b|\ball (\w+ )?(services|systems|products)\b|service disruption|major outage|platform(-| )wide",
     re.IGNORECASE,
 )

@@ -15,6 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from klaviyo_nb.expressions import expression
+
 SECOND, MINUTE, DAY = 1, 60, 86_400
 #: Size → calls per second, calls per minute. All private keys of an account share them, per endpoint.
 #: The server's own word (`RateLimit-Limit`) wins: limits have changed without a new revision.
@@ -22,8 +24,8 @@ SIZES = {"XS": (1, 15), "S": (3, 60), "M": (10, 150), "L": (75, 750), "XL": (350
 
 _DEEPEST = 12
 _LONGEST_WORD = 40
-_WORD = re.compile(r"[a-z][a-z._-]*|v\d+(?:\.\d+)*|\{[^{}]*\}")
-_ORIGIN = re.compile(
+_WORD = expression(r"[a-z][a-z._-]*|v\d+(?:\.\d+)*|\{[^{}]*\}")
+_ORIGIN = expression(
     r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d+)?(?=/)"
 )
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from klaviyo_nb.expressions import expression
+
 USUAL_LENGTH = 37
-_SITE_ID = re.compile(r"[A-Za-z0-9]{6}", re.ASCII)
-_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_SITE_ID = expression(r"[A-Za-z0-9]{6}", re.ASCII)
+_PRINTABLE = expression(r"[^\x20-\x7e]+")
 #: How other credentials begin, and whose they are. The first that fits wins.
 VENDORS = (
     ("pk_live_", "Stripe"),

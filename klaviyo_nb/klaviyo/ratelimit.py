@@ -17,17 +17,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from klaviyo_nb.expressions import expression
+
 #: Length of the windows in which Klaviyo counts calls [s], and what people call them.
 WINDOWS = {1: "second", 60: "minute", 86_400: "day"}
 #: Share of a limit that leaves room for other integrations of the account and for bursts.
 MARGIN = 0.8
 
-_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-_ITEM = re.compile(r"(\d{1,9})\s*((?:;[^,;]*)*)", re.ASCII)
-_WINDOW = re.compile(r";\s*w\s*=\s*(\d{1,9})\s*(?=;|$)", re.ASCII)
+_NUMBER = expression(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_ITEM = expression(r"(\d{1,9})\s*((?:;[^,;]*)*)", re.ASCII)
+_WINDOW = expression(r";\s*w\s*=\s*(\d{1,9})\s*(?=;|$)", re.ASCII)
 
 #: The header as loggers of all kinds write it.
-_QUOTED = re.compile(r"ratelimit-limit['\"]?\s*[:=,]\s*['\"]?([0-9][0-9;w=, ]*)", re.IGNORECASE)
+_QUOTED = expression(r"ratelimit-limit['\"]?\s*[:=,]\s*['\"]?([0-9][0-9;w=, ]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

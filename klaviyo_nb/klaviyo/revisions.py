@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from klaviyo_nb.expressions import expression
+
 #: The revision of the endpoint catalogue, pinned unless another is configured.
 NEWEST = "2026-07-15"
 
@@ -26,7 +28,7 @@ REVISIONS = (
     "2026-10-15",
 )  # fmt: skip
 
-_FORM = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z0-9]{1,16})?", re.ASCII)
+_FORM = expression(r"\d{4}-\d{2}-\d{2}(?:\.[a-z0-9]{1,16})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

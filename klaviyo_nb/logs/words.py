@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.coded import Numbers
 from klaviyo_nb.sought import Sought
 
@@ -18,7 +19,7 @@ from klaviyo_nb.sought import Sought
 WORDS = (b"klaviyo", b"webhook", b"throttled", b"vnd.api+json", b" input.", b"cf-mitigated")
 #: How a list of byte values begins under a key, which journald writes for text that it cannot print. Quote
 #: and colon make it cheap: without them, looking for lists takes half as long as looking for all words.
-LIST = re.compile(rb"\": ?\[[0-9]{1,3},[0-9]{1,3},[0-9]{1,3},")
+LIST = expression(rb"\": ?\[[0-9]{1,3},[0-9]{1,3},[0-9]{1,3},")
 #: The same words in such a list, or as much of them as no other has.
 LISTED = (
     b"118,105,121",

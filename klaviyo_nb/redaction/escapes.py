@@ -12,6 +12,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Self
 
+from klaviyo_nb.expressions import expression
+
 # What secrets, addresses and names of keys are made of, and quotes; in URLs only what is not everyday there.
 _LETTER = "3[0-9]|4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a]"
 _SIGN = rf"22|2[be]|40|5f|{_LETTER}"
@@ -28,7 +30,7 @@ CLUES = (
 
 _NAMED = {"quot": '"', "commat": "@", "period": ".", "plus": "+", "lowbar": "_"}
 # In each: the number in base 16, 10 or 8, or the name. Mail has = in ordinary words, so one alone is none.
-_ESCAPE = re.compile(
+_ESCAPE = expression(
     r"%(?:25)*(?:u([0-9a-f]{4})|([0-9a-f]{2}))"
     r"|\\+(?:u(?:0000)?([0-9a-f]{4})|x([0-9a-f]{2})|[ux]\{0*([0-9a-f]{2,4})\})"
     r"|&(?:amp;)*#x0*([0-9a-f]{2,4})(?:;|(?![0-9a-f]))"

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from urllib.parse import unquote
 
+from klaviyo_nb.expressions import expression
+
 
 def holds_colon(value: str) -> bool:
     """Is it `user:password` in base64?"""
@@ -29,8 +31,8 @@ def _decoded(value: str) -> bytes:
         return b""
 
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_SPELT = re.compile(r"pk(?:_(?:[a-z]+|[0-9]{1,4}))+")
+_UUID = expression(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SPELT = expression(r"pk(?:_(?:[a-z]+|[0-9]{1,4}))+")
 
 
 def looks_random(value: str) -> bool:
@@ -67,14 +69,14 @@ def is_named(value: str) -> bool:
 
 # Each begins with a character that is looked for at the speed of memory.
 _HIDDEN = (
-    re.compile(rb"pk_[A-Za-z0-9_]{20}"),
-    re.compile(rb"@(?<=[\w.+-]{2}@)(?:[\w-]{2,63}\.)+[A-Za-z]{2}"),
-    re.compile(rb"\+[1-9][0-9]{9,14}(?![0-9])"),
+    expression(rb"pk_[A-Za-z0-9_]{20}"),
+    expression(rb"@(?<=[\w.+-]{2}@)(?:[\w-]{2,63}\.)+[A-Za-z]{2}"),
+    expression(rb"\+[1-9][0-9]{9,14}(?![0-9])"),
 )
 
 
 #: Ids in hexadecimal, and paths of small letters that they end: no text in base64 is written so.
-_HEX = re.compile(r"(?>[0-9A-F]{8,}|[0-9a-f]{8,}|[a-z_-]+|/)++")
+_HEX = expression(r"(?>[0-9A-F]{8,}|[0-9a-f]{8,}|[a-z_-]+|/)++")
 
 
 def hides_something(value: str) -> bool:
@@ -123,7 +125,7 @@ def enough_digits(value: str) -> bool:
 
 
 #: Last labels of names with an `@` that are no mail domain: images, archives, scripts, systemd units.
-_NOT_DOMAINS = re.compile(
+_NOT_DOMAINS = expression(
     r"(?:png|jpe?g|gif|svg|webp|css|m?js|tsx?|jsx|json|html|tgz|gz|whl|jar"
     r"|service|socket|slice|scope|timer|mount|device|target|swap|path)"
 )

@@ -7,11 +7,12 @@ break, rules that read line by line see two halves, and often not even a clue.
 from __future__ import annotations
 
 import functools
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
+
+from klaviyo_nb.expressions import expression
 
 if TYPE_CHECKING:
     from klaviyo_nb.sought import Sought
@@ -25,13 +26,13 @@ _BETWEEN = rb"(?:%b)*(?:%b)(?:%b|%b)*+" % (_FILL, _BREAK, _FILL, _BREAK)
 _EDGE = rb"(?:(?<=\\[nrt])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2})|(?<![\w+/%\\-]))"
 # The first word of an ordinary line is no part of a block: that ends with its line, or with its quotes.
 _ENDED = rb"""(?:={1,2}(?![\w=])|(?=["'\\<%)\]},;&]|[ \t\r]*(?:\n|\Z)))"""
-_BLOCK = re.compile(_EDGE + rb"[\w+/-]{16,}+(?:" + _BETWEEN + rb"[\w+/-]++" + _ENDED + rb")+")
+_BLOCK = expression(_EDGE + rb"[\w+/-]{16,}+(?:" + _BETWEEN + rb"[\w+/-]++" + _ENDED + rb")+")
 # Within a block, where all but its parts is between them: to begin with a set is ten times as fast.
-_SEPARATOR = re.compile(
+_SEPARATOR = expression(
     rb"[^\w+/-](?:(?<![\\%%])|(?<=\\)\\*(?:[nrt\"']|u000[adAD])|(?<=%%)(?:25)*0[adAD])(?:%b|%b)*+"
     % (_FILL, _BREAK)
 )
-_MAY_GO_ON = re.compile(r"""[\w+/-]{16}[ \t"',;+\\\r]*\n\Z""")
+_MAY_GO_ON = expression(r"""[\w+/-]{16}[ \t"',;+\\\r]*\n\Z""")
 
 
 class Block:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.alike.grouping import Group, Grouping
 from klaviyo_nb.logs.alike.layout import Cut, Layouts
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
@@ -44,7 +45,7 @@ _MOST_REMEMBERED = 16_384
 #: Stands for a value that fails the test of its key.
 _UNFIT: Final = object()
 #: An id in a path: no word of the catalogue is written so.
-_ID = re.compile(r"(?<![/:])/(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,64}(?=[/?#]|$)", re.ASCII)
+_ID = expression(r"(?<![/:])/(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,64}(?=[/?#]|$)", re.ASCII)
 #: Hardly two records agree on these: nothing is remembered.
 _ALL_DIFFER = frozenset(("timestamp", "request_id"))
 

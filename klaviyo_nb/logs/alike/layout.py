@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.alike.grouping import Group, Grouping
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, distinct, indices, numbers
 from klaviyo_nb.logs.found import Raws
@@ -27,8 +28,8 @@ _FEWEST = 16
 #: Layouts that are remembered of lines with so many quotes, and numbers of quotes.
 _MOST_LAYOUTS, _MOST_QUOTES, _MOST_HOLES = 8, 256, 100
 _QUOTE, _BACKSLASH, _SPACE, _NOT_ASCII = ord('"'), ord("\\"), ord(" "), 0x80
-_TOKEN = re.compile(rb'"([^"]*)"(\s*:)?|(-?[0-9][0-9.eE+-]*)')
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_TOKEN = expression(rb'"([^"]*)"(\s*:)?|(-?[0-9][0-9.eE+-]*)')
+_NUMBER = expression(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _UUID = "00000000-0000-4000-8000-000000000000"
 _HYPHENS = [at for at, char in enumerate(_UUID) if char == "-"]
 _BETWEEN = [at for at, char in enumerate(_UUID) if char != "-"]

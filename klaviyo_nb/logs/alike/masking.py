@@ -14,23 +14,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.coded import Coded
 from klaviyo_nb.logs.coded import numbers as numbers_of
 from klaviyo_nb.logs.formats import values
 
 #: Long words with a digit in them are ids; what differs in them is not looked at.
-_LONG = re.compile(r"[\w-]{16,}", re.ASCII)
+_LONG = expression(r"[\w-]{16,}", re.ASCII)
 #: Numbers of workers and processes, as in `worker-3` and `shop[17]`: too short for a status.
-_COUNTER = re.compile(r"-(?<![0-9]-)[0-9]{1,2}(?![\w.:-])|\[[0-9]{1,2}\]", re.ASCII)
+_COUNTER = expression(r"-(?<![0-9]-)[0-9]{1,2}(?![\w.:-])|\[[0-9]{1,2}\]", re.ASCII)
 #: Numbers with their unit, clock times, dates. Some must be the same in records that are alike: short ones (a
 #: status, an attempt, the number of an error) and dates (a revision is one).
-_NUMBER = re.compile(r"\d+(?:[.:,-]\d+)*(?: m?s\b|[A-Za-z]*)", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_NUMBER = expression(r"\d+(?:[.:,-]\d+)*(?: m?s\b|[A-Za-z]*)", re.ASCII)
+_DATE = expression(r"\d{4}-\d\d-\d\d")
 _SOME_DAY = "2026-11-23"
 #: Days of each month; but 29 February, which is a kind of its own.
 _DAYS = np.array((0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31))
-_CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)")
-_PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_CLOCK = expression(r"(\d\d):(\d\d):(\d\d)")
+_PLAIN_NUMBER = expression(r"\d+(?:\.\d+)?")
 #: A number so short is no mere digits [characters].
 _SHORT = 3
 _NO_DIGITS = str.maketrans("123456789", "000000000")
@@ -43,7 +44,7 @@ for _first, _last in ("AZ", "az"):
 #: Stands for a letter or digit of an id.
 _ANY = "\0"
 _NO_ID = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _ANY * 62)
-_DIGITS = re.compile(r"\d", re.ASCII)
+_DIGITS = expression(r"\d", re.ASCII)
 
 #: What hardly ever stays in alike records, and never alone tells two kinds apart.
 _CHANGING = b"0123456789abcdefABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo.answers import PROXIES
 from klaviyo_nb.logs.formats import text
 
@@ -16,9 +17,9 @@ _OUR_WORDS = (
     "request was throttled. expected available", "x-klaviyo-req-id", "cf-mitigated", "vnd.api+json",
     "this api has been retired", "missing or invalid authorization scheme", "missing or invalid private key",
 )  # fmt: skip
-_OUR_POINTER = re.compile(r"pointer\W{1,6}\[?/data")
-_PAGE = re.compile(r"(?:<|\\u003c)(?:!doctype html|html\b|head>|body\b|center>)")
-_EDGE = re.compile(
+_OUR_POINTER = expression(r"pointer\W{1,6}\[?/data")
+_PAGE = expression(r"(?:<|\\u003c)(?:!doctype html|html\b|head>|body\b|center>)")
+_EDGE = expression(
     r"<center>cloudflare</center>|cf-ray\W{1,8}-\W|cloudflare.{0,200}text/html|text/html.{0,2000}cloudflare|"
     r"cloudflare 5[0-9]{2}",
     re.DOTALL,
@@ -42,23 +43,23 @@ CLUES = tuple(
     )
 )
 _EDGE_STATUSES = range(520, 528)
-_VIA = re.compile(
+_VIA = expression(
     r"(?<![\w-])via\\*[\"']?\s{0,3}(?:=>|[:=,])\s{0,3}\\*[\"'\[(]{0,3}\d\.\d |"
     r"proxy-(?:authenticate|connection)|x-squid"
 )
 #: A reader of JSON met markup, or was told that it would.
-_MARKUP_MET = re.compile(
+_MARKUP_MET = expression(
     r"unexpected token '?<|unexpected token at '<|character '<' looking for|unexpected character \('<'|"
     r"unexpected character '?<|unexpected character encountered while parsing value: <|"
     r"'<' is an invalid start|"
     r"content[ -]type[^\n]{0,24}: '?text/html|(?:got|received|not json)\W{1,4}text/html|text/html instead of"
 )
 #: Something could not be read as JSON.
-_NOT_JSON = re.compile(
+_NOT_JSON = expression(
     r"text/html|jsondecodeerror|json::parser|not (?:valid )?json|invalid json|jsonexception|jsonparse|"
     r"expecting value: line 1 column 1|json_decode|syntaxerror"
 )
-_ELSEWHERE = re.compile(
+_ELSEWHERE = expression(
     r"location\\*[\"']?\s{0,3}(?:=>|[:=])\s{0,3}\\*[\"']?https?://(?![\w.-]{0,60}klaviyo\.com)"
 )
 _PROXY_ASKS, _LOGIN_NEEDED = 407, 511

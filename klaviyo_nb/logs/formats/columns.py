@@ -17,6 +17,7 @@ from itertools import chain
 
 import orjson
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE, meanings
 
 #: Of so many first lines of a source one may name the columns.
@@ -25,8 +26,8 @@ _W3C = "#Fields:"
 #: A header is no longer than this [characters].
 _LONGEST = 2_000
 #: `cs-method`, `sc-status`, `cs(User-Agent)`: who told whom is not told here.
-_SIDES = re.compile(r"^(?:cs|sc|rs|sr|[csrx])(?:-|(?=\())|[()]")
-_NAME = re.compile(r"\ufeff?\"?[A-Za-z_@][\w @.()/-]{0,60}\"?", re.ASCII)
+_SIDES = expression(r"^(?:cs|sc|rs|sr|[csrx])(?:-|(?=\())|[()]")
+_NAME = expression(r"\ufeff?\"?[A-Za-z_@][\w @.()/-]{0,60}\"?", re.ASCII)
 _SEPARATORS = ("\t", ";", "|", ",")
 #: A header names at least so many fields, so many of them such as tell of a call.
 _FEWEST, _FEWEST_TOLD = 4, 3

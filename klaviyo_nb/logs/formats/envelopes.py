@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import re
 
+from klaviyo_nb.expressions import expression
+
 _STAMP = rb"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)"
 _BSD = rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?"
 #: A line's head that is not the application's.
-HEAD = re.compile(
+HEAD = expression(
     rb"(?:\[pod/(?P<pod>[^\]]+)\] |(?P<service>[\w.-]{1,64}) +\| )?"  # kubectl logs --prefix, docker compose
     rb"(?:(?P<cri>" + _STAMP + rb") std(?:out|err) (?P<flag>[FP])\S* ?"
     rb"|(?P<pri><(?P<severity>\d{1,3})>)?(?:(?P<bsd>"
@@ -35,58 +37,58 @@ HEAD = re.compile(
 )
 #: Keys under which collectors put the application's text, and what opens it.
 _KEYS = (b'"MESSAGE"', b'"log"')
-_OPENS = re.compile(rb'\s?:\s?["\[]')
+_OPENS = expression(rb'\s?:\s?["\[]')
 
 _BODIES = (b'{"errors"', b'{"detail"', b'{"message":"This API')
 #: Envelopes in envelopes are opened so often.
 DEEPEST = 3
-_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
+_STRING = expression(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 
 #: Not ` WARN  …`, ` POST /…`, ` │ GET https://…` of Metro and Next.js, nor what begins with a time.
 _INDENT = (
     rb"(?! (?:\xe2\x94\x82 )?(?-i:[A-Z]{3,7})(?:  ?\S|\[)|\s{1,8}\d{4}-\d\d-\d\d[ T]\d)"
     rb"(?:[ \t]|\\t)+\S"
 )
-_INDENTED = re.compile(_INDENT)
-_CONTINUES = re.compile(
+_INDENTED = expression(_INDENT)
+_CONTINUES = expression(
     _INDENT + rb"|[})\]]+[,;]?\s*(?:$|\\n)|Traceback \(most recent|Caused by:|During handling|"
     rb"The above exception|HTTP (?:response|status)|Response (?:headers|body)|Request (?:headers|body)|"
     rb"Reason: |(?:METHOD|FROM): |(?:COMMON|CONTENT) HEADERS\b|"
     rb"At [A-Z]:\\\S+:\d+ char:|[<>*]\s*$|"
     rb"\([1-5]\d\d\)\s*(?:$|\\n)|\*\* \(|\{\\?\"errors\\?\"|\(empty body\)|\.\.\. |Stack ?[Tt]race:|#\d+ "
 )
-_EXCEPTION = re.compile(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
-_SECTION = re.compile(rb"[A-Z][\w ]{2,30}:\s*$")
+_EXCEPTION = expression(rb"[\w.$]*(?:Error|Exception|Timeout)\b[:\s(]?")
+_SECTION = expression(rb"[A-Z][\w ]{2,30}:\s*$")
 #: The head of a line of an application that logs trouble: an exception without a head is its.
-_TROUBLE = re.compile(
+_TROUBLE = expression(
     rb"\[?[\d:/T., +Z-]{8,35}\]?.{0,60}\b"
     rb"(?:ERR|ERROR|WARN|WRN|WARNING|FATAL|FTL|SEVERE|CRITICAL|error|warn)\b"
 )
-_TRACE = re.compile(rb"Traceback \(most recent|\s*at |  File ")
-_HEADER = re.compile(
+_TRACE = expression(rb"Traceback \(most recent|\s*at |  File ")
+_HEADER = expression(
     rb"[<>*]? ?(?:date|content-[a-z]+|connection|cf-[a-z-]+|allow|vary|www-authenticate|x-[a-z-]+|server|"
     rb"cid|via|"
     rb"ratelimit-[a-z]+|retry-after|revision|transfer-encoding|accept(?:-[a-z]+)?|user-agent|authorization|host|"
     rb"strict-transport-security|location|set-cookie|cache-control|etag) ?: ?\S?",
     re.IGNORECASE,
 )
-_REQUEST = re.compile(rb"[<>]? ?(?:GET|POST|PUT|PATCH|DELETE|HEAD) (?:https?://|/)\S+(?: HTTP/[\d.]+)?\s*$")
-_STATUS = re.compile(rb"[<>]? ?HTTP(?:/[\d.]+)? [1-5]\d\d\b")
-_DATED = re.compile(rb"\[?\d{4}[-/]\d\d[-/]\d\d[ ,]|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3} ")
-_CRI = re.compile(rb" std(?:out|err) [FP]")
+_REQUEST = expression(rb"[<>]? ?(?:GET|POST|PUT|PATCH|DELETE|HEAD) (?:https?://|/)\S+(?: HTTP/[\d.]+)?\s*$")
+_STATUS = expression(rb"[<>]? ?HTTP(?:/[\d.]+)? [1-5]\d\d\b")
+_DATED = expression(rb"\[?\d{4}[-/]\d\d[-/]\d\d[ ,]|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3} ")
+_CRI = expression(rb" std(?:out|err) [FP]")
 #: java.util.logging writes who logged before, and the message behind its level on the next line.
-_JAVA_HEAD = re.compile(rb"[A-Z][a-z]{2} \d\d?, \d{4},? \d\d?:\d\d:\d\d [AP]M [\w.$]+ [\w$<>]+\s*$")
-_JAVA_LEVEL = re.compile(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
-_MAY_FOLLOW = re.compile(
+_JAVA_HEAD = expression(rb"[A-Z][a-z]{2} \d\d?, \d{4},? \d\d?:\d\d:\d\d [AP]M [\w.$]+ [\w$<>]+\s*$")
+_JAVA_LEVEL = expression(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
+_MAY_FOLLOW = expression(
     rb"\s*$|[{\[<]|"
     + b"|".join(each.pattern for each in (_CONTINUES, _EXCEPTION, _STATUS, _HEADER, _JAVA_LEVEL, _SECTION)),
     re.IGNORECASE,
 )
-_AFTER_BLANK = re.compile(rb"HTTP|Caused by:|[{\[<(]|[<>] ?$|[a-z][\w$]*(?:\.[\w$]+)+(?:Error|Exception)\b")
-_MARKUP = re.compile(rb"</?[a-zA-Z!]")
+_AFTER_BLANK = expression(rb"HTTP|Caused by:|[{\[<(]|[<>] ?$|[a-z][\w$]*(?:\.[\w$]+)+(?:Error|Exception)\b")
+_MARKUP = expression(rb"</?[a-zA-Z!]")
 #: `[crm] …` is a head, no list.
-_TAGGED = re.compile(rb"\[\s*[^\s{\[\"'\]]")
-_BARE = re.compile(rb"[{\[]\s*$")
+_TAGGED = expression(rb"\[\s*[^\s{\[\"'\]]")
+_BARE = expression(rb"[{\[]\s*$")
 
 #: In Hyperscan's syntax: what each whole object has that is not `alone`.
 NOT_ALONE = (rb'"(?:MESSAGE|log)"\s?:', b"(?m)^(?:" + b"|".join(map(re.escape, _BODIES)) + b")")

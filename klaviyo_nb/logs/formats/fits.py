@@ -9,30 +9,31 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.logs.formats.patterns import OUR_CODES
 from klaviyo_nb.logs.formats.times import epoch
 from klaviyo_nb.logs.formats.values import level, status
 
-_REQUEST = re.compile(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
-_AMOUNT = re.compile(
+_REQUEST = expression(r"[A-Z]{3,7} (?:/|https?://)\S*(?: HTTP/[\d.]+)?$")
+_AMOUNT = expression(
     r"\d\d:\d\d:\d\d\.\d{7}|\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE
 )
-_TIMED = re.compile(r"[\d.]+ ?(?:ms|s)", re.ASCII)
-_STATUS = re.compile(
+_TIMED = expression(r"[\d.]+ ?(?:ms|s)", re.ASCII)
+_STATUS = expression(
     r"(?:HTTP[ _-]?)?(?:[1-5]\d\d|(?:20\d|[34]\d\d|5[0-2]\d) [A-Z][a-z -]{1,40})", re.ASCII | re.IGNORECASE
 )
-_MOMENT = re.compile(
+_MOMENT = expression(
     r"/Date\(1|\d{4}-\d\d-\d\d[T ]\d\d:|\d\d?/[A-Z][a-z]{2}/\d{4}:|1\d{12}$|1\d{9}(?:\.\d+)?$", re.ASCII
 )
-_WHOLE_MOMENT = re.compile(
+_WHOLE_MOMENT = expression(
     r"(?:20\d\d-\d\d-\d\d|[0-3]\d[./][01]\d[./]20\d\d)[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
 _LOUD_LEVELS = frozenset(("DEBUG", "INFO", "WARN", "WARNING", "ERR", "ERROR", "CRITICAL", "FATAL"))
-_IDENTIFIER = re.compile(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
+_IDENTIFIER = expression(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 #: With a path: the host alone is what some gateway stands before.
-_OURS = re.compile(r"a\.klaviyo\.com(?::\d+)?/+\w", re.ASCII)
+_OURS = expression(r"a\.klaviyo\.com(?::\d+)?/+\w", re.ASCII)
 _STREAMS = frozenset(("stdout", "stderr"))
 METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"))
 

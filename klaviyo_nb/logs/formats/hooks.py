@@ -5,35 +5,36 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats import text, values
 from klaviyo_nb.logs.formats.answering import FAILS_FROM, our_answer
 from klaviyo_nb.logs.formats.outcomes import Outcome
 from klaviyo_nb.logs.formats.places import Where
 from klaviyo_nb.logs.formats.reading import Read
 
-_OTHERS_HOOK = re.compile(
+_OTHERS_HOOK = expression(
     r"\b(?:shopify|stripe|recharge|bigcommerce|paypal|github|twilio|hubspot)\W{1,3}webhook"
 )
-_HOOK_REJECTED = re.compile(
+_HOOK_REJECTED = expression(
     r"signature\W+(?:\w+\W+){0,3}(?:invalid|mismatch|fail|reject|missing|wrong)|"
     r"(?:invalid|bad|wrong|mismatch|reject|fail|missing|"
     r"unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
 )  # fmt: skip
-_HOOK_FAILED = re.compile(
+_HOOK_FAILED = expression(
     r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to|blocked|denied)\b", re.IGNORECASE
 )
-_HOOK_ARRIVED = re.compile(
+_HOOK_ARRIVED = expression(
     r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
 )
-_HOOK_OURS = re.compile(
+_HOOK_OURS = expression(
     r"(?<![.:/_-])\b(?:send|sending|sent|create[sd]?|creating|"
     r"register\w*|subscri\w+|configur\w+|deliver to)\b",
     re.IGNORECASE,
 )
-_HOOK_ROUTE = re.compile(
+_HOOK_ROUTE = expression(
     r"(?<![\w.:/])/(?:[\w-]+/){0,4}[\w-]*hooks?/klaviyo\b|(?<![\w.:/])/(?:[\w-]+/){0,4}klaviyo[\w/-]*hook"
 )
-_SERVER = re.compile(r"https?://[^/]*")
+_SERVER = expression(r"https?://[^/]*")
 
 
 def webhook(it: Read, body: str, where: Where, outcome: Outcome, speaks: bool) -> dict[str, Any] | None:

@@ -6,10 +6,10 @@ before `key`. `objects` reads records by them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.fits import BY_ENDING, BY_VALUE, is_amount, test_of
 
 #: Field → the keys that carry it, best first.
@@ -92,18 +92,18 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _RANK_OF_ENDING, RANK_OF_VALUE, _OF_KLAVIYO = 90, 95, 200
 #: When something will be, or was done to what the record is about.
-_OTHER_TIMES = re.compile(
+_OTHER_TIMES = expression(
     r"next|retry|expir|sched|avail|valid|until|reset|updat|birth|due|wait|uptime|ttl|queue|timeout|interval|delay|"
     r"backoff|limit|max|threshold|budget|connect|dns|tls|ssl|handshake|cpu|render|view|db|\bage|lag|offset|byte|process"
 )
 #: A key whose last word is a unit of time.
-_MEASURED = re.compile(r"(?:[_.-](?:ms|millis|us|ns)|[a-z](?:Ms|Millis|Us|Ns))$")
+_MEASURED = expression(r"(?:[_.-](?:ms|millis|us|ns)|[a-z](?:Ms|Millis|Us|Ns))$")
 _TIMES = frozenset(("timestamp", "duration"))
 #: A program's status, or what somebody would act upon or allow.
-_NOT_MET = re.compile(
+_NOT_MET = expression(
     r"exitstatus|(?:expect|allow|ignor|accept|want|retry|valid)\w{0,10}status|allow$|\w*allowmethods"
 )
-_NOISE = re.compile(r"[^a-z0-9.]+")
+_NOISE = expression(r"[^a-z0-9.]+")
 _ROLES: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys.split()):

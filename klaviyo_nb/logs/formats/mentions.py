@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.reading import Read
 
 #: Others that applications talk to: a status beside their name is theirs.
-_OTHERS = re.compile(
+_OTHERS = expression(
     r"\b(klaviyo|shopify|stripe|sendgrid|twilio|hubspot|salesforce|mailchimp|mailgun|postmark|braze|iterable|omnisend|"
     r"attentive|yotpo|gorgias|recharge|bigcommerce|paypal|adyen|avalara|redis|valkey|memcached|postgres\w*|psql|mysql|"
     r"mariadb|mongo\w*|kafka|rabbitmq|amqp|elastic\w*|opensearch|dynamodb|sqs|sns|s3|gcs|bigquery|snowflake|redshift|"
@@ -15,13 +16,13 @@ _OTHERS = re.compile(
     r"google|tiktok)(?=[\W_]|api|client|$)",
     re.IGNORECASE,
 )
-_KEPT_FOR = re.compile(
+_KEPT_FOR = expression(
     r"\b(?:cache|key|queue|table|topic|index|jobs?|lock|entry|bucket)s? (?:for|of) $", re.IGNORECASE
 )
-_BY = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
-_BY_URL = re.compile(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
+_BY = expression(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
+_BY_URL = expression(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 #: Of a server that only played Klaviyo, of a test that expected something of one, of a ticket with its state.
-_PLAYED = re.compile(
+_PLAYED = expression(
     r"\b(?:stub(?:bed)?|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|"
     r"simulat\w+|chaos|inject\w* [45]\d\d)\b|\[msw\]|::test_|\bassertionerror\b|\bassert \d+ [=!]=|"
     r"\.(?:test|spec)\.[jt]sx?\b|"
@@ -32,7 +33,7 @@ _PLAYED_WORDS = (
     "chaos", "inject", ".test.", ".spec.", "progress", "review", "do ", "backlog",
     "done",
 )  # fmt: skip
-_SQL = re.compile(
+_SQL = expression(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"
     r"(?:ALTER|CREATE) (?:TABLE|INDEX)|UPDATE \S+ SET|DELETE FROM)\b|"
     r"the object has been modified|violates [\w -]{3,20} constraint|relation \S+ does not exist|"
@@ -43,7 +44,7 @@ _SQL = re.compile(
 _SQL_WORDS = ("SELECT", "INSERT ", "ALTER ", "CREATE ", "UPDATE ", "DELETE ", "been modified", "constraint",
               "relation ", "deadlock", " error in ", " Error in ")  # fmt: skip
 #: Links, routes of our own such as `/admin/klaviyo`, and what follows a `?`; not files.
-_PAGES = re.compile(
+_PAGES = expression(
     r"\b\w{2,12}://(?!a\.klaviyo\.com)[^\s\"'<>,)]+|\?[^\s\"'<>]*|(?<![\w.+-])[\w.+-]++@(?!(?<=-\d@)\d+\b)[\w.-]+|"
     r"(?<![\w.-])(?!a\.klaviyo\.com)[\w.-]{0,60}klaviyo[\w.-]{0,60}\.(?:com|net|org|io|example|local|internal)\b(?![.-]\w)|"
     r"(?<![\w.:/~-])(?:/[\w~%-]+)+/?(?=[\s?\"',;)]|$)|"
@@ -54,9 +55,9 @@ _PAGES = re.compile(
 _PAGE_WORDS = ("/", "@", ".com", "?", ".net", ".org", ".io", ".example", ".local", ".internal", '="', '=\\"',
                ".md", ".rst", ".htm", ".yaml", ".yml", ".csv", ".sql", ".toml", ".lock")  # fmt: skip
 #: Klaviyo's name where it is surely no part of them.
-_BY_ITSELF = re.compile(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
+_BY_ITSELF = expression(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
-_ASIDE = re.compile(
+_ASIDE = expression(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
     r"\bdeployed\b|(?:^|\s)Parameters: |"
     r"\bsearch_type\[|\"query\"\s?:\s?\{|\btrack(?:ed)?:? \"|\b(?:button|clicked|scaled to)\b|"
@@ -83,17 +84,17 @@ _ASIDE = re.compile(
 )  # fmt: skip
 #: A key or a value that is Klaviyo's name, not an id or a table that holds it; or what stands before one that
 #: says with whom was spoken.
-_NAME = re.compile(
+_NAME = expression(
     r"(?:\"|\b(?:to|for|via|with|from|by) |-to-)klaviyo([\"\s(:]|[-_.]?(?:api|client|service|"
     r"sdk)\b(?!-(?:key|token|secret))|"
     r"[-_.]?(?:status|response|error|http)\w{0,20}\"|[-_.](?:subscribe|upsert|track|identify|request|call)\b)?"
 )
-_WITH = re.compile(
+_WITH = expression(
     r"(?:integration|vendor|provider|destination|target|upstream|dependency|peer|connector|system|partner|"
     r"client|api|platform|sink|service)[\w.-]{0,20}\"\s?:\s?$"
 )
 #: What AWS runs to call somebody, by whom it is called.
-_RUN = re.compile(r"\"arn:aws:(?:events|pipes|states):[^\"]{0,200}klaviyo")
+_RUN = expression(r"\"arn:aws:(?:events|pipes|states):[^\"]{0,200}klaviyo")
 
 
 def is_named(it: Read, body: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats import text, values
 from klaviyo_nb.logs.formats.answering import CALM
@@ -12,12 +13,12 @@ from klaviyo_nb.logs.formats.places import Where
 from klaviyo_nb.logs.formats.reading import Read
 from klaviyo_nb.logs.formats.silence import no_response
 
-_WORKED = re.compile(
+_WORKED = expression(
     r"\b(?:ok|succeeded|success(?:ful(?:ly)?)?|completed|delivered|accepted)\b", re.IGNORECASE
 )
-_NOT_WORKED = re.compile(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
+_NOT_WORKED = expression(r"\b(?:failed|failure|error)\b", re.IGNORECASE)
 #: How node and its libraries say why no response came.
-_CODE = re.compile(r"\"code\" ?: ?\"(E[A-Z_]{4,20}|UND_ERR_\w{4,30}|ERR_\w{4,30})\"", re.ASCII)
+_CODE = expression(r"\"code\" ?: ?\"(E[A-Z_]{4,20}|UND_ERR_\w{4,30}|ERR_\w{4,30})\"", re.ASCII)
 #: What proxies and Tornado write of an answer that did not come in time; Klaviyo sends none of them.
 UNANSWERED = frozenset((598, 599))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.formats.keys import FIELDS
-from klaviyo_nb.logs.formats.table import Format, compiled
+from klaviyo_nb.logs.formats.table import FLAGS, Format, spelt
 from klaviyo_nb.logs.formats.understand import Told, understand
 
 _KNOWN = frozenset(("name", "pattern", "keys", "sample", "fields", "access"))
@@ -55,7 +55,7 @@ def _checked(number: int, table: Mapping[str, Any]) -> Format:
 
 def _of_pattern(where: str, table: Mapping[str, Any]) -> Format:
     try:
-        pattern = compiled(str(table["pattern"]))
+        pattern = re.compile(spelt(str(table["pattern"])), FLAGS)
     except re.error as exc:
         raise UsageError(
             f"{where}.pattern", f"is no regular expression: {exc}", "try it on the sample"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats.values import COMPOUND, UNIT
 
@@ -76,7 +77,7 @@ _BOUNDS = ((r"\d+", r"\d{1,12}"), (r"\s*", r"\s{0,8}"), (r"\s+", r"\s{1,8}"), (r
 
 
 def _compiled(*patterns: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(_bounded(pattern), re.IGNORECASE | re.ASCII) for pattern in patterns)
+    return tuple(expression(_bounded(pattern), re.IGNORECASE | re.ASCII) for pattern in patterns)
 
 
 def _bounded(pattern: str) -> str:
@@ -237,33 +238,33 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                        r"klaviyo\.webhook\.(?P<v>[\w.:-]{3,80})"),
     # Of the head of a line, not of its message: `klaviyo error: 502` is of no level.
     "level": (
-        re.compile(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE|"
+        expression(r"(?<![\w/.-])(?P<v>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|FATAL|ALERT|EMERG|PANIC|SEVERE|"
                    r"VERBOSE|FINE(?:R|ST)?(?=:)|VRB|DBG|INF|WRN|FTL|ERRO|FATA|DEBU|TRAC|PANI|"
                    r"FEHLER|ERREUR|ERRORE?|WARNUNG|AVERTISSEMENT|ADVERTENCIA|AVVISO)(?![\w/-])"),
-        re.compile(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
+        expression(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
-        re.compile(rf"(?:[\[<][\w.]{{1,60}}[:.#]|[\[(|<]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
-        re.compile(rf"(?:^(?:[┌│╷] )?|[\])|>]:?\s{{1,2}})(?i:(?P<v>{_LEVELS})): "),
-        re.compile(
+        expression(rf"(?:[\[<][\w.]{{1,60}}[:.#]|[\[(|<]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
+        expression(rf"(?:^(?:[┌│╷] )?|[\])|>]:?\s{{1,2}})(?i:(?P<v>{_LEVELS})): "),
+        expression(
             rf"{_TIME_ENDS}(?:\S{{2,40}} (?=(?:Error|Warn|Warning|Info|Debug|Fatal|Critical|"
             rf"[DIWEF]) \[(?!\d))|"
             rf"(?=(?i:{_LEVELS})(?:[\])>|:;,]|\s{{2}}|\t| [-|])|[VDIWEF](?: [\w\[(-]|[\])>|"
             rf"/:;,!])))(?P<v>[A-Za-z]+)"
         ),
-        re.compile(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
-        re.compile(rf"\s{{2,}}(?i:(?P<v>{_LEVELS}|fault))\s{{2,}}\S"),
-        re.compile(r"\b(?:level|lvl|severity|(?<= )Type(?==(?:Error|Warn)))[\"']?[=:] ?[\"']?(?P<v>\w+)"),
-        re.compile(rf"^at=(?P<v>{_LEVELS})\b"),
-        re.compile(rf"(?<![\w./-])(?:kern|user|mail|daemon|auth|authpriv|syslog|cron|local[0-7])\.(?P<v>{_LEVELS})(?![\w.-])"),
-        re.compile(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
-        re.compile(
+        expression(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
+        expression(rf"\s{{2,}}(?i:(?P<v>{_LEVELS}|fault))\s{{2,}}\S"),
+        expression(r"\b(?:level|lvl|severity|(?<= )Type(?==(?:Error|Warn)))[\"']?[=:] ?[\"']?(?P<v>\w+)"),
+        expression(rf"^at=(?P<v>{_LEVELS})\b"),
+        expression(rf"(?<![\w./-])(?:kern|user|mail|daemon|auth|authpriv|syslog|cron|local[0-7])\.(?P<v>{_LEVELS})(?![\w.-])"),
+        expression(r"^\S{0,40} ?(?:\w+\.)(?P<v>DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|ALERT|EMERGENCY): "),
+        expression(
             r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|"
             r"[a-z]\.\w{1,40} {1,40}(?=\w )|"
             r" (?=\w {2,3}\S)|^(?=\w20\d{6}[ -]|\w \d\d))"
             r"(?P<v>[VDIWEF])"
         ),
-        re.compile(r"^(?P<v>Error) (?:in [\w.:]{1,60}\(|using )"),  # R, MATLAB
-        re.compile(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
-        re.compile(rf"(?:^(?:On)?|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
+        expression(r"^(?P<v>Error) (?:in [\w.:]{1,60}\(|using )"),  # R, MATLAB
+        expression(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
+        expression(rf"(?:^(?:On)?|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
     ),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo.endpoints import Endpoint, catalogue
 from klaviyo_nb.logs.formats import text, values
 from klaviyo_nb.logs.formats.patterns import PATTERNS, VERB
@@ -18,21 +19,21 @@ from klaviyo_nb.logs.formats.silence import no_response
 #: another URL or path. `none`: the record names none.
 Place = Literal["api", "path", "foreign", "none"]
 
-_OPERATION = re.compile(
+_OPERATION = expression(
     r"(?<![\w/])(?:klaviyo[._])?((?i:get|create|update|delete|query|bulk|subscribe|unsubscribe|add|remove|tag|send|merge|"
     r"render|clone|cancel|refresh|assign|suppress|unsuppress|spawn|upload)(?:_[a-z_]{3,60}|[A-Z][A-Za-z]{2,60}))\b"
 )
-_HYPHENATED = re.compile(
+_HYPHENATED = expression(
     r"(?<![\w/.@:-])[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])|(?<=[\"'`])[a-z]{4,20}(?=[\"'`] endpoint\b)"
 )
 #: Such a name right behind Klaviyo's.
-_BY_KLAVIYO = re.compile(r"(?i:(?<=klaviyo )|(?<=klaviyo: ))[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
+_BY_KLAVIYO = expression(r"(?i:(?<=klaviyo )|(?<=klaviyo: ))[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
 #: `PATCH profiles/01HV…`, `429 on /profiles`: a path below that of the API.
-_RELATIVE = re.compile(
+_RELATIVE = expression(
     rf"(?<![\w/])(?:(?P<method>{VERB}) |[2-5]\d\d (?:on|for|from|at) /)"
     rf"(?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
 )
-_API_PATH = re.compile(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
+_API_PATH = expression(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
 _NOT_API_HOSTS = (
     "developers.",
     "www.",

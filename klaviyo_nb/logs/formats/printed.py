@@ -7,39 +7,40 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats import text, times
 from klaviyo_nb.logs.formats.fits import METHODS, is_known
 from klaviyo_nb.logs.formats.objects import WORST, Found, join_base, load, walk
 
-PAIRS = re.compile(
+PAIRS = expression(
     r"""(?<![\w.])([A-Za-z_@][\w.@/-]{0,60})=>?(?::(?=[a-z]))?("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;]*)"""
 )
 #: A key and its value as languages print objects: `'k': 'v'`, `:k=>"v"`, `[k] => v`, `k = v`, `<k>v</k>`.
-_PRINTED_PAIRS = re.compile(
+_PRINTED_PAIRS = expression(
     r"""(?<![\w.$@/-])([A-Za-z_][\w.-]{1,40}+)(?:["'\]]{0,2}\s{0,20}+(?:=>|[=:])\s{0,4}|>)"""
     r"""(?:\w{0,20}\([\w.=]{1,20}\) ){0,2}(?:\w{1,20}\((?=["'\d]))?[:<\[(]{0,2}"""
     r"""("[^"\n]*"|'[^'\n]*'|[^\s"'`,;|<>(){}\[\]]+)""",
     re.ASCII,
 )
-_EDN_PAIRS = re.compile(r""":([a-z][\w/-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.ASCII)
-_NAMED_DATA = re.compile(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.ASCII)
+_EDN_PAIRS = expression(r""":([a-z][\w/-]{1,40}) :?("[^"\n]*"|[^\s",{}]+)""", re.ASCII)
+_NAMED_DATA = expression(r"""<Data Name="([\w.-]{1,60})">([^<]{1,400})<""", re.ASCII)
 #: What a form or a pixel sends: `a=1&b=2&c=3`, and nothing else.
-_FORM = re.compile(r"[A-Za-z_][\w.%-]{0,60}=[^\s&]*(?:&[A-Za-z_][\w.%-]{0,60}=[^\s&]*){2,60}")
-_LEVEL_PAIR = re.compile(r"\b(?:level|lvl|severity)=(?:\"[^\"]*\"|[^\s<>]*)")
+_FORM = expression(r"[A-Za-z_][\w.%-]{0,60}=[^\s&]*(?:&[A-Za-z_][\w.%-]{0,60}=[^\s&]*){2,60}")
+_LEVEL_PAIR = expression(r"\b(?:level|lvl|severity)=(?:\"[^\"]*\"|[^\s<>]*)")
 _LOGFMT_PAIRS = 3
 #: Of rows whose cells say what they are.
 _SEPARATORS = ("\t", "|", ";")
-_CELL = re.compile(r"[\"'\[]?([A-Za-z_@][\w.@-]{0,40})[\"']? ?(?:=>|[:=]) ?(.{1,2000})", re.ASCII)
+_CELL = expression(r"[\"'\[]?([A-Za-z_@][\w.@-]{0,40})[\"']? ?(?:=>|[:=]) ?(.{1,2000})", re.ASCII)
 _OF_A_CALL = frozenset(
     ("method", "url", "status", "duration", "retry_after", "level", "attempt", "error_code", "request_id")
 )
 #: Around the pairs of a span, `push{order=7}:`.
-_SPAN = re.compile(r"\b\w+\{(?=\w+=)|\}:")
-_RAN = re.compile(
+_SPAN = expression(r"\b\w+\{(?=\w+=)|\}:")
+_RAN = expression(
     r"Start time\s{1,9}: ([\d-]{10} [\d:.]{8,18}) .{1,12}\n\s{0,9}End time\s{1,9}: ([\d-]{10} [\d:.]{8,18}) "
 )
 #: Attributes as OpenTelemetry's debug exporter prints them, and when a span began and ended.
-_PRINTED = re.compile(r"-> ([\w.]{1,80}): (?:Str|Int|Double)\((.*)\)")
+_PRINTED = expression(r"-> ([\w.]{1,80}): (?:Str|Int|Double)\((.*)\)")
 _DECODER = json.JSONDecoder(strict=False)
 
 

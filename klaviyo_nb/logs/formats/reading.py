@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
@@ -21,17 +21,17 @@ _CAUGHT = FIELDS.keys() - {"duration", "timestamp", "text"}
 _HEAD_LENGTH, _HEAD_OF_LEVEL = 48, 160
 #: With so many separators it is a row of a table, in which the time has its place.
 _CELLS = 4
-_WINDOWS = re.compile(r"<Level>([1-5])</Level>")
-_PRIORITY = re.compile(r"<(\d{1,3})>")
-_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_WINDOWS = expression(r"<Level>([1-5])</Level>")
+_PRIORITY = expression(r"<(\d{1,3})>")
+_COLOUR = expression(r"\x1b\[[\d;]*m")
 #: What AWS Lambda writes before and after the lines of an invocation.
-_INVOCATION = re.compile(r"(?:START|END|REPORT) RequestId: (?:[^\\\n\"]|\\[tr])*(?:\n|\\n)?")
+_INVOCATION = expression(r"(?:START|END|REPORT) RequestId: (?:[^\\\n\"]|\\[tr])*(?:\n|\\n)?")
 #: `web-1`, `worker-2`, `ip-10-0-0-5`: instances of a kind of machine.
-_MACHINE = re.compile(
+_MACHINE = expression(
     r"(?P<kind>web|app|api|worker|node|host|pod|srv|server|vm|box|ip|i|prod|backend|frontend)[-.]?[\w.-]*\d[\w.-]*"
 )
-_THREAD = re.compile(r"(?i:main|\d+$|pid|tid|thread|.*(?:thread|pool|exec|worker)[\w-]*-\d)")
-_UNIT = re.compile(r"_(?:s|ms|us|ns)$")
+_THREAD = expression(r"(?i:main|\d+$|pid|tid|thread|.*(?:thread|pool|exec|worker)[\w-]*-\d)")
+_UNIT = expression(r"_(?:s|ms|us|ns)$")
 
 
 @dataclass(slots=True)

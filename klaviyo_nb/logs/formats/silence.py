@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.patterns import VERB
 
 #: A setting is no event: `connectTimeout=5000`.
 _NO_SETTING = r"(?!(?:[_-]?m?s)?[\"']?\s{0,2}[:=]>?\s{0,2}[\"']?\d)"
 #: Why no response came → how libraries say so (Python, Node, Go, Java, Ruby, PHP, .NET, curl, nginx).
 NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
-    kind: re.compile(pattern, re.IGNORECASE | re.ASCII)
+    kind: expression(pattern, re.IGNORECASE | re.ASCII)
     for kind, pattern in {
         "dns": r"\bENOTFOUND|dial tcp: lookup|resolving timed out|"
         r"EAI_AGAIN|getaddrinfo|name (?:or service )?not (?:known|resolved)|"

@@ -10,6 +10,10 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
+from klaviyo_nb.expressions import expression
+
+#: Of a format's pattern.
+FLAGS = re.ASCII | re.DOTALL
 _DIGITS = "0123456789"
 _PARTS = {
     "{T}": r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})? ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)?",
@@ -95,11 +99,11 @@ def _objects() -> tuple[Format, ...]:
     return tuple(sorted((each for each in formats() if each.has), key=lambda each: -len(each.has)))
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
+def spelt(pattern: str) -> str:
     """A format's pattern, in which `{T}` and `{L}` stand for a time and a level."""
     for part, meaning in _PARTS.items():
         pattern = pattern.replace(part, meaning)
-    return re.compile(pattern, re.ASCII | re.DOTALL)
+    return pattern
 
 
 def _format(row: Mapping[str, Any]) -> Format:
@@ -108,7 +112,7 @@ def _format(row: Mapping[str, Any]) -> Format:
     return Format(
         name=row["name"],
         spec=row["spec"],
-        pattern=compiled(pattern) if pattern else None,
+        pattern=expression(spelt(pattern), FLAGS) if pattern else None,
         has=frozenset(row.get("has", ())),
         access=row.get("access", False),
         by=row.get("by", ""),

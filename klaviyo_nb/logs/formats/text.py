@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.patterns import COUNTED, PATTERNS, URL
 
 #: Longer texts are searched at both ends only [characters].
@@ -13,7 +14,7 @@ MOST = 12_000
 
 _SAID_BY_NAME = tuple(pattern for pattern in PATTERNS["status"] if "klaviyo" in pattern.pattern)
 #: How client libraries log an exchange: Typhoeus, httpx, urllib3, Guzzle, OkHttp, .NET.
-_WIRE = re.compile(
+_WIRE = expression(
     r"\bETHON: performed|HTTP Request: [A-Z]+ https?://\S+ \\?\"HTTP/|"
     r"https?://[\w.-]+(?::\d+)? \\?\"[A-Z]+ \S+ HTTP/[\d.]+\\?\" \d{3}|"
     r"\b[A-Z]+ https?://\S+ HTTP/[\d.]+ (?:-|RESPONSE:) \d{3}|<-- \d{3} \S* ?https?://|"
@@ -22,7 +23,7 @@ _WIRE = re.compile(
 )
 #: What Klaviyo says in words too → the status it comes with.
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), status)
+    (expression(pattern, re.IGNORECASE), status)
     for pattern, status in (
         (r"request was throttled|too many requests|TooManyRequests|rate[- ]limited (?:by|on)\b|"
          r"klaviyo\]?:? (?:api )?rate[- ]limit(?:ed\b| on\b)|"
@@ -37,7 +38,7 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 #: Without 408: a "request timeout" is what a client says who got no answer.
 _REFUSALS = {each.phrase.lower(): int(each) for each in HTTPStatus if each >= 400 and each != 408}
 _PHRASE = "|".join(map(re.escape, sorted(_REFUSALS, key=len, reverse=True)))
-_REASON = re.compile(
+_REASON = expression(
     r"(?:error|exception|\b(?:reason|failed|status|response|answer|answered|responded|returned|replied|got|"
     rf"received|with))\W{{1,4}}(?:an? )?({_PHRASE})\b|^({_PHRASE})\s*$", re.IGNORECASE | re.MULTILINE
 )  # fmt: skip
@@ -48,12 +49,12 @@ _NAMES = {
     "BadGateway": 502, "ServiceUnavailable": 503, "GatewayTimeout": 504,
 }  # fmt: skip
 _NAMES |= {re.sub(r"\B([A-Z])", r"_\1", name).upper(): status for name, status in _NAMES.items()}
-_NAME = re.compile(
+_NAME = expression(
     rf"(?<![A-Za-z])({'|'.join(_NAMES)})(?:Error|Exception)\b|(?:::|[$.\\])({'|'.join(_NAMES)})\b|"
     rf"\b({'|'.join(name for name in _NAMES if '_' in name)})\b|"
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
-_WAITS = re.compile(
+_WAITS = expression(
     r"(?:retr|erneut|réessa|reintent|wait|available|next[ _](?:\w{2,12}[ _]){0,3}in|next[ _](?:try|"
     r"attempt|run)|"
     r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=])"
@@ -61,7 +62,7 @@ _WAITS = re.compile(
     re.IGNORECASE,
 )
 #: Before a number that is no answer: what somebody would do if it were.
-_IF = re.compile(
+_IF = expression(
     r"\b(?:(?:retry(?:ing|able)?|back(?:ing)? ?off|give up|fail)(?: \w{1,20})? (?:on|for|of)|"
     r"(?:handl|ignor|treat|expect|simulat|mock)\w*|if|when|"
     r"whenever|unless|case|(?:not|never|n't) retry|retry[_-]?(?:on|status(?:es|[_-]?codes?)?)\W{1,4}|"
@@ -72,24 +73,24 @@ _IF = re.compile(
 )
 #: So much before a number may say that it is supposed [characters].
 _CLAUSE = 80
-_THREE_DIGITS = re.compile(r"\b[2-5]\d\d\b", re.ASCII)
+_THREE_DIGITS = expression(r"\b[2-5]\d\d\b", re.ASCII)
 #: What has numbers of its own.
-_NUMBERED = re.compile(
+_NUMBERED = expression(
     r"\b(?:of|order|worker|row|page|batch|job|line|version|pid|part|user|item|store|thread|"
     r"record|step|id|no|nr)\.?[ :#]{1,2}$",
     re.IGNORECASE,
 )
-_URL_TOLD = re.compile(rf"{URL}|/(?:api|client)/[^\s,;|]+")
+_URL_TOLD = expression(rf"{URL}|/(?:api|client)/[^\s,;|]+")
 #: What every number with a unit of time has; it costs a third of a microsecond to look for.
-_TIMED = re.compile(r"\d(?: ?(?:m|s|[µμ]|us|ns|h|秒|毫|ミ)|:\d\d:\d)", re.ASCII)
-_QUOTED = re.compile(r"\"(\d{3})\"")
-_LONE = re.compile(
+_TIMED = expression(r"\d(?: ?(?:m|s|[µμ]|us|ns|h|秒|毫|ミ)|:\d\d:\d)", re.ASCII)
+_QUOTED = expression(r"\"(\d{3})\"")
+_LONE = expression(
     r"(?<![\w.:/#@=&?%+'\"-])(?P<v>20[0-24]|30[1-478]|40\d|41[0-8]|42[2-9]|431|451|50[0-5]|52\d|530)"
     rf"(?![\w./%:'\"-]){COUNTED}",
     re.IGNORECASE | re.ASCII,
 )
 #: `Retrying x in`, `Backing off x(...) for`: so long somebody waits.
-_PUTS_OFF = re.compile(
+_PUTS_OFF = expression(
     r"(?:retrying|backing off|sleeping)\b.{0,120}\b(?:in|for|after) $|"
     r"(?:retrying|backing off|sleeping|waiting|wait|holding)(?: for)?[ :=]{1,2}$",
     re.IGNORECASE,

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.coded import distinct
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -51,7 +52,7 @@ _NAMED = (
 )
 #: Shapes that hold a whole time, the commonest first; each has groups y, m or mon, d, h, mi, s, f, z.
 SHAPES = tuple(
-    re.compile(shape, re.ASCII)
+    expression(shape, re.ASCII)
     for shape in (
         r"(?P<y>\d{4})[-/.:](?P<m>\d\d)[-/.:](?P<d>\d\d)(?:\]\[|\",\"|[T_;|,\t -]\s?(?:[|-] )?)"
         rf"{_CLOCK}{_HALF}{_ZONE}",
@@ -79,22 +80,22 @@ SHAPES = tuple(
     )
 )
 #: ISO 8601, to its last digit that may differ; and its zone.
-_ALIKE = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_ALIKE = expression(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _TENS = 10 ** np.arange(7, -1, -1)
-_EPOCH = re.compile(
+_EPOCH = expression(
     r"(?:(?P<told>(?:[tT]ime|[dD]ate|\bts)\w{0,10}\]?\s{0,3}(?:=>|[:=])\s{0,3}[\"']?)|(?<![\w.:-]))"
     r"(?P<epoch>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\w.:-])",
     re.ASCII,
 )
 #: What stands before a time that is not that of the record.
-_LATER = re.compile(
+_LATER = expression(
     r"(?:\b|_)(?:retry|next|until|expir|after|reset|since|again|from|to|between|before|last|previous|schedul|due|valid|deadline|"
     r"updated|created|modified|greater|less|newer|older|cursor|bookmark|watermark|window|birth|revision|version|of|for)"
     r"\w*(?:[^\w\n,;]{0,4}[A-Za-z_]{1,20}){0,2}[^\w\n,;]{0,4}$",
     re.IGNORECASE,
 )
 #: In queries there are times, too.
-_DATED_ELSEWHERE = re.compile(r"https?://[^\s\"'`<>]+|\b[A-Za-z_-]\w*\([^)\s]*\)")
+_DATED_ELSEWHERE = expression(r"https?://[^\s\"'`<>]+|\b[A-Za-z_-]\w*\([^)\s]*\)")
 _MOST_DATED = 2_000
 #: The shapes behind the first ones all have a clock with colons.
 _COMMON, _COLONS = 5, 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.klaviyo.answers import CODES
 from klaviyo_nb.logs.formats import text, times, values, wording
 from klaviyo_nb.logs.formats.answering import FAILS_FROM, TROUBLE, answered_by, our_answer
@@ -32,15 +33,15 @@ from klaviyo_nb.logs.formats.table import Format
 
 Kind = Literal["call", "webhook", "mention", "other"]
 
-_QUERY = re.compile(r"\?[^\s\"']*|\"https?://[^\"]*\"")
+_QUERY = expression(r"\?[^\s\"']*|\"https?://[^\"]*\"")
 #: A time at which to try again, as HTTP's other way to say so.
-_UNTIL = re.compile(
+_UNTIL = expression(
     r"retry[-_ ]?after\W{1,8}([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)", re.IGNORECASE
 )
 #: As most of Europe writes it; but `1,204` ms are a thousand.
-_COMMA = re.compile(r"(?<=\d),(?=\d)")
-_FRACTION = re.compile(r"0,\d+|\d+,\d\d?")
-_PROFILE = re.compile(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
+_COMMA = expression(r"(?<=\d),(?=\d)")
+_FRACTION = expression(r"0,\d+|\d+,\d\d?")
+_PROFILE = expression(r"/profiles/([A-Za-z0-9]{10,40})(?:[/?\s\"']|$)")
 #: Of a record's text so much is kept [characters].
 MESSAGE = 4_000
 

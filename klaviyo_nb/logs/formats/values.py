@@ -6,9 +6,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_STATUS = re.compile(r"\s*(?:(?:[A-Z]{1,20}_){0,3}HTTP[/ _-][\d.]* ?)?0?([1-5]\d\d)\b")
+from klaviyo_nb.expressions import expression
+
+_STATUS = expression(r"\s*(?:(?:[A-Z]{1,20}_){0,3}HTTP[/ _-][\d.]* ?)?0?([1-5]\d\d)\b")
 #: `00:00:01.5` (.NET).
-_CLOCK = re.compile(r"(?:0 days )?(\d\d?):(\d\d?):(\d\d(?:\.\d+)?)")
+_CLOCK = expression(r"(?:0 days )?(\d\d?):(\d\d?):(\d\d(?:\.\d+)?)")
 #: Units of time as they are written, the longer ones first.
 UNIT = (
     r"(?:m(?:illi(?:second)?s?|secs?|s|icro(?:second)?s?|in(?:ute[sn]?|utos?|s)?)?|[µμ]s|us|n(?:ano(?:second)?s?|s)|"
@@ -18,14 +20,14 @@ _ONE = rf"\d+(?:\.\d+)? ?{UNIT}"
 #: `1m1.5s` (Go), `2 minutes and 3 seconds`.
 COMPOUND = rf"{_ONE}(?:(?:,? and |, | )?{_ONE})+"
 #: `PT1M1.5S` (ISO 8601), `seconds=1, microseconds=5` (Python).
-_COMPOUNDS = re.compile(rf"{COMPOUND}|PT(?:{_ONE})+|[a-z]+=\d+(?:, [a-z]+=\d+)*", re.I)
-_PARTS = re.compile(rf"(\d+(?:\.\d+)?) ?({UNIT})|({UNIT})=(\d+)", re.I)
-_AMOUNT = re.compile(rf"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*({UNIT}\b)?", re.I)
+_COMPOUNDS = expression(rf"{COMPOUND}|PT(?:{_ONE})+|[a-z]+=\d+(?:, [a-z]+=\d+)*", re.I)
+_PARTS = expression(rf"(\d+(?:\.\d+)?) ?({UNIT})|({UNIT})=(\d+)", re.I)
+_AMOUNT = expression(rf"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*({UNIT}\b)?", re.I)
 _HAN = {"ミリ秒": "ms", "毫秒": "ms", "秒": "s", "分钟": "m"}
 _UNITS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0, "h": 3600.0}
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
-_PRODUCT = re.compile(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
-_REVISION = re.compile(r"20\d\d-\d\d-\d\d(?:\.pre)?")
+_UUID = expression(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+_PRODUCT = expression(r"[A-Za-z][\w.@-]{1,60}(?:/[\w.+-]{1,30})?", re.ASCII)
+_REVISION = expression(r"20\d\d-\d\d-\d\d(?:\.pre)?")
 #: Keys without a unit in their name that are seconds by their makers' documents (nginx, curl).
 _IN_SECONDS = frozenset(("timetotal", "requesttime", "upstreamresponsetime", "totaltime", "elapsedtime",
                          "apptime", "reqtime", "rt", "urt", "durations"))  # fmt: skip

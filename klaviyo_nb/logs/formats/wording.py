@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats import text
 
 #: From odds of four to one on it is surely one, or surely none.
@@ -22,8 +23,8 @@ _ENOUGH = 8
 #: Weight of what every record has.
 BIAS = ""
 #: What differs in alike records and says nothing: ids.
-_IDS = re.compile(r"(?<![\w-])(?=[\w-]*\d)[\w-]{16,}", re.ASCII)
-_WORDS = re.compile(
+_IDS = expression(r"(?<![\w-])(?=[\w-]*\d)[\w-]{16,}", re.ASCII)
+_WORDS = expression(
     r"https?://[^\s\"'<>,)\\]+|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|(?<![\w.:,-])[2-5]\d\d(?!\w|[.:,-]\d)",
     re.ASCII,
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources import cloudwatch, loki, remote
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, without_credentials
 from klaviyo_nb.logs.sources.containers import Docker, Workload
@@ -25,7 +26,7 @@ from klaviyo_nb.window import Window
 
 __all__ = ["Chunk", "Opened", "Source", "resolve", "stays"]
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_SCHEME = expression(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _MAGIC = "*?["
 
 

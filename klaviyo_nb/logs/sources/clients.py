@@ -7,7 +7,6 @@ started.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources.base import Opened, Read, pipe_reader
 from klaviyo_nb.logs.sources.packed import reader
 
@@ -33,7 +33,7 @@ _QUESTION_S, _GOODBYE_S = 30.0, 5.0
 _WORDS = 500
 #: What `--timestamps` and `--prefix` put before a line, and the most that needs.
 _HEAD = rb"((?:\[pod/[^\]\n]+\] )?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) "
-_STAMPED, _BARE = re.compile(rb"\n" + _HEAD), re.compile(rb"\n(?!" + _HEAD + rb")([^\n]+)")
+_STAMPED, _BARE = expression(rb"\n" + _HEAD), expression(rb"\n(?!" + _HEAD + rb")([^\n]+)")
 _SHORT = 2_000
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import re
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, Read, pipe_reader, ranges
 from klaviyo_nb.window import Window
@@ -32,7 +32,7 @@ _HEAD = 256
 #: Of a range that does not begin the file, so much of that beginning is read for the names of columns.
 _EDGE = 4_096
 #: What logrotate and its like put behind a name: `.1`, `.2.gz`, `-20261123`, `-20261123.gz`, `.2026-11-23`.
-_ROTATED = re.compile(r"[.-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d+)?)(?:\.(?:gz|zst|bz2|xz))?")
+_ROTATED = expression(r"[.-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d+)?)(?:\.(?:gz|zst|bz2|xz))?")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 

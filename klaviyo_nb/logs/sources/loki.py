@@ -10,7 +10,6 @@ Source:
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceError, UsageError
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources.base import (
     WORTH_ASKING,
     Chunk,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Lines per page: what Loki allows unless it was told otherwise.
 LIMIT = 5_000
-_TOO_MANY = re.compile(r"max entries limit[^(]*\(\d+ > ([1-9]\d*)\)")
+_TOO_MANY = expression(r"max entries limit[^(]*\(\d+ > ([1-9]\d*)\)")
 #: Labels that name what wrote a stream, by the collectors' habits.
 _WRITERS = ("pod", "k8s_pod_name", "hostname", "host", "host_name", "instance")
 _SHAPE = "loki://[USER:PASSWORD@ or TOKEN@]HOST:PORT/APP[?tenant=TENANT]    (or loki+https://…)"

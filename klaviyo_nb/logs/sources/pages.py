@@ -7,17 +7,17 @@ application's own text, and what was logged line by line is a record again.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from klaviyo_nb.errors import SourceError
+from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.envelopes import alone, begins
 from klaviyo_nb.logs.sources.base import MAX_LINES, Opened, pipe_reader, stamp
 
-_UNFIT = re.compile(r"[\]\s]")
+_UNFIT = expression(r"[\]\s]")
 
 _Row = tuple[bytes, bytes]
 
