@@ -356,13 +356,15 @@ def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: i
     """The same, where the counts of before tell whether it was under way when the bins began.
 
     It was not if no more than noise had failed; it was if an endpoint had failed and goes on from its first
-    call.
+    call. Where the share rises later than in the first bin, a failure in that one is noise too.
     """
     if past["calls"].sum() == 0:
         return found
     first, earlier = _firsts(frame)
     quiet = past["failed"].sum() < LEAST_SHARE * past["calls"].sum()
-    if quiet and (found.onset is None or earlier == math.inf):
+    if quiet and (
+        found.onset is None or (earlier == math.inf and found.onset[0] <= _moment(int(first) + width))
+    ):
         begun = int(earlier) + width if earlier < first else int(past["at"].max())
         onset = _moments((begun, int(first) + width), lag)
         if onset and found.onset:

@@ -130,6 +130,12 @@ class TestBeforeTheBins:
         assert found.onset == (at(0), at(3))
         assert found.proven
 
+    def test_noise_in_the_first_bin_does_not_widen_a_beginning_that_is_seen_later(self):
+        frame = bins([150.0] * 60, [1.0] + [0.0, 1.0] * 15 + [60.0] * 29)
+        found = only(episodes(frame, before=self.past(20_000, 40)))
+        assert found.onset == only(episodes(frame)).onset
+        assert found.onset == (at(30), at(32))
+
     def test_no_calls_prove_nothing(self):
         found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(0, 0)))
         assert found.onset is None
