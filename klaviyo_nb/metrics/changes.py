@@ -95,14 +95,18 @@ def failing_runs(bins: Bins, among: int = 1) -> Iterator[Run]:
     spread = _spread(bins)
     cuts = _cuts(bins, spread, among)
     for first, last in _pieces(bins, cuts, spread, among):
-        # The bin of a change can be a piece of its own; then its neighbour in the run shows the share.
-        after = first + 2 if first < last and cuts[first + 1] - cuts[first] == 1 else first + 1
-        before = last - 1 if first < last and cuts[last + 1] - cuts[last] == 1 else last
+        # The bin of a change can be a piece of its own, in the run or beside it; its neighbour
+        # then shows the share.
+        alone = np.diff(cuts) == 1
+        since = first - 2 if first > 1 and alone[first - 1] else first - 1
+        after = first + 2 if first < last and alone[first] else first + 1
+        before = last - 1 if first < last and alone[last] else last
+        until = last + 3 if last + 3 < len(cuts) and alone[last + 1] else last + 2
         onset, end = None if first else _begun(bins, cuts[1], spread), None
         if first:
-            onset = _border(bins, cuts[first - 1], cuts[after], spread, rising=True)
-        if last + 2 < len(cuts):
-            end = _border(bins, cuts[before], cuts[last + 2], spread, rising=False)
+            onset = _border(bins, cuts[since], cuts[after], spread, rising=True)
+        if until < len(cuts):
+            end = _border(bins, cuts[before], cuts[until], spread, rising=False)
         begins = int(np.searchsorted(bins.starts, onset[0])) if onset and not first else cuts[first]
         where = slice(begins, cuts[last + 1])
         seen = int(bins.starts[where][0]), int(bins.ends[where][-1])

@@ -202,6 +202,13 @@ class TestAnIncident:
         assert found.onset == (at(30), at(31))
         assert found.recovered == (at(47), at(48))
 
+    def test_few_failures_in_the_bin_of_the_change_leave_it_as_narrow(self):
+        failed = [0.0] * 100 + [3.0] + [15.0] * 18 + [18.0] * 150
+        onset = only(episodes(bins([30.0] * 269, failed))).onset
+        recovered = only(episodes(bins([30.0] * 269, failed[::-1]))).recovered
+        assert onset == (at(100), at(101))
+        assert recovered == (at(168), at(169))
+
     def test_single_failures_just_before_belong_to_it(self):
         calls, failed = [1.0] * 240, [0.0] * 118 + [1.0] + [0.0] * 4 + [1.0] * 117
         found = only(episodes(bins(calls, failed, timedelta(seconds=10))))
