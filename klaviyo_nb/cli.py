@@ -128,8 +128,8 @@ def collect(out: Path, **flags: Any) -> None:
 @output("text", "json")
 def diagnose(folder: Path, form: str, full: bool) -> int:
     """Decide again from an evidence folder or bundle, offline."""
-    from klaviyo_nb.collect import redactor_for
     from klaviyo_nb.folder import load
+    from klaviyo_nb.start import redactor_for
 
     return steps.show_verdict(load(must_exist(folder)), form, redactor_for(steps.settings_of({})), full)
 
@@ -187,8 +187,8 @@ def logs(
 def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import notes
-    from klaviyo_nb.collect import utc_now
     from klaviyo_nb.commands import metric_answers
+    from klaviyo_nb.start import utc_now
 
     if rules:
         metric_answers.print_rules(url, flags)

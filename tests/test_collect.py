@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from klaviyo_nb.collect import RESERVE_S, _limit_s, collect, to_read, window_of
+from klaviyo_nb.collect import RESERVE_S, _limit_s, collect
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load, save
 from klaviyo_nb.logs.chunks import Job, Part
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Limits, Settings
+from klaviyo_nb.start import to_read, window_of
 from klaviyo_nb.window import Window
 from probes_world import KEY
 

@@ -99,8 +99,8 @@ def test_sha256sum_checks_the_bundle_without_us(drilled: tuple[Path, str], need)
 
 
 def test_no_secret_and_no_address_is_in_any_file_of_the_bundle(drilled: tuple[Path, str]) -> None:
-    from klaviyo_nb.collect import utc_now
     from klaviyo_nb.drills import serve, world
+    from klaviyo_nb.start import utc_now
 
     with serve(world("rate_limited", 7, utc_now()), drilled[0].parent.parent / "again") as services:
         key = services.environ["KLAVIYO_PRIVATE_KEY"].encode()

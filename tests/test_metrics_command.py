@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
-from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.collect import collect
 from klaviyo_nb.commands.metric_answers import read_metrics
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.counted import clocks_ahead
 from klaviyo_nb.drills.server import serve
 from klaviyo_nb.drills.worlds import generator
 from klaviyo_nb.settings import load
+from klaviyo_nb.start import redactor_for, utc_now, window_of
 from klaviyo_nb.window import iso
 
 NOW = utc_now()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import logs
-from klaviyo_nb.collect import redactor_for, utc_now, window_of
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Coverage, Gap, in_short
@@ -22,6 +21,7 @@ from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.redact import harmless
+from klaviyo_nb.start import redactor_for, utc_now, window_of
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import click
 import pandas as pd
 
 from klaviyo_nb import logs
-from klaviyo_nb.collect import context_of, redactor_for, to_read, utc_now, window_of
+from klaviyo_nb.collect import context_of
 from klaviyo_nb.coming import about, apart
 from klaviyo_nb.commands import steps
 from klaviyo_nb.commands.log_answers import as_json
@@ -31,6 +31,7 @@ from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
 from klaviyo_nb.report.words import length
+from klaviyo_nb.start import redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from klaviyo_nb import drills
-from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.collect import collect
 from klaviyo_nb.commands import steps
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.drills.scenarios import SCENARIOS
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.settings import load
+from klaviyo_nb.start import redactor_for, utc_now, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

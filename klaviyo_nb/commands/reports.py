@@ -52,8 +52,8 @@ def _kept(given: Path | None, flags: dict[str, Any], target: Path, folder: Path)
     if given is None:
         evidence, redactor = steps.collected(flags, keep=folder / "evidence")
     else:
-        from klaviyo_nb.collect import redactor_for
         from klaviyo_nb.folder import load
+        from klaviyo_nb.start import redactor_for
 
         evidence, redactor = load(must_exist(given)), redactor_for(steps.settings_of(flags))
     from klaviyo_nb.notes import read, with_notes
@@ -73,7 +73,7 @@ def _kept(given: Path | None, flags: dict[str, Any], target: Path, folder: Path)
 def note(text: str | None, incident: str, kind: str, at: str | None, by: str | None, out: Path) -> None:
     """Note what was seen or done, with its time, for the postmortem; without TEXT, list the notes."""
     from klaviyo_nb import notes
-    from klaviyo_nb.collect import redactor_for
+    from klaviyo_nb.start import redactor_for
     from klaviyo_nb.window import parse_time
 
     now = datetime.now(UTC)
@@ -98,10 +98,10 @@ def note(text: str | None, incident: str, kind: str, at: str | None, by: str | N
 @click.option("--ip-addresses", is_flag=True, help="Take out IP addresses too.")
 def redact(bundle: Path, out: Path, ip_addresses: bool) -> int:
     """Redact a bundle further, into a new one that is sealed again; the first stays as it is."""
-    from klaviyo_nb.collect import redactor_for
     from klaviyo_nb.folder import load
     from klaviyo_nb.report.bundle import keep
     from klaviyo_nb.report.manifest import incident_and_lead
+    from klaviyo_nb.start import redactor_for
 
     incident_name(out.name, datetime.now(UTC), "--out")
     must_be_free(out)
@@ -161,8 +161,8 @@ def verify(path: Path, signers: Path | None, form: str) -> int:
 )
 def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
     """Draft the message of a phase, from an evidence folder or bundle; or check what became of the draft."""
-    from klaviyo_nb.collect import redactor_for
     from klaviyo_nb.commands import telling
+    from klaviyo_nb.start import redactor_for
 
     redactor = redactor_for(steps.settings_of({}))
     if text is None:
@@ -179,8 +179,8 @@ def message(folder: Path, channel: str, phase: str, text: Path | None) -> int:
 @click.option("--check", "text", type=click.Path(path_type=Path), metavar="FILE", help="Is it finished?")
 def postmortem(folder: Path, text: Path | None) -> int:
     """Draft the postmortem, from an evidence folder or bundle; or check what became of the draft."""
-    from klaviyo_nb.collect import redactor_for
     from klaviyo_nb.commands import telling
+    from klaviyo_nb.start import redactor_for
 
     redactor = redactor_for(steps.settings_of({}))
     if text is None:
@@ -200,8 +200,8 @@ def postmortem(folder: Path, text: Path | None) -> int:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("tests/cases"), show_default=True)
 def promote(folder: Path, label: str, name: str, why: str | None, wanted: bool, out: Path) -> None:
     """Make a regression case of a bundle or evidence folder, for the tests to decide again."""
-    from klaviyo_nb.collect import redactor_for
     from klaviyo_nb.commands.promotion import promote as make
+    from klaviyo_nb.start import redactor_for
 
     must_be_free(out / incident_name(name, datetime.now(UTC), "--as"), "choose another --as")
     must_be_writable(out)

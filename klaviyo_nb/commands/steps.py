@@ -45,8 +45,8 @@ def collected(
     import asyncio
 
     from klaviyo_nb.collect import collect as ask
-    from klaviyo_nb.collect import redactor_for, utc_now, window_of
     from klaviyo_nb.folder import save, save_pipes
+    from klaviyo_nb.start import redactor_for, utc_now, window_of
 
     settings = settings_of(flags)
     redactor = redactor_for(settings)

@@ -6,7 +6,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from klaviyo_nb.collect import utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
@@ -17,6 +16,7 @@ from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.response.lint import lint
 from klaviyo_nb.response.lost import data, lost
 from klaviyo_nb.response.messages import Channel, Phase, message
+from klaviyo_nb.start import utc_now
 
 
 def draft(folder: Path, channel: Channel, phase: Phase, redactor: Redactor) -> str:

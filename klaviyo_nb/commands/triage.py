@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from klaviyo_nb.collect import redactor_for, utc_now
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.commands.steps import INCIDENT, INCONCLUSIVE, progress
 from klaviyo_nb.commands.watch import Round, watch
@@ -22,6 +21,7 @@ from klaviyo_nb.places import must_be_free, must_be_writable, no_colour
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.response.check import check, must_be_known
 from klaviyo_nb.response.document import verdict_document
+from klaviyo_nb.start import redactor_for, utc_now
 from klaviyo_nb.window import parse_duration
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from klaviyo_nb.collect import collect, utc_now, window_of
+from klaviyo_nb.collect import collect
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.errors import UsageError
@@ -35,6 +35,7 @@ from klaviyo_nb.probes import ALLOWED
 from klaviyo_nb.redact import Redactor, harmless
 from klaviyo_nb.response.document import verdict_document
 from klaviyo_nb.settings import Settings
+from klaviyo_nb.start import utc_now, window_of
 from klaviyo_nb.window import iso, parse_time
 
 State = Literal["good", "bad", "unclear"]

@@ -21,11 +21,12 @@ from statistics import mean, median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb.collect import collect, redactor_for, utc_now, window_of
+from klaviyo_nb.collect import collect
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.drills.baselines import RULES
 from klaviyo_nb.drills.worlds import GENERATORS, Truth, generator
 from klaviyo_nb.settings import load
+from klaviyo_nb.start import redactor_for, utc_now, window_of
 
 if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.verdict import Cause, Severity

@@ -22,13 +22,13 @@ from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from klaviyo_nb import collect
 from klaviyo_nb.claims import claimed
 from klaviyo_nb.errors import RedactionError, ReportError
 from klaviyo_nb.evidence import Gap, together
 from klaviyo_nb.folder import header, save
 from klaviyo_nb.report import manifest, signing
 from klaviyo_nb.report.forks import ForkFailed, called, fork_server, give_back, kernel_environment
+from klaviyo_nb.start import utc_now
 from klaviyo_nb.window import iso
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def make(
     lead: str | None,
     redactor: Redactor,
     progress: Callable[[str], None] = lambda _: None,
-    clock: Callable[[], datetime] = collect.utc_now,
+    clock: Callable[[], datetime] = utc_now,
     source: Path | None = None,
     limit_s: float | None = None,
     key: Path | None = None,
@@ -144,7 +144,7 @@ def seal(
     redactor: Redactor,
     progress: Callable[[str], None],
     server: ForkServer | None,
-    clock: Callable[[], datetime] = collect.utc_now,
+    clock: Callable[[], datetime] = utc_now,
     source: Path | None = None,
     limit_s: float | None = None,
     key: Path | None = None,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from klaviyo_nb import collect, settings
+from klaviyo_nb import collect, settings, start
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load
 from klaviyo_nb.redact import harmless
@@ -67,8 +67,8 @@ async def open_evidence(evidence: str = "", logs: str = "", metrics: str = "", s
         return opened(Path(evidence))
     flags = {"logs": tuple(logs.split()), "metrics_url": metrics or None, "since": since or None}
     chosen = settings.load(os.environ, flags, Path.cwd())
-    window = collect.window_of(chosen, collect.utc_now())
-    return await collect.collect(chosen, window, collect.redactor_for(chosen))
+    window = start.window_of(chosen, start.utc_now())
+    return await collect.collect(chosen, window, start.redactor_for(chosen))
 
 
 def opened(folder: Path) -> Evidence:

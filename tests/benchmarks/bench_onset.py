@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ruptures
 
-from klaviyo_nb.collect import collect, redactor_for, window_of
+from klaviyo_nb.collect import collect
 from klaviyo_nb.diagnosis.counted import tally
 from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.times import times_of
@@ -39,6 +39,7 @@ from klaviyo_nb.drills.score import Task, cells
 from klaviyo_nb.drills.server import serve
 from klaviyo_nb.drills.worlds import generator
 from klaviyo_nb.settings import load
+from klaviyo_nb.start import redactor_for, window_of
 
 SCRAPE, MINUTE, NOISE = timedelta(seconds=15), timedelta(minutes=1), 0.05
 #: Worlds end on this day.

@@ -11,12 +11,12 @@ import pytest
 
 import samples
 from klaviyo_nb import drills
-from klaviyo_nb.collect import utc_now
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.errors import EvidenceError
 from klaviyo_nb.folder import save
 from klaviyo_nb.report import charts, show, views
 from klaviyo_nb.response.actions import actions_for
+from klaviyo_nb.start import utc_now
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e"
 

@@ -1,7 +1,8 @@
 """Where lines come from: one URL-like string per source.
 
 A source cuts itself into chunks, newest first. A chunk is small and picklable and is opened where it is
-read, so that the same function reads it in this process or in another.
+read, so that the same function reads it in this process or in another. What a kind of source needs is
+imported when one is named.
 """
 
 from __future__ import annotations
@@ -17,11 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
 from klaviyo_nb.expressions import expression
-from klaviyo_nb.logs.sources import cloudwatch, loki, remote
-from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, without_credentials
-from klaviyo_nb.logs.sources.containers import Docker, Workload
-from klaviyo_nb.logs.sources.files import File, Pipe, Range, Stdin, rotated
-from klaviyo_nb.logs.sources.journal import Journal, is_journal
+from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, is_journal, without_credentials
+from klaviyo_nb.logs.sources.files import File, Pipe, Stdin, rotated
 from klaviyo_nb.window import Window
 
 __all__ = ["Chunk", "Opened", "Source", "resolve", "stays"]
@@ -60,24 +58,34 @@ def stays(chunk: Chunk, far: bool) -> bool:
 
     Files can be read elsewhere, by the same path or URL.
     """
-    return isinstance(chunk, Pipe) or (far and not isinstance(chunk, Range | remote.RemoteRange))
+    return isinstance(chunk, Pipe) or (far and not getattr(chunk, "anywhere", False))
 
 
 def _of_scheme(scheme: str, url: str, window: Window | None) -> list[Source]:
     if scheme == "file":
         return _paths(unquote(urlsplit(url).path), window)
     if scheme == "journald":
+        from klaviyo_nb.logs.sources.journal import Journal
+
         unit = unquote(url.partition("://")[2]).strip("/")
         return [Journal(url, (f"--unit={unit}",) if unit else ())]
-    if scheme == "docker":
-        return [Docker(url, _parts(url, 1, "docker://CONTAINER")[0])]
-    if scheme == "k8s":
+    if scheme in ("docker", "k8s"):
+        from klaviyo_nb.logs.sources.containers import Docker, Workload
+
+        if scheme == "docker":
+            return [Docker(url, _parts(url, 1, "docker://CONTAINER")[0])]
         namespace, kind, name = _parts(url, 3, "k8s://NAMESPACE/KIND/NAME")
         return [Workload(url, namespace, f"{kind}/{name}")]
     if scheme in ("loki", "loki+https"):
+        from klaviyo_nb.logs.sources import loki
+
         return [loki.of(url)]
     if scheme == "cloudwatch":
+        from klaviyo_nb.logs.sources import cloudwatch
+
         return [cloudwatch.of(url)]
+    from klaviyo_nb.logs.sources import remote
+
     return [*remote.of(url)]
 
 
@@ -132,11 +140,11 @@ def _file(path: str) -> Source:
         raise SourceMissing(path, f"cannot be read: {exc}", "ls -l") from None
     if stat.S_ISDIR(mode):
         return _folder(path)
-    return (
-        Journal(path, (f"--file={path}",), (path,))
-        if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path))
-        else File(path)
-    )
+    if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path)):
+        from klaviyo_nb.logs.sources.journal import Journal
+
+        return Journal(path, (f"--file={path}",), (path,))
+    return File(path)
 
 
 def _folder(path: str) -> Source:
@@ -145,4 +153,6 @@ def _folder(path: str) -> Source:
         raise SourceMissing(
             path, "it is a folder without .journal files", f"klaviyo-nb logs '{path.rstrip('/')}/*.log*'"
         )
+    from klaviyo_nb.logs.sources.journal import Journal
+
     return Journal(path, (f"--directory={path}",), tuple(map(str, journals)))

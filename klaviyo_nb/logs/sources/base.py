@@ -30,6 +30,7 @@ _LAST = 8
 _PATIENCE_S = 0.1
 _SLICES = 4
 _SHORTEST = timedelta(minutes=10)
+_JOURNAL = b"LPKSHHRH"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What lines are worth asking for where the other side can search, as a regular expression without regard to
 #: case: those that may speak of Klaviyo, and those that may continue them.
@@ -114,6 +115,15 @@ class Source(Protocol):
         Raises:
             SourceError: It cannot be read.
         """
+
+
+def is_journal(path: str) -> bool:
+    """Is this file a journal of systemd's, by its first bytes?"""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_JOURNAL)) == _JOURNAL
+    except OSError:
+        return False
 
 
 def late(deadline: float | None) -> bool:

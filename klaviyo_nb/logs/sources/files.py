@@ -17,7 +17,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
 from klaviyo_nb.expressions import expression
@@ -139,6 +139,7 @@ class Range:
     packed: bool = False
     quick: bool = False
     note: str | None = None
+    anywhere: ClassVar[bool] = True  # whoever sees the same files may open it
 
     @property
     def size(self) -> int:

@@ -25,19 +25,9 @@ _FIELDS = "MESSAGE,_HOSTNAME,_PID,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,PRIORITY,CONTA
 # Anchored and without backtracking, because journalctl interprets it: seven times faster than `word|^word`.
 # Lower case, so that case is ignored.
 _WORDS = rf"^(?:{CONTINUES}|(?>[^kwtvci]+|(?!{MATTERS}).)*+.)"
-_HEADER = b"LPKSHHRH"
 #: Where a file's header has the times of its first and its last entry, in microseconds since 1970.
 _TIMES = slice(184, 200)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def is_journal(path: str) -> bool:
-    """Is this file a journal, by its first bytes?"""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_HEADER)) == _HEADER
-    except OSError:
-        return False
 
 
 def _filled(path: str) -> Window | None:

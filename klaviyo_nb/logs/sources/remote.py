@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
 from klaviyo_nb.logs.sources import packed
@@ -103,6 +103,7 @@ class RemoteRange:
     mark: str
     packed: bool = False
     note: str | None = None
+    anywhere: ClassVar[bool] = True  # whoever sees the same files may open it
 
     @property
     def size(self) -> int:
