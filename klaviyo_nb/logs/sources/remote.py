@@ -49,15 +49,18 @@ def of(url: str) -> list[RemoteFile]:
         raise UsageError(name, f"{scheme}:// is not a log source", _KNOWN)
     if not any(mark in url for mark in "*[") or scheme.startswith("http"):
         return [RemoteFile(name, url)]
-    root, found = _within(name, None, lambda: _glob(url))
+    found: list[str] = _within(name, None, lambda: _glob(url))
     if not found:
         raise SourceMissing(name, "no file matches", _LIST)
-    return [RemoteFile(without_credentials(root + each), root + each) for each in sorted(found)]
+    return [RemoteFile(without_credentials(each), each) for each in found]
 
 
-def _glob(url: str) -> tuple[str, list[str]]:
+def _glob(url: str) -> list[str]:
+    """URLs of what it matches. Behind `::` stands where the files lie: `zip://*.log::s3://bucket/logs.zip`."""
     system, path = _opened(url)
-    return url[: len(url) - len(path)] if url.endswith(path) else "", system.glob(path)
+    inner, mark, outer = url.partition("::")
+    root = inner[: len(inner) - len(path)] if inner.endswith(path) else f"{inner.partition('://')[0]}://"
+    return [f"{root}{each}{mark}{outer}" for each in sorted(system.glob(path))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class RemoteFile:
         size, mark = int(facts.get("size") or 0), str(facts.get("ETag") or "")
         if not size:
             return []
-        head = system.cat_file(path, 0, min(size, _HEAD))
+        head = _bytes(system, path, 0, min(size, _HEAD))
         if packed.is_packed(head):
             return [RemoteRange(self.name, self.url, 0, size, size, mark, packed=True)]
         note = packed.misnamed(path, head)
@@ -129,11 +132,17 @@ class RemoteRange:
             if self.mark and self.mark != str(system.info(path).get("ETag")):
                 raise SourceError(self.name, "it was replaced while it was read")
             while at < end:
-                piece = system.cat_file(path, at, min(at + _PIECE, end))
+                piece = _bytes(system, path, at, min(at + _PIECE, end))
                 if not piece:
                     raise SourceError(self.name, "it shrank while it was read")
                 at += len(piece)
                 yield piece
+
+
+def _bytes(system: Any, path: str, start: int, end: int) -> bytes:
+    """By name: what stands second is another argument in s3fs (`version_id`)."""
+    found: bytes = system.cat_file(path, start=start, end=end)
+    return found
 
 
 def _opened(url: str) -> tuple[Any, str]:
@@ -152,9 +161,9 @@ def _translated(name: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise SourceMissing(name, "no such file", _LIST) from None
-    except ImportError as exc:  # "Install s3fs to access S3"
-        library = re.search(r"[Ii]nstall (\w+)|\"(\w+)\"", str(exc))
-        install = f"pip install {library[1] or library[2]}" if library else "see fsspec's list of storages"
+    except ImportError as exc:  # 'Install s3fs to access S3', 'requires "requests" and "aiohttp"'
+        libraries = re.findall(r'"(\w+)"', str(exc)) or re.findall(r"[Ii]nstall (\w+)", str(exc))
+        install = f"pip install {' '.join(libraries)}" if libraries else "see fsspec's list of storages"
         raise SourceMissing(name, f"its library is not installed: {install}", install) from None
     except Exception as exc:  # noqa: BLE001 - any library may be behind fsspec, and they share no errors
         kind = SourceDenied if isinstance(exc, PermissionError) else SourceError

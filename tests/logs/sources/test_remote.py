@@ -6,6 +6,7 @@ import gzip
 import random
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import fsspec
 import pytest
 import zstandard
+from fsspec.implementations.memory import MemoryFileSystem
 
 from klaviyo_nb import logs
 from klaviyo_nb.errors import SourceError, SourceMissing, UsageError
@@ -126,8 +128,51 @@ def test_past_the_deadline_nothing_is_asked(put: Callable[[str, bytes], None]) -
     assert coverage.gap is not None
 
 
-def test_a_storage_whose_library_is_missing_says_what_to_install() -> None:
-    assert read("s3://bucket/app.log").coverage[0].gap == "its library is not installed: pip install s3fs"
+def test_bytes_of_a_storage_that_keeps_versions_are_those_that_were_asked_for(
+    put: Callable[[str, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = MemoryFileSystem.cat_file
+
+    def as_s3fs(
+        system: Any,
+        path: str,
+        version_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> bytes:
+        assert version_id is None
+        return bytes(plain(system, path, start, end))
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", as_s3fs)
+    monkeypatch.setattr(base, "RANGE", 100_000)
+    put("bucket/app.log", lines(3_000))
+    (coverage,) = read("memory://bucket/app.log").coverage
+    assert (coverage.calls, coverage.gap) == (3_000, None)
+
+
+def test_a_glob_within_an_archive_names_files_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app.log").write_bytes(lines(1))  # of the same name, and not asked for
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("logs.zip", "w") as archive:
+        archive.writestr("app.log", lines(20))
+        archive.writestr("old/app.log", lines(30))
+    found = logs.read(["zip://*.log::logs.zip", "zip://old/*::logs.zip"], WINDOW, redact=str)
+    assert [(each.source, each.calls) for each in found.coverage] == [
+        ("zip://app.log::logs.zip", 20),
+        ("zip://old/app.log::logs.zip", 30),
+    ]
+
+
+def test_a_storage_whose_library_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("s3fs", "requests", "aiohttp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = logs.read(["s3://bucket/app.log", "https://host/app.log"], WINDOW, redact=str)
+    assert [each.gap for each in found.coverage] == [
+        "its library is not installed: pip install s3fs",
+        "its library is not installed: pip install requests aiohttp",
+    ]
 
 
 def test_without_fsspec_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
