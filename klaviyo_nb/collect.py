@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from klaviyo_nb import __version__, probes
 from klaviyo_nb.coming import Coming, Keep
-from klaviyo_nb.evidence import Evidence, Gap
+from klaviyo_nb.evidence import Evidence, Gap, gaps_of
 from klaviyo_nb.klaviyo.keys import key_facts
 from klaviyo_nb.klaviyo.revisions import NEWEST
 from klaviyo_nb.lines import many
@@ -176,7 +176,7 @@ async def _logs(
         read = await asyncio.wait_for(asked, patience * HELD if patience else span.left_s())
     except TimeoutError:
         return None, [Gap(name, "reading the logs did not end at the deadline") for name in coming.logs]
-    return read, [Gap(coverage.source, coverage.gap) for coverage in read.coverage if coverage.gap]
+    return read, [*gaps_of(read.coverage, coming.clock())]
 
 
 def _read_logs(

@@ -6,9 +6,9 @@ to a folder and reads it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import ref
@@ -16,7 +16,7 @@ from weakref import ref
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.frames import PROBES
-from klaviyo_nb.window import Window, exact, parse_time
+from klaviyo_nb.window import Window, exact, iso, parse_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,10 @@ UNFINISHED = "was stopped before"
 #: So many gaps that are alike, and so many log sources, are told one by one to a person.
 MOST_ALIKE = 3
 MOST_SOURCES = 20
+#: By how much a log's clock may be ahead of ours without its newest lines being lost; how far time zones are
+#: ahead of UTC, at most.
+CLOCK_AHEAD, _ZONES = timedelta(minutes=2), timedelta(hours=15)
+_ANOTHER = "its clock, or a time zone that it does not name, is ahead; give --start and --end by it"
 _NUMBER = expression(r"\d+")
 
 
@@ -66,6 +70,7 @@ class Coverage:
         skipped_bytes: Bytes that could not be read as lines.
         truncated: True if the end is missing: a torn archive, a cap, the deadline.
         gap: Why something is missing, or None.
+        outside: Latest time seen in lines outside the window; None if there was none, or nobody looked.
     """
 
     source: str
@@ -77,6 +82,7 @@ class Coverage:
     skipped_bytes: int = 0
     truncated: bool = False
     gap: str | None = None
+    outside: datetime | None = None
 
     @property
     def whole(self) -> bool:
@@ -85,13 +91,31 @@ class Coverage:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, windows as in `Window.as_json`."""
-        return asdict(self) | {"asked": self.asked.as_json(), "got": self.got.as_json() if self.got else None}
+        return asdict(self) | {
+            "asked": self.asked.as_json(),
+            "got": self.got.as_json() if self.got else None,
+            "outside": exact(self.outside) if self.outside else None,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Coverage:
         """Read back what `as_json` wrote."""
         windows = {name: Window.from_json(data[name]) if data[name] else None for name in ("asked", "got")}
-        return cls(**(dict(data) | windows))
+        outside = data.get("outside")  # older evidence does not tell
+        return cls(**(dict(data) | windows | {"outside": parse_time(outside) if outside else None}))
+
+
+def gaps_of(coverage: Iterable[Coverage], now: datetime) -> Iterator[Gap]:
+    """What could not be seen of log sources that were read until `now`.
+
+    Lines stamped later than that are another time zone's, or those of a clock that is ahead: they are missing
+    in a window that ends now, and others stand in it that do not belong there.
+    """
+    for each in coverage:
+        if each.gap:
+            yield Gap(each.source, each.gap)
+        if each.outside and now + CLOCK_AHEAD < each.outside < now + _ZONES:
+            yield Gap(each.source, f"it goes on to {iso(each.outside)}, which has not come yet: {_ANOTHER}")
 
 
 def together(gaps: Iterable[Gap]) -> list[Gap]:

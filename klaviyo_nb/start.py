@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import CLOCK_AHEAD
 from klaviyo_nb.klaviyo.keys import usable
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window, iso, parse_duration, parse_time
@@ -14,8 +15,6 @@ from klaviyo_nb.window import Window, iso, parse_duration, parse_time
 if TYPE_CHECKING:
     from klaviyo_nb.settings import Settings
 
-#: By how much a log's clock may be ahead of ours without its newest lines being lost.
-CLOCK_AHEAD = timedelta(minutes=2)
 #: A window whose end is no older ends now: what is stamped later comes of a clock that is ahead.
 ENDS_NOW = timedelta(seconds=5)
 #: Logs are read from so long before the window on, or so large a part of it: was it under way at its start?

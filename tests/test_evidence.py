@@ -21,7 +21,9 @@ from klaviyo_nb.window import Window
 
 def full() -> Evidence:
     one_line = Window(samples.NOW, samples.NOW + timedelta(microseconds=1))
-    coverage = Coverage("app.log", samples.WINDOW, one_line, 1, 1, 0, 7, truncated=True, gap="torn")
+    coverage = Coverage(
+        "app.log", samples.WINDOW, one_line, 1, 1, 0, 7, truncated=True, gap="torn", outside=samples.NOW
+    )
     query = Query("requests", "sum(x)", "a", "b", 15.0, 2, 30, "00ff", ("partial",))
     return replace(
         samples.rate_limited(),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb import logs
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.errors import UsageError
-from klaviyo_nb.evidence import Coverage, Gap, in_short
+from klaviyo_nb.evidence import Coverage, Gap, gaps_of, in_short
 from klaviyo_nb.frames import CALLS, plain_rows, without_formulas
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.question import Answer, Question
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class LogAnswer:
     """What the logs gave: calls, or the answer to a question about them."""
 
+    asked_at: datetime
     window: Window
     given: pd.DataFrame | Answer
     coverage: tuple[Coverage, ...]
@@ -41,7 +42,7 @@ class LogAnswer:
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """One per source that could not be read whole."""
-        return tuple(Gap(coverage.source, coverage.gap) for coverage in self.coverage if coverage.gap)
+        return tuple(gaps_of(self.coverage, self.asked_at))
 
     @property
     def lines(self) -> int:
@@ -63,16 +64,17 @@ def read_logs(
     settings: Settings, question: Question[Any] | None = None, progress: logs.Progress | None = None
 ) -> LogAnswer:
     """Read the settings' log sources over their window; with a question, ask it there."""
-    window = window_of(settings, utc_now())
+    now = utc_now()
+    window = window_of(settings, now)
     how: dict[str, Any] = {
         "redact": redactor_for(settings).text, "progress": progress, "engine": settings.engine,
         "formats": settings.log_format,
     }  # fmt: skip
     if question is not None:
         asked = logs.ask(question, settings.logs, window, **how)
-        return LogAnswer(window, asked.answer, asked.coverage)
+        return LogAnswer(now, window, asked.answer, asked.coverage)
     read = logs.read(settings.logs, window, **how)
-    return LogAnswer(window, read.calls, read.coverage)
+    return LogAnswer(now, window, read.calls, read.coverage)
 
 
 def raw_lines(settings: Settings, line_no: int) -> str:
@@ -156,7 +158,9 @@ def _seen(found: LogAnswer) -> dict[str, Any]:
 def _coverage_text(found: LogAnswer) -> str:
     lines = [f"window {found.window.as_json()['start']} to {found.window.as_json()['end']}"]
     for each in in_short(found.coverage):
-        got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no line in the window"
+        got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no time in the window"
+        if each.outside and not each.got:
+            got += f", the latest is {iso(each.outside)}"
         lines.append(
             f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood,"
             f" {got}" + (", cut short" if each.truncated else "") + (f"; {each.gap}" if each.gap else "")

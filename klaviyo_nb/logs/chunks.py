@@ -83,6 +83,7 @@ class Part:
         unparsed: Records that speak of Klaviyo and gave no row.
         first: Earliest time seen in the window, microseconds since 1970.
         last: Latest.
+        outside: Latest time seen outside the window.
         truncated: Is some of it missing?
         failed: Could it not be opened at all?
         ends: Where the text ends that it is a stretch of, if that was seen.
@@ -100,6 +101,7 @@ class Part:
     unparsed: int = 0
     first: int | None = None
     last: int | None = None
+    outside: int | None = None
     truncated: bool = False
     failed: bool = False
     ends: int | None = None

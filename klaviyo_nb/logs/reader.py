@@ -137,7 +137,7 @@ def read(
                     room = _keep(part, room, limits.calls, since)
                     parts.append(part)
                 stopped.append(replace(shelf, parts=parts))
-        return _logs_read(stopped, window, since)
+        return _logs_read(stopped, window, redact, since)
 
     def news(shelves: Sequence[Shelf], early: Early) -> None:
         assert so_far is not None
@@ -145,7 +145,7 @@ def read(
 
     shelves = _read(urls, window, redact, deadline, progress, engine, formats, take, limits=limits,
                     news=news if so_far else None)  # fmt: skip
-    return _logs_read(shelves, window, since, last=so_far is None)
+    return _logs_read(shelves, window, redact, since, last=so_far is None)
 
 
 def _keep(part: Part, left: int, most: int, since: datetime | None) -> int:
@@ -160,7 +160,11 @@ def _keep(part: Part, left: int, most: int, since: datetime | None) -> int:
 
 
 def _logs_read(
-    shelves: Sequence[Shelf], window: Window, since: datetime | None, last: bool = False
+    shelves: Sequence[Shelf],
+    window: Window,
+    redact: Callable[[str], str],
+    since: datetime | None,
+    last: bool = False,
 ) -> LogsRead:
     """What the parts gave; `last`: nobody needs their rows afterwards."""
     from klaviyo_nb.logs import frame  # brings pandas, which was imported while others worked
@@ -168,7 +172,17 @@ def _logs_read(
     return LogsRead(
         frame.calls(_pieces(shelves, "calls", last)),
         frame.webhooks(_pieces(shelves, "webhooks", last)),
-        tuple(coverages(shelves, window, since)),
+        _covered(shelves, window, redact, since),
+    )
+
+
+def _covered(
+    shelves: Sequence[Shelf], window: Window, redact: Callable[[str], str], since: datetime | None = None
+) -> tuple[Coverage, ...]:
+    """What was read of each; what clients and servers complain of may quote a secret."""
+    return tuple(
+        replace(each, gap=redact(each.gap)) if each.gap else each
+        for each in coverages(shelves, window, since)
     )
 
 
@@ -202,7 +216,7 @@ def ask(
             parts = zip(shelf.parts, shelf.first_lines(), strict=True)
             told.extend(placed(part.told, lines) for part, lines in parts if part.told is not None)
     answer = question.answer(question.merge(told), window)
-    return Asked(_without_secrets(answer, redact), tuple(coverages(shelves, window)))
+    return Asked(_without_secrets(answer, redact), _covered(shelves, window, redact))
 
 
 def _without_secrets(answer: Answer, redact: Callable[[str], str]) -> Answer:

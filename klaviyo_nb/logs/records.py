@@ -175,12 +175,14 @@ class _Reading:
         self.unparsed = 0
         self.first: int | None = None
         self.last: int | None = None
+        self.outside: int | None = None
 
     def give(self, part: Part, seen: Seen) -> tuple[pa.Table, pa.Table]:
         """Calls and webhooks so far; what else is known so far is noted in `part`."""
         calls, webhooks = joined(self.calls.table()), self.webhooks.table()
         part.found = calls.num_rows
-        part.unparsed, part.first, part.last = self.unparsed, self.first, self.last
+        part.unparsed = self.unparsed
+        part.first, part.last, part.outside = self.first, self.last, self.outside
         part.lines, part.read = seen.lines, seen.read
         return calls, webhooks
 
@@ -208,6 +210,7 @@ class _Reading:
         if moment is None:
             return True
         if not self._begin <= moment < self._end:
+            self.outside = moment if self.outside is None else max(self.outside, moment)
             return False
         self.first = moment if self.first is None else min(self.first, moment)
         self.last = moment if self.last is None else max(self.last, moment)

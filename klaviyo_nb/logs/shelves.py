@@ -174,6 +174,7 @@ def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
     parts, whole = shelf.parts, since is not None and _reaches(shelf, since)
     first = min((part.first for part in parts if part.first is not None), default=None)
     last = max((part.last for part in parts if part.last is not None), default=None)
+    outside = max((part.outside for part in parts if part.outside is not None), default=None)
     got = (
         Window(as_moment(first), as_moment(last) + timedelta(microseconds=1))
         if first is not None and last is not None
@@ -206,6 +207,7 @@ def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
             or any(part.truncated or part.failed for part in parts)
         ),
         gap=None if whole else "; ".join(list(reasons)[:3]) or None,
+        outside=None if outside is None else as_moment(outside),
     )
 
 

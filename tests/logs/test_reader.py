@@ -16,6 +16,7 @@ import pytest
 
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import gaps_of
 from klaviyo_nb.frames import CALLS, WEBHOOKS
 from klaviyo_nb.logs import shelves
 from klaviyo_nb.logs.reader import LogsRead
@@ -67,6 +68,24 @@ def test_rows_outside_the_window_are_left_out_and_rows_without_a_time_stay(tmp_p
     assert found.calls["line_no"].tolist() == [2, 3, 5]
     assert found.calls["timestamp"].isna().tolist() == [False, False, True]
     assert found.coverage[0].calls == 3
+
+
+@pytest.mark.parametrize("count", [1, 200])  # one by one, and by column
+def test_lines_that_lie_in_the_future_of_who_reads_them_are_a_gap(tmp_path: Path, count: int) -> None:
+    """A log of another zone that does not say so: what is asked for lies outside the window."""
+    moments = [NOW + HOUR - timedelta(seconds=step) for step in range(count)][::-1]
+    found = read(tmp_path, *(call(f"{moment:%Y-%m-%d %H:%M:%S}") for moment in moments))
+    (coverage,) = found.coverage
+    assert (len(found.calls), coverage.got, coverage.outside) == (0, None, NOW + HOUR)
+    (gap,) = gaps_of(found.coverage, NOW)
+    assert gap.reason.startswith("it goes on to 2026-11-23T08:00:00Z, which has not come yet: ")
+    assert not [*gaps_of(found.coverage, NOW + 2 * HOUR)]  # an earlier window was asked for
+
+
+def test_lines_before_the_window_are_no_gap_and_the_latest_is_told(tmp_path: Path) -> None:
+    (coverage,) = read(tmp_path, call("2026-11-23T02:00:00Z"), call("2026-11-23T03:00:00Z")).coverage
+    assert coverage.outside == NOW - 4 * HOUR
+    assert not [*gaps_of([coverage], NOW)]
 
 
 def test_of_many_alike_lines_those_in_the_window_are_counted_and_covered(tmp_path: Path) -> None:

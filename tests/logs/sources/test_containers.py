@@ -19,8 +19,10 @@ import samples
 from engine_and_cluster import STDERR, STDOUT, World, serve
 from klaviyo_nb import logs
 from klaviyo_nb.errors import SourceError
+from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import clients, resolve
+from klaviyo_nb.redact import Redactor
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -290,6 +292,15 @@ def test_what_a_client_complains_of_with_status_0_is_kept(stand_in: Callable[[st
     (coverage,) = read("docker://web").coverage
     assert coverage.gap == "docker (exit status 0): unable to retrieve container logs for containerd://abc"
     assert not coverage.truncated
+
+
+def test_what_a_client_complains_of_is_redacted(stand_in: Callable[[str, str], None]) -> None:
+    key = "pk_0123456789abcdef0123456789abcdef01"
+    stand_in("docker", f"echo 'cannot log in with {key}' >&2\nexit 1\n")
+    found = logs.read(["docker://web"], WINDOW, redact=Redactor(b"key").text)
+    asked = logs.ask(by_name("overview"), ["docker://web"], WINDOW, redact=Redactor(b"key").text)
+    for (coverage,) in (found.coverage, asked.coverage):
+        assert str(coverage.gap) == "docker (exit status 1): cannot log in with [redacted:klaviyo-key]"
 
 
 @pytest.mark.parametrize("size", [1, 7, 4_096])
