@@ -39,6 +39,8 @@ BEGUN = 2.0
 CHANGED = 6.0
 #: More pieces than this are not tried: bins are cut in groups; borders are placed on the bins themselves.
 MOST_BINS = 1500
+#: Pieces that end in so many places are weighed at once.
+_AT_ONCE = 32
 #: Calls may fail in bunches (retries): variance over binomial variance, as far as it is believed; and the
 #: least width of the bins that it is taken from [ns].
 MOST_SPREAD, SPREAD_NS = 6.0, 60 * 10**9
@@ -148,11 +150,20 @@ def _cuts(bins: Bins, spread: float, among: int) -> list[int]:
     best = np.zeros(len(ends))
     came_from = np.zeros(len(ends), dtype=np.int64)
     alive = np.zeros(1, dtype=np.int64)  # candidates that can still be the last cut (PELT)
-    for end in range(1, len(ends)):
-        whole = best[alive] + _likelihood(failed[end] - failed[alive], calls[end] - calls[alive]) / spread
-        at = int(np.argmax(whole))
-        best[end], came_from[end] = whole[at] - price, alive[at]
-        alive = np.append(alive[whole >= best[end]], end)
+    for first in range(1, len(ends), _AT_ONCE):
+        block = np.arange(first, min(first + _AT_ONCE, len(ends)))
+        cuts = np.append(alive, block[:-1])
+        told = failed[block, None] - failed[cuts], calls[block, None] - calls[cuts]
+        pieces = (
+            _likelihood(*np.maximum(told, 0.0)) / spread
+        )  # a row per end; a cut behind it is not looked at
+        pieces[:, : len(alive)] += best[alive]
+        for row, end in zip(pieces, block, strict=True):
+            known = len(alive) + end - first
+            at = int(np.argmax(row[:known]))
+            best[end], came_from[end] = row[at] - price, cuts[at]
+            pieces[:, known : known + 1] += best[end]
+        alive = np.append(cuts[row >= best[end]], end)
     path = [len(ends) - 1]
     while path[-1]:
         path.append(int(came_from[path[-1]]))

@@ -15,7 +15,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ class Fetched:
         names: What was asked for: the configured names, or those that were found in their place.
     """
 
-    frame: pd.DataFrame | None
+    frame: pd.DataFrame | None = field(repr=False)  # asyncio.run makes a repr of its result
     queries: tuple[Query, ...]
     gaps: tuple[Gap, ...]
     names: MetricNames

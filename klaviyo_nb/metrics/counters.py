@@ -3,14 +3,16 @@
 A counter says only how far it has come, so each step's count is the difference of two samples. It is
 attributed to the span that ends at the later one, and stands at that span's start, as calls from logs do.
 
-A day of samples has a million rows and a few hundred labels. So labels are told apart in a table of kinds,
-and numbers of kinds and of steps go with each count; texts are written out where a frame leaves this folder.
+A day of samples has a million rows and a few hundred series, most of them sampled at the same times. So
+series are counted one by one, in arrays that stay in the processor's cache, and the counts of each kind of
+call stand in an array of their own; labels are written out where a frame leaves this folder.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,7 @@ import pandas as pd
 from klaviyo_nb.evidence import remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,75 +34,112 @@ TARGET = ("job", "namespace", "instance", "pod")
 #: Labels that tell one kind of call from another.
 KINDS = ["endpoint", "method", "status", "error_code", "le"]
 _SERIES = ["name", "series"]
-#: Sums are kept in an array of all steps and kinds, unless fewer than one in so many of its places are used.
+#: Sums of a kind are made in an array of all steps, unless fewer than one in so many of its places are used.
 _SPARSE = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rises:
-    """How far counters rose: one count for each step and kind of call that was observed, in that order.
+    """How far counters rose: one count for each step in which a kind of call was observed.
 
     Attributes:
-        times: Starts of steps, ascending [ns].
+        times: Starts of all steps of the frame that they are of, ascending [ns].
         kinds: One row per kind: its labels.
-        at: Of each count, the number of its step.
-        kind: Of each count, the number of its kind.
-        calls: The counts.
+        at: Of each kind, the numbers of the steps in which it was observed, ascending.
+        calls: Of each kind, its counts in them.
     """
 
     times: Numbers
     kinds: pd.DataFrame
-    at: Numbers
-    kind: Numbers
-    calls: Floats
+    at: Sequence[Numbers]
+    calls: Sequence[Floats]
 
     def __len__(self) -> int:
-        return len(self.calls)
+        return sum(map(len, self.calls))
 
     def of(self, kinds: Mask) -> Rises:
         """Those of some kinds."""
-        kept = kinds[self.kind]
-        number = np.cumsum(kinds) - 1
-        return Rises(self.times, self.kinds[kinds], self.at[kept], number[self.kind[kept]], self.calls[kept])
+        at, calls = list(compress(self.at, kinds)), list(compress(self.calls, kinds))
+        return Rises(self.times, self.kinds[kinds], at, calls)
 
     def labelled(self, **labels: Any) -> Rises:
         """With other labels of the same kinds."""
-        return Rises(self.times, self.kinds.assign(**labels), self.at, self.kind, self.calls)
+        return Rises(self.times, self.kinds.assign(**labels), self.at, self.calls)
+
+    def sums(self, kinds: Iterable[bool] = repeat(True)) -> Floats:
+        """Counts of some kinds added up: one for each step, 0 where nothing was observed."""
+        found = np.zeros(len(self.times))
+        for at, calls in compress(zip(self.at, self.calls, strict=True), kinds):
+            found[at] += calls
+        return found
+
+    def observed(self, kinds: Iterable[bool] = repeat(True)) -> Mask:
+        """Of each step, was one of these kinds observed?"""
+        found = np.zeros(len(self.times), dtype=bool)
+        for at in compress(self.at, kinds):
+            found[at] = True
+        return found
+
+    def starts(self, steps: Mask | Numbers) -> pd.DatetimeIndex:
+        """When some steps began."""
+        return pd.DatetimeIndex(self.times[steps].view("datetime64[ns]"), tz="UTC")
 
     def frame(self) -> pd.DataFrame:
-        """`timestamp` (start of the step), the labels, `calls`."""
-        times = pd.DatetimeIndex(self.times.view("datetime64[ns]"), tz="UTC").take(self.at)
-        labels = {name: column.array.take(self.kind) for name, column in self.kinds.items()}
-        return pd.DataFrame({"timestamp": times} | labels | {"calls": self.calls})
+        """`timestamp` (start of the step), the labels, `calls`; in order of steps, then of kinds."""
+        at = np.concatenate([np.empty(0, np.int64), *self.at])
+        kind = np.repeat(np.arange(len(self.kinds)), [len(each) for each in self.at])
+        order = np.argsort(at * len(self.kinds) + kind, kind="stable")  # merges what is in order already
+        at, kind = at[order], kind[order]
+        labels = {name: column.array.take(kind) for name, column in self.kinds.items()}
+        calls = np.concatenate([np.empty(0), *self.calls])[order]
+        return pd.DataFrame({"timestamp": self.starts(at)} | labels | {"calls": calls})
 
 
 def together(parts: Sequence[Rises], labels: list[str]) -> Rises:
-    """One count per step and kind, where `labels` alone tell kinds apart, in the order of their labels."""
+    """One count per step and kind, where `labels` alone tell kinds apart, in the order of their labels.
+
+    Args:
+        parts: All of the same frame.
+        labels: Some of theirs.
+    """
     told = pd.concat([part.kinds[labels] for part in parts], ignore_index=True)
-    number, firsts = _alike(told)
-    kinds = told.iloc[firsts].reset_index(drop=True)
-    times = np.unique(np.concatenate([part.times for part in parts]))
-    before = np.cumsum([0, *(len(part.kinds) for part in parts)])
-    at = np.concatenate([np.searchsorted(times, part.times)[part.at] for part in parts])
-    kind = np.concatenate([number[part.kind + first] for part, first in zip(parts, before, strict=False)])
-    return _added(times, kinds, at, kind, np.concatenate([part.calls for part in parts]))
+    at, calls = (each for part in parts for each in part.at), (each for part in parts for each in part.calls)
+    return _added(parts[0].times, told, at, calls)
 
 
-def _added(times: Numbers, kinds: pd.DataFrame, at: Numbers, kind: Numbers, calls: Floats) -> Rises:
-    """Counts of the same step and kind added up; what is missing is left out, and kinds without a count."""
-    known, size = np.isfinite(calls), len(times) * len(kinds)
-    place, calls = (at * len(kinds) + kind)[known], calls[known]
-    if size <= _SPARSE * len(place):
-        places = np.flatnonzero(np.bincount(place, minlength=size))
-        sums: Any = np.bincount(place, calls, size)[places]
-    else:
-        places, where = np.unique(place, return_inverse=True)
+def _added(times: Numbers, labels: pd.DataFrame, at: Iterable[Numbers], calls: Iterable[Floats]) -> Rises:
+    """Counts of the same step and kind added up, in the order of their labels; without kinds without a count.
+
+    Args:
+        times: Starts of steps [ns].
+        labels: A row per series of counts.
+        at: Of each series, the numbers of its steps, ascending.
+        calls: Of each series, its counts.
+    """
+    number, firsts = _alike(labels)
+    parts: list[list[tuple[Numbers, Floats]]] = [[] for _ in firsts]
+    for kind, own_at, own in zip(number, at, calls, strict=True):
+        if len(own):
+            parts[kind].append((own_at, own))
+    sums = [_summed(some, len(times)) for some in parts if some]
+    kinds = labels.iloc[[first for first, some in zip(firsts, parts, strict=True) if some]]
+    return Rises(times, kinds.reset_index(drop=True), [each for each, _ in sums], [each for _, each in sums])
+
+
+def _summed(parts: list[tuple[Numbers, Floats]], size: int) -> tuple[Numbers, Floats]:
+    """Steps and counts of one kind, of so many steps in all."""
+    same = parts[0][0]
+    if all(np.array_equal(at, same) for at, _ in parts):
+        return same, np.add.reduce([calls for _, calls in parts])
+    at, calls = np.concatenate([at for at, _ in parts]), np.concatenate([each for _, each in parts])
+    sums: Any
+    if size > _SPARSE * len(at):
+        places, where = np.unique(at, return_inverse=True)
         sums = np.bincount(where, calls, len(places))
-    at, kind = np.divmod(places, max(len(kinds), 1))
-    used = np.zeros(len(kinds), dtype=bool)
-    used[kind] = True
-    number = np.cumsum(used) - 1
-    return Rises(times, kinds[used].reset_index(drop=True), at, number[kind], sums)
+    else:
+        places = np.flatnonzero(np.bincount(at))
+        sums = np.bincount(at, calls)[places]
+    return places, sums
 
 
 def step_s(metrics: pd.DataFrame) -> float | None:
@@ -138,54 +177,53 @@ def rises(metrics: pd.DataFrame, role: str) -> Rises:
         metrics: METRICS frame.
         role: A counter's.
     """
-    layout, value = _layout(metrics), metrics["value"].to_numpy()
+    layout, value = _layout(metrics), _layout(metrics).ordered(metrics["value"].to_numpy())
     mine = (layout.labels["role"] == role).to_numpy(dtype=bool)
-    labels, step = layout.labels[mine], step_s(metrics)
-    rows = layout.rows(mine) if step else slice(0)
-    series, at, value = layout.series[rows], layout.at[rows], value[rows]
-    if (missing := np.isnan(value)).any():
-        series, at, value = series[~missing], at[~missing], value[~missing]
-    place = series * len(layout.times) + at
-    if (np.diff(place) < 0).any():
-        order = np.argsort(place, kind="stable")
-        series, at, value = series[order], at[order], value[order]
-    begins = np.flatnonzero(np.diff(series, prepend=-1))
-    before = np.append(np.nan, value)[:-1]
-    before[begins] = np.where(layout.appeared[series[begins]], 0.0, np.nan)
-    rise = np.where(value < before, value, value - before)
-    number = np.zeros(len(mine), dtype=np.int64)
-    number[mine], firsts = _alike(labels[KINDS])
-    kinds = pd.DataFrame({name: _plain(labels[name]).array.take(firsts) for name in KINDS})
-    return _added(layout.times - round((step or 0) * 1e9), kinds, at, number[series], rise)
+    every = [
+        _rises(at, value[rows], new)
+        for at, rows, new in compress(zip(layout.at, layout.rows(), layout.appeared, strict=True), mine)
+    ]
+    step = round((step_s(metrics) or 0) * 1e9)
+    kinds = pd.DataFrame({name: _plain(layout.labels[name][mine]).array for name in KINDS})
+    return _added(layout.times - step, kinds, [at for at, _ in every], [calls for _, calls in every])
+
+
+def _rises(at: Numbers, value: Floats, new: bool) -> tuple[Numbers, Floats]:
+    """Where one series was seen to rise, and how far; from 0 if it is new."""
+    known = np.isfinite(value)
+    if not known.all():
+        at, value = at[known], value[known]
+    rise = np.diff(value, prepend=0.0)
+    seen = slice(0 if new else 1, None)
+    return at[seen], np.where(rise < 0, value, rise)[seen]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Layout:
-    """Which series and time each row of a METRICS frame is of.
+    """Which series and time each row of a METRICS frame is of, in order of series and time.
 
     Attributes:
         times: All times, ascending [ns].
-        at: Of each row, the number of its time.
-        labels: One row per role and series: all of the frame's columns, of its first row.
-        series: Of each row, the number of its series.
+        labels: One row per role and series: all of the frame's columns, of its first sample.
         appeared: Of each series: was its process sampled before it appeared?
-        starts: Rows at which another series begins than that of the row before.
+        at: Of each series, the numbers of its times; one array for those that have the same.
+        order: The rows; None if they stand in order.
     """
 
     times: Numbers
-    at: Numbers
     labels: pd.DataFrame
-    series: Numbers
     appeared: Mask
-    starts: Numbers
+    at: Sequence[Numbers]
+    order: Numbers | None
 
-    def rows(self, series: Mask) -> slice | Numbers:
-        """The rows of some series; a slice, which copies nothing, where they stand together."""
-        runs = np.flatnonzero(series[self.series[self.starts]])
-        ends = np.append(self.starts[1:], len(self.series))
-        if not len(runs) or runs[-1] - runs[0] + 1 > len(runs):
-            return np.flatnonzero(series[self.series])
-        return slice(int(self.starts[runs[0]]), int(ends[runs[-1]]))
+    def ordered(self, column: Floats) -> Floats:
+        """A column of the frame in this order."""
+        return column if self.order is None else column[self.order]
+
+    def rows(self) -> Iterator[slice]:
+        """Of each series, where it stands in this order."""
+        ends = np.cumsum([len(at) for at in self.at])
+        return (slice(end - len(at), end) for at, end in zip(self.at, ends, strict=True))
 
 
 def _alike(labels: pd.DataFrame) -> tuple[Numbers, Numbers]:
@@ -202,16 +240,38 @@ def _layout(metrics: pd.DataFrame) -> _Layout:
     codes = [pd.Categorical(metrics[name]).codes for name in keys]
     other[1:] = np.logical_or.reduce([each[1:] != each[:-1] for each in codes])
     starts = np.flatnonzero(other)
-    firsts = metrics.iloc[starts]
-    number, each = _alike(firsts[keys])
-    number = np.argsort(np.argsort(each))[number]  # as they come: so rows need no sorting
-    series = np.repeat(number, np.diff(starts, append=len(metrics)))
-    labels = firsts.iloc[np.sort(each)]
-    nanoseconds = metrics["timestamp"].to_numpy(dtype="datetime64[ns]").view(np.int64)
-    at, times = _numbered(nanoseconds)
-    since = np.minimum.reduceat(nanoseconds, starts) if len(starts) else nanoseconds
-    since = pd.Series(since).groupby(number).min().to_numpy()
-    return _Layout(times, at, labels, series, _appeared(labels, since), starts)
+    number, firsts = _alike(metrics[keys].iloc[starts])
+    nanoseconds, order = metrics["timestamp"].to_numpy(dtype="datetime64[ns]").view(np.int64), None
+    which, axes = _axes(nanoseconds, starts)
+    if len(starts) > len(firsts) or not all((np.diff(axis) > 0).all() for axis in axes):
+        number = np.argsort(np.argsort(firsts))[number]  # as they come
+        series = np.repeat(number, np.diff(starts, append=len(metrics)))
+        order = np.lexsort((nanoseconds, series))
+        nanoseconds, series = nanoseconds[order], series[order]
+        last = (np.diff(nanoseconds, append=-1) != 0) | (np.diff(series, append=-1) != 0)
+        order, nanoseconds, series = order[last], nanoseconds[last], series[last]
+        starts = np.flatnonzero(np.diff(series, prepend=-1))
+        which, axes = _axes(nanoseconds, starts)
+    at, times = _numbered(np.concatenate([np.empty(0, np.int64), *axes]))
+    ats = np.split(at, np.cumsum([len(axis) for axis in axes])[:-1])
+    labels = metrics.iloc[starts if order is None else order[starts]]
+    return _Layout(
+        times, labels, _appeared(labels, nanoseconds[starts]), [ats[axis] for axis in which], order
+    )
+
+
+def _axes(nanoseconds: Numbers, starts: Numbers) -> tuple[list[int], list[Numbers]]:
+    """Times of the rows from each start on: the number of such an array, and all that differ."""
+    which: list[int] = []
+    axes: list[Numbers] = []
+    last: dict[tuple[int, int], int] = {}
+    for times in np.split(nanoseconds, starts[1:]) if len(starts) else ():
+        key = len(times), int(times[0])
+        if key not in last or not np.array_equal(axes[last[key]], times):
+            last[key] = len(axes)
+            axes.append(times)
+        which.append(last[key])
+    return which, axes
 
 
 def _numbered(nanoseconds: Numbers) -> tuple[Numbers, Numbers]:
@@ -242,10 +302,11 @@ def begun_late(metrics: pd.DataFrame, most: float) -> pd.DataFrame:
         most: Those that had come to more are left out.
     """
     layout = _layout(metrics)
-    firsts = metrics.iloc[layout.starts].assign(new=layout.appeared[layout.series[layout.starts]])
-    firsts = firsts[firsts["role"].isin(["requests", "errors"])]
-    late = (firsts["timestamp"] > firsts["timestamp"].min()) & (firsts["value"] <= most) & ~firsts["new"]
-    return firsts.loc[late, metrics.columns]
+    counting = layout.labels["role"].isin(["requests", "errors"])
+    firsts, new = layout.labels[counting], layout.appeared[counting]
+    late = (firsts["timestamp"] > firsts["timestamp"].min()) & (firsts["value"] <= most) & ~new
+    found: pd.DataFrame = firsts[late]
+    return found
 
 
 def _target(series: str) -> tuple[str | None, ...]:

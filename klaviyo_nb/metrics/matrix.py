@@ -10,6 +10,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,17 @@ from klaviyo_nb.lines import LONGEST_LABEL, bounded
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
-Times = np.ndarray[tuple[int], np.dtype[np.int64]]
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Times = Numbers
 _Samples = tuple[Times, Floats]
 
-#: Where the samples of a series begin and end.
+#: Where the samples of a series begin and end, and what stands between two: the end of one, a time, and
+#: the beginning of the next.
 _VALUES, _END = b'"values":[[', b"]]"
+_BETWEEN, _OPENS = b'"],[', b',"'
+#: Short series are read together, up to so many bytes. One of a day is as long: arrays of it stay in the
+#: cache, and in memory that was used before, while fresh memory would take as long as reading.
+_TOGETHER = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class Answer:
         self._heed = heed
         self._held: list[bytes] = []
         self._samples: list[_Samples] = []
+        self._between: tuple[bytes, Times] = b"", np.empty(0, np.int64)
 
     async def taken(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """What is left of the parts when samples are taken out, which a thread does."""
@@ -87,8 +96,13 @@ class Answer:
             texts.append(whole[start:end])
             rests.append(whole[at:found])
             at = end + len(_END)
+        slots = np.cumsum([len(text) for text in texts]) // _TOGETHER
         try:
-            samples = _columns(texts) if texts else []
+            samples = [
+                each
+                for _, some in groupby(zip(slots, texts, strict=True), itemgetter(0))
+                for each in self._columns([text for _, text in some])
+            ]
         except ValueError:  # pyarrow's are, too
             return whole
         bare = (b'%s"values":%d' % (rest, n) for n, rest in enumerate(rests, len(self._samples) + 1))
@@ -136,7 +150,37 @@ class Answer:
         if isinstance(values, int):
             return self._samples[values - 1]
         times, texts = zip(*values, strict=True)
-        return _known(np.array([*map(float, times)]), np.array([*map(float, texts)]))
+        return _milliseconds(np.array([*map(float, times)])), _known(np.array([*map(float, texts)]))
+
+    def _columns(self, texts: Sequence[bytes]) -> list[_Samples]:
+        """Times and values of each text.
+
+        Quotes tell where they stand. Most series are sampled at the same times as the one before: then what
+        stands between its values is the same, and was read.
+
+        Args:
+            texts: Such as `1795413600,"823"],[1795413615,"843"`.
+
+        Raises:
+            ValueError: They are written in another way.
+        """
+        rows = _BETWEEN + b"],[".join(texts)
+        quotes = np.flatnonzero(np.frombuffer(rows, np.uint8) == ord('"'))
+        if len(quotes) < 3 or not len(quotes) % 2 or quotes[-1] != len(rows) - 1:
+            raise ValueError("a value is not in quotes")
+        closes, opens = quotes[::2], quotes[1::2]
+        width = int(opens[0]) + 1
+        if (opens - closes[:-1] != width - 1).any():
+            raise ValueError("times are not equally long")
+        # As many bytes as stand between two values, wherever a value ends.
+        between = np.ndarray(len(rows) - width + 1, f"V{width}", rows, strides=1)[closes[:-1]].tobytes()
+        if between != self._between[0]:
+            self._between = between, _times(between, width)
+        values = _known(_numbers(rows, opens + 1, closes[1:]))
+        if len(texts) == 1:
+            return [(self._between[1], values)]
+        ends = np.searchsorted(closes, len(_BETWEEN) + np.cumsum([len(text) + 3 for text in texts]))[:-1] - 1
+        return list(zip(np.split(self._between[1], ends), np.split(values, ends), strict=True))
 
 
 def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
@@ -145,45 +189,44 @@ def read(body: bytes, start: int, end: int) -> tuple[list[Series], list[str]]:
     return answer.read(answer.take(body) + answer.rest(), start, end)
 
 
-def _columns(texts: Sequence[bytes]) -> list[_Samples]:
-    """Times and values of each text.
-
-    Quotes tell where they stand; pyarrow reads texts of one buffer that are told by where they begin and end.
-
-    Args:
-        texts: Such as `1795413600,"823"],[1795413615,"843"`.
+def _times(between: bytes, width: int) -> Times:
+    """The times that stand between values, each so many bytes long with what is around it.
 
     Raises:
-        ValueError: They are written in another way.
+        ValueError: Something else stands there.
     """
-    rows = b"],[".join(texts)
-    every = np.frombuffer(rows, np.uint8)
-    quotes = np.flatnonzero(every == ord('"'))
-    if len(quotes) % 2 or not len(quotes) or not quotes[0] or quotes[-1] != len(rows) - 1:
-        raise ValueError("a value is not in quotes")
-    opens, closes = quotes[::2], quotes[1::2]
-    between = np.ndarray(max(len(rows) - 3, 0), "S4", rows, strides=1)[closes[:-1]]
-    if not ((every[opens - 1] == ord(",")).all() and (between == b'"],[').all()):
+    parts = np.frombuffer(between, np.uint8).reshape(-1, width)
+    around = np.frombuffer(_BETWEEN + _OPENS, np.uint8)
+    if (np.delete(parts, slice(len(_BETWEEN), -len(_OPENS)), axis=1) != around).any():
         raise ValueError("not rows of a time and a value")
-    places = np.empty((len(opens), 4), np.int32)  # where a time begins and ends, and a value
-    places[0, 0], places[1:, 0] = 0, closes[:-1] + 4
-    places[:, 1], places[:, 2], places[:, 3] = opens - 1, opens + 1, closes
+    starts = np.arange(len(_BETWEEN), len(between), width)
+    return _milliseconds(_numbers(between, starts, starts + width - len(_BETWEEN + _OPENS)))
+
+
+def _numbers(text: bytes, starts: Numbers, ends: Numbers) -> Floats:
+    """The numbers that stand in a text; pyarrow reads texts of one buffer that are told by where they are.
+
+    Raises:
+        ValueError: One is no number.
+    """
+    places = np.empty((len(starts), 2), np.int32)
+    places[:, 0], places[:, 1] = starts, ends
     # Every other text is one that stands between: the mask leaves it out.
-    masked = (pyarrow.py_buffer(each) for each in (places, rows, b"\x55" * len(places)))
+    masked = (pyarrow.py_buffer(each) for each in (places, text, b"\x55" * (len(places) // 4 + 1)))
     read = pyarrow.StringArray.from_buffers(places.size - 1, *masked).cast(pyarrow.float64())
-    numbers = np.frombuffer(read.buffers()[1], np.float64)
-    sizes = np.array([len(text) for text in texts])
-    ends = np.searchsorted(closes, np.cumsum(sizes + 3))[:-1]
-    times, values = _known(numbers[::4], numbers[2::4])
-    return list(zip(np.split(times, ends), np.split(values, ends), strict=True))
+    return np.frombuffer(read.buffers()[1], np.float64)[::2]
 
 
-def _known(seconds: Floats, values: Floats) -> _Samples:
-    """Times in milliseconds; what is no number is missing."""
-    milliseconds = np.rint(seconds * 1000)
-    if not np.isfinite(milliseconds).all():
+def _milliseconds(seconds: Floats) -> Times:
+    found = np.rint(seconds * 1000)
+    if not np.isfinite(found).all():
         raise ValueError("a time is not a number")
-    return milliseconds.astype(np.int64), np.where(np.isfinite(values), values, np.nan)
+    return found.astype(np.int64)
+
+
+def _known(values: Floats) -> Floats:
+    """What is no number is missing."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _one_series(metric: Mapping[str, Any], times: Times, values: Floats) -> Series:

@@ -48,6 +48,11 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
         whether the calls failed), `calls` (float64). Empty if the requests counter was not observed: of
         failures alone nobody knows what share they are. `counted(metrics, "errors")` has them.
     """
+    return _calls(metrics).frame()
+
+
+@remembered
+def _calls(metrics: pd.DataFrame) -> Rises:
     requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
     status = requests.kinds["status"]
     status = status.mask(status.str.fullmatch(SUCCEEDED).fillna(False), "success")
@@ -101,26 +106,19 @@ def _common(calls: Texts, errors: Texts, known: Any) -> tuple[Texts, Texts]:
 
 def _remaining(calls: Rises, errors: Rises, status: str) -> Rises:
     """The calls that the errors counter does not account for, with `status`."""
-    endpoints = pd.Index(calls.kinds["endpoint"].fillna("").unique())
-    times = np.union1d(*(each.times[np.flatnonzero(np.bincount(each.at))] for each in (calls, errors)))
-    ahead = _running(calls, endpoints, times) - _running(errors, endpoints, times)
-    rest = np.diff(np.maximum.accumulate(np.maximum(ahead, 0.0)), axis=0, prepend=0.0)
-    kinds = pd.DataFrame({"endpoint": endpoints.where(endpoints != ""), "method": None, "status": status})
-    at, kind = np.indices(rest.shape)
-    return Rises(times, kinds.astype("str"), at.ravel(), kind.ravel(), rest.ravel())
+    number, endpoints = pd.factorize(calls.kinds["endpoint"].fillna(""))
+    own = pd.Index(endpoints).get_indexer(pd.Index(errors.kinds["endpoint"].fillna("")))
+    at, rest = np.flatnonzero(calls.observed() | errors.observed()), []
+    for endpoint in range(len(endpoints)):
+        ahead = np.cumsum(calls.sums(number == endpoint)) - np.cumsum(errors.sums(own == endpoint))
+        rest.append(np.diff(np.maximum.accumulate(np.maximum(ahead[at], 0.0)), prepend=0.0))
+    named = pd.Series(endpoints).replace("", None)
+    kinds = pd.DataFrame({"endpoint": named, "method": None, "status": status})
+    return Rises(calls.times, kinds.astype("str"), [at] * len(rest), rest)
 
 
-def _running(counts: Rises, endpoints: pd.Index[str], times: Numbers) -> Floats:
-    """Running totals, a row per time and a column per endpoint."""
-    column = endpoints.get_indexer(pd.Index(counts.kinds["endpoint"].fillna("")))[counts.kind]
-    own = column >= 0
-    place = (np.searchsorted(times, counts.times)[counts.at] * len(endpoints) + column)[own]
-    sums = np.bincount(place, counts.calls[own], len(times) * len(endpoints))
-    return np.cumsum(sums.reshape(len(times), -1), axis=0)
-
-
-def _tidy(parts: Sequence[Rises]) -> pd.DataFrame:
-    return together([part for part in parts if len(part)] or parts[:1], _LABELS).frame()
+def _tidy(parts: Sequence[Rises]) -> Rises:
+    return together([part for part in parts if len(part)] or parts[:1], _LABELS)
 
 
 def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
@@ -134,14 +132,17 @@ def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
         `timestamp` (start of the bin), `calls`, `failed` (float64). Bins that were not observed are absent;
         `calls` is missing where only failures were counted, `failed` where nothing tells of failures.
     """
-    steps, step = increases(metrics), step_s(metrics)
-    if steps.empty:
-        steps = counted(metrics, "errors")
-        counts = pd.DataFrame({"calls": np.nan, "failed": steps["calls"]})
+    steps, step = _calls(metrics), step_s(metrics)
+    if len(steps):
+        status = steps.kinds["status"]
+        calls, failed = steps.sums(), steps.sums(status != "success")
+        failed[steps.observed(status.isna())] = np.nan
     else:
-        failed = steps["calls"].where(steps["status"] != "success", 0.0)
-        counts = pd.DataFrame({"calls": steps["calls"], "failed": failed.where(steps["status"].notna())})
-    times = steps["timestamp"].dt.floor(width or f"{round((step or 1) * 1000)}ms")
+        steps = rises(metrics, "errors")
+        calls, failed = np.full(len(steps.times), np.nan), steps.sums()
+    seen = steps.observed()
+    counts = pd.DataFrame({"calls": calls[seen], "failed": failed[seen]})
+    times = steps.starts(seen).floor(width or f"{round((step or 1) * 1000)}ms").rename("timestamp")
     return counts.groupby(times).sum(skipna=False).reset_index()
 
 
@@ -163,7 +164,7 @@ def disagreements(metrics: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _per_endpoint(counts: Rises) -> pd.Series[float]:
-    sums = pd.Series(np.bincount(counts.kind, counts.calls, len(counts.kinds)))
+    sums = pd.Series([calls.sum() for calls in counts.calls], dtype=float)
     return sums.groupby(counts.kinds["endpoint"].fillna("(no endpoint)").to_numpy()).sum()
 
 

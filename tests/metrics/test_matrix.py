@@ -8,7 +8,7 @@ import pytest
 
 from klaviyo_nb.metrics.matrix import Answer, read
 
-ROWS: list[list[Any]] = [[at, str(at * 3)] for at in range(20)]
+ROWS: list[list[Any]] = [[10 + at, str(at * 3)] for at in range(20)]
 
 
 def body(*series: dict[str, Any]) -> bytes:
@@ -27,19 +27,41 @@ def test_where_an_answer_is_cut_on_its_way_makes_no_difference(size: int):
         series("a", ROWS),
         series("b", ROWS[3:], histograms=histograms),
         series("none", []),
-        series(odd, [[1, "NaN"], [2, "7"]]),
+        series(odd, [[11, "NaN"], [12, "7"]]),
         series("c", ROWS[:1]),
     )
     answer = Answer()
     parts = (whole[at : at + size] for at in range(0, len(whole), size))
     bare = b"".join([answer.take(part) for part in parts]) + answer.rest()
-    found, _ = answer.read(bare, 0, 20)
+    found, _ = answer.read(bare, 0, 30)
     assert [each.labels["__name__"] for each in found] == ["a", "b", odd, "c"]
     assert [each.times.tolist() for each in found[:2]] == [
         [at * 1000 for at, _ in rows] for rows in (ROWS, ROWS[3:])
     ]
     wanted = [*range(0, 60, 3), *range(9, 60, 3), np.nan, 7, 0]
     assert np.array_equal(np.concatenate([each.values for each in found]), wanted, equal_nan=True)
+
+
+def test_times_that_are_not_equally_long_are_read_as_well():
+    rows = [[at, str(at * 3)] for at in range(8, 12)]
+    answer, whole = Answer(), body(series("a", ROWS), series("b", rows))
+    bare = answer.take(whole)
+    assert b'[9,"27"]' in bare, "they are left as they are"
+    found, _ = answer.read(bare + answer.rest(), 0, 30)
+    assert found[0].times.tolist() == [at * 1000 for at, _ in ROWS]
+    assert found[1].times.tolist() == [8000, 9000, 10_000, 11_000]
+    assert found[1].values.tolist() == [24, 27, 30, 33]
+
+
+@pytest.mark.parametrize("between", ['"],[12, "', '"],{12,"', '"],[1x,"', '"],[12:"', '" ,[12,"'])
+def test_what_stands_between_values_in_one_series_only_is_not_taken_for_a_time(between: str):
+    usual = b'{"metric":{"__name__":"a"},"values":[[11,"1"],[12,"2"],[13,"3"]]}'
+    odd = usual.replace(b'"],[12,"', between.encode())
+    answer = Answer()
+    start, end = b'{"status":"success","data":{"resultType":"matrix","result":[', b"]}}"
+    bare = answer.take(start + usual + b",")
+    assert bare.endswith(b'"values":1')
+    assert between.encode() in answer.take(odd + end) + answer.rest()
 
 
 def test_samples_are_taken_out_of_an_answer_before_its_end_has_come():

@@ -100,6 +100,46 @@ class TestCounters:
         new = counter("requests", [None, None, count, count], job=job, endpoint="/api/lists", status="401")
         assert begun_late(frame(old, new)).empty
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_in_which_order_rows_stand_makes_no_difference(self, seed: int):
+        rng = np.random.default_rng(seed)
+        rows = [
+            row
+            for number, role in enumerate(["requests", "errors"] * 4)
+            for row in counter(
+                role,
+                [float(n) if rng.random() < 0.9 else None for n in rng.integers(0, 30, 40)],
+                instance=f"web-{number // 2 % 2}",
+                status=f"50{number // 4}",
+            )
+        ]
+        shuffled = [rows[at] for at in rng.permutation(len(rows))]
+        for role in ("requests", "errors"):
+            assert counted(frame(rows), role).equals(counted(frame(shuffled), role))
+        assert begun_late(frame(rows)).equals(begun_late(frame(shuffled)))
+        assert bins(frame(rows)).equals(bins(frame(shuffled)))
+
+    def test_a_series_that_two_answers_tell_of_does_not_begin_with_the_second(self):
+        first = [counter("requests", [1, 2], instance=name, status="success") for name in "ab"]
+        second = [counter("requests", [None, None, 4, 7], instance=name, status="success") for name in "ab"]
+        assert begun_late(frame(*first, *second)).empty
+        assert rises(frame(*first, *second)) == {0: 2, 1: 4, 2: 6}
+
+    def test_calls_of_processes_that_were_sampled_at_other_times_are_added_up(self):
+        metrics = frame(
+            counter("requests", [1, 2, 4, None, 9], instance="a"),
+            counter("requests", [10, None, 30, 31, 31], instance="b"),
+        )
+        assert rises(metrics) == {0: 1, 1: 2 + 20, 2: 1, 3: 5 + 0}
+
+    def test_calls_of_processes_that_lived_for_a_moment_are_added_up(self):
+        metrics = frame(
+            counter("webhooks", [1.0] * 100),
+            counter("requests", [1, 2, 4], instance="a"),
+            counter("requests", [None, 5, 8, 8], instance="b"),
+        )
+        assert rises(metrics) == {0: 1, 1: 2 + 3, 2: 0}
+
     def test_a_restarted_process_counts_from_zero(self):
         assert rises(frame(counter("requests", [100, 104, 3, 5]))) == {0: 4, 1: 3, 2: 2}
 
