@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Store:
-    """`entries` are labels, nanoseconds, line."""
+    """`entries` are labels, nanoseconds, line; so many questions it is too `busy` for."""
 
     entries: list[tuple[dict[str, str], int, str]] = field(default_factory=list)
     most: int = 5_000
@@ -29,6 +29,7 @@ class Store:
     authorization: str | None = None
     answer: tuple[int, bytes] | None = None
     hang_after: int | None = None
+    busy: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -69,7 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
         store.asked.append(asked)
         if store.hang_after is not None and len(store.asked) > store.hang_after:
             store.released.wait(30)
-        if store.authorization and self.headers.get("Authorization") != store.authorization:
+        if store.busy > 0:
+            store.busy -= 1
+            code, body = 429, b"too many outstanding requests"
+        elif store.authorization and self.headers.get("Authorization") != store.authorization:
             code, body = 401, b"unauthorized"
         elif self.headers.get("X-Scope-OrgID") != store.tenant:
             code, body = 401, b"no org id"

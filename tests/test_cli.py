@@ -211,7 +211,10 @@ def test_the_place_is_left_as_it_was_found(tmp_path: Path) -> None:
     [(("metrics", "http://127.0.0.1:9"), "try: curl -sS http://127.0.0.1:9/-/ready"),
      (("metrics", "http://ann:secret@127.0.0.1:9"), "try: curl -sS http://127.0.0.1:9/-/ready"),
      (("logs", "/proc/nowhere/app.log"), "try: ls -l /proc"),
-     (("logs", "docker://nowhere"), "try: docker ps -a")],
+     (("logs", "docker://nowhere"), "try: docker ps -a"),
+     (("logs", "loki://ann:secret@127.0.0.1:9/web"), "try: curl -s http://127.0.0.1:9/loki/api/v1/labels"),
+     (("logs", "memory://nowhere"),
+      """try: python -c 'import fsspec; print(fsspec.open_files("memory://nowhere"))'""")],
 )  # fmt: skip
 def test_what_gave_nothing_is_followed_by_a_command_that_looks_at_it(
     arguments: tuple[str, ...], hint: str, tmp_path: Path

@@ -98,18 +98,24 @@ def raw_lines(settings: Settings, line_no: int) -> str:
 
 def look_at_logs(found: LogAnswer) -> str:
     """The next command when no log could be read: is it there, may we read it? A cluster says it itself."""
-    if command := next((gap.reason for gap in found.gaps), "").partition(TRY)[2]:
+    reason, source = next(((gap.reason, gap.signal) for gap in found.gaps), ("", ""))
+    if command := reason.partition(TRY)[2] or reason.partition(" is not installed: ")[2]:
         return command
-    source = next((gap.signal for gap in found.gaps), "")
-    scheme, _, rest = source.partition("://")
+    scheme, mark, rest = source.partition("://")
+    host = rest.partition("/")[0]
     unit = f" -u {shlex.quote(rest.strip('/'))}" if rest.strip("/") else ""
     asks = {
         "docker": "docker ps -a",
-        "k8s": f"kubectl -n {shlex.quote(rest.partition('/')[0])} get pods",
+        "k8s": f"kubectl -n {shlex.quote(host)} get pods",
+        "loki": f"curl -s {shlex.quote(f'http://{host}/loki/api/v1/labels')}",
+        "loki+https": f"curl -s {shlex.quote(f'https://{host}/loki/api/v1/labels')}",
+        "cloudwatch": f"aws logs describe-log-groups --region {shlex.quote(host)}",
         "journald": f"journalctl -n 5{unit}",
     }
     if scheme in asks:
         return asks[scheme]
+    if mark and scheme != "file":
+        return f"python -c {shlex.quote(f'import fsspec; print(fsspec.open_files({json.dumps(source)}))')}"
     path = Path(source.removeprefix("file://")).absolute()
     if path.is_dir() and any(path.glob("*.log*")):
         return f"klaviyo-nb logs {shlex.quote(f'{path}/*.log*')}"

@@ -25,7 +25,7 @@ from klaviyo_nb.logs.pairs import joined
 from klaviyo_nb.logs.questions.question import Question, Records
 from klaviyo_nb.logs.rows import Column, Piece, Rows
 from klaviyo_nb.logs.scan import Seen, scan
-from klaviyo_nb.logs.sources.base import UNENDED, Opened, Read, late
+from klaviyo_nb.logs.sources.base import UNENDED, UTF16, Opened, Read, is_utf16, late
 from klaviyo_nb.logs.words import EveryLine, WordFinder
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ def read(job: Job, opened: Opened, part: Part) -> None:
         part.calls, part.webhooks = calls, webhooks
     else:
         part.told = _told(job, job.question, calls, webhooks)
+    if not opened.at and is_utf16(edges.head[:_EDGE]):
+        part.truncated = True
+        part.problems.append(UTF16)
     if seen.stopped and not opened.truncated:
         part.truncated = True
         part.problems.append(too_much(job.most) if _enough(job, seen) else UNENDED)

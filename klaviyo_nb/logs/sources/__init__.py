@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from klaviyo_nb.errors import SourceDenied, SourceMissing, UsageError
+from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, is_journal, without_credentials
 from klaviyo_nb.logs.sources.files import File, Pipe, Stdin, rotated
@@ -105,7 +105,13 @@ def _paths(text: str, window: Window | None) -> list[Source]:
             raise SourceMissing(text, "no file matches", f"ls -l {os.path.dirname(path) or '.'}")
         return [*found]
     older = rotated(path, window.start.timestamp()) if window else []
-    return [_file(path), *map(File, older)]
+    try:
+        newest = _file(path)
+    except SourceError:
+        if not older or os.path.isdir(path):
+            raise
+        newest = File(path)  # says so when it is read: just rotated, and nothing was written since
+    return [newest, *map(File, older)]
 
 
 @dataclass(frozen=True, slots=True)

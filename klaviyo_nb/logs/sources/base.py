@@ -28,6 +28,8 @@ CONTEXT = 2 * REACH
 RANGE = 32 * 1024 * 1024
 _LAST = 8
 _PATIENCE_S = 0.1
+#: Of a text that is UTF-16; of its every other byte, so many are NUL at least [1].
+UTF16, _HALF_NUL = "its text is UTF-16", 0.8
 _SLICES = 4
 _SHORTEST = timedelta(minutes=10)
 _JOURNAL = b"LPKSHHRH"
@@ -129,6 +131,14 @@ def is_journal(path: str) -> bool:
 def late(deadline: float | None) -> bool:
     """Has the deadline (`time.monotonic`) come?"""
     return deadline is not None and time.monotonic() >= deadline
+
+
+def is_utf16(head: bytes) -> bool:
+    """Is a text UTF-16, by its first bytes: a mark, or every other byte is NUL? No word is found in such."""
+    nuls = head[::2].count(0), head[1::2].count(0)
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or (
+        min(nuls) == 0 and max(nuls) > _HALF_NUL * len(head) / 2
+    )
 
 
 def speaks_of_klaviyo(name: str) -> bool:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from klaviyo_nb.errors import SourceError
+from klaviyo_nb.errors import SourceError, SourceMissing
 from klaviyo_nb.logs.sources import clients
 from klaviyo_nb.logs.sources.base import Chunk, Opened, slices, stamp
 from klaviyo_nb.window import Window
@@ -63,6 +63,10 @@ class Workload:
         else:
             pods = self._get(("pods", f"--selector={self._selector(found)}"), deadline)["items"]
         logs = [each for pod in pods for each in _instances(pod, window.start)]
+        if not logs:
+            what = "none of its pods has a log of the window" if pods else "it has no pod now"
+            look = f"kubectl get events --namespace={self.namespace}"
+            raise SourceMissing(self.name, f"{what}: what earlier ones wrote is gone from the cluster", look)
         since = stamp(slices(window)[-1][0])
         return [
             Command(
@@ -73,8 +77,9 @@ class Workload:
                     *(("--previous",) if previous else ()),
                     *("--", pod),
                 ),
+                note=note,
             )
-            for pod, container, previous in sorted(logs, key=lambda log: log[2])
+            for pod, container, previous, note in sorted(logs, key=lambda log: log[2])
         ]
 
     def _get(self, what: Sequence[str], deadline: float | None) -> dict[str, Any]:
@@ -99,16 +104,22 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What one run of a client prints."""
+    """What one run of a client prints; a `note` says what nobody can print."""
 
     name: str
     command: tuple[str, ...]
     both: bool = False
     size: int = 0
+    note: str | None = None
 
-    def open(self, deadline: float | None) -> AbstractContextManager[Opened]:
+    @contextmanager
+    def open(self, deadline: float | None) -> Iterator[Opened]:
         """See `Chunk.open`."""
-        return clients.stamped(self.name, self.command, deadline, both=self.both)
+        with clients.stamped(self.name, self.command, deadline, both=self.both) as opened:
+            yield opened
+        if self.note:
+            opened.problems.append(self.note)
+            opened.truncated = True
 
 
 def _requirement(key: str, operator: str, values: Sequence[str] = ()) -> str:
@@ -117,8 +128,10 @@ def _requirement(key: str, operator: str, values: Sequence[str] = ()) -> str:
     return f"!{key}" if operator == "DoesNotExist" else f"{key} {operator.lower()} ({','.join(values)})"
 
 
-def _instances(pod: Mapping[str, Any], since: datetime) -> Iterator[tuple[str, str, bool]]:
+def _instances(pod: Mapping[str, Any], since: datetime) -> Iterator[tuple[str, str, bool, str | None]]:
     """Pod, container, is it the one before a restart: all that have a log which may reach into the window.
+
+    And what is lost of it: of the instances before a restart, a cluster keeps the last.
 
     A container that waits to be started again gives the log of the instance before, whichever is asked for.
     """
@@ -129,4 +142,8 @@ def _instances(pod: Mapping[str, Any], since: datetime) -> Iterator[tuple[str, s
                 state = status.get(which, {})
                 ended = state.get("terminated", {}).get("finishedAt")
                 if "running" in state or (ended and datetime.fromisoformat(ended) >= since):
-                    yield pod["metadata"]["name"], status["name"], previous
+                    name, container = pod["metadata"]["name"], status["name"]
+                    began, count = state.get("terminated", {}).get("startedAt"), status.get("restartCount", 0)
+                    lost = previous and count > 1 and began and datetime.fromisoformat(began) > since
+                    note = f"{container} of {name} was restarted {count:,} times: only the last log is kept"
+                    yield name, container, previous, note if lost else None

@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources import packed
-from klaviyo_nb.logs.sources.base import CONTEXT, Chunk, Opened, Read, pipe_reader, ranges
+from klaviyo_nb.logs.sources.base import CONTEXT, UTF16, Chunk, Opened, Read, is_utf16, pipe_reader, ranges
 from klaviyo_nb.window import Window
 
 #: A pipe with a name is given up if nobody writes to it for so long [s].
@@ -33,7 +33,6 @@ _HEAD = 256
 _EDGE = 4_096
 #: What logrotate and its like put behind a name: `.1`, `.2.gz`, `-20261123`, `-20261123.gz`, `.2026-11-23`.
 _ROTATED = expression(r"[.-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d+)?)(?:\.(?:gz|zst|bz2|xz))?")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,8 @@ class Pipe:
     def open(self, deadline: float | None) -> Iterator[Opened]:
         """See `Chunk.open`."""
         own = self.path != "-"
+        if not own and sys.stdin is None:
+            raise SourceMissing("-", "standard input is closed", "cat app.log | klaviyo-nb logs -")
         descriptor = _open(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
         try:
             opened = Opened(lambda memory: 0, offsets=False)
@@ -92,10 +93,8 @@ class File:
             raise SourceError(self.path, f"cannot be read: {exc.strerror}", f"file {self.path}") from None
         finally:
             os.close(descriptor)
-        if head.startswith(_UTF16):
-            raise SourceError(
-                self.path, "its text is UTF-16", f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log"
-            )
+        if is_utf16(head):
+            raise SourceError(self.path, UTF16, f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log")
         path, size = os.path.abspath(self.path), facts.st_size
         identity = Identity(os.uname().nodename, (facts.st_dev, facts.st_ino), len(head), _digest(head))
         if packed.is_packed(head):

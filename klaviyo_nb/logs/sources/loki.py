@@ -24,6 +24,7 @@ from klaviyo_nb.logs.sources.base import (
     WORTH_ASKING,
     Chunk,
     Opened,
+    late,
     slices,
     speaks_of_klaviyo,
     without_credentials,
@@ -41,6 +42,8 @@ _TOO_MANY = expression(r"max entries limit[^(]*\(\d+ > ([1-9]\d*)\)")
 _WRITERS = ("pod", "k8s_pod_name", "hostname", "host", "host_name", "instance")
 _SHAPE = "loki://[USER:PASSWORD@ or TOKEN@]HOST:PORT/APP[?tenant=TENANT]    (or loki+https://…)"
 _TIMEOUT_S = 30.0
+#: Answers of a Loki that has too much to do; how long to wait before it is asked again [s].
+_BUSY, WAITS_S = (429, 503), (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +129,11 @@ class Span:
         self, client: httpx.Client, start: int, limit: int, deadline: float | None
     ) -> tuple[list[Entry], int]:
         """One page, and how many lines it could have had."""
-        import httpx
-
-        left = _TIMEOUT_S if deadline is None else max(0.1, deadline - time.monotonic())
-        span = {"start": start, "end": self.end, "limit": limit}
-        try:
-            response = client.get(
-                "/loki/api/v1/query_range",
-                params={**span, "query": self.query, "direction": "forward"},
-                timeout=left,
-            )
-        except httpx.HTTPError as exc:
-            raise SourceError(self.source.name, f"Loki gave no answer: {type(exc).__name__}") from None
+        for wait in (*WAITS_S, None):
+            response = self._answer(client, start, limit, deadline)
+            if response.status_code not in _BUSY or wait is None or late(deadline and deadline - wait):
+                break
+            time.sleep(wait)
         if response.status_code == 400 and (told := _TOO_MANY.search(response.text)):
             return self._ask(client, start, min(int(told[1]), limit - 1), deadline)
         if response.status_code != 200:
@@ -148,6 +144,20 @@ class Span:
             return list(_entries(response.json()["data"]["result"])), limit
         except (ValueError, KeyError, TypeError, AttributeError):
             raise SourceError(self.source.name, "what answers there is no Loki") from None
+
+    def _answer(self, client: httpx.Client, start: int, limit: int, deadline: float | None) -> httpx.Response:
+        import httpx
+
+        left = _TIMEOUT_S if deadline is None else max(0.1, deadline - time.monotonic())
+        span = {"start": start, "end": self.end, "limit": limit}
+        try:
+            return client.get(
+                "/loki/api/v1/query_range",
+                params={**span, "query": self.query, "direction": "forward"},
+                timeout=left,
+            )
+        except httpx.HTTPError as exc:
+            raise SourceError(self.source.name, f"Loki gave no answer: {type(exc).__name__}") from None
 
 
 def _entries(streams: Sequence[Mapping[str, Any]]) -> Iterator[Entry]:

@@ -18,7 +18,7 @@ import pytest
 import samples
 from engine_and_cluster import STDERR, STDOUT, World, serve
 from klaviyo_nb import logs
-from klaviyo_nb.errors import SourceError
+from klaviyo_nb.errors import SourceError, SourceMissing
 from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import clients, resolve
@@ -212,6 +212,34 @@ def test_every_container_of_every_pod_is_read_and_those_before_a_restart(cluster
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("restarts", "began", "told"), [(7, 5, True), (7, 4, False), (1, 5, False)])
+def test_that_earlier_instances_than_the_last_are_lost_is_told(
+    cluster: World, restarts: int, began: int, told: bool
+) -> None:
+    last = {"startedAt": f"2026-11-23T0{began}:10:00Z", "finishedAt": "2026-11-23T05:30:00Z", "exitCode": 1}
+    cluster.objects = {
+        "pods/web-1": pod("web-1", running("app", terminated=last) | {"restartCount": restarts})
+    }
+    cluster.logs = {
+        ("web-1", "app", True): [("2026-11-23T05:20:00Z", call(503))],
+        ("web-1", "app", False): [],
+    }
+    (coverage,) = read("k8s://shop/pod/web-1").coverage
+    gap = "app of web-1 was restarted 7 times: only the last log is kept"
+    assert (coverage.calls, coverage.gap, coverage.truncated) == (1, gap if told else None, told)
+
+
+@pytest.mark.real
+def test_a_workload_without_pods_or_logs_is_not_taken_for_a_quiet_one(cluster: World) -> None:
+    cluster.objects = {"deployments/web": DEPLOYMENT}
+    (coverage,) = read("k8s://shop/deploy/web").coverage
+    assert coverage.gap == "it has no pod now: what earlier ones wrote is gone from the cluster"
+    waiting = {"name": "app", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    cluster.objects["pods/web-1"] = pod("web-1", waiting)
+    assert not read("k8s://shop/deploy/web").coverage[0].whole
+
+
+@pytest.mark.real
 def test_a_container_waiting_to_be_started_again_is_read_once(cluster: World) -> None:
     waiting = {
         "name": "app", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
@@ -334,7 +362,8 @@ def test_selectors_say_what_the_workload_says(stand_in: Callable[[str, str], Non
         '{"key": "team", "operator": "Exists"}, {"key": "env", "operator": "NotIn", "values": ["dev"]}]}}}'
     )
     (source,) = resolve("k8s://shop/sts/web")
-    assert source.chunks(WINDOW) == []
+    with pytest.raises(SourceMissing, match="no pod now"):
+        source.chunks(WINDOW)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[0] == "get --namespace=shop --output=json -- sts/web"
     assert asked[1].endswith("--selector=app=web,tier in (a,b),!old,team,env notin (dev)")

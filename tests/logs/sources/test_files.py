@@ -292,6 +292,27 @@ def test_utf16_is_said_to_be_utf16(tmp_path: Path) -> None:
     assert read(path).coverage[0].gap == "its text is UTF-16"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_seen_without_a_mark_and_in_an_archive(tmp_path: Path, encoding: str) -> None:
+    text = "klaviyo API error: 429\n".encode(encoding)
+    (tmp_path / "app.log").write_bytes(text)
+    (tmp_path / "app.log.gz").write_bytes(gzip.compress(text))
+    gaps = [read(tmp_path / name).coverage[0].gap for name in ("app.log", "app.log.gz")]
+    assert gaps == ["its text is UTF-16"] * 2
+
+
+def test_nul_blocks_are_not_taken_for_utf16(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"\0" * 5_000 + b"klaviyo API error: 429\n")
+    (coverage,) = read(path).coverage
+    assert (coverage.calls, coverage.gap) == (1, None)
+
+
+def test_standard_input_that_is_closed_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert read("-").coverage[0].gap == "standard input is closed"
+
+
 def test_a_named_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import samples
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.logs import sources
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.logs.sources.pages import Entry, lines
@@ -141,6 +142,19 @@ def test_credentials_and_tenant_are_sent_and_never_shown(
     assert "s3cr" not in repr(
         (found.coverage, found.calls["source"].tolist(), resolve(url), resolve(url)[0].chunks(WINDOW))
     )
+
+
+@pytest.mark.parametrize(
+    ("busy", "gap"), [(3, None), (99, "Loki answered 429: too many outstanding requests")]
+)
+def test_a_loki_that_is_busy_is_asked_again_and_not_for_ever(
+    loki: tuple[Store, str], monkeypatch: pytest.MonkeyPatch, busy: int, gap: str | None
+) -> None:
+    monkeypatch.setattr(sources.loki, "WAITS_S", (0.0, 0.0, 0.0))
+    store, host = loki
+    store.busy, store.entries = busy, [(WEB, START, call(503))]
+    (coverage,) = read(f"loki://{host}/web").coverage
+    assert (coverage.calls, coverage.gap) == (0 if gap else 1, gap)
 
 
 def test_a_refusal_is_a_gap_in_lokis_own_words(loki: tuple[Store, str]) -> None:

@@ -114,6 +114,12 @@ def test_a_path_names_what_it_was_rotated_to_as_far_as_the_window_reaches(tmp_pa
     ]
 
 
+def test_what_a_path_was_rotated_to_is_read_though_nothing_was_written_since(tmp_path: Path) -> None:
+    (tmp_path / "app.log.1").write_text("2026-11-23T05:30:00Z klaviyo API error: 503\n")
+    found = logs.read([str(tmp_path / "app.log")], WINDOW, redact=str)
+    assert [(each.calls, each.gap) for each in found.coverage] == [(0, "no such file"), (1, None)]
+
+
 def test_a_glob_names_what_it_matches_and_nothing_else(tmp_path: Path) -> None:
     for name in ("app.log", "app.log.1"):
         rotate(tmp_path, name, 0)
