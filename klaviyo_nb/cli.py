@@ -187,11 +187,11 @@ def logs(
 def metrics(url: str | None, rules: bool, incident: str | None, out: Path, form: str, **flags: Any) -> None:
     """Say from metrics when it began, when it ended, how bad it was."""
     from klaviyo_nb import notes
-    from klaviyo_nb.commands import metric_answers
+    from klaviyo_nb.commands import metric_answers, metric_rules
     from klaviyo_nb.start import utc_now
 
     if rules:
-        metric_answers.print_rules(url, flags)
+        metric_rules.print_rules(url, flags)
         return
     settings = steps.settings_of(flags | {"metrics_url": url})
     metric_answers.need_metrics(settings)

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ import pytest
 import samples
 from klaviyo_nb.commands.metric_answers import render_metrics
 from klaviyo_nb.commands.steps import MOST_SLOW, _so_far
+from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.evidence import Evidence, Gap
 from klaviyo_nb.folder import save
+from klaviyo_nb.frames import NOTES
 from klaviyo_nb.places import must_be_writable
 
 
@@ -308,6 +312,30 @@ def test_metrics_are_told_with_units() -> None:
         r"impact +[\d,]+ of [\d,]+ calls failed, \d+\.\d+%, \d+\.\d+% in the worst 5 minutes", told["impact"]
     )
     assert re.fullmatch(r"budget +[\d,]+\.\d% of the window's error budget .*", told["budget"])
+
+
+def test_metrics_tell_what_the_notebook_tells() -> None:
+    at = samples.WINDOW.start + timedelta(minutes=90)
+    note = {"at": at, "kind": "detected", "text": "pager", "who": "Ada", "written_at": at}
+    found = replace(samples.rate_limited(), calls=None, probe_rows=(), notes=NOTES.frame([note]))
+    text, document = render_metrics(found, "text").decode(), json.loads(render_metrics(found, "json"))
+    onset = times_of(found).onset
+    assert onset is not None
+    (took,) = (row for row in document["durations"] if row["what"] == "MTTD")
+    assert took["at_least"] == (at - onset.latest).total_seconds()
+    assert took["at_most"] == (at - onset.earliest).total_seconds()
+    assert re.search(r"^took      MTTD \d+ min.*, from onset to detected, as noted$", text, re.MULTILINE)
+    assert [row["factor"] for row in document["burn_rates"]] == [14.4, 6.0, 3.0, 1.0]
+    (fast, *slow) = document["burn_rates"]
+    assert fast["burning"] is True
+    assert {row["burning"] for row in slow} == {None}
+    assert re.search(r"^burning   [\d,.]+ in 60 min, [\d,.]+ in 5 min: over 14.4$", text, re.MULTILINE)
+    assert "not known: 6 (6 h 00 min), 3 (24 h 00 min), 1 (3 d 0 h); ask a longer window" in text
+    worst = next(row for row in document["changed"] if row["attribute"] == "endpoint")
+    assert worst["value"] == "/api/profiles"
+    assert re.search(
+        r"^changed   all calls failed 0.0% before, \d+.\d% during, – after: ", text, re.MULTILINE
+    )
 
 
 def test_metrics_that_were_not_seen_are_told_as_such_and_not_as_zero() -> None:

@@ -5,32 +5,30 @@ from __future__ import annotations
 import asyncio
 import shlex
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import pandas as pd
 
 from klaviyo_nb import logs
 from klaviyo_nb.collect import context_of
 from klaviyo_nb.coming import about, apart
-from klaviyo_nb.commands import steps
 from klaviyo_nb.commands.log_answers import as_json
-from klaviyo_nb.diagnosis import decide
-from klaviyo_nb.diagnosis.harm import at_each_severity, harm, touched
+from klaviyo_nb.diagnosis import decide, phases
+from klaviyo_nb.diagnosis.harm import at_each_severity, counts, harm, touched
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.folder import load
 from klaviyo_nb.lines import many
-from klaviyo_nb.metrics import rules
 from klaviyo_nb.metrics.client import Fetched, fetch
-from klaviyo_nb.metrics.impact import SLO, Impact
+from klaviyo_nb.metrics.impact import SLO, Impact, burn_rates
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
-from klaviyo_nb.report.words import length
+from klaviyo_nb.report.words import length, length_between
 from klaviyo_nb.start import redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.window import Window, iso
 
@@ -38,8 +36,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.settings import Settings
 
 METRICS_TIMEOUT_S = 60.0
-#: Span that thresholds of alerts are taken from, if none is given: a week holds what a day and a weekend do.
-BASELINE = "7d"
+#: What changed is told in so many lines of text.
+MOST_CHANGED = 6
 
 
 def need_metrics(settings: Settings) -> None:
@@ -107,42 +105,6 @@ def read_metrics(settings: Settings) -> Evidence:
     return replace(found, calls=calls, earlier=earlier) if seen else found
 
 
-def print_rules(url: str | None, flags: dict[str, Any]) -> None:
-    """Print the alert rules: as they are shipped, or for what the server at `url` has.
-
-    Raises:
-        UsageError: A setting is wrong, or the server gave nothing.
-    """
-    if url is None:
-        steps.print_bytes(alert_rules(None, None)[0].encode())
-        return
-    since = flags["since"] or (None if flags["start"] else BASELINE)
-    settings = steps.settings_of(flags | {"metrics_url": url, "since": since})
-    window = window_of(settings, utc_now())
-    fetched = ask_metrics(settings, window)
-    steps.report_gaps(fetched.gaps, nothing=fetched.frame is None, hint=look_at_metrics(settings))
-    text, unfit = alert_rules(fetched, window)
-    if unfit:
-        click.echo(f"klaviyo-nb: {unfit}", err=True)
-    steps.print_bytes(text.encode())
-
-
-def alert_rules(fetched: Fetched | None, baseline: Window | None) -> tuple[str, str | None]:
-    """The alert rules, with names and thresholds from what was found, if anything was.
-
-    Returns:
-        The rules, and what is wrong with them if they cannot fire on that server as they are.
-    """
-    if fetched is None or fetched.frame is None or baseline is None:
-        return rules.shipped(), None
-    text, unfit = rules.fitted(fetched.names, fetched.frame), None
-    if text is None:
-        unfit = (
-            "the rules name klaviyo_api_…, for which this server has no counter that tells which calls failed"
-        )
-    return rules.tuned(rules.limits(fetched.frame), baseline, text), unfit
-
-
 def render_metrics(found: Evidence, form: str) -> bytes:
     """Onset, recovery and impact as `text` or `json`."""
     when, repaired, harmed = times_of(found), fixed(found), harm(found)
@@ -151,7 +113,7 @@ def render_metrics(found: Evidence, form: str) -> bytes:
     if form == "json":
         seconds = {name: span.total_seconds() for name, span in graded.items()}
         more = {"touched": reach, "affected": _affected(found), "time_at_s": seconds}
-        return as_json(_metrics_document(found, when, total, repaired) | more)
+        return as_json(_metrics_document(found, when, total, repaired) | more | _tables(found))
     start, end = found.window.as_json().values()
     spans = [f"{name} for {length(each)}" for name, each in graded.items()]
     lines = [
@@ -163,6 +125,9 @@ def render_metrics(found: Evidence, form: str) -> bytes:
           for each in when.earlier),
         *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
+        *_burning_text(views.burning(found)),
+        *_took_text(views.durations(found)),
+        *_changed_text(views.changed(found)),
         *([f"touched   {reach}"] if reach else []),
         *([f"severity  {', '.join(spans)}"] if spans else []),
         *([f"counted   from {harmed.source}, as in the verdict"] if harmed else []),
@@ -175,8 +140,31 @@ def render_metrics(found: Evidence, form: str) -> bytes:
 def _affected(found: Evidence) -> list[dict[str, Any]]:
     """Distinct things that failed calls name: `what`, `distinct`, `at_least`, `at_most`, `calls`."""
     told = touched(found)
-    rows = [] if told is None else told.rows.astype(object).to_dict("records")
-    return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows]
+    return _records(None if told is None else told.rows)
+
+
+def _tables(found: Evidence) -> dict[str, list[dict[str, Any]]]:
+    """What the notebook shows as tables: spans in seconds, shares as numbers."""
+    counted = counts(found)
+    return {
+        "burn_rates": _records(None if counted is None else burn_rates(counted[1], found.window)),
+        "durations": _records(views.durations(found)),
+        "changed": _records(phases.changed(found)),
+        "slower": _records(phases.slower(found)),
+    }
+
+
+def _records(rows: pd.DataFrame | None) -> list[dict[str, Any]]:
+    return [] if rows is None else [
+        {str(name): _plain(value) for name, value in row.items()}
+        for row in rows.astype(object).to_dict("records")
+    ]  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _moment_text(moment: Moment | None, otherwise: str) -> str:
@@ -208,6 +196,45 @@ def _impact_text(total: Impact | None) -> list[str]:
     spent = f"{_share(total.budget_spent or 0.0)} of the window's error budget (objective {SLO:.1%})"
     told = f"{total.failed_calls:,} of {many(total.calls, 'call')} failed, {_share(total.share)}{peak}"
     return [f"impact    {told}", f"budget    {spent}"]
+
+
+def _burning_text(rates: pd.DataFrame | None) -> list[str]:
+    """Each burn rate in its two windows; those whose window is longer than what was asked are named."""
+    if rates is None:
+        return []
+    known = rates[rates["burning"].notna()]
+    lines = [
+        f"{each.long_rate:,.1f} in {each.long}, {each.short_rate:,.1f} in {each.short}:"
+        f" {'' if each.burning else 'not '}over {each.factor:g}"
+        for each in known.itertuples()
+    ]
+    left = [f"{each.factor:g} ({each.long})" for each in rates[rates["burning"].isna()].itertuples()]
+    return _under("burning", lines + ([f"not known: {', '.join(left)}; ask a longer window"] if left else []))
+
+
+def _took_text(took: pd.DataFrame) -> list[str]:
+    lines = []
+    for each in took[took["at_least"].notna()].to_dict("records"):
+        spent = length_between(each["at_least"], each["at_most"])
+        lines.append(f"{each['what']} {spent}, from {each['from']} to {each['to']}")
+    return _under("took", lines)
+
+
+def _changed_text(changes: pd.DataFrame | None) -> list[str]:
+    """Shares that failed before, during and after: the first few, and how many there are besides."""
+    if changes is None:
+        return []
+    lines = [
+        f"{each.of} failed {each.before} before, {each.during} during, {each.after} after: {each.change}"
+        for each in changes.head(MOST_CHANGED).itertuples()
+    ]
+    more = len(changes) - len(lines)
+    return _under("changed", lines + ([f"and {more} more (--format json)"] if more > 0 else []))
+
+
+def _under(name: str, lines: list[str]) -> list[str]:
+    """Lines under one name, which stands before the first."""
+    return [f"{name if not number else '':<10}{line}" for number, line in enumerate(lines)]
 
 
 def _share(value: float) -> str:

@@ -18,13 +18,22 @@ from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.evidence import Evidence, remembered
 from klaviyo_nb.intervals import newcombe, wilson
+from klaviyo_nb.metrics.counters import counted
+from klaviyo_nb.metrics.rates import histogram_quantile
 
 PHASES = ("before", "during", "after")
 #: Values of one attribute that are told: those with most calls.
 MOST = 12
 #: Calls that are waited for at most, before it is said that no wait will tell.
 MOST_CALLS = 1_000_000
+#: Fewer durations have no 95th percentile: the upper bound of its interval lies beyond the slowest [calls].
+LEAST_TIMED = 60
 _COLUMNS = ["attribute", "value", "calls", *(f"{name}_share" for name in PHASES), "change", "low", "high"]
+
+#: Lower bound, estimate and upper bound [s].
+_Quantile = tuple[float, float, float]
+#: Endpoint → calls, and a quantile for each phase.
+_Durations = dict[str, tuple[float, list[_Quantile | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +69,28 @@ def changed(evidence: Evidence) -> pd.DataFrame | None:
 
 
 def slower(evidence: Evidence) -> pd.DataFrame | None:
-    """95th percentile of durations in each phase, by endpoint, as far as logs tell durations.
+    """95th percentile of durations in each phase, by endpoint, from logs, or else from a histogram.
 
     Returns:
         `endpoint`, `calls`, `before_s`, `during_s`, `after_s`, `times` (during over before), `low`, `high`
-        (its interval, from the 95 % intervals of both by order statistics). None likewise, or without
-        durations.
+        (its interval, from the 95 % intervals of both by order statistics, and as wide as the buckets are).
+        None likewise, or without durations.
     """
     frame, when = _counted(evidence)
-    if frame is None or not when.failed or "duration_s" not in frame:
+    if frame is None or not when.failed:
         return None
-    timed = frame.loc[
-        frame["duration_s"].notna() & (frame["phase"] >= 0), ["endpoint", "phase", "duration_s"]
-    ]
+    found = _timed(frame)
+    if not found and evidence.metrics is not None:
+        found = _timed_in_buckets(evidence.metrics, when)
     rows = []
-    for endpoint, calls in timed.groupby("endpoint"):
-        spans = [_p95(calls.loc[calls["phase"] == number, "duration_s"]) for number in range(3)]
+    for endpoint, (calls, spans) in found.items():
         before, during = spans[:2]
         ratio = [np.nan] * 3
         if before and during and before[0] > 0:
             ratio = [during[1] / before[1], during[0] / before[2], during[2] / before[0]]
-        rows.append((endpoint, len(calls), *(each[1] if each else np.nan for each in spans), *ratio))
+        rows.append((endpoint, round(calls), *(each[1] if each else np.nan for each in spans), *ratio))
+    if not rows:
+        return None
     names = ["endpoint", "calls", *(f"{name}_s" for name in PHASES), "times", "low", "high"]
     told = pd.DataFrame(rows, columns=names).sort_values("calls", ascending=False, kind="stable")
     return told.head(MOST).reset_index(drop=True)
@@ -114,10 +124,15 @@ def fixed(evidence: Evidence) -> Fixed:
 @remembered
 def _counted(evidence: Evidence) -> tuple[pd.DataFrame | None, Times]:
     """The calls that the verdict counts, each with its phase (-1: none), and when it was."""
-    when, counted = times_of(evidence), tally(evidence, _limits(evidence))
-    if counted is None:
+    when, found = times_of(evidence), tally(evidence, _limits(evidence))
+    if found is None:
         return None, when
-    moment, phase = counted.frame["timestamp"], np.full(len(counted.frame), -1)
+    return found.frame.assign(phase=_phase(found.frame["timestamp"], when)), when
+
+
+def _phase(moment: pd.Series[pd.Timestamp], when: Times) -> Any:
+    """0 before, 1 during, 2 after; -1 within an interval, or where nothing failed."""
+    phase = np.full(len(moment), -1)
     begun = (when.onset.earliest, when.onset.latest) if when.onset else None
     over = (when.recovered.earliest, when.recovered.latest) if when.recovered else None
     if when.failed:
@@ -126,7 +141,7 @@ def _counted(evidence: Evidence) -> tuple[pd.DataFrame | None, Times]:
             phase[_within(moment, None, begun[0])] = 0
         if over:
             phase[_within(moment, over[1], None)] = 2
-    return counted.frame.assign(phase=phase), when
+    return phase
 
 
 def _within(moment: pd.Series[pd.Timestamp], start: datetime | None, end: datetime | None) -> Any:
@@ -166,15 +181,53 @@ def _more(hits: float, tries: float, base_hits: float, base: float) -> tuple[flo
     return newcombe(hits, tries, base_hits, base) if base else wilson(hits, tries)
 
 
-def _p95(seconds: pd.Series[float]) -> tuple[float, float, float] | None:
+def _timed(frame: pd.DataFrame) -> _Durations:
+    if "duration_s" not in frame:
+        return {}
+    timed = frame.loc[
+        frame["duration_s"].notna() & (frame["phase"] >= 0), ["endpoint", "phase", "duration_s"]
+    ]
+    return {
+        str(endpoint): (
+            len(calls), [_p95(calls.loc[calls["phase"] == number, "duration_s"]) for number in range(3)]
+        )
+        for endpoint, calls in timed.groupby("endpoint")
+    }  # fmt: skip
+
+
+def _timed_in_buckets(metrics: pd.DataFrame, when: Times) -> _Durations:
+    steps = counted(metrics, "duration_bucket")
+    steps = steps[steps["le"].notna()].assign(endpoint=steps["endpoint"].fillna("all calls"))
+    phase, found = _phase(steps["timestamp"], when), {}
+    for endpoint in steps["endpoint"].unique():
+        own = steps["endpoint"] == endpoint
+        sums = [steps[own & (phase == number)].groupby("le")["calls"].sum() for number in range(3)]
+        every = sum(float(each.iloc[-1]) for each in sums if len(each))
+        found[str(endpoint)] = every, [_p95_in(each) for each in sums]
+    return found
+
+
+def _p95(seconds: pd.Series[float]) -> _Quantile | None:
     """95th percentile between the bounds of its 95 % interval; None of too few values to have one."""
     count = len(seconds)
-    if count < 60:  # of fewer the upper bound lies beyond the slowest
+    if count < LEAST_TIMED:
         return None
     values, spread = np.sort(seconds.to_numpy(dtype=float)), 1.96 * (count * 0.95 * 0.05) ** 0.5
     places = [int(np.clip(round(count * 0.95 + each), 1, count)) - 1 for each in (-spread, 0, spread)]
     low, middle, high = values[places]
     return float(low), float(middle), float(high)
+
+
+def _p95_in(buckets: pd.Series[float]) -> _Quantile | None:
+    """Likewise, of calls per bucket, cumulative: each bound is that of the bucket it lies in."""
+    count = float(buckets.iloc[-1]) if len(buckets) > 1 and np.isinf(buckets.index[-1]) else 0.0
+    if count < LEAST_TIMED:
+        return None
+    bounds, spread = np.append(0.0, buckets.index), 1.96 * (count * 0.95 * 0.05) ** 0.5
+    held = np.maximum.accumulate(buckets.to_numpy())
+    first, last = np.searchsorted(held, np.minimum(count * 0.95 + np.array([-spread, spread]), count))
+    middle = histogram_quantile(buckets.rename_axis("le").rename("count").reset_index(), 0.95)
+    return float(bounds[first]), float(middle or 0.0), float(bounds[last + 1])
 
 
 def _wait(

@@ -123,8 +123,8 @@ def _durations(evidence: Evidence, known: frozenset[str]) -> Iterator[tuple[str,
                 why = "it was noted earlier than what it is counted from"
             yield name, f"not known: {why}"
             continue
-        least, most = (words.length(row[end]) for end in ("at_least", "at_most"))
-        yield name, f"{least if least == most else f'{least} to {most}'} (from {row['from']} to {row['to']})"
+        spent = words.length_between(row["at_least"], row["at_most"])
+        yield name, f"{spent} (from {row['from']} to {row['to']})"
 
 
 def _budget(evidence: Evidence) -> str | None:

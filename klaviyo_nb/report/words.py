@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -104,6 +105,16 @@ def length(span: timedelta) -> str:
     return f"{hours} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def length_between(least: timedelta, most: timedelta) -> str:
+    """`24 min to 27 min`: no shorter than the one and no longer than the other, which is rounded up."""
+    if least == most:
+        return length(least)
+    seconds = most.total_seconds()
+    unit = 1 if seconds < 120 else 60 if seconds < 48 * 3600 else 3600
+    low, high = length(least), length(timedelta(seconds=unit * math.ceil(seconds / unit)))
+    return low if low == high else f"{low} to {high}"
+
+
 def duration(document: Mapping[str, Any]) -> str | None:
     """How long the incident lasted, as far as it was seen; None if no onset was found."""
     onset, recovered = document.get("onset"), document.get("recovered")
@@ -112,9 +123,8 @@ def duration(document: Mapping[str, Any]) -> str | None:
     began = parse_time(onset["earliest"]), parse_time(onset["latest"])
     if not recovered:
         return f"at least {length(parse_time(document['window']['end']) - began[1])}"
-    least = length(parse_time(recovered["earliest"]) - began[1])
-    most = length(parse_time(recovered["latest"]) - began[0])
-    return least if least == most else f"{least} to {most}"
+    over = parse_time(recovered["earliest"]), parse_time(recovered["latest"])
+    return length_between(over[0] - began[1], over[1] - began[0])
 
 
 def share(part: float | None, whole: float | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from klaviyo_nb.diagnosis.phases import changed, fixed, slower
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load
-from klaviyo_nb.frames import CALLS
+from klaviyo_nb.frames import CALLS, METRICS
 from samples import NOW, WINDOW
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -62,6 +63,47 @@ def test_what_took_longer_is_told_with_an_interval_and_what_did_not_has_one_arou
     assert rows.loc["/api/events", "low"] > 1.5
     assert rows.loc["/api/events", "low"] < rows.loc["/api/events", "times"] < rows.loc["/api/events", "high"]
     assert rows.loc["/api/profiles", "low"] < 1 < rows.loc["/api/profiles", "high"]
+
+
+def in_histogram(evidence: Evidence) -> Evidence:
+    """The same calls as counters and buckets, sampled every 15 s; no log."""
+    assert evidence.calls is not None
+    bounds, rows = [0.1, 0.25, 0.5, 1.0, 2.5, np.inf], []
+    times = pd.date_range(WINDOW.start, WINDOW.end, freq="15s")
+    for endpoint, calls in evidence.calls.groupby("endpoint"):
+        failed, seconds = calls["status_code"] >= 400, calls["duration_s"]
+        kinds = [("requests", "success", None, ~failed), ("requests", "503", None, failed)]
+        kinds += [("duration_bucket", None, bound, seconds <= bound) for bound in bounds]
+        for role, status, bound, those in kinds:
+            held = np.searchsorted(calls.loc[those, "timestamp"], times)
+            named = {"role": role, "name": role, "endpoint": endpoint, "status": status, "le": bound}
+            series = json.dumps({"job": "web", **named}, default=str)
+            rows += [
+                {"timestamp": at, "value": float(count), "series": series, **named}
+                for at, count in zip(times, held, strict=True)
+            ]
+    return replace(evidence, calls=None, metrics=METRICS.frame(rows))
+
+
+def test_a_histogram_tells_what_took_longer_where_no_log_does() -> None:
+    of_logs, of_buckets = slower(world((60, 80), slow=4.0)), slower(in_histogram(world((60, 80), slow=4.0)))
+    assert of_logs is not None
+    assert of_buckets is not None
+    lines, rows = of_logs.set_index("endpoint"), of_buckets.set_index("endpoint")
+    assert set(rows.index) == set(lines.index)
+    for endpoint in rows.index:
+        told, exact = rows.loc[endpoint], lines.loc[endpoint]
+        assert told["low"] <= exact["times"] <= told["high"]  # each as wide as its bucket
+        assert told["calls"] == pytest.approx(exact["calls"], abs=60)  # a step at each border
+    assert rows.loc["/api/events", "low"] >= 1.5
+    assert rows.loc["/api/profiles", "low"] < 1 < rows.loc["/api/profiles", "high"]
+
+
+def test_a_histogram_of_few_calls_tells_no_quantile() -> None:
+    told = slower(in_histogram(world((60, 80), slow=4.0, per_minute=4)))
+    assert told is not None
+    assert told["during_s"].isna().all()
+    assert told["times"].isna().all()
 
 
 def test_it_is_fixed_when_calls_fail_no_more_than_before() -> None:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from klaviyo_nb.commands.metric_answers import alert_rules
+from klaviyo_nb.commands.metric_rules import alert_rules
 from klaviyo_nb.drills.prometheus import selector
 from klaviyo_nb.metrics.client import Fetched, fetch
 from klaviyo_nb.metrics.names import from_table

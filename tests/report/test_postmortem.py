@@ -17,7 +17,7 @@ from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import METRICS, NOTES
 from klaviyo_nb.report.texts import limits, packet, postmortem
 from klaviyo_nb.report.timeline import entries
-from klaviyo_nb.report.words import plain
+from klaviyo_nb.report.words import length_between, plain
 from klaviyo_nb.response.document import verdict_document
 from report_samples import CASES, HOSTILE, healthy, hostile, nothing, recovered, under_way
 
@@ -326,3 +326,10 @@ def test_the_first_failure_of_each_kind_is_told() -> None:
     text = drafted(recovered())
     assert len(re.findall(r"First failing call: |First of its kind: ", text)) == 2
     assert "timeout" in text
+
+
+def test_a_length_is_told_no_shorter_and_no_longer_than_it_can_have_been() -> None:
+    second = timedelta(seconds=1)
+    assert length_between(1470 * second, 1605 * second) == "24 min to 27 min"
+    assert length_between(190 * second, 190 * second) == "3 min"
+    assert length_between(30 * second, 45 * second) == "30 s to 45 s"
