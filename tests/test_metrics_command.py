@@ -52,6 +52,9 @@ def test_a_noted_onset_stands_above_the_derived_one_for_its_incident_alone(
     assert noted["onset"] == {"earliest": iso(at), "latest": iso(at)}
     assert noted["onset"] != derived["onset"]
     assert noted["estimates"] == derived["estimates"]  # what was derived is still told
+    assert (noted["written"]["who"], noted["written"]["why"]) == ("Ada", "the job began")
+    assert noted["written"]["written_at"] >= iso(NOW.replace(microsecond=0))
+    assert derived["written"] is None
     assert metrics(environ, "--incident", "INC-8", *out) == derived
 
 

@@ -183,7 +183,12 @@ def _told_by(moment: Moment | None) -> list[str]:
         lines += [f"          {each.source:<8}{iso(each.whole[0])} to {iso(each.whole[1])}"
                   for each in whole if each.whole]  # fmt: skip
     if moment.written:
-        lines.insert(0, f"          written by {moment.written.who}: {moment.written.why}")
+        lines.insert(0, f"          {views.written(moment.written)}")
+        lines += (
+            [f"          derived {iso(moment.derived[0])} to {iso(moment.derived[1])}"]
+            if moment.derived
+            else []
+        )
     return lines
 
 
@@ -258,6 +263,8 @@ def _metrics_document(found: Evidence, when: Times, total: Impact | None, repair
         "estimates": _estimates(when.onset),
         "recovered_estimates": _estimates(when.recovered),
         "disagreement": when.onset.disagreement if when.onset else None,
+        "written": _written(when.onset),
+        "recovered_written": _written(when.recovered),
         "gaps": [asdict(gap) for gap in found.gaps],
     }
 
@@ -272,6 +279,14 @@ def _estimates(moment: Moment | None) -> list[dict[str, Any]]:
         }
         for each in (moment.estimates if moment else ())
     ]
+
+
+def _written(moment: Moment | None) -> dict[str, Any] | None:
+    """Who wrote it down, when, and why; None if it was derived."""
+    if moment is None or moment.written is None:
+        return None
+    told = moment.written
+    return {"who": told.who, "written_at": told.written_at and iso(told.written_at), "why": told.why}
 
 
 def _between(moment: Moment | None) -> dict[str, str] | None:

@@ -5,6 +5,7 @@ Calls within an interval, that of the onset or that of the end, belong to neithe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from klaviyo_nb.diagnosis.thresholds import Thresholds, from_table
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.evidence import Evidence, remembered
 from klaviyo_nb.intervals import newcombe, wilson
+from klaviyo_nb.lines import many
 from klaviyo_nb.metrics.counters import counted
 from klaviyo_nb.metrics.rates import histogram_quantile
 
@@ -116,8 +118,8 @@ def fixed(evidence: Evidence) -> Fixed:
     if low > 0 and hits / tries >= limits.noise_share:
         return Fixed(False, f"No: {since}, {low:.1%} to {high:.1%} more {than}.")
     wait = _wait(evidence.window.end - when.recovered.latest, tries, hits, base, base_hits, limits)
-    minutes = None if wait is None else f"{wait.total_seconds() / 60:,.0f}"
-    more = f"; {minutes} more minutes without a failure would tell" if minutes else ""
+    minutes = 0 if wait is None else math.ceil(wait / timedelta(minutes=1))
+    more = f"; {many(minutes, 'more minute')} without a failure would tell" if minutes else ""
     return Fixed(None, f"Not enough calls to tell: {since}{more}.", wait)
 
 

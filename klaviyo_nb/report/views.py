@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.logs.questions.question import Answer
+    from klaviyo_nb.metrics.times import Written
 
 #: Failing calls that are shown with their citation.
 NEWEST = 10
@@ -183,10 +184,17 @@ def times(evidence: Evidence) -> pd.DataFrame | None:
     rows: list[tuple[Any, ...]] = []
     for name, moment in (("began", found.onset), ("ended", found.recovered)):
         if moment:
-            why = moment.disagreement or ("written by hand" if moment.written else "the estimates agree")
+            why = moment.disagreement or "the estimates agree"
+            why = written(moment.written) if moment.written else why
             rows.append((name, "believed", moment.earliest, moment.latest, why))
             rows += [("", each.source, each.earliest, each.latest, each.because) for each in moment.estimates]
     return _frame(["moment", "from", "earliest", "latest", "because"], rows)
+
+
+def written(note: Written) -> str:
+    """Who wrote a moment down, when, and why."""
+    when = f", {iso(note.written_at)}" if note.written_at else ""
+    return f"written by {note.who or 'nobody named'}{when}: {note.why or 'no reason given'}"
 
 
 def durations(evidence: Evidence) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import samples
 from klaviyo_nb.commands.metric_answers import render_metrics, with_incident
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.evidence import Coverage, Evidence
 from klaviyo_nb.folder import save
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES
@@ -78,7 +79,13 @@ def test_a_note_of_the_onset_counts_in_metrics_too():
     row = {"written_at": evidence.collected_at, "at": at, "kind": "onset", "who": "Ann", "text": "a call"}
     notes = NOTES.frame(pd.DataFrame([row]))
     found = replace(counted(evidence), notes=notes)
-    assert "written by Ann: a call" in render_metrics(found, "text").decode()
+    told = f"written by Ann, {iso(evidence.collected_at)}: a call"
+    text, rows, derived = render_metrics(found, "text").decode(), views.times(found), times_of(evidence).onset
+    assert told in text
+    assert derived is not None
+    assert f"derived {iso(derived.earliest)} to {iso(derived.latest)}" in text
+    assert rows is not None
+    assert rows.loc[rows["moment"] == "began", "because"].item() == told
 
 
 def test_the_metrics_command_tells_what_was_touched_and_how_long_it_was_how_bad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from klaviyo_nb.diagnosis.phases import changed, fixed, slower
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load
 from klaviyo_nb.frames import CALLS, METRICS
+from klaviyo_nb.window import Window
 from samples import NOW, WINDOW
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -121,7 +123,10 @@ def test_too_few_calls_since_the_end_say_how_long_to_wait() -> None:
     assert found.answer is None
     assert found.wait is not None
     assert timedelta(minutes=1) < found.wait < timedelta(hours=2)
-    assert "more minutes without a failure would tell" in found.says
+    minutes = int(re.findall(r"(\d+) more minutes without a failure would tell", found.says)[0])
+    assert timedelta(minutes=minutes - 1) < found.wait <= timedelta(minutes=minutes)
+    waited = world((60, 118), per_minute=6, quiet_from=120 + minutes)
+    assert fixed(replace(waited, window=Window(WINDOW.start, WINDOW.end + timedelta(minutes=minutes)))).answer
     later = world((60, 118), per_minute=6)
     assert fixed(replace(later, window=later.window, calls=None)).says.startswith("Cannot tell")
 
