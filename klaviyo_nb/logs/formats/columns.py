@@ -33,6 +33,9 @@ _SEPARATORS = ("\t", ";", "|", ",")
 _FEWEST, _FEWEST_TOLD = 4, 3
 _TOLD = frozenset(("timestamp", "method", "url", "status", "duration", "level", "text", "operation"))
 _NOTHING = frozenset(("", "-"))
+#: Of a row that is printed upright, as psql, mysql, PowerShell and YAML do: a name and its value; a rule.
+_UPRIGHT = expression(r"\s{0,40}([A-Za-z_]\w{0,40})\s{0,40}[|:](?: (.{0,4000}(?<![,{\[])))?", re.ASCII)
+_RULE = expression(r"\s*(?:-{3}|-\[|\*{3}).{0,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +91,15 @@ def _named(line: str) -> Columns | None:
             if len(roles & _TOLD) >= _FEWEST_TOLD:
                 return Columns(tuple(names), separator)
     return None
+
+
+def upright(lines: Sequence[str]) -> bytes | None:
+    """A row of which every line is a column and its value, as a JSON object; None if it is no such row."""
+    row: dict[str, str] = {}
+    for line in lines:
+        if found := _UPRIGHT.fullmatch(line.rstrip("\r")):
+            row.setdefault(found[1], (found[2] or "").strip().strip("'\""))
+        elif not _RULE.fullmatch(line):
+            return None
+    row = {name: cell for name, cell in row.items() if cell not in _NOTHING}
+    return orjson.dumps(row) if len(row) >= _FEWEST else None

@@ -36,6 +36,7 @@ _IDENTIFIER = expression(r"[A-Za-z_][\w.:$-]{1,80}", re.ASCII)
 _OURS = expression(r"a\.klaviyo\.com(?::\d+)?/+\w", re.ASCII)
 _STREAMS = frozenset(("stdout", "stderr"))
 METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"))
+_VERBS = METHODS | {"OPTIONS", "CONNECT", "TRACE"}
 
 
 def is_ours(value: Any) -> bool:
@@ -89,8 +90,8 @@ def _is_method(value: Any) -> bool:
 
 
 def _is_verb(value: Any) -> bool:
-    """A method of HTTP, or what stands for the lack of one."""
-    return isinstance(value, str) and value.isalpha() and value.upper() != "ANY"
+    """A method of HTTP, of which Klaviyo's API takes some."""
+    return isinstance(value, str) and value.upper() in _VERBS
 
 
 def _is_our_operation(value: Any) -> bool:
@@ -198,6 +199,7 @@ def _is_status(value: Any) -> bool:
 #: Keys are shared between fields: `code` is a number for a status and a word for an error.
 _TESTS_OF_KEYS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("status", "code"): _is_status_code,
+    ("status", "error.code"): _is_status_code,
     ("status", "statuscode"): _is_told_status,
     ("level", "status"): _is_level_beside,
     ("level", "event"): _is_level,

@@ -56,6 +56,8 @@ def webhook(it: Read, body: str, where: Where, outcome: Outcome, speaks: bool) -
     if _OTHERS_HOOK.search(low):
         return None
     verdict = _delivery(body, outcome)
+    if verdict is None and routed and (status := text.lone_status(body)):
+        verdict = _delivery(body, Outcome(status))
     if where.endpoint is not None and not it.access and our_answer(it.text):
         return None
     if verdict is None or (_HOOK_OURS.search(body) and verdict != "bad_signature" and not routed):

@@ -18,9 +18,9 @@ FIELDS: Mapping[str, str] = {
     "timemillis "
     "sourcerealtimetimestamp realtimetimestamp starttimeunixnano starttime timeunixnano timelocal startdatetime "
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
-    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurredon loggedon occurred logstart timestampinms activityrunend activityrunstart timestampms tm",
+    "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurred logstart timestampinms activityrunend activityrunstart timestampms tm timecreated",
     "ended": "endtimeunixnano endtime",
-    "level": "levelname level.name log.level severitytext loglevel severity severitylevel level lvl sev levelno severitynumber levelvalue priority l "
+    "level": "levelname level.name log.level severitytext loglevel severity severitylevel leveldisplayname level lvl sev levelno severitynumber levelvalue priority l "
     "status event",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
@@ -42,7 +42,7 @@ FIELDS: Mapping[str, str] = {
     "operation": "operation klaviyo.operation klaviyooperation op operationid action span.name spanname name",
     "status": "statuscode response.status response.statuscode httpstatus httpstatuscode responsestatus "
     "responsestatuscode downstreamstatus "
-    "responsecode resultcode httpcode status error.status errors.status err.status upstreamstatus code "
+    "responsecode resultcode httpcode status error.status error.code errors.status err.status upstreamstatus code "
     "st sc rc resp result http answered response reply answer rsp rs s c",
     "duration": "duration durationms dur lat elapsed elapsedms responsetime latency took duration.ms "
     "event.duration timetaken "
@@ -79,7 +79,7 @@ INNER = ("log", "MESSAGE", "textPayload", "@message", "line", "_raw")
 _ENDINGS: tuple[tuple[str, str], ...] = (
     ("message", "text"), ("msg", "text"), ("status", "status"), ("error", "text"), ("reason", "text"), ("exception", "text"),
     ("url", "url"), ("uri", "url"), ("statuscode", "status"), ("retryafter", "retry_after"), ("timestamp", "timestamp"),
-    ("duration", "duration"), ("executiontime", "duration"), ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("respcode", "status"),
+    ("duration", "duration"), ("executiontime", "duration"), ("durationms", "duration"), ("latencyms", "duration"), ("elapsedms", "duration"), ("timems", "duration"), ("attempt", "attempt"), ("at", "timestamp"), ("edon", "timestamp"), ("respcode", "status"),
     ("httpcode", "status"), ("resptime", "duration"), ("reqtime", "duration"), ("millis", "duration"), ("path", "url"), ("endpoint", "url"), ("route", "url"),
     ("method", "method"), ("verb", "method"), ("retryattempt", "attempt"), ("responsecode", "status"),
     ("severity", "level"), ("severitytext", "level"), ("codesent", "status"), ("httpresult", "status"), ("returncode", "status"),
@@ -123,7 +123,7 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
         segments = [part for part in _NOISE.sub("", key.lower()).split(".") if part] or [""]
         above, name = segments[-2] if len(segments) > 1 else parent, segments[-1]
         exactly = _ROLES.get(f"{above}.{name}")
-        roles = exactly or _ROLES.get(name) or ()
+        roles = exactly or _ROLES.get(name) or (key[:2] in ("x-", "X-") and _ROLES.get(name[1:])) or ()
         if not roles:
             return self._remembered(spelled, (name, _by_looks(name, key)))
         if above == "headers":  # there `host` is whom it was sent to
@@ -135,7 +135,13 @@ class _Meanings(dict[tuple[str, str], _Meaning]):
             roles = tuple((role, rank - _OF_KLAVIYO) for role, rank in roles)
         return self._remembered(
             spelled,
-            (name, tuple((role, rank, test_of(role, "" if exactly else name)) for role, rank in roles)),
+            (
+                name,
+                tuple(
+                    (role, rank, test_of(role, f"{above}.{name}" if exactly else name))
+                    for role, rank in roles
+                ),
+            ),
         )
 
     def _remembered(self, spelled: tuple[str, str], meaning: _Meaning) -> _Meaning:

@@ -21,17 +21,20 @@ _KEPT_FOR = expression(
 )
 _BY = expression(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _BY_URL = expression(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
-#: Of a server that only played Klaviyo, of a test that expected something of one, of a ticket with its state.
+#: Of a server that only played Klaviyo, of a test that expected something of one, of a ticket with its state,
+#: of news.
 _PLAYED = expression(
     r"\b(?:stub(?:bed)?|mocked|mock[ _-]server|nock|intercept(?:ed)?|wiremock|fixtures?|cassettes?|"
     r"simulat\w+|chaos|inject\w* [45]\d\d)\b|\[msw\]|::test_|\bassertionerror\b|\bassert \d+ [=!]=|"
     r"\.(?:test|spec)\.[jt]sx?\b|"
-    r"^[a-z]{2,8}-\d{1,6}\b[^\n]{1,300} [|·] (?:in (?:progress|review)|to ?do|backlog|done) "
+    r"^[a-z]{2,8}-\d{1,6}\b[^\n]{1,300} [|·] (?:in (?:progress|review)|to ?do|backlog|done) |"
+    r" \| (?:in (?:progress|review)|to ?do|backlog) \| |<pubdate>|"
+    r"^\s{0,8}[✓✔✗✘√] (?:it |should |[a-z]{2,20}s )"  # what a test found
 )
 _PLAYED_WORDS = (
     "stub", "mock", "nock", "intercept", "msw", "::test_", "assert", "fixture", "cassette", "simulat",
     "chaos", "inject", ".test.", ".spec.", "progress", "review", "do ", "backlog",
-    "done",
+    "done", "<pubdate", *"✓✔✗✘√",
 )  # fmt: skip
 _SQL = expression(
     r"\b(?:SELECT\b.{0,2000}\bFROM|INSERT INTO|"

@@ -228,6 +228,8 @@ def _items(node: Any, parent: str) -> list[tuple[str, Any]]:
     if isinstance(node, list):
         if parent == "values" and len(node) > 1 and all(isinstance(each, str) for each in node[:2]):
             return [("timestamp", node[0]), ("message", node[1])]  # an entry of Loki's
+        if parent.endswith("headers") and len(node) % 2 == 0 and all(isinstance(each, str) for each in node):
+            return list(zip(node[::2], node[1::2], strict=True))  # Kafka's, Node's raw ones
         return [(parent, element) for element in node[:50]]
     name = node.get("key") or node.get("name")
     if isinstance(name, str):

@@ -37,7 +37,7 @@ COUNTED = (
     r"[\d.,:%/-]*\d|%|\s?(?:ms|µs|us|ns|s|sec|secs|seconds?|m|min|minutes?|h|bytes?|[KMGk]i?[Bb])\b"
     r"|\s?req(?:uest)?s?(?:/| per)| per\b|\s?rp[sm]\b"
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
-    r"unchanged|removed|ok|done|remaining|left|in total|of)\b"
+    r"unchanged|removed|ok|done|remaining|left|in total|of|handler|handling|page)\b"
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!(?:requests|https?|headers|status|details|was|has|this|tras)\b)"
     r"[a-z]{3,}s\b)"
 )
@@ -58,6 +58,8 @@ _TIME_ENDS = (
     r"[+-]\d\d:?\d\d))?"
     r"[\])]?(?:\s{1,3}|\s?[-|,;]\s?)[\[(<|]?\s?"
 )
+#: How long a program has been running, before a level: a clock, and no duration.
+_RUNNING = r"\s{0,8}\d{1,8}\.\d{1,6}s\s{1,8}"
 _KLAVIYO_SAID = (
     rf"\bklaviyo\b(?: api| upstream| server| sdk)?(?: \w+ed(?= ))?[ :-]{{1,3}}(?:{_SAYS})\b"
     rf"(?: with| code| status| http| response| an?| us)*[ :=(\[]{{1,3}}(?P<v>[2-5]\d\d)\b{COUNTED}"
@@ -108,6 +110,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         # what came, not what was looked for
         r"(?:\bbut (?:\w+ ){0,2}|\b(?:expected|wanted)\b\D{0,40}\d{3}\D{1,4})(?:found|got|was|"
         r"received|returned|answered|saw) (?P<v>[2-5]\d\d)\b",
+        r"\bactual (?:value|status|code)\W{0,3}(?: ?is)?[\s:=<]{1,3}(?P<v>[2-5]\d\d)\b",
         _KLAVIYO_SAID,
         r"\bHTTP/[\d.]+\"?\s+(?:(?:-|->|RESPONSE:?) )?(?P<v>[2-5]\d\d)\b",
         r"\bcloudflare \W?(?:error )?(?P<v>5[23]\d)\b",
@@ -154,7 +157,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?P<v>[2-5]\d\d)\b{COUNTED}",
         rf"\ba\.klaviyo\.com(?::\d+)?: (?P<v>[2-5]\d\d)\b{COUNTED}",
         rf"(?<![\w/])(?:a|an|on) (?P<v>[45]\d\d)\b{COUNTED}",
-        rf"\b(?:{_SAYS})\b(?: us| it| them| you| this)?[,;:-] ?(?P<v>[45]\d\d)\b{COUNTED}",
+        rf"(?<!-)\b(?:{_SAYS})\b(?: us| it| them| you| this)?[,;:-] ?(?P<v>[45]\d\d)\b{COUNTED}",
     ),
     "duration": _compiled(
         rf"(?<![\w.,:+-])(?P<v>{COMPOUND})\b",
@@ -183,7 +186,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"\" (?P<v>\d{1,3}\.\d{3})(?= |$)",
         r"(?<=[ (=:])(?P<v>\d{1,3}(?:,\d{3})+) ?(?P<u>ms)\b",
         r"(?<![\w.+])(?P<v>\d+(?:\.\d+)?) ?(?P<u>ms|[µμ]s|(?<=\d)us|ミリ秒|毫秒)(?!\w)",
-        r"(?<![\w.])(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds|秒)(?!\w)",
+        rf"(?<![\w.])(?!(?:^|(?<=^ )){_RUNNING}(?:{_LEVELS})\b)"
+        r"(?P<v>\d+\.\d+) ?(?P<u>s|secs|seconds|秒)(?!\w)",
     ),
     "retry_after": _compiled(
         rf"\bretry[-_ ]?after(?: header)?(?:[_-]?(?P<u>ms|s|"
@@ -224,7 +228,8 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
                          r"\b(?P<v>first|second|third|fourth|fifth) (?:attempt|try)\b",
-                         r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d", r"\btries\W{1,2}(?P<v>\d{1,2})\b",
+                         r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d",
+                         r"(?<!-)\b(?<!max )(?:attempts: |tries\W{1,2})(?P<v>\d{1,2})\b",
                          r"\b(?:after|on|in) (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
     "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
                          r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
@@ -243,7 +248,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                    r"FEHLER|ERREUR|ERRORE?|WARNUNG|AVERTISSEMENT|ADVERTENCIA|AVVISO)(?![\w/-])"),
         expression(r"^(?:<\d{1,3}>)?(?:\S{0,40}\d\S{0,40} ){0,3}\[?"
                    r"(?P<v>trace|debug|info|notice|warn|warning|error|crit|critical|fatal|fail)\]?:? "),
-        expression(rf"(?:[\[<][\w.]{{1,60}}[:.#]|[\[(|<]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>]"),
+        expression(rf"(?:[\[<][\w.]{{1,60}}[:.#]|[\[(|<\t]\s{{0,3}})(?i:(?P<v>{_LEVELS}))\s{{0,5}}[\])|>\t]"),
         expression(rf"(?:^(?:[┌│╷] )?|[\])|>]:?\s{{1,2}})(?i:(?P<v>{_LEVELS})): "),
         expression(
             rf"{_TIME_ENDS}(?:\S{{2,40}} (?=(?:Error|Warn|Warning|Info|Debug|Fatal|Critical|"
@@ -253,6 +258,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         ),
         expression(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
         expression(rf"\s{{2,}}(?i:(?P<v>{_LEVELS}|fault))\s{{2,}}\S"),
+        expression(rf"^{_RUNNING}(?P<v>{_LEVELS})\b"),
         expression(r"\b(?:level|lvl|severity|(?<= )Type(?==(?:Error|Warn)))[\"']?[=:] ?[\"']?(?P<v>\w+)"),
         expression(rf"^at=(?P<v>{_LEVELS})\b"),
         expression(rf"(?<![\w./-])(?:kern|user|mail|daemon|auth|authpriv|syslog|cron|local[0-7])\.(?P<v>{_LEVELS})(?![\w.-])"),

@@ -30,7 +30,7 @@ _HYPHENATED = expression(
 _BY_KLAVIYO = expression(r"(?i:(?<=klaviyo )|(?<=klaviyo: ))[a-z]{3,20}(?:-[a-z]{3,20}){1,5}(?![\w/.@-])")
 #: `PATCH profiles/01HV…`, `429 on /profiles`: a path below that of the API.
 _RELATIVE = expression(
-    rf"(?<![\w/])(?:(?P<method>{VERB}) |[2-5]\d\d (?:on|for|from|at) /)"
+    rf"(?<![\w/])(?:(?P<method>{VERB}) |(?:[2-5]\d\d (?:on|for|from|at)|(?i:request|call) (?:to|for)) /)"
     rf"(?P<v>[a-z][a-z-]{{2,40}}(?:/[\w/-]{{1,100}})?)(?![\w/.])"
 )
 _API_PATH = expression(r"^(?:[^/?#]*//)?[^/?#]+/(?:api|client|oauth)/+\w")  # the base alone is configuration
@@ -77,10 +77,9 @@ def called(it: Read, body: str, speaks: bool) -> Where:
     said = it.found.values
     method = values.method(said.get("method"))
     where = place_of(str(said["url"]), method, speaks) if "url" in said else Where("none")
-    if where.place == "foreign" and it.access:
-        where = _without_prefix(it, where, speaks)
-    if where.place == "foreign" and it.text[:1] == "{":
-        where = _sent_on(it, body, where, speaks)
+    if where.place == "foreign":
+        method = None  # of the request that came in
+        where = _behind(it, body, where, speaks)
     if where.place in ("none", "foreign") and not it.access and (found := _asked(body)):
         told = place_of(found["v"], found.groupdict().get("method") or method, speaks)
         if where.place == "none":
@@ -95,6 +94,15 @@ def called(it: Read, body: str, speaks: bool) -> Where:
         return _named(it, body, method) or where
     if where.place == "foreign" and not it.access and (path := _bare(body, _BY_KLAVIYO)):
         return place_of(path, where.method, speaks)  # a route of our own, and what was asked during it
+    return where
+
+
+def _behind(it: Read, body: str, where: Where, speaks: bool) -> Where:
+    """What of Klaviyo's was called where the keys speak of another's URL; that, if nothing says so."""
+    if it.access:
+        where = _without_prefix(it, where, speaks)
+    if where.place == "foreign" and it.text[:1] == "{":
+        where = _sent_on(it, body, where, speaks)
     return where
 
 

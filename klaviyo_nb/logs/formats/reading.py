@@ -9,7 +9,7 @@ from typing import Any
 
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats import table, text, times, values
-from klaviyo_nb.logs.formats.columns import columns_of
+from klaviyo_nb.logs.formats.columns import columns_of, upright
 from klaviyo_nb.logs.formats.envelopes import DEEPEST, HEAD, opened, partial
 from klaviyo_nb.logs.formats.fits import is_ours
 from klaviyo_nb.logs.formats.keys import FIELDS, INNER
@@ -80,10 +80,12 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
 
 
 def _row(whole: str) -> str | None:
-    """The last line of a table as the object that its header makes of it."""
+    """The last line of a table as the object that its header makes of it; or a row printed upright."""
     lines = whole.split("\n")
-    columns = columns_of(lines) if len(lines) > 1 else None
-    row = columns.row(lines[-1]) if columns else None
+    if len(lines) == 1:
+        return None
+    columns = columns_of(lines)
+    row = columns.row(lines[-1]) if columns else upright(lines)
     return row.decode() if row else None
 
 

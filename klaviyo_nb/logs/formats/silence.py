@@ -27,7 +27,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"connection to \S{1,80} (?:was )?refused|actively refused|cURL error 7\b|couldnt_connect|"
         r"EHOSTUNREACH|ENETUNREACH|no route to host|(?:host|network|server|destination) (?:is )?unreachable",
         "tls": r"CERT(?:IFICATE)?[ _](?:VERIFY|HAS[ _]EXPIRED)|self[-_ ]signed|wrong version number|\bx509\b|"
-        r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake)|SSL (?:routines|connection could not|peer)|"
+        r"\bERR_(?:(?:CERT|SSL)_|TLS)|\bSSL(?:_?Error|Handshake(?!Timeout))|"
+        r"SSL (?:routines|connection could not|peer)|"
         r"(?:invalid|bad|untrusted|expired|unknown) (?:\w{1,12} )?certificate|"
         r"certificate (?:\w{1,12} ){0,3}(?:expired|invalid|untrusted|unknown|mismatch)|"
         r"TLS handshake (?!timeout)|UNABLE_TO_(?:GET|VERIFY)|OpenSSL::SSL|"
@@ -43,7 +44,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"connection attempt failed because|could not be established within|"
         r"timed out[^\n]{0,40} (?:while (?:connecting|SSL handshaking) to|attempt to connect to)|"
         r"reset[ _](?:reason: |before_response_started\{)connection[ _]timeout|"
-        r"(?:SSL connection|TLS handshake|tls: handshake) time(?:d )?out",
+        r"SSL connection time(?:d )?out|handshake ?time(?:d )?out",
         "unconnected": r"\bConnectError\b|establish a new connection|open TCP connection to|"
         r"cannot connect to host|all connection attempts failed|\bdial tcp\b|trying to connect: |"
         r"tcp connect error|error \(Connect\)",
@@ -68,7 +69,7 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"(?:reason: |: |\{:error, ):closed|\{error, ?closed\}|"
         r"\bERR_(?:EMPTY_RESPONSE|CONNECTION_CLOSED)|UND_ERR_SOCKET|connection aborted|"
         r"(?:Remote|Server)Disconnected|\bEPIPE\b|broken pipe|(?<!client )unexpected EOF|: EOF\b|"
-        r"received no bytes|Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
+        r"received no bytes|NoHttpResponse|Incomplete(?:Read|Message)|cURL error (?:52|55|56)\b|"
         r"return_code=(?:recv_error|send_error|got_nothing|partial_file)",
         "other": r"fetch failed|\bnet::ERR_|\bERR_NETWORK|network(?: ?error| request failed)|"
         r"Connect(?:ion)?Error|cURL error \d+|\bno (?:response|answer\b|reply\b)|"
@@ -93,7 +94,7 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
                 "enetunreach", "no route", "unreachable", "couldnt_connect", "curl error 7"),
     "tls": ("cert", "ssl", "x509", "tls ", "err_tls", "self_signed", "self-signed", "self signed",
             "unable_to_", "peer_failed", "wrong version number", "curl error"),
-    "connect_timeout": ("connect", "opentimeout", "dial tcp", "could not be established", "tls",
+    "connect_timeout": ("connect", "opentimeout", "dial tcp", "could not be established", "ssl", "handshake",
                         "handshaking"),
     "unconnected": ("connect", "dial tcp"),
     "timeout": ("timed", "timeout", "time-out", "time out", "econnaborted", "deadline", "curl error 28",
@@ -102,7 +103,7 @@ SILENCE_WORDS: Mapping[str, tuple[str, ...]] = {
                 "never respond", "hung", "execution expired", "aborted", "silent", "no "),
     "reset": ("reset", "closed", "lost", "dropped", "terminated", "err_empty", "hang up", "und_err_socket",
               "disconnected", "aborted", "epipe", "broken pipe", "eof", "premature", "incomplete",
-              "no bytes", "curl error 5", "return_code="),
+              "no bytes", "nohttp", "curl error 5", "return_code="),
     "other": ("fetch failed", "net::err_", "network", "connectionerror", "connecterror", "curl error",
               "no ", "max retries", "unsupported content", "connection failed", "to connect", "reach",
               "contact", "t connect", "error sending", " not ", "n't ", "never ", "without ",

@@ -55,7 +55,7 @@ _NAME = expression(
     rf"\b(?:returned|answered|responded|replied|gave|with|got|status|code)[ :=]{{1,2}}({'|'.join(_NAMES)})\b"
 )
 _WAITS = expression(
-    r"(?:retr|erneut|réessa|reintent|wait|available|next[ _](?:\w{2,12}[ _]){0,3}in|next[ _](?:try|"
+    r"(?:retr|erneut|réessa|reintent|wait|(?<!un)available|next[ _](?:\w{2,12}[ _]){0,3}in|next[ _](?:try|"
     r"attempt|run)|"
     r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=])"
     r"(?:(?!\d ?m?s\b|took\b|elapsed\b)[^.;|]){0,24}$",

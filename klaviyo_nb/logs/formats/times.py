@@ -43,8 +43,8 @@ _HOURS = {
     "AEDT": 11,
 }
 _ZONE = (
-    rf"(?: ?(?P<z>(?:(?:UTC|GMT) ?)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)}|"
-    r"[A-Z][a-z]{2,10}/[A-Z]\w{2,20})(?![\w:-]))?"
+    rf"(?: ?\(?(?P<z>(?:(?:UTC|GMT) ?)?[+-]\d\d(?::?\d\d)?|Z|UTC|GMT|{'|'.join(_HOURS)}|"
+    r"[A-Z][a-z]{2,10}/[A-Z]\w{2,20})(?![\w:-])\)?)?"
 )
 _NAMED = (
     r"(?P<mon>(?=[JFMASONDjfmasond][aepucoAEPUCO])"
@@ -68,7 +68,7 @@ SHAPES = tuple(
         rf"(?P<y>\d{{4}})(?:(?:,| @| at)? |\",\"){_CLOCK_12}{_ZONE}",
         # PHP's hours of one digit, a mainframe's day of the year.
         r"(?P<y>20\d\d)(?:[-/.](?P<m>\d\d)[-/.](?P<d>\d\d)(?:[T ]|, | at )|(?P<m2>\d\d)(?P<d2>\d\d)[ -]|"
-        rf"[-./]?(?P<of_year>{_OF_YEAR})[T ]| {_NAMED} (?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
+        rf"[-./]?(?P<of_year>{_OF_YEAR})[T ]|[ -]{_NAMED}[ -](?P<d3>\d\d?),? ){_CLOCK_12}{_ZONE}",
         r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?,? (?:on )?(?:"  # Resque, Charles
         r"(?P<y>20\d\d)[./-](?P<m>\d\d)[./-](?P<d>\d\d)|(?P<d2>\d\d?)[./-](?P<m2>\d\d?)[./-](?P<y2>20\d\d)|"
         rf"(?P<d3>\d\d?) {_NAMED} (?P<y3>20\d\d))\b",
@@ -95,7 +95,7 @@ _LATER = expression(
     re.IGNORECASE,
 )
 #: In queries there are times, too.
-_DATED_ELSEWHERE = expression(r"https?://[^\s\"'`<>]+|\b[A-Za-z_-]\w*\([^)\s]*\)")
+_DATED_ELSEWHERE = expression(r"https?://[^\s\"'`<>]+|\b(?![A-Z]\w*(?:Date|Time)\()[A-Za-z_-]\w*\([^)\s]*\)")
 _MOST_DATED = 2_000
 #: The shapes behind the first ones all have a clock with colons.
 _COMMON, _COLONS = 5, 1

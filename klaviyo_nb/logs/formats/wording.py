@@ -19,7 +19,7 @@ from klaviyo_nb.logs.formats import text
 #: From odds of four to one on it is surely one, or surely none.
 _SURE = 1.386
 #: In fewer words there is too little that could speak for a call.
-_ENOUGH = 8
+_ENOUGH = 7
 #: Weight of what every record has.
 BIAS = ""
 #: What differs in alike records and says nothing: ids.
