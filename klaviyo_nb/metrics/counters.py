@@ -236,11 +236,12 @@ def _alike(labels: pd.DataFrame) -> tuple[Numbers, Numbers]:
 
 @remembered
 def _layout(metrics: pd.DataFrame) -> _Layout:
-    keys, other = ["role", *_SERIES], np.ones(len(metrics), dtype=bool)
-    codes = [pd.Categorical(metrics[name]).codes for name in keys]
-    other[1:] = np.logical_or.reduce([each[1:] != each[:-1] for each in codes])
+    keys, other = ["role", *_SERIES], np.zeros(len(metrics), dtype=bool)
+    other[:1] = True
+    for codes in (pd.Categorical(metrics[name]).codes for name in keys):
+        other[1:] |= codes[1:] != codes[:-1]
     starts = np.flatnonzero(other)
-    number, firsts = _alike(metrics[keys].iloc[starts])
+    number, firsts = _alike(metrics.iloc[starts][keys])
     nanoseconds, order = metrics["timestamp"].to_numpy(dtype="datetime64[ns]").view(np.int64), None
     which, axes = _axes(nanoseconds, starts)
     if len(starts) > len(firsts) or not all((np.diff(axis) > 0).all() for axis in axes):

@@ -237,9 +237,7 @@ def _one_series(metric: Mapping[str, Any], times: Times, values: Floats) -> Seri
 def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.DataFrame:
     """METRICS rows of the series of each role."""
     every = [each for series in found.values() for each in series]
-    told = METRICS.frame(
-        _labels(each.labels, role, names) for role, series in found.items() for each in series
-    )
+    told = [_labels(each.labels, role, names) for role, series in found.items() for each in series]
     sizes = [len(each.values) for each in every]
     nanoseconds = np.concatenate([each.times for each in every])
     nanoseconds *= 1_000_000
@@ -247,16 +245,18 @@ def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.Da
         "timestamp": pd.DatetimeIndex(nanoseconds, dtype=UTC_NS, copy=False),
         "value": np.concatenate([each.values for each in every]),
     }
-    labels = {name: _repeated(each, sizes) for name, each in told.items() if name not in columns}
-    return METRICS.check(pd.DataFrame(columns | labels, columns=list(told), copy=False))
+    for name, column in METRICS.columns.items():
+        if name not in columns:
+            columns[name] = _repeated([labels[name] for labels in told], column.dtype, sizes)
+    return METRICS.check(pd.DataFrame(columns, columns=list(METRICS.columns), copy=False))
 
 
-def _repeated(column: pd.Series[Any], sizes: Sequence[int]) -> Any:
-    """Each value so many times; `Series.repeat` numbers all rows first."""
-    if column.dtype != "category":
-        return np.repeat(column.to_numpy(), sizes)
-    codes = np.repeat(column.cat.codes.to_numpy(), sizes)
-    return pd.Categorical.from_codes(codes, column.cat.categories, validate=False)
+def _repeated(values: list[Any], dtype: str, sizes: Sequence[int]) -> Any:
+    """Each label so many times; `Series.repeat` numbers all rows first."""
+    if dtype != "category":
+        return np.repeat(np.array(values, dtype), sizes)
+    few = pd.Categorical(pd.array(values, dtype="str"))
+    return pd.Categorical.from_codes(np.repeat(few.codes, sizes), few.categories, validate=False)
 
 
 def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:
