@@ -54,17 +54,27 @@ def ask(name: str, command: Sequence[str], deadline: float | None) -> bytes:
     Raises:
         SourceError: It failed, in its own words; SourceMissing, SourceDenied where they say so.
     """
+    status, out, err = asked(name, command, deadline)
+    if status == 0:
+        return out
+    words = _last_words(err)
+    kind = SourceMissing if "NotFound" in words else SourceDenied if "Forbidden" in words else SourceError
+    raise kind(name, f"{command[0]} (exit status {status}): {words}", " ".join(command))
+
+
+def asked(name: str, command: Sequence[str], deadline: float | None) -> tuple[int, bytes, bytes]:
+    """Exit status of a client that has little to say, what it printed, and what it said on stderr.
+
+    Raises:
+        SourceError: It could not be started, or did not answer in time.
+    """
     left = _QUESTION_S if deadline is None else deadline - time.monotonic()
     with _started(name, command, subprocess.PIPE) as process:
         try:
             out, err = process.communicate(timeout=max(0.0, left))
         except subprocess.TimeoutExpired:
             raise SourceError(name, f"{command[0]} did not answer in time", " ".join(command)) from None
-    if process.returncode == 0:
-        return out
-    words = _last_words(err)
-    kind = SourceMissing if "NotFound" in words else SourceDenied if "Forbidden" in words else SourceError
-    raise kind(name, f"{command[0]} (exit status {process.returncode}): {words}", " ".join(command))
+    return process.returncode, out, err
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -41,6 +41,13 @@ def _filled(path: str) -> Window | None:
         return None
 
 
+def _hidden(name: str, deadline: float | None) -> str | None:
+    """What journalctl says of journals that we may not read; it is silent about them where it prints JSON."""
+    status, _, said = clients.asked(name, ("journalctl", "--lines=0", "--no-pager"), deadline)
+    hint = said.decode("utf-8", "replace").partition("Pass -q")[0]
+    return f"journalctl: {' '.join(hint.split()).removeprefix('Hint: ')}" if hint and status == 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Journal:
     """Entries that journalctl finds with `arguments`; in `files`, where those are known."""
@@ -59,6 +66,7 @@ class Journal:
         )
         size = sum(os.path.getsize(each) for each in self.files if os.path.exists(each))
         parts = slices(window, lines)
+        hidden = None if self.files else _hidden(self.name, deadline)
         return [
             Slice(
                 self.name,
@@ -67,6 +75,7 @@ class Journal:
                 end // 1_000 - 1,
                 everything,
                 size // len(parts),
+                hidden,
             )
             for start, end in parts
         ]
@@ -82,6 +91,7 @@ class Slice:
     until: int
     everything: bool
     size: int = 0
+    hidden: str | None = None
 
     def command(self) -> list[str]:
         """What is run."""
@@ -92,9 +102,14 @@ class Slice:
             *(() if self.everything else (f"--grep={_WORDS}",)),
         ]  # fmt: skip
 
-    def open(self, deadline: float | None) -> AbstractContextManager[Opened]:
+    @contextmanager
+    def open(self, deadline: float | None) -> Iterator[Opened]:
         """See `Chunk.open`. Status 1: it found nothing."""
-        return clients.printed(self.name, self.command(), deadline, empty=(1,))
+        with clients.printed(self.name, self.command(), deadline, empty=(1,)) as opened:
+            yield opened
+        if self.hidden:
+            opened.problems.append(self.hidden)
+            opened.truncated = True
 
 
 def _seconds(micros: int) -> str:

@@ -175,6 +175,28 @@ def test_what_journalctl_says_on_stderr_is_kept(monkeypatch: pytest.MonkeyPatch,
     )
 
 
+def test_journals_that_may_not_be_read_are_a_gap_though_json_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of an ordinary user, who may read the journal of that user alone. The words are those of systemd 252."""
+    program = tmp_path / "journalctl"
+    program.write_text("""#!/bin/sh
+case "$*" in *--output=json*) exit 1;; esac
+echo "Hint: You are currently not seeing messages from other users and the system.
+      Users in groups 'adm', 'systemd-journal' can see all messages.
+      Pass -q to turn off this notice." >&2
+echo "-- No entries --"
+""")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (coverage,) = logs.read(["journald:///web"], WINDOW, redact=str).coverage
+    assert coverage.truncated
+    assert coverage.gap == (
+        "journalctl: You are currently not seeing messages from other users and the system."
+        " Users in groups 'adm', 'systemd-journal' can see all messages."
+    )
+
+
 @pytest.mark.real
 def test_each_slice_of_a_file_holds_entries_and_together_they_hold_all(journal: Callable[..., Path]) -> None:
     path = journal(*((minute, f"klaviyo {minute} 503".encode()) for minute in range(60, 101)))
