@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from klaviyo_nb.diagnosis.clocks import as_sure_as_clocks
 from klaviyo_nb.diagnosis.counted import earlier, tallies, with_new
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 #: Log lines carry the second at best; clocks that are kept right may be off by so much more [s]; failures
 #: that clocks set so far apart can be one onset.
 LINE_S, CLOCK_S, CLOCKS = 1.0, 4.0, timedelta(minutes=3)
-#: How far before the first failing line a call may have begun to fail: lines are written when calls end, and
-#: metrics are scraped about so often [s].
+#: How far before the first failing line a call may have begun to fail, where it does not tell how
+#: long it took: lines are written when calls end [s].
 NEAR_S = 15.0
+#: A window that ended so long before collecting did ended when its logs were read.
+LIVE = timedelta(seconds=15)
 #: After so many of the usual pauses between two failures the next has come, 19 times in 20 [1].
 NEXT = 3.0
 #: Share of the metrics' calls from which on logs hold them all.
@@ -90,24 +93,28 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
     if "logs" in counted:
         frame = pd.concat([before.get("logs"), counted["logs"].frame])  # None is left out
         read_until = min(evidence.window.end, evidence.collected_at)
-        found["logs"] = list(_since(evidence.window.start, _from_logs(frame, read_until)))
+        by_logs = _from_logs(frame, read_until)
+        if "metrics" not in counted:
+            live = evidence.collected_at - evidence.window.end <= LIVE
+            by_logs = [as_sure_as_clocks(each, frame, read_until if live else None) for each in by_logs]
+        found["logs"] = list(_since(evidence.window.start, by_logs))
     if "metrics" in counted and evidence.metrics is not None:
         width = step_s(evidence.metrics) or 0.0
         counts, past = (
             _counts(frame, ("endpoint", "kind")) for frame in (counted["metrics"].frame, before["metrics"])
         )
-        placed = episodes(counts, width, width or None, past)
-        found["metrics"] = [_maybe_before(_nearer(each, counts, width, width), past) for each in placed]
+        placed, counts = episodes(counts, width, width or None, past), counts.assign(took_s=width)
+        found["metrics"] = [_maybe_before(_nearer(each, counts, width), past) for each in placed]
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
     watched = recovery_seen(evidence)
     goes_on = any(each.recovered is None for each in same.values()) and watched is None
-    begun = [_estimate(name, each.onset, each.good_until) for name, each in same.items() if each.onset]
+    begun = [_begun(name, each, each.onset) for name, each in same.items() if each.onset]
     known = any(each.proven for each in same.values()) or _told_whole(same, counted, before)
     if len(begun) < len(same) and not known:
         begun = []  # one of them saw it under way from the first: that the other did not is no beginning
-    refused = [] if same else list(_still_refused(evidence, counted))
+    refused = [] if same else list(_still_refused(evidence, counted, before))
     over = [_estimate(name, each.recovered) for name, each in same.items() if each.recovered]
     seen = [Estimate("probes", *watched, "triage --watch: last bad round, first good one")] if watched else []
     written = {name: written_of(evidence, name) for name in ("onset", "recovered")}
@@ -140,16 +147,22 @@ def _since(start: datetime, found: list[Episode]) -> Iterator[Episode]:
             yield each if known else replace(each, onset=None)
 
 
-def _still_refused(evidence: Evidence, counted: Mapping[str, Tally]) -> Iterator[Estimate]:
-    """Of calls too few to be certain: the first that ended as our own calls do, if none was well since."""
+def _still_refused(
+    evidence: Evidence, counted: Mapping[str, Tally], before: Mapping[str, pd.DataFrame]
+) -> Iterator[Estimate]:
+    """Of calls too few to be certain: the first that ended as our own calls do, if none was well since.
+
+    That one was well before it may be known of the time before the window.
+    """
     kinds = {kind for row in evidence.probe_rows if row["probe"] in KEYED and (kind := kind_of(row))}
     for each in counted.values():
         name, metrics = each.source, evidence.metrics
         step = LINE_S if name == "logs" or metrics is None else step_s(metrics) or 0.0
-        good = each.frame.loc[each.frame["kind"].isna(), "timestamp"].max()
-        bad = each.frame.loc[each.frame["kind"].isin(kinds), "timestamp"]
+        frame = pd.concat([before.get(name), each.frame])  # None is left out
+        good = frame.loc[frame["kind"].isna(), "timestamp"].max()
+        bad = frame.loc[frame["kind"].isin(kinds), "timestamp"]
         first = bad[bad > good].min()
-        if not pd.isna(first):
+        if not pd.isna(first) and first >= evidence.window.start:
             since = max(good, first - timedelta(seconds=NEAR_S if name == "logs" else step))
             yield _estimate(name, (since, first + timedelta(seconds=step)), good)
 
@@ -194,6 +207,12 @@ def _estimate(name: Source, moments: Moments, good_until: datetime | None = None
     return Estimate(name, moments[0] - margin, moments[1] + margin, because)
 
 
+def _begun(name: Source, found: Episode, onset: Moments) -> Estimate:
+    estimate, clocks = _estimate(name, onset, found.good_until), " or ".join(found.unconfirmed)
+    doubt = f"; nothing confirms the clock of {clocks}, which may be off" if clocks else ""
+    return replace(estimate, because=estimate.because + doubt)
+
+
 def _counts(frame: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     failed = frame["calls"].where(frame["kind"].notna(), 0.0)
     return frame[["timestamp", "calls", *labels]].assign(failed=failed)
@@ -202,26 +221,31 @@ def _counts(frame: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
 def _from_logs(frame: pd.DataFrame, until: datetime) -> list[Episode]:
     counts = _counts(frame, ("endpoint", "clock", "kind")).rename(columns={"clock": "host"})
     counts["timestamp"] = counts["timestamp"].dt.floor("s")
+    counts["took_s"] = frame["duration_s"].clip(lower=0.0).fillna(NEAR_S)
     found = episodes(counts, width_s=LINE_S)
-    nearer = (_nearer(_by_hosts(each, counts, until), counts, LINE_S, NEAR_S) for each in found)
+    nearer = (_nearer(_by_hosts(each, counts, until), counts, LINE_S) for each in found)
     return [_doubted(each, counts, until) for each in nearer]
 
 
-def _nearer(found: Episode, counts: pd.DataFrame, width_s: float, near_s: float) -> Episode:
-    """The same, with no more than `near_s` before its first failing call, and `width_s` after its last one.
+def _nearer(found: Episode, counts: pd.DataFrame, width_s: float) -> Episode:
+    """The same, from when its first failing call began, and until `width_s` after its last one.
 
     Of that call the calls beside it, which may be minutes away, tell nothing; they tell of the fault. A line
-    is written when its call ends, so that the last one bounds the end as sharply as its time is written.
+    is written when its call ends: that bounds the end as sharply as its time is written, and the beginning
+    as sharply as it tells how long the call took (`took_s`).
     """
-    at, near = counts.loc[counts["failed"] > 0, "timestamp"], timedelta(seconds=near_s)
+    bad = counts[counts["failed"] > 0]
     onset, recovered, width = found.onset, found.recovered, timedelta(seconds=width_s)
     first, last = (
-        at[(at >= each[0]) & (at <= each[1])] if each else at.head(0) for each in (onset, recovered)
+        bad[(bad["timestamp"] >= each[0]) & (bad["timestamp"] <= each[1])] if each else bad.head(0)
+        for each in (onset, recovered)
     )
     if onset and len(first):
-        onset = max(onset[0], first.min().to_pydatetime() - near), onset[1]
+        began = first["timestamp"] - pd.to_timedelta(first["took_s"].round(3), unit="s")
+        of_first = began[first["timestamp"] == first["timestamp"].min()]
+        onset = max(onset[0], of_first.min().to_pydatetime()), onset[1]
     if recovered and len(last):
-        recovered = recovered[0], min(recovered[1], last.max().to_pydatetime() + width)
+        recovered = recovered[0], min(recovered[1], last["timestamp"].max().to_pydatetime() + width)
     return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
 
 

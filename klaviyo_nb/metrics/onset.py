@@ -62,6 +62,8 @@ class Episode:
         failed: How many of them failed.
         good_until: The call before its first failing one, of those that it concerns, was not before this.
         concerns: `kind`, `endpoint`, `host` → values; a label that is absent: all of it.
+        unconfirmed: What stamped its first failing calls, if nothing confirms that clock and `onset` allows
+            for it.
         proven: Of those that it concerns no more than noise had failed before the bins begin, of some.
     """
 
@@ -73,6 +75,7 @@ class Episode:
     proven: bool = False
     good_until: datetime | None = None
     concerns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unconfirmed: tuple[str, ...] = ()
 
 
 def episodes(

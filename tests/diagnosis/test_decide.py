@@ -17,11 +17,13 @@ from klaviyo_nb.response.document import verdict_document
 
 
 def test_the_sample_incident_is_rate_limited_on_one_endpoint() -> None:
-    found = decide(samples.rate_limited())
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    found = decide(evidence)
     assert (found.cause, found.severity, found.certainty) == ("rate_limited", "P3", "established")
     assert found.onset is not None
-    truth = samples.WINDOW.start + timedelta(minutes=80)
-    assert found.onset.earliest <= truth <= found.onset.latest + timedelta(minutes=1)
+    first = evidence.calls.loc[evidence.calls["status_code"] == 429, "timestamp"].min()
+    assert found.onset.earliest <= first <= found.onset.latest
     assert found.recovered is None
     assert found.respond_by == samples.NOW + timedelta(hours=4)
 

@@ -203,6 +203,15 @@ def test_two_calls_that_end_as_our_own_do_tell_when_it_began_if_none_was_well_si
     assert found.onset.latest - found.onset.earliest < timedelta(seconds=30)
 
 
+def test_that_calls_were_well_before_the_window_lets_the_first_two_of_it_tell_when_it_began() -> None:
+    evidence = few([200] * 8 + [401] * 2)
+    assert evidence.calls is not None
+    start = evidence.calls["timestamp"].iloc[8].to_pydatetime() - timedelta(seconds=1)
+    late = replace(evidence, window=Window(start, evidence.window.end), calls=evidence.calls[8:])
+    assert times_of(late).onset is None
+    assert told(times_of(replace(late, earlier=evidence.calls[:8])).onset) == told(times_of(evidence).onset)
+
+
 @pytest.mark.parametrize("statuses", [[200] * 8 + [401, 401, 200], [401] * 2, [200] * 8 + [500] * 2])
 def test_they_tell_nothing_if_one_was_well_since_or_none_before_or_they_ended_otherwise(
     statuses: list[int],
@@ -219,8 +228,45 @@ def test_the_interval_is_of_the_first_failing_call_and_the_call_before_is_told()
     first = evidence.calls["timestamp"].iloc[100].to_pydatetime()
     assert found is not None
     assert found.earliest <= first <= found.latest
-    assert found.latest - found.earliest < timedelta(seconds=30)
     assert "the call before was well, at 2026-" in found.estimates[0].because
+
+
+def spanned(evidence: Evidence) -> timedelta:
+    """How wide the interval of its onset is."""
+    onset = times_of(evidence).onset
+    assert onset is not None
+    return onset.latest - onset.earliest
+
+
+@pytest.mark.parametrize(("took_s", "before_s"), [(0.0, 0.0), (2.0, 2.0), (None, 15.0), (-1.0, 0.0)])
+def test_it_begins_as_long_before_its_first_line_as_that_tells_that_its_call_took(
+    took_s: float | None, before_s: float
+) -> None:
+    evidence = samples.rate_limited(calls_per_minute=4)
+    assert evidence.calls is not None
+    first = evidence.calls.loc[evidence.calls["status_code"] == 429, "timestamp"].min().floor("s")
+    found = times_of(replace(evidence, calls=evidence.calls.assign(duration_s=took_s))).onset
+    assert found is not None
+    assert first - found.earliest == timedelta(seconds=before_s + 4)
+
+
+@pytest.mark.parametrize(
+    ("host", "metrics", "doubted"),
+    [("web-1", False, True), ("web-1", True, False), ("web-1|web-2", False, False)],
+    ids=["one clock", "one clock and metrics", "two clocks that agree"],
+)
+def test_a_clock_that_nothing_confirms_makes_it_wide_and_is_named(
+    host: str, metrics: bool, doubted: bool
+) -> None:
+    evidence = samples.rate_limited()
+    assert evidence.calls is not None
+    calls = evidence.calls[evidence.calls["host"].astype("str").str.fullmatch(host)]
+    known = evidence.metrics if metrics else None
+    later = evidence.collected_at + timedelta(hours=1)  # how old its newest line was nobody knows by then
+    onset = times_of(replace(evidence, calls=calls, metrics=known, collected_at=later)).onset
+    assert onset is not None
+    assert (onset.latest - onset.earliest > timedelta(minutes=1)) == doubted
+    assert ("nothing confirms the clock of web-1, which" in onset.estimates[0].because) == doubted
 
 
 def logged(statuses: list[int], every_s: float = 20.0, ago_s: float = 0.0, before: int = 0) -> Evidence:
@@ -255,7 +301,7 @@ def test_a_clock_that_may_be_behind_makes_the_interval_later_also_where_not_all_
     assert right is not None
     assert behind is not None
     assert right.latest - behind.latest <= timedelta(0)
-    assert behind.latest - behind.earliest - (right.latest - right.earliest) == timedelta(seconds=100)
+    assert behind.latest - right.latest < timedelta(seconds=10)
 
 
 def test_a_host_that_calls_seldom_is_not_behind_for_being_silent() -> None:
@@ -267,10 +313,16 @@ def test_a_host_that_calls_seldom_is_not_behind_for_being_silent() -> None:
     assert silent.latest - silent.earliest == right.latest - right.earliest
 
 
-def test_a_window_that_ended_before_it_was_read_makes_no_clock_behind() -> None:
+def test_the_age_of_the_newest_line_confirms_a_clock_unless_the_window_ended_before_it_was_read() -> None:
     at_once = logged([200] * 60 + [500, 200, 500, 500, 200] * 20, every_s=2.0)
     later = replace(at_once, collected_at=at_once.collected_at + timedelta(seconds=100))
-    assert times_of(later).onset == times_of(at_once).onset
+    right, unknown = times_of(at_once).onset, times_of(later).onset
+    assert right is not None
+    assert unknown is not None
+    assert right.latest - right.earliest < timedelta(seconds=30)
+    assert unknown.latest - unknown.earliest > timedelta(minutes=2)
+    assert "nothing confirms the clock" in unknown.estimates[0].because
+    assert "nothing confirms" not in right.estimates[0].because
 
 
 def test_its_end_is_bounded_by_the_second_of_its_last_line() -> None:

@@ -77,13 +77,13 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     failed = int((samples.rate_limited().calls["status_code"] == 429).sum())  # type: ignore[index]
     assert f"{failed:,} of 3,600 calls failed" in told["calls_by_status"]
     assert f"{failed:,} with 429" in told["calls_by_status"]
-    assert "Failures began at 06:19–06:20 and were not seen to end." in told["calls_by_status"]
+    assert "Failures began at 06:20 and were not seen to end." in told["calls_by_status"]
     assert f"/api/profiles: {failed:,} of" in told["failure_map"]
     assert "/api/events: 0 of" in told["failure_map"]
     assert "usually" in told["latency"]
     assert re.search(r"GET /api/profiles: at most \d+ of 750 per minute, \d%", told["rate_limit_headroom"])
     assert told["decision_path"].endswith("So the verdict is rate_limited.")
-    assert "1. 06:19 Calls begin to fail" in told["timeline"]
+    assert "1. 06:20 Calls begin to fail" in told["timeline"]
 
 
 def test_windows_of_limits_that_were_used_up_are_marked_and_told() -> None:

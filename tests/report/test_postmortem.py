@@ -84,7 +84,7 @@ def test_numbers_are_those_of_the_evidence() -> None:
         in text
     )
     assert f"{failed:,} were throttled: refused" in text
-    assert "| Began | between 2026-11-23 06:19:51 and 06:20:15 UTC |" in text
+    assert "| Began | between 2026-11-23 06:20:05 and 06:20:15 UTC |" in text
     assert "| Ended | not seen to end |" in text
     assert "| Duration | at least 39 min |" in text
     assert "| Lead | Ada |" in text
