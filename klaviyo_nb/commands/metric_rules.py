@@ -51,5 +51,6 @@ def alert_rules(fetched: Fetched | None, baseline: Window | None) -> tuple[str, 
     if text is None:
         unfit = (
             "the rules name klaviyo_api_…, for which this server has no counter that tells which calls failed"
+            " and has a name without dots"
         )
     return rules.tuned(rules.limits(fetched.frame), baseline, text), unfit

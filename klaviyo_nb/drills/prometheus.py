@@ -17,7 +17,7 @@ MOST_POINTS = 11_000
 #: How far back a sample may lie to still count [s].
 LOOKBACK_S = 300
 _SELECTOR = re.compile(r"\s*([a-zA-Z_:][\w:]*)?\s*(?:\{(.*)\})?\s*", re.DOTALL)
-_MATCHER = re.compile(r'\s*(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+_MATCHER = re.compile(r'\s*(\w+|"[\w.]+")\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _STEP = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _Keep = Callable[[Mapping[str, str]], bool]
@@ -75,7 +75,11 @@ def _matchers(inside: str) -> Iterator[tuple[str, re.Pattern[str], bool]]:
         label, operator, value = found.groups()
         text = re.sub(r"\\(.)", r"\1", value)
         try:
-            yield label, re.compile(text if "~" in operator else re.escape(text)), operator[0] == "="
+            yield (
+                label.strip('"'),
+                re.compile(text if "~" in operator else re.escape(text)),
+                operator[0] == "=",
+            )
         except re.error as exc:
             raise BadData(f'invalid parameter "query": error parsing regexp: {exc}') from None
         at = found.end()

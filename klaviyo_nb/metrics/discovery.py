@@ -8,12 +8,13 @@ Source:
     https://prometheus.io/docs/prometheus/latest/querying/api/#finding-series-by-label-matchers
     https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#http-client
     https://docs.micrometer.io/micrometer/reference/reference/httpcomponents.html
+    https://prometheus.io/docs/guides/utf8/
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,7 +23,7 @@ import orjson
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap
 from klaviyo_nb.metrics.matrix import read
-from klaviyo_nb.metrics.names import DURATIONS, SUCCEEDED, MetricNames
+from klaviyo_nb.metrics.names import DURATIONS, LABELS, SUCCEEDED, MetricNames
 from klaviyo_nb.metrics.server import Server
 from klaviyo_nb.window import Window
 
@@ -32,25 +33,28 @@ RAW_S = 900
 LARGEST = 8 * 2**20
 #: Candidates that are named at most.
 MOST = 5
-#: Labels in which client libraries and meshes put the host that was called.
+#: Labels in which client libraries and meshes put the host that was called; any may have dots for `_`.
 HOSTS = (
     "server_address", "net_peer_name", "http_host", "host", "hostname", "client_name", "clientName", "peer",
     "target", "remote_host", "url_host", "destination", "destination_service", "domain",
 )  # fmt: skip
-#: Label of ours → labels that mean it, the surest first.
+#: Label of ours → labels that mean it, the surest first; any may have dots for `_`.
 MEANT = {
     "status": ("http_response_status_code", "http_status_code", "status_code", "response_code", "http_status",
                "code", "status", "outcome", "result"),
     "method": ("http_request_method", "http_method", "request_method", "method", "verb"),
     "endpoint": ("endpoint", "url_template", "http_route", "uri", "path", "route", "url_path", "operation"),
+    "error_type": ("error_type",),
 }  # fmt: skip
 
 _HOST = r"(https?://)?a[.]klaviyo[.]com(:[0-9]+)?/?"
 _FAILED = "(?i:error|failed|failure|timeout|unknown|(io|client|server)_error)"
 _STATUS = re.compile(rf"{SUCCEEDED}|[45][0-9x][0-9x]|{_FAILED}")
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # one with a colon is computed from others
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")  # one with a colon is computed from others
 _CALLS = re.compile(r"request|call|http_?client")
 _OTHER = re.compile(r"webhook|retr|queue|size|bytes|server|error|fail|limit|job|connect|dns|created")
+
+Written = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,10 @@ class _Candidate:
 
     @property
     def selector(self) -> str:
-        return f"{self.name}{{{self.matcher}}}" if self.matcher else self.name
+        if "." not in self.name:
+            return f"{self.name}{{{self.matcher}}}" if self.matcher else self.name
+        inside = ",".join(filter(None, (f'__name__="{self.name}"', self.matcher)))
+        return f"{{{inside}}}"  # so every server takes a name with dots
 
     @property
     def rank(self) -> tuple[bool, bool]:
@@ -99,24 +106,55 @@ async def look(server: Server, names: MetricNames, window: Window) -> tuple[Metr
     wanted = names.expressions()["requests"]
     if await _series(server, wanted, window):
         return names, ()
-    mine = f",{names.selector}" if names.selector else ""
-    kinds = f'{{__name__=~"(?i).*klaviyo.*",__name__!~".*_bucket"{mine}}}'
-    hosts = [f'{{{label}=~"{_HOST}",__name__!~".*_bucket"{mine}}}' for label in HOSTS]
-    found = [
-        _read(name, rows) for name, rows in _named(await _series(server, [kinds, *hosts], window)).items()
-    ]
+    rows, written = await _candidates(server, names, window)
+    found = [_read(name, of, written) for name, of in _named(rows).items()]
     usable = sorted((each for each in found if each.why is None), key=lambda each: each.rank)
     best = [each for each in usable if each.rank == usable[0].rank]
     if len(best) != 1:
         return names, _hints(wanted, [replace(each, why="there are several like it") for each in best] + [
             each for each in found if each.why])  # fmt: skip
     used = _using(best[0], found, names)
-    text = f"no series of {' or '.join(wanted)}: used {best[0].selector} instead. To keep it: {_toml(used)}"
+    text = f"no series of {' or '.join(wanted)}: used {best[0].selector} instead"
     asked = {_stem(each) for each in (*used.requests, *used.duration)}
     others = [each.selector for each in usable if _stem(each.name) not in asked]
     if others:
         text += f". Not looked at, though it may count calls too: {_some(others)}"
-    return used, (Gap("metrics:names", text),)
+    return used, (
+        Gap("metrics:names", f"{text}. To keep it, the first line of klaviyo-nb.toml: {_toml(used)}"),
+    )
+
+
+async def _candidates(
+    server: Server, names: MetricNames, window: Window
+) -> tuple[list[dict[str, str]], Written]:
+    """Label sets with `klaviyo` in the name or its host in a label; how the server writes labels with dots.
+
+    Raises:
+        SourceError: The server refuses.
+    """
+    kept = f'__name__!~".*_bucket"{"," * bool(names.selector)}{names.selector}'
+    hosts = [f'{{{label}=~"{_HOST}",{kept}}}' for label in HOSTS]
+    rows = await _series(server, [f'{{__name__=~"(?i).*klaviyo.*",{kept}}}', *hosts], window)
+    dotted = [label.replace("_", ".") for label in HOSTS if "_" in label]
+    for written in (_quoted, _escaped):
+        try:
+            more = await _series(
+                server, [f'{{{written(label)}=~"{_HOST}",{kept}}}' for label in dotted], window
+            )
+        except SourceError:
+            continue  # it does not write them so; older servers have none
+        return rows + [each for each in more if each not in rows], written
+    return rows, _quoted
+
+
+def _quoted(label: str) -> str:
+    """A label in a selector, as Prometheus takes it from version 3 on."""
+    return f'"{label}"' if "." in label else label
+
+
+def _escaped(label: str) -> str:
+    """A label in a selector, as every version of VictoriaMetrics takes it."""
+    return label.replace(".", r"\.")
 
 
 async def _series(server: Server, matchers: Sequence[str], window: Window) -> list[dict[str, str]]:
@@ -138,31 +176,36 @@ def _named(rows: Sequence[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     return dict(sorted(found.items()))
 
 
-def _read(name: str, rows: Sequence[Mapping[str, str]]) -> _Candidate:
+def _read(name: str, rows: Sequence[Mapping[str, str]], written: Written) -> _Candidate:
     """What a metric means, from the labels of its series."""
-    if not name.endswith(("_total", "_count")) or not _CALLS.search(name) or _OTHER.search(name):
+    plain = name.replace(".", "_")
+    if not plain.endswith(("_total", "_count")) or not _CALLS.search(plain) or _OTHER.search(plain):
         return _Candidate(name, why="it may count something else")
-    matcher = "" if "klaviyo" in name.lower() else _matcher(rows)
-    present = {label for row in rows for label in row}
-    means = {ours: next(filter(present.__contains__, each), None) for ours, each in MEANT.items()}
+    present = {label.replace(".", "_"): label for row in rows for label in row}
+    matcher = "" if "klaviyo" in name.lower() else _matcher(rows, present, written)
+    means = {
+        ours: next((present[one] for one in each if one in present), None) for ours, each in MEANT.items()
+    }
     labels = {ours: label for ours, label in means.items() if label}
-    return _Candidate(name, matcher, labels, _unclear(rows, labels.get("status")))
+    return _Candidate(name, matcher, labels, _unclear(rows, labels))
 
 
-def _matcher(rows: Sequence[Mapping[str, str]]) -> str:
-    label = next(each for each in HOSTS if any(re.fullmatch(_HOST, row.get(each, "")) for row in rows))
+def _matcher(rows: Sequence[Mapping[str, str]], present: Mapping[str, str], written: Written) -> str:
+    known = (present[each] for each in HOSTS if each in present)
+    label = next(each for each in known if any(re.fullmatch(_HOST, row.get(each, "")) for row in rows))
     hosts = sorted({row[label] for row in rows if label in row})
-    return f'{label}="{hosts[0]}"' if len(hosts) == 1 else f'{label}=~"{_HOST}"'
+    return f'{written(label)}="{hosts[0]}"' if len(hosts) == 1 else f'{written(label)}=~"{_HOST}"'
 
 
-def _unclear(rows: Sequence[Mapping[str, str]], status: str | None) -> str | None:
-    if status is None:
+def _unclear(rows: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> str | None:
+    if (status := labels.get("status")) is None:
         return "no label of it tells how calls ended"
     strange = sorted({row[status] for row in rows if row.get(status) and not _STATUS.fullmatch(row[status])})
     if strange:
         return f"what {status}={strange[0][:40]!r} of it means, only you know: succeeded = '…'"
-    silent = any(not row.get(status) and not row.get("error_type") for row in rows)
-    return f"some series of it have neither {status} nor error_type" if silent else None
+    error = labels.get("error_type", "error_type")
+    silent = any(not row.get(status) and not row.get(error) for row in rows)
+    return f"some series of it have neither {status} nor {error}" if silent else None
 
 
 def _using(chosen: _Candidate, found: Sequence[_Candidate], names: MetricNames) -> MetricNames:
@@ -180,14 +223,16 @@ def _using(chosen: _Candidate, found: Sequence[_Candidate], names: MetricNames) 
 
 def _stem(selector: str) -> str:
     """What a histogram's counter and its buckets are both called."""
-    return selector.partition("{")[0].removesuffix("_bucket").removesuffix("_count")
+    name = selector.removeprefix('{__name__="').partition('"')[0].partition("{")[0]
+    return name.removesuffix("_bucket").removesuffix("_count")
 
 
 def _toml(names: MetricNames) -> str:
-    labels = ", ".join(f'{ours} = "{names.labels[ours]}"' for ours in MEANT)
+    """The settings that give the same, on one line, for messages are lines."""
+    labels = ", ".join(f'{ours} = "{label}"' for ours, label in names.labels.items() if label != LABELS[ours])
     roles = {"requests": names.requests, "duration": names.duration}
-    told = "".join(f"{role} = '{each[0]}', " for role, each in roles.items() if each)
-    return f"klaviyo-nb.toml [metrics] {told}labels = {{ {labels} }}"
+    told = [f"{role} = '{each[0]}'" for role, each in roles.items() if each]
+    return f"metrics = {{ {', '.join(told + [f'labels = {{ {labels} }}'] * bool(labels))} }}"
 
 
 def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...]:
@@ -197,7 +242,8 @@ def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...
     text = (
         f"no series of {' or '.join(wanted)}, and none was used instead of it. Candidates:"
         f" {_some([f'{each.selector} ({each.why})' for each in found])}."
-        f" If one counts calls: klaviyo-nb.toml [metrics] requests = '{found[0].selector}'"
+        " If one counts calls, the first line of klaviyo-nb.toml:"
+        f" metrics = {{ requests = '{found[0].selector}' }}"
     )
     return (Gap("metrics:names", text),)
 

@@ -34,13 +34,15 @@ DURATIONS = re.compile(r"_(?:seconds|(milliseconds|ms))$")
 #: Seconds between samples, if neither the samples nor the table tell.
 SCRAPED_S = 15
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})?")
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})?|\{__name__=\".*\}")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricNames:
     """Names on the server, each with label matchers in braces where it needs them.
+
+    A name with dots is written whole, as `{__name__="http.client.request.duration_count"}`.
 
     Where there are several for one role, the first that has series is used.
 
@@ -83,7 +85,7 @@ class MetricNames:
         """One name with the matchers that every query has; `end` is added to it."""
         metric, _, own = name.removesuffix("}").partition("{")
         inside = ",".join(filter(None, (own, self.selector)))
-        return metric.removesuffix(end) + end + (f"{{{inside}}}" if inside else "")
+        return (metric and metric.removesuffix(end) + end) + (f"{{{inside}}}" if inside else "")
 
     def status(self, labels: Mapping[str, str], role: str) -> str | None:
         """The status of a series; `success` and `error` where this table redefines what they are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,7 +70,9 @@ class Pretend:
 
     def value(self, labels: Labels, at: float) -> float:
         fails = self.window.start.timestamp() + 3600
-        bad = "error_type" in labels or any(value in ("503", "error") for value in labels.values())
+        bad = bool({"error_type", "error.type"} & set(labels)) or any(
+            value in ("503", "error") for value in labels.values()
+        )
         return min(max(at - fails, 0.0), 600.0) if bad else at - self.window.start.timestamp() + 7200
 
 
@@ -86,6 +89,13 @@ def hint(fetched: Fetched) -> str:
     return next((gap.reason for gap in fetched.gaps if gap.signal == "metrics:names"), "")
 
 
+def pasted(fetched: Fetched) -> dict[str, Any]:
+    """The `[metrics]` table that the hint says to type."""
+    _, _, line = hint(fetched).partition("the first line of klaviyo-nb.toml: ")
+    table: dict[str, Any] = tomllib.loads(line)["metrics"]
+    return table
+
+
 OTEL = named(
     "http_client_request_duration_seconds_count",
     {"http_response_status_code": "202"},
@@ -94,6 +104,18 @@ OTEL = named(
     server_address="a.klaviyo.com",
     http_request_method="POST",
 )
+#: As OpenTelemetry writes the same, and servers keep it that translate no name.
+SEMANTIC = {
+    "http_response_status_code": "http.response.status_code",
+    "http_request_method": "http.request.method",
+    "server_address": "server.address",
+    "error_type": "error.type",
+}
+DOTTED = [
+    {SEMANTIC.get(label, label): value for label, value in each.items()}
+    | {"__name__": "http.client.request.duration_count"}
+    for each in OTEL
+]
 ELSEWHERE = named(
     "http_client_request_duration_seconds_count",
     {"http_response_status_code": "200"},
@@ -132,7 +154,7 @@ class TestNames:
         assert fetched.frame is not None
         assert increases(fetched.frame).groupby("status")["calls"].sum().to_dict() == sums
         assert f"used {used} instead" in hint(fetched)
-        assert f"[metrics] requests = '{used}'" in hint(fetched)
+        assert pasted(fetched)["requests"] == used
         assert fetched.queries[0].expr == used
 
     def test_what_else_may_count_calls_is_named_where_it_was_not_looked_at(self, window: Window):
@@ -154,10 +176,47 @@ class TestNames:
         }
         typed, found = ask(Pretend(OTEL, window), **table), ask(Pretend(OTEL, window))
         assert not hint(typed)
-        assert 'status = "http_response_status_code", method = "http_request_method"' in hint(found)
+        assert pasted(found)["labels"] == table["labels"]
         assert typed.frame is not None
         assert found.frame is not None
         assert typed.frame.equals(found.frame)
+
+    @pytest.mark.parametrize("series", [OTEL, MICROMETER, OWN, DOTTED])
+    def test_what_it_says_to_type_can_be_pasted(self, window: Window, series: list[Labels]):
+        found = ask(Pretend(series, window))
+        typed = ask(Pretend(series, window), **pasted(found))
+        assert not hint(typed)
+        assert typed.names.expressions() == found.names.expressions()
+        assert typed.names.labels == found.names.labels
+
+    def test_names_with_dots_are_asked_for_as_prometheus_3_takes_them(self, window: Window):
+        other = [each | {"server.address": "api.stripe.com"} for each in DOTTED]
+        fetched = ask(Pretend(DOTTED + other, window))
+        assert fetched.frame is not None
+        sums = increases(fetched.frame).groupby("status")["calls"].sum().to_dict()
+        assert sums == {"success": 7200, "503": 600, "unknown": 600}
+        name = '__name__="http.client.request.duration_count"'
+        assert fetched.queries[0].expr == f'{{{name},"server.address"="a.klaviyo.com"}}'
+        text, unfit = alert_rules(fetched, window)
+        assert "a name without dots" in str(unfit)
+        assert text.endswith(shipped())
+
+    @pytest.mark.parametrize("series", [OWN, []], ids=["names without dots", "nothing"])
+    def test_a_server_without_names_with_dots_is_asked_for_the_others(
+        self, window: Window, series: list[Labels]
+    ):
+        server = Pretend(series, window)
+
+        def older(request: httpx.Request) -> httpx.Response:
+            asked = parse_qs(request.content.decode() or request.url.query.decode())
+            if any("server.address" in each.replace("\\", "") for each in asked.get("match[]", [])):
+                said = {"status": "error", "errorType": "bad_data", "error": "unexpected character"}
+                return httpx.Response(400, json=said)
+            return server(request)
+
+        options: dict[str, Any] = {"timeout_s": 5.0, "transport": httpx.MockTransport(older)}
+        fetched = asyncio.run(fetch("http://prometheus:9090", window, names=from_table({}), **options))
+        assert ("used shop_klaviyo_http_requests_total instead" in hint(fetched)) is bool(series)
 
     def test_the_histogram_beside_the_counter_gives_durations_in_seconds(self, window: Window):
         count = named(
@@ -207,7 +266,7 @@ class TestNames:
         fetched = ask(Pretend(series, window))
         assert fetched.frame is None
         assert why in hint(fetched)
-        assert f"klaviyo-nb.toml [metrics] requests = '{series[0]['__name__']}" in hint(fetched)
+        assert pasted(fetched)["requests"].startswith(series[0]["__name__"])
 
     @pytest.mark.parametrize(
         "series",

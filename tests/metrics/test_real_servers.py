@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,3 +193,22 @@ def test_what_a_server_refuses_is_a_gap(server: str, need: Need, truth: Truth, t
     assert "metrics:window" in {gap.signal for gap in before.gaps}
     assert days.frame is not None
     assert days.queries[0].requests == 2
+
+
+def test_names_with_dots_are_found_and_counted(need: Need, tmp_path: Path):
+    """As VictoriaMetrics keeps what OpenTelemetry sends; Prometheus does from its version 3 on."""
+    name, at = "http.client.request.duration_count", int(WINDOW.end.timestamp())
+    times = range(at - 3600, at + 1, SCRAPE)
+    rows = [
+        {"metric": {"__name__": name, "server.address": host, "http.response.status_code": status},
+         "values": [number * calls for number in range(len(times))], "timestamps": [1000 * each for each in times]}
+        for host, status, calls in (("a.klaviyo.com", "202", 9), ("a.klaviyo.com", "503", 1), ("api.stripe.com", "200", 5))
+    ]  # fmt: skip
+    with SERVERS["victoria-metrics"](need, tmp_path, Samples()) as url:
+        lines = "\n".join(map(json.dumps, rows))
+        httpx.post(f"{url}/api/v1/import", content=lines, trust_env=False).raise_for_status()
+        httpx.get(f"{url}/internal/force_flush", trust_env=False).raise_for_status()
+        found = ask(url)
+    assert found.frame is not None
+    assert found.queries[0].expr == f'{{__name__="{name}",server\\.address="a.klaviyo.com"}}'
+    assert increases(found.frame).groupby("status")["calls"].sum().to_dict() == {"success": 2160, "503": 240}
