@@ -36,7 +36,7 @@ def window_of(settings: Settings, now: datetime) -> Window:
     start = parse_time(settings.start, "--start") if settings.start else end - parse_duration(settings.since)
     window = Window(start, end)
     if start >= now:
-        raise UsageError("--start", f"{iso(start)} lies in the future", "klaviyo-nb triage --since 2h")
+        raise UsageError("--start", f"{iso(start)} lies in the future", "--since 2h")
     return window
 
 

@@ -28,7 +28,7 @@ class Window:
             raise UsageError(
                 "window",
                 f"it is empty: {iso(self.start)} is not before {iso(self.end)}",
-                "klaviyo-nb triage --since 2h",
+                "--since 2h",
             )
 
     @classmethod

@@ -135,8 +135,9 @@ def test_a_busy_machine_has_more_kept_for_deciding_and_never_more_than_half(
 
 def test_a_window_that_has_not_begun_is_refused() -> None:
     settings = Settings(start="2026-11-23T07:00:00Z", end="2026-11-23T08:00:00Z")
-    with pytest.raises(UsageError, match="lies in the future"):
+    with pytest.raises(UsageError, match="lies in the future") as caught:
         window_of(settings, datetime(2026, 11, 23, 6, 30, tzinfo=UTC))
+    assert caught.value.hint == "--since 2h"  # every command that asks over a window has it
     assert window_of(settings, datetime(2026, 11, 23, 7, 30, tzinfo=UTC)).seconds == 3600
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from klaviyo_nb.cli import commands
 from klaviyo_nb.collect import collect
-from klaviyo_nb.commands.metric_answers import read_metrics
+from klaviyo_nb.commands.metric_answers import read_metrics, render_metrics
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.counted import clocks_ahead
 from klaviyo_nb.drills.server import serve
@@ -89,6 +89,29 @@ def test_limits_of_the_settings_count_here_too(tmp_path: Path) -> None:
     assert some.calls is not None
     assert 0 < len(some.calls) < len(whole.calls) == 900
     assert any(gap.signal.endswith("app.log") for gap in some.gaps)
+
+
+def test_an_end_is_told_only_where_something_began(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    line = "{} POST https://a.klaviyo.com/api/events {} 52ms\n"
+    at = NOW - timedelta(minutes=30)
+    env = {"KLAVIYO_NB_METRICS_URL": "http://127.0.0.1:9", "KLAVIYO_NB_LOGS": str(log)}
+
+    def told(statuses: list[int]) -> dict[str, str]:
+        lines = (line.format(iso(at + timedelta(seconds=each)), code) for each, code in enumerate(statuses))
+        log.write_text("".join(lines))
+        text = render_metrics(read_metrics(load(env)), "text").decode()
+        return {each[:10].strip(): each[10:] for each in text.splitlines() if each[0] != " "}
+
+    well = told([202] * 900)
+    assert well["began"] == "nothing stands out"
+    assert "ended" not in well
+    assert well["counted"] == "from logs, as in the verdict"
+    assert " to " in told([202] * 600 + [503] * 100 + [202] * 200)["ended"]
+    nothing = told([])
+    assert nothing["began"] == "not observed"
+    assert "ended" not in nothing
+    assert "window" in nothing
 
 
 def test_lines_of_a_clock_that_is_ahead_are_moved_back(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_an_empty_or_reversed_window_is_refused_with_what_to_type(now: datetime)
     for end in (now, now - timedelta(seconds=1)):
         with pytest.raises(UsageError, match="it is empty") as caught:
             Window(now, end)
-        assert caught.value.hint == "klaviyo-nb triage --since 2h"
+        assert caught.value.hint == "--since 2h"
 
 
 def test_a_naive_time_is_a_mistake_of_ours(now: datetime) -> None:

@@ -116,11 +116,11 @@ def render_metrics(found: Evidence, form: str) -> bytes:
         return as_json(_metrics_document(found, when, total, repaired) | more | _tables(found))
     start, end = found.window.as_json().values()
     spans = [f"{name} for {length(each)}" for name, each in graded.items()]
+    unremarkable = "nothing stands out" if harmed else "not observed"
     lines = [
-        f"began     {_moment_text(when.onset, 'under way before' if when.failed else 'nothing stands out')}",
+        f"began     {_moment_text(when.onset, 'under way before' if when.failed else unremarkable)}",
         *_told_by(when.onset),
-        f"ended     {_moment_text(when.recovered, 'goes on' if when.ongoing else 'not observed')}",
-        *_told_by(when.recovered),
+        *_ended_text(when),
         *(f"earlier   {iso(each.seen[0])} to {iso(each.seen[1])}, {each.failed:,.0f} failed"
           for each in when.earlier),
         *([f"fixed     {repaired.says}"] if when.failed else []),
@@ -169,6 +169,14 @@ def _plain(value: Any) -> Any:
 
 def _moment_text(moment: Moment | None, otherwise: str) -> str:
     return otherwise if moment is None else f"{iso(moment.earliest)} to {iso(moment.latest)}"
+
+
+def _ended_text(when: Times) -> list[str]:
+    """When it ended; nothing where nothing began, for then there is no end to look for."""
+    if not when.failed and when.onset is None and when.recovered is None:
+        return []
+    otherwise = "goes on" if when.ongoing else "not observed"
+    return [f"ended     {_moment_text(when.recovered, otherwise)}", *_told_by(when.recovered)]
 
 
 def _told_by(moment: Moment | None) -> list[str]:

@@ -33,6 +33,9 @@ LONGEST_ERROR = 2**16
 _ENDS = re.compile(r"(?:/api/v1(?:/query(?:_range)?)?|/graph|/query)?/*$")
 _TLS = {"ca_file": str, "client_cert": str, "client_key": str, "verify": bool}
 
+#: What to do about a certificate that nobody we know has signed, as OpenSSL says.
+_NAME_CA = ": if an authority of your own signed it, name its file: [metrics.tls] ca_file"
+
 Question = Sequence[tuple[str, str | int]]
 Through = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
@@ -88,7 +91,8 @@ class Server:
             ssl.SSLError,
         ) as exc:  # the last, untranslated, on reading
             said = self.quote(f"no answer: {str(exc) or type(exc).__name__}")
-            raise SourceMissing(self.where, said) from None
+            hint = _NAME_CA if "certificate verify failed" in said else ""
+            raise SourceMissing(self.where, said + hint) from None
         except NotPacked:
             raise SourceMissing(self.where, "no answer: what came is not gzip, as it says") from None
         self._refusal(response, body)
@@ -118,6 +122,8 @@ class Server:
             raise SourceError(self.where, self.quote(f"it redirects to {target}: is that the address?"))
         if status in (401, 403):
             hint = "set KLAVIYO_NB_METRICS_TOKEN, or a tenant's id in [metrics] headers"
+            if self.client.auth is None and "authorization" not in self.client.headers:
+                hint += ", or write USER:PASSWORD@ before the host"
             raise SourceDenied(self.where, f"it refused us ({self.quote(words)}): {hint}")
         if said is None:
             words = f"{words} with {kind}: is it the address of a Prometheus API?"

@@ -545,6 +545,24 @@ class TestTrouble:
         assert gap.reason.startswith("http://prometheus:9090: ")
         assert gap.configured
 
+    @pytest.mark.parametrize(
+        ("url", "token", "told"),
+        [
+            ("http://prometheus:9090", None, True),
+            ("http://ada:lovelace@prometheus:9090", None, False),
+            ("http://prometheus:9090", "abc", False),
+        ],
+    )
+    def test_who_showed_nothing_is_told_of_basic_authentication_too(
+        self, window: Window, url: str, token: str | None, told: bool
+    ):
+        options: dict[str, Any] = {
+            "timeout_s": 5.0,
+            "transport": httpx.MockTransport(always(httpx.Response(401))),
+        }
+        found = asyncio.run(fetch(url, window, names=MetricNames(), token=token, **options))
+        assert ("or write USER:PASSWORD@ before the host" in the_gap(found).reason) is told
+
     def test_times_given_twice_or_backwards_are_refused(self, window: Window):
         def handler(request: httpx.Request) -> httpx.Response:
             first, second, *_ = steps(question(request))

@@ -81,8 +81,10 @@ def reason(fetched: Fetched) -> str:
 
 def test_an_authority_of_our_own_is_trusted_only_if_it_was_named(pem: tuple[str, str], window: Window):
     with serving(pem) as url:
-        assert "certificate verify failed" in reason(ask(url, window))
+        unknown = reason(ask(url, window))
         named = reason(ask(url, window, ca_file=pem[0]))
+    assert "certificate verify failed" in unknown
+    assert "name its file: [metrics.tls] ca_file" in unknown
     assert "no series of" in named
     assert UNCHECKED not in named
 
