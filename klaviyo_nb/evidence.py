@@ -67,7 +67,8 @@ class Coverage:
         lines: Lines read.
         calls: Rows that came of them.
         unparsed: Lines that speak of Klaviyo and gave no row.
-        skipped_bytes: Bytes that could not be read as lines.
+        skipped_bytes: Bytes, as stored, that are there and were not read, or could not be, as far as that is
+            known. What is missing behind a torn end is no byte of it.
         truncated: True if the end is missing: a torn archive, a cap, the deadline.
         gap: Why something is missing, or None.
         outside: Latest time seen in lines outside the window; None if there was none, or nobody looked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -235,6 +236,15 @@ def test_a_folder_of_logs_is_followed_by_the_command_that_reads_them(tmp_path: P
     assert hint == f"try: klaviyo-nb logs '{tmp_path}/*.log*'"
     asked = *shlex.split(hint)[2:], "--start", "2026-11-23T04:00Z", "--end", "2026-11-23T06:00Z"
     assert "1 calls" in run(*asked, cwd=tmp_path).stdout
+
+
+def test_bytes_that_were_skipped_are_told_where_there_are_some(tmp_path: Path) -> None:
+    whole = gzip.compress(b"2026-11-23T05:00:00Z POST https://a.klaviyo.com/api/events 429\n")
+    (tmp_path / "whole.gz").write_bytes(whole)
+    (tmp_path / "more.gz").write_bytes(whole + b"x" * 2_000)
+    said = run("logs", "whole.gz", "more.gz", "--start", "2026-11-23", "--end", "2026-11-24", cwd=tmp_path)
+    *_, first, second = said.stdout.splitlines()
+    assert ("skipped" in first, ", 2,000 bytes skipped; bytes behind" in second) == (False, True)
 
 
 @pytest.mark.parametrize(

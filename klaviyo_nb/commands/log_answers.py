@@ -169,7 +169,10 @@ def _coverage_text(found: LogAnswer) -> str:
             got += f", the latest is {iso(each.outside)}"
         lines.append(
             f"{each.source}: {each.lines:,} lines, {each.calls:,} calls, {each.unparsed:,} not understood,"
-            f" {got}" + (", cut short" if each.truncated else "") + (f"; {each.gap}" if each.gap else "")
+            f" {got}"
+            + (f", {each.skipped_bytes:,} bytes skipped" if each.skipped_bytes else "")
+            + (", cut short" if each.truncated else "")
+            + (f"; {each.gap}" if each.gap else "")
         )
     return "\n".join(lines)
 

@@ -80,6 +80,7 @@ class Part:
         found: Rows of calls.
         lines: Lines that begin in it.
         read: Bytes that were read.
+        unread: Bytes of a packed one that are there and gave no text.
         unparsed: Records that speak of Klaviyo and gave no row.
         first: Earliest time seen in the window, microseconds since 1970.
         last: Latest.
@@ -98,6 +99,7 @@ class Part:
     found: int = 0
     lines: int = 0
     read: int = 0
+    unread: int = 0
     unparsed: int = 0
     first: int | None = None
     last: int | None = None
@@ -147,7 +149,7 @@ def read_chunk(job: Job) -> Part:
             records.read(job, opened, part)
         part.problems += opened.problems
         part.truncated = part.truncated or opened.truncated
-        part.ends = opened.ends
+        part.ends, part.unread = opened.ends, opened.unread
     except SourceError as exc:
         part.failed = True
         part.problems.append(exc.what)

@@ -81,7 +81,7 @@ def together(parts: Sequence[Part]) -> Part:
     whole = Part(parts[0].source)
     whole.calls = _rows([part.calls for part in parts], lines)
     whole.webhooks = _rows([part.webhooks for part in parts], lines)
-    for name in ("found", "lines", "read", "unparsed"):
+    for name in ("found", "lines", "read", "unread", "unparsed"):
         setattr(whole, name, sum(getattr(part, name) for part in parts))
     whole.first = min((part.first for part in parts if part.first is not None), default=None)
     whole.last = max((part.last for part in parts if part.last is not None), default=None)

@@ -185,9 +185,8 @@ def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
     reasons = dict.fromkeys(gaps + [text for part in parts for text in part.problems])
     unread = (
         sum(
-            max(0, chunk.size - part.read)
+            max(part.unread, chunk.size - part.read if part.truncated else 0)
             for chunk, part in zip(shelf.chunks, parts, strict=False)
-            if part.truncated
         )
         + sum(chunk.size for chunk in left)
         + shelf.left_out

@@ -64,6 +64,9 @@ class Opened:
         offsets: Are offsets those of a file that can be opened again?
         problems: Why something is missing; filled while reading.
         truncated: Is the end missing? Filled while reading.
+        stored: Bytes of a packed file; 0: nobody knows.
+        unread: Of what is packed, bytes that are there and gave no text; filled while reading, as far as that
+            is known.
         ended: Was the end of a pipe reached? Filled while reading.
         done: Bytes of the chunk, as stored, that were read; filled while reading where that is known.
         head: How the source begins, if the chunk does not begin there.
@@ -78,6 +81,8 @@ class Opened:
     offsets: bool = True
     problems: list[str] = field(default_factory=list)
     truncated: bool = False
+    stored: int = 0
+    unread: int = 0
     ended: bool = False
     done: int = 0
     head: bytes = b""

@@ -161,6 +161,8 @@ class Range:
                 opened.problems += [self.note] if self.note else []
                 return
 
+            opened.stored = self.total
+
             def begin() -> Read:
                 return _file_reader(descriptor, 0, self.total, opened)
 
@@ -176,7 +178,7 @@ class Range:
         Raises:
             SourceError: The file cannot be opened.
         """
-        descriptor = _find(self.path, self.identity)
+        descriptor, said.stored = _find(self.path, self.identity), self.total
         try:
             yield from packed.inflated_fast(lambda: _file_reader(descriptor, 0, self.total, said), said)
         finally:

@@ -24,6 +24,8 @@ from klaviyo_nb.logs.sources.base import Opened, Read
 #: out at once is little, so that the same memory serves again: fresh memory takes as long as inflating does.
 _PIECE, _LARGE, _MOST = 16 * 1024, 64 * 1024, 256 * 1024
 _PIECES_AHEAD = 16
+#: Of what may be the last that is read, so much is inflated at once: how much of a torn end gave no text?
+_LITTLE = 1_024
 _PATIENCE_S = 0.1
 
 
@@ -73,10 +75,16 @@ _QUICK = frozenset(("gzip", "zstd"))
 SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 #: Of the first characters of a text, so many may be none [1].
 _ODD = 0.1
+#: By so many first bytes a member is known.
+_KNOWN = max(map(len, CODECS))
 
 
 class _Broken(Exception):
-    """The data is broken; what came before was given."""
+    """The data is broken; what came before was given. So many bytes were not."""
+
+    def __init__(self, name: str, unread: int) -> None:
+        super().__init__(name)
+        self.unread = unread
 
 
 def is_packed(head: bytes) -> bool:
@@ -117,7 +125,7 @@ def inflated(read: Read, opened: Opened) -> Iterator[bytes]:
     try:
         yield from _inflate(read, opened, _PIECE)
     except _Broken as exc:
-        opened.truncated = True
+        opened.truncated, opened.unread = True, exc.unread
         opened.problems.append(f"its {exc} data is broken: what came before is kept")
 
 
@@ -134,37 +142,78 @@ def inflated_fast(begin: Callable[[], Read], opened: Opened) -> Iterator[bytes]:
             given = max(0, given - len(piece))
 
 
-def _inflate(read: Read, opened: Opened, size: int) -> Iterator[bytes]:
-    memory = bytearray(size)
+class _Packed:
+    """Bytes as they are stored, and how many of them gave no text."""
 
-    def more() -> bytes:
-        return bytes(memory[: read(memoryview(memory))])
+    def __init__(self, read: Read, opened: Opened, size: int) -> None:
+        self._read, self._opened, self._memory = read, opened, bytearray(size)
+        self.first = self._block()
+        self._pieces, self._taken = self._cut(), 0
+        self.mute = 0  # taken since there was text
 
-    data = more()
-    codec = _codec(data)
-    if codec is None:
+    def _block(self) -> bytes:
+        return bytes(self._memory[: self._read(memoryview(self._memory))])
+
+    def _cut(self) -> Iterator[bytes]:
+        for data in self.blocks():
+            step = _LITTLE if len(data) < len(self._memory) else len(data)
+            yield from (data[at : at + step] for at in range(0, len(data), step))
+
+    def blocks(self) -> Iterator[bytes]:
+        """As they are read."""
+        data = self.first
         while data:
             yield data
-            data = more()
+            data = self._block()
+
+    def more(self) -> bytes:
+        """The next of them to be inflated."""
+        piece = next(self._pieces, b"")
+        self._taken += len(piece)
+        self.mute += len(piece)
+        return piece
+
+    def behind(self, data: bytes) -> bytes:
+        """What follows a member's end: `data`, less padding, and as much more as tells a member."""
+        data = data.lstrip(b"\0")
+        while len(data) < _KNOWN and (piece := self.more()):
+            data = (data + piece).lstrip(b"\0")
+        self.mute = len(data)
+        return data
+
+    def unread(self) -> int:
+        """Bytes that gave no text, those among them that were not even taken."""
+        return self.mute + max(0, self._opened.stored - self._taken)
+
+
+def _inflate(read: Read, opened: Opened, size: int) -> Iterator[bytes]:
+    stored = _Packed(read, opened, size)
+    codec = _codec(stored.first)
+    if codec is None:
+        yield from stored.blocks()
         return
     name, make, error = codec
     inflater: _Inflater = make()
+    data = stored.more()
     while data:
         try:
-            yield from _given(inflater, data)
+            for text in _given(inflater, data):
+                stored.mute = 0 if text else stored.mute
+                yield text
         except (error, EOFError) as exc:
-            raise _Broken(name) from exc
+            raise _Broken(name, stored.unread()) from exc
         if inflater.eof:  # members follow each other; what is no member is padding
-            data = (inflater.unused_data or b"").lstrip(b"\0") or more().lstrip(b"\0")
+            data = stored.behind(inflater.unused_data or b"")
             if data and _codec(data) is codec:
                 inflater = make()
             elif data:
+                opened.unread = stored.unread()
                 opened.problems.append(f"bytes behind its {name} data were not read")
                 return
         else:
-            data = more()
+            data = stored.more()
     if not inflater.eof:
-        opened.truncated = True
+        opened.truncated, opened.unread = True, stored.unread()
         opened.problems.append(f"its {name} data ends too early: what came before is kept")
 
 

@@ -119,6 +119,7 @@ class RemoteRange:
         at = max(0, self.start - CONTEXT)
         with fetched(self._pieces(at), deadline) as opened:
             if self.packed:
+                opened.stored = self.total
                 opened.read = packed.reader(packed.inflated(opened.read, opened))
             else:
                 opened.at, opened.start, opened.stop, opened.offsets = at, self.start, self.stop, True

@@ -91,7 +91,7 @@ class _Text:
                 opened.truncated = True
                 opened.problems.append(UNENDED)
                 return
-        opened.ends, opened.truncated = self._end, self.said.truncated
+        opened.ends, opened.truncated, opened.unread = self._end, self.said.truncated, self.said.unread
         opened.problems += self.said.problems
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bisect
 import bz2
 import gzip
 import lzma
@@ -99,6 +100,50 @@ def test_all_that_can_be_read_of_a_torn_archive_is_kept(tmp_path: Path, suffix: 
     assert readable.count(b"503\n") <= coverage.calls <= readable.count(b"503\n") + 1
     assert coverage.lines == readable.count(b"\n") + (not readable.endswith(b"\n") and bool(readable))
     assert coverage.truncated
+
+
+@pytest.mark.parametrize(
+    ("data", "skipped"),
+    [
+        (lambda: zstandard.compress(lines(300))[:-5], None),  # one block: none of it can be read
+        (lambda: gzip.compress(lines(300)) + b"x" * 900, 900),
+        (lambda: gzip.compress(lines(300)) + b"\0" * 70_000 + b"x" * 200_000, 200_000),
+        (lambda: zstandard.compress(lines(300)) + b"x" * 900, 900),
+        (lambda: bz2.compress(lines(300))[:-5] + b"y" * 900, None),
+        (lambda: b"\x1f\x8b" + b"\xff" * 5_000, None),
+    ],
+    ids=["torn", "behind", "far behind", "behind zstd", "broken end", "broken"],
+)
+def test_packed_bytes_that_could_not_be_read_are_counted(
+    tmp_path: Path, data: Callable[[], bytes], skipped: int | None
+) -> None:
+    path = tmp_path / "app.log.packed"
+    path.write_bytes(data())
+    (coverage,) = read(path).coverage
+    assert coverage.skipped_bytes == (skipped or path.stat().st_size)
+
+
+def test_of_a_torn_archive_only_what_gave_no_text_is_skipped(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    text = b"".join(b"%s%s\n" % (chance.randbytes(16).hex().encode(), b"." * 90) for _ in range(20_000))
+    torn = zstandard.compress(text)[:-9_000]
+
+    def inflated(end: int) -> int:
+        return len(zstandard.ZstdDecompressor().decompressobj().decompress(torn[:end]))
+
+    unread = len(torn) - bisect.bisect_left(range(len(torn)), inflated(len(torn)), key=inflated)
+    assert unread > 4_000
+    path = tmp_path / "app.log.zst"
+    path.write_bytes(torn)
+    (coverage,) = read(path).coverage
+    assert unread - 1_024 <= coverage.skipped_bytes <= unread
+
+
+def test_a_member_that_begins_where_a_piece_of_the_file_ends_is_read(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "app.log.gz", gzip.compress(lines(300)), gzip.compress(lines(200))
+    path.write_bytes(first + b"\0" * (64 * 1024 - 1 - len(first)) + second)
+    (coverage,) = read(path).coverage
+    assert (coverage.lines, coverage.skipped_bytes, coverage.gap) == (500, 0, None)
 
 
 def test_rubbish_in_an_archive_keeps_what_came_before(tmp_path: Path) -> None:
