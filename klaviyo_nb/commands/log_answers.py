@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb import logs
 from klaviyo_nb.commands import terminal
-from klaviyo_nb.errors import UsageError
+from klaviyo_nb.errors import SourceError, UsageError
 from klaviyo_nb.evidence import Coverage, Gap, gaps_of, in_short
 from klaviyo_nb.frames import CALLS, plain_rows, without_formulas
 from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
+from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.start import redactor_for, utc_now, window_of
 from klaviyo_nb.window import Window, iso
@@ -82,13 +83,17 @@ def raw_lines(settings: Settings, line_no: int) -> str:
 
     Raises:
         UsageError: There are several sources, or there is no such line.
-        SourceError: The source cannot be read.
+        SourceError: The source cannot be read; what its client or server complains of is redacted.
     """
+    redact = redactor_for(settings).text
     if len(settings.logs) != 1:
-        hint = f"klaviyo-nb logs {shlex.quote(settings.logs[0])} --line {line_no}"
+        hint = f"klaviyo-nb logs {shlex.quote(without_credentials(settings.logs[0]))} --line {line_no}"
         raise UsageError("--line", f"belongs to one source, not {len(settings.logs)}", hint)
-    found = around(settings.logs[0], window_of(settings, utc_now()), line_no)
-    texts = redactor_for(settings).text("\n".join(line.text for line in found)).split("\n")
+    try:
+        found = around(settings.logs[0], window_of(settings, utc_now()), line_no)
+    except SourceError as exc:
+        raise type(exc)(exc.where, redact(exc.what), exc.hint) from None
+    texts = redact("\n".join(line.text for line in found)).split("\n")
     width = len(str(found[-1].number))
     return "".join(
         f"{'>' if line.number == line_no else ' '} {line.number:>{width}}  {harmless(text)}\n"

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from klaviyo_nb.errors import UsageError
+from klaviyo_nb.errors import SourceError, UsageError
 from klaviyo_nb.logs.sources import Source, resolve
+from klaviyo_nb.logs.sources.base import without_credentials
 from klaviyo_nb.window import Window
 
 #: Lines shown before the cited one, and behind it: a traceback is told to its end.
@@ -34,22 +35,27 @@ def around(url: str, window: Window, line_no: int) -> list[RawLine]:
 
     Raises:
         UsageError: The URL names no source or several, or there are not so many lines in it.
-        SourceError: It cannot be read.
+        SourceError: It cannot be read, or not as far as that line; its words are not redacted either.
     """
-    sources = resolve(url, window)
-    named = [source for source in sources if source.name == url] or list(sources)
+    sources, name, told = resolve(url, window), without_credentials(url), list[str]()
+    named = [source for source in sources if source.name == name] or list(sources)
     if len(named) != 1:
-        raise UsageError(url, f"names {len(named)} sources", "name one of them, as the finding cites it")
+        raise UsageError(name, f"names {len(named)} sources", "name one of them, as the finding cites it")
     first, last = max(1, line_no - BEFORE), line_no + BEHIND
-    found = list(_lines(_blocks(named[0], window), first, last))
+    found = list(_lines(_blocks(named[0], window, told), first, last))
     if not any(line.number == line_no for line in found):
-        hint = f"klaviyo-nb logs {shlex.quote(url)}    (with the --since or --start it was read with)"
-        raise UsageError(url, f"has no line {line_no:,} now", hint)
+        hint = f"klaviyo-nb logs {shlex.quote(name)}    (with the --since or --start it was read with)"
+        if told:
+            raise SourceError(name, f"line {line_no:,} was not reached: {told[0]}", hint)
+        raise UsageError(name, f"has no line {line_no:,} now", hint)
     return found
 
 
-def _blocks(source: Source, window: Window) -> Iterator[bytes]:
-    """All bytes of a source in order: its chunks, the oldest first, without what they share."""
+def _blocks(source: Source, window: Window, told: list[str]) -> Iterator[bytes]:
+    """All bytes of a source in order: its chunks, the oldest first, without what they share.
+
+    `told` is given what was said to be missing.
+    """
     memory = bytearray(_BLOCK)
     for chunk in reversed(source.chunks(window)):
         with chunk.open(None) as opened:
@@ -58,6 +64,7 @@ def _blocks(source: Source, window: Window) -> Iterator[bytes]:
                 stop = got if opened.stop is None else min(got, opened.stop - at)
                 yield bytes(memory[max(0, opened.start - at) : stop])
                 at += got
+        told += opened.problems
 
 
 def _lines(blocks: Iterable[bytes], first: int, last: int) -> Iterator[RawLine]:

@@ -18,11 +18,13 @@ import pytest
 import samples
 from engine_and_cluster import STDERR, STDOUT, World, serve
 from klaviyo_nb import logs
+from klaviyo_nb.commands.log_answers import raw_lines
 from klaviyo_nb.errors import SourceError, SourceMissing
 from klaviyo_nb.logs.questions import by_name
 from klaviyo_nb.logs.reader import LogsRead
 from klaviyo_nb.logs.sources import clients, resolve
 from klaviyo_nb.redact import Redactor
+from klaviyo_nb.settings import Settings
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -329,6 +331,16 @@ def test_what_a_client_complains_of_is_redacted(stand_in: Callable[[str, str], N
     asked = logs.ask(by_name("overview"), ["docker://web"], WINDOW, redact=Redactor(b"key").text)
     for (coverage,) in (found.coverage, asked.coverage):
         assert str(coverage.gap) == "docker (exit status 1): cannot log in with [redacted:klaviyo-key]"
+    with pytest.raises(SourceError, match=r"line 3 was not reached: docker .*log in with \[redacted:kla"):
+        raw_lines(Settings(logs=("docker://web",)), 3)
+
+
+def test_what_a_client_complains_of_before_it_is_read_is_redacted_for_a_raw_line_too(
+    stand_in: Callable[[str, str], None],
+) -> None:
+    stand_in("kubectl", "echo 'NotFound: pk_0123456789abcdef0123456789abcdef01' >&2\nexit 1\n")
+    with pytest.raises(SourceMissing, match=r"NotFound: \[redacted:klaviyo-key\]"):
+        raw_lines(Settings(logs=("k8s://shop/deploy/web",)), 3)
 
 
 @pytest.mark.parametrize("size", [1, 7, 4_096])
