@@ -25,6 +25,9 @@ def main() -> None:
     """Run the command line; every error of a user is two lines on stderr, never a traceback."""
     # Imports make 140,000 objects that stay, or 170,000: looking through them is a tenth of start-up.
     gc.set_threshold(200_000)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - it was closed; nobody is told anything
+    if sys.stdout is None:  # closed: what is opened next would take its place
+        os._exit(_complain("standard output is closed: there is nowhere to answer", None, USAGE))
     try:
         began = (time.monotonic(), time.process_time())  # a deadline counts from here
         status = commands.main(standalone_mode=False, obj=began)

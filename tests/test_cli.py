@@ -238,6 +238,30 @@ def test_a_folder_of_logs_is_followed_by_the_command_that_reads_them(tmp_path: P
     assert "1 calls" in run(*asked, cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_no_traceback(tmp_path: Path, closed: int) -> None:
+    (tmp_path / "app.log").write_text("2026-11-23T05:00:00Z POST https://a.klaviyo.com/api/events 429\n")
+    program = [
+        sys.executable,
+        "-m",
+        "klaviyo_nb",
+        "logs",
+        "app.log",
+        "gone.log",
+        "--start",
+        "2026-11-23",
+        "--end",
+        "2026-11-24",
+    ]
+    shell = ["/bin/sh", "-c", f'exec "$@" {closed}>&-', "sh", *program]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    if closed == 1:
+        told = "error: standard output is closed: there is nowhere to answer\n"
+        assert (done.returncode, done.stderr) == (2, told)
+    else:
+        assert (done.returncode, "1 calls" in done.stdout) == (0, True)
+
+
 def test_bytes_that_were_skipped_are_told_where_there_are_some(tmp_path: Path) -> None:
     whole = gzip.compress(b"2026-11-23T05:00:00Z POST https://a.klaviyo.com/api/events 429\n")
     (tmp_path / "whole.gz").write_bytes(whole)
