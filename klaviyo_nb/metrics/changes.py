@@ -154,9 +154,8 @@ def _cuts(bins: Bins, spread: float, among: int) -> list[int]:
         block = np.arange(first, min(first + _AT_ONCE, len(ends)))
         cuts = np.append(alive, block[:-1])
         told = failed[block, None] - failed[cuts], calls[block, None] - calls[cuts]
-        pieces = (
-            _likelihood(*np.maximum(told, 0.0)) / spread
-        )  # a row per end; a cut behind it is not looked at
+        # A row per end; cuts behind it are not looked at.
+        pieces = _likelihood(*np.maximum(told, 0.0)) / spread
         pieces[:, : len(alive)] += best[alive]
         for row, end in zip(pieces, block, strict=True):
             known = len(alive) + end - first

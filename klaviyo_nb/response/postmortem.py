@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
-from itertools import takewhile
+from difflib import SequenceMatcher
 
 from klaviyo_nb.response.lint import Finding
 
@@ -75,13 +75,8 @@ def _altered(lines: list[str], draft: str) -> Iterator[Finding]:
         if section == "Action items" or not re.search(r"\d", known):
             continue
         if line not in there and not (known != line and any(each.startswith(known) for each in lines)):
-            where = 1 + max(range(len(lines)), key=lambda n: _alike(lines[n], known))
+            where = 1 + max(range(len(lines)), key=lambda n: SequenceMatcher(None, lines[n], known).ratio())
             yield Finding(where, "a computed line is gone or changed", f"as it was: {line.strip()}")
-
-
-def _alike(text: str, other: str) -> int:
-    """So many characters are the same from the beginning on."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))
 
 
 def _item(line: str, began: date | None) -> Iterator[tuple[str, str]]:

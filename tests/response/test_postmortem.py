@@ -101,7 +101,7 @@ def test_an_action_item_has_a_deed_an_owner_a_day_and_a_way_to_see_it_done(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("of 3,600", "of 3,601"), ("P3:", "P2:"), ("06:20:05 and", "06:30:05 and")]
+    ("old", "new"), [("of 3,600", "of 3,601"), ("P3:", "P2:"), ("2026-11-23 06:20:05", "2026-11-23 06:30:05")]
 )
 def test_a_computed_line_that_was_changed_is_named_with_what_it_was(
     finished: str, draft: str, old: str, new: str
