@@ -186,9 +186,14 @@ def when(verdict: Verdict, evidence: Evidence) -> str:
 
 
 def span(interval: Interval, dated: bool = False) -> str:
-    """`06:19–06:21`, or one time if both are in the same minute; `20 Nov 06:19–06:21` if `dated`."""
-    first, last = (clock(moment) for moment in (interval.earliest, interval.latest))
+    """`06:19–06:21`, or one time if it is that minute's first second; `20 Nov 06:19–06:21` if `dated`.
+
+    Whole minutes that hold the interval: seconds that are cut would make it narrower than it is.
+    """
+    minute = timedelta(minutes=1)
     begun, done = (moment.astimezone(UTC) for moment in (interval.earliest, interval.latest))
+    done += -(done - datetime.min.replace(tzinfo=UTC)) % minute
+    first, last = clock(begun), clock(done)
     day = f"{begun.day} {begun:%b} " if dated else ""
     if dated and done.date() != begun.date():
         last = f"{done.day} {done:%b} {last}"
@@ -197,7 +202,8 @@ def span(interval: Interval, dated: bool = False) -> str:
 
 def moment(at: datetime, window: Window) -> str:
     """`06:19`, in UTC; `20 Nov 06:19` in a long window."""
-    return span(Interval(at, at), is_long(window))
+    day = at.astimezone(UTC)
+    return f"{day.day} {day:%b} {clock(at)}" if is_long(window) else clock(at)
 
 
 def is_long(window: Window) -> bool:

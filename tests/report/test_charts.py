@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,9 +17,11 @@ from PIL import Image
 import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.tree import questions
+from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, METRICS
 from klaviyo_nb.report import charts, series, views
+from klaviyo_nb.report.axis import span
 from klaviyo_nb.report.canvas import drawable, painted, save_png, save_svg
 from klaviyo_nb.report.charts import answers
 from klaviyo_nb.report.look import COLOURS
@@ -77,7 +79,7 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     failed = int((samples.rate_limited().calls["status_code"] == 429).sum())  # type: ignore[index]
     assert f"{failed:,} of 3,600 calls failed" in told["calls_by_status"]
     assert f"{failed:,} with 429" in told["calls_by_status"]
-    assert "Failures began at 06:20 and were not seen to end." in told["calls_by_status"]
+    assert "Failures began at 06:20–06:21 and were not seen to end." in told["calls_by_status"]
     assert f"/api/profiles: {failed:,} of" in told["failure_map"]
     assert "/api/events: 0 of" in told["failure_map"]
     assert "usually" in told["latency"]
@@ -109,6 +111,20 @@ def test_durations_come_from_the_histogram_where_logs_tell_none() -> None:
     told = alts(replace(nothing(), metrics=METRICS.frame(rows)))["latency"]
     assert "900 calls tell their duration" in told
     assert "500 ms (median 100 ms)" in told
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "told"),
+    [
+        ("07:06:00", "07:07:30", "07:06–07:08"),
+        ("07:06:10", "07:06:20", "07:06–07:07"),
+        ("07:06:00", "07:06:00", "07:06"),
+        ("23:59:10", "23:59:50", "23:59–00:00"),
+    ],
+)
+def test_minutes_that_are_told_hold_the_whole_interval(first: str, last: str, told: str) -> None:
+    ends = (datetime.fromisoformat(f"2026-11-23T{each}+00:00") for each in (first, last))
+    assert span(Interval(*ends)) == told
 
 
 def test_an_incident_that_ended_says_when() -> None:
