@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +36,31 @@ def test_the_map_names_the_one_endpoint_that_fails_and_counts_those_that_are_wel
     assert headline(shown) == "/api/profile-bulk-import-jobs fails 75%; 7 of 8 endpoints are well"
     assert "/api/profile-bulk-import-jobs: 50 of 67 failed" in shown.alt
     assert shown.table.groupby("endpoint")["failed"].sum()["/api/profile-bulk-import-jobs"] == 50
+
+
+def test_the_map_of_an_incident_that_is_over_tells_the_share_while_it_lasted() -> None:
+    endpoints = ("/api/profiles", "/api/events", "/api/lists")
+    status = [
+        503 if endpoint == endpoints[0] and 300 <= number < 400 and number % 5 else 202
+        for number in range(720)
+        for endpoint in endpoints
+    ]
+    times = pd.date_range(samples.WINDOW.start, periods=720, freq="10s").repeat(3)
+    over = calls(
+        samples.WINDOW,
+        timestamp=times,
+        line_no=range(1, 2161),
+        endpoint=[*endpoints] * 720,
+        status_code=status,
+    )
+    assert decide(over).recovered is not None
+    shown = drawn("failure_map", over)
+    found = re.fullmatch(
+        r"/api/profiles failed (\d+)% while it lasted; 2 of 3 endpoints were well", headline(shown)
+    )
+    assert found
+    assert 79 <= int(found[1]) <= 81
+    assert any(text.get_text() == "11% failed of 720" for text in shown.figure.texts)
 
 
 def test_the_map_of_calls_that_are_well_says_so() -> None:

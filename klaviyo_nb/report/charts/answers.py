@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from klaviyo_nb.report.views import ask
 from klaviyo_nb.report.words import share, shortened, told_apart
 
 if TYPE_CHECKING:
+    from klaviyo_nb.diagnosis.counted import Tally
+    from klaviyo_nb.diagnosis.facts import EndpointCount
     from klaviyo_nb.diagnosis.verdict import Verdict
     from klaviyo_nb.evidence import Evidence
     from klaviyo_nb.window import Window
@@ -56,7 +59,8 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     totals = series.endpoint_totals(counts, evidence.window)
     shown = totals[:MOST_ROWS]
     key = [(role, words) for _, role, words in _LEVELS] + [("grid", "no call")]
-    sheet, axes = plot(_map_headline(totals, verdict), key, "", evidence, verdict, PAD + _TALL * len(shown))
+    found = _map_headline(_lasted(counts, verdict) or totals, verdict)
+    sheet, axes = plot(found, key, "", evidence, verdict, PAD + _TALL * len(shown))
     axes.set_ylim(_TALL * len(shown), -PAD)
     axes.set_yticks([])
     names = told_apart([each.endpoint for each in shown], 40)
@@ -75,6 +79,16 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     return sheet.drawn(alt, table)
 
 
+def _lasted(counts: Tally, verdict: Verdict) -> list[EndpointCount]:
+    """Calls per endpoint while an incident that is over surely lasted; none if it goes on, or none failed."""
+    if verdict.onset is None or verdict.recovered is None:
+        return []
+    surely = counts.frame["timestamp"].between(verdict.onset.latest, verdict.recovered.earliest)
+    during = counts.frame[surely]
+    totals = series.endpoint_totals(replace(counts, frame=during), verdict.window)
+    return totals if any(each.failed for each in totals) else []
+
+
 def _map_headline(totals: Any, verdict: Verdict) -> str:
     bad = [each for each in totals if each.failed >= 0.05 * each.calls and each.failed]
     calls, failed = sum(each.calls for each in totals), sum(each.failed for each in totals)
@@ -86,10 +100,12 @@ def _map_headline(totals: Any, verdict: Verdict) -> str:
     if len(bad) == len(totals) > 1:
         every = "Both" if len(totals) == 2 else f"All {len(totals)}"
         return f"{every} endpoints {'failed' if verdict.recovered else 'fail'}"
-    fails = f"{shortened(worst.endpoint, 34)} fails {share(worst.failed, worst.calls)}"
+    over = verdict.onset is not None and verdict.recovered is not None
+    verb, end, be = ("failed", " while it lasted", ("was", "were")) if over else ("fails", "", ("is", "are"))
+    fails = f"{shortened(worst.endpoint, 34)} {verb} {share(worst.failed, worst.calls)}{end}"
     if len(totals) == 1:
-        return f"{fails}, and nothing else is called"
-    return f"{fails}; {len(totals) - len(bad)} of {len(totals)} endpoints are well"
+        return f"{fails}, and nothing else {be[0]} called"
+    return f"{fails}; {len(totals) - len(bad)} of {len(totals)} endpoints {be[1]} well"
 
 
 def _cells(axes: Any, rows: pd.DataFrame, window: Window, width_s: int, place: tuple[float, float]) -> None:
