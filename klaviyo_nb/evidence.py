@@ -29,6 +29,8 @@ Answers = Callable[Concatenate[Seen, Asked], Told]
 SCHEMA = "klaviyo-nb/evidence/1"
 #: `Coverage.gap` of a source that was read whole and holds nothing.
 EMPTY = "it is empty"
+#: Between the reason of a gap and the next command to type.
+TRY = "; try: "
 #: Part of the reason of a gap: what had not come in when a run was stopped.
 UNFINISHED = "was stopped before"
 #: So many gaps that are alike, and so many log sources, are told one by one to a person.

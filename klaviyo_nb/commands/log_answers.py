@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_nb import logs
 from klaviyo_nb.commands import terminal
 from klaviyo_nb.errors import SourceError, UsageError
-from klaviyo_nb.evidence import Coverage, Gap, gaps_of, in_short
+from klaviyo_nb.evidence import TRY, Coverage, Gap, gaps_of, in_short
 from klaviyo_nb.frames import CALLS, plain_rows, without_formulas
-from klaviyo_nb.logs.engines import TRY
 from klaviyo_nb.logs.questions.question import Answer, Question
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.logs.sources.base import without_credentials
@@ -170,6 +169,8 @@ def _coverage_text(found: LogAnswer) -> str:
     lines = [f"window {found.window.as_json()['start']} to {found.window.as_json()['end']}"]
     for each in in_short(found.coverage):
         got = f"{iso(each.got.start)} to {iso(each.got.end)}" if each.got else "no time in the window"
+        if not (each.lines or each.gap or each.truncated):
+            got = "it is there, and has no line that was asked for"
         if each.outside and not each.got:
             got += f", the latest is {iso(each.outside)}"
         lines.append(

@@ -176,7 +176,7 @@ def report_gaps(gaps: tuple[Gap, ...], nothing: bool, hint: str) -> None:
     """Tell what could not be read; with nothing read at all it is an error of the settings."""
     troubles = [gap for gap in gaps if gap.configured]
     if troubles and nothing:
-        from klaviyo_nb.logs.engines import TRY
+        from klaviyo_nb.evidence import TRY
 
         raise UsageError(troubles[0].signal, troubles[0].reason.partition(TRY)[0], hint)
     from klaviyo_nb.evidence import together

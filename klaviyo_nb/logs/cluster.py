@@ -25,8 +25,9 @@ import pyarrow as pa
 
 from klaviyo_nb import __version__
 from klaviyo_nb.errors import SourceError, UsageError
+from klaviyo_nb.evidence import TRY
 from klaviyo_nb.logs.chunks import LATE, Job, Part
-from klaviyo_nb.logs.engines import TRY, Share, Work
+from klaviyo_nb.logs.engines import Share, Work
 from klaviyo_nb.logs.rows import MESSAGE
 from klaviyo_nb.logs.sources.files import Range
 from klaviyo_nb.logs.sources.remote import RemoteRange

@@ -34,8 +34,6 @@ _WORTH, _MOST = 96 * 1024 * 1024, 4
 _LIMIT = 64
 #: How the name of a cluster begins.
 CLUSTER = "dask://"
-#: Between what is wrong with it and the next command to type.
-TRY = "; try: "
 
 
 class Shared(Protocol):

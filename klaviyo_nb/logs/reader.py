@@ -261,6 +261,8 @@ def _read(
         with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
             for job, part in zip(jobs, parts, strict=True):
                 run.gave(job, part)
+        for shelf in shelves:
+            shelf.ask_if_there(window, deadline)
     finally:
         advancing.reset(telling)
         if sharing:

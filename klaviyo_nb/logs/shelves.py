@@ -31,6 +31,7 @@ class Shelf:
         name: Of the source.
         url: That named it.
         written: When it was last written, if a glob found it [s since 1970].
+        source: Itself, if there is such a one.
         chunks: Its parts.
         parts: What they gave, as far as they were read.
         gap: Why it has no parts, or not all of them.
@@ -40,6 +41,7 @@ class Shelf:
     name: str
     url: str
     written: float = math.inf
+    source: Source | None = None
     chunks: Sequence[Chunk] = ()
     parts: list[Part] = field(default_factory=list)
     gap: str | None = None
@@ -59,6 +61,18 @@ class Shelf:
             self.chunks = self.chunks[:fit]
             read = sum(chunk.size for chunk in self.chunks)
             self.gap = f"only its newest {read:,} bytes were read ({TOO_LARGE})"
+
+    def ask_if_there(self, window: Window, deadline: float | None) -> None:
+        """If no line came though nothing failed: is there anything of that name? Some must be asked."""
+        ask = getattr(self.source, "if_silent", None)
+        if ask is None or not self.parts or self.gap:
+            return
+        if any(part.lines or part.failed or part.truncated or part.problems for part in self.parts):
+            return
+        try:
+            self.gap = ask(window, deadline)
+        except SourceError as exc:
+            self.gap = f"no line came, and whether it is there could not be asked: {exc.what}"
 
     def first_lines(self) -> list[int | None]:
         """Lines before each part; None where an older part was not read to its end, or not yet."""
@@ -86,20 +100,18 @@ def found(
         UsageError: A URL names no kind of source.
     """
     shelves: dict[str, Shelf] = {}
-    sources: dict[str, Source] = {}
     for url in urls:
         try:
             for source in resolve(url, window):
-                if source.name not in shelves:
-                    shelves[source.name] = Shelf(source.name, url, getattr(source, "written", math.inf))
-                    sources[source.name] = source
+                written = getattr(source, "written", math.inf)
+                shelves.setdefault(source.name, Shelf(source.name, url, written, source))
         except SourceError as exc:
             shelves.setdefault(url, Shelf(url, url, gap=exc.what))
     now = time.monotonic()
     until = None if deadline is None else now + finding * (deadline - now)
     for shelf in sorted(shelves.values(), key=lambda shelf: -shelf.written):
-        if shelf.name in sources:
-            _find_chunks(shelf, sources[shelf.name], window, deadline, until)
+        if shelf.source is not None:
+            _find_chunks(shelf, shelf.source, window, deadline, until)
     return _each_once(shelves.values())
 
 

@@ -106,7 +106,11 @@ class Chunk(Protocol):
 
 
 class Source(Protocol):
-    """Something with lines in it."""
+    """Something with lines in it.
+
+    One that answers with no line where its name is wrong, too, has `if_silent(window, deadline)`: asked when
+    no line came, it gives what to say, with the next command, or None where there is something of that name.
+    """
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ Source:
 from __future__ import annotations
 
 import os
+import shlex
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from klaviyo_nb.errors import UsageError
+from klaviyo_nb.evidence import TRY
 from klaviyo_nb.logs.sources import clients
 from klaviyo_nb.logs.sources.base import CONTINUES, MATTERS, Chunk, Opened, slices, speaks_of_klaviyo
 from klaviyo_nb.window import Window
@@ -79,6 +81,16 @@ class Journal:
             )
             for start, end in parts
         ]
+
+    def if_silent(self, window: Window, deadline: float | None = None) -> str | None:
+        """See `Source`. journalctl finds nothing of a unit that there is not, and does not complain."""
+        until = f"--until=@{window.end.timestamp():.6f}"
+        command = ("journalctl", *self.arguments, until, "--lines=1", "--output=cat", "--no-pager", "--quiet")
+        if self.files or clients.asked(self.name, command, deadline)[1]:
+            return None
+        unit = "".join(self.arguments).removeprefix("--unit=")
+        look = f"systemctl list-units --all {shlex.quote(f'{unit}*')}" if unit else "journalctl -n 5"
+        return f"there is no line of it, in the window or before: is its name right?{TRY}{look}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ Source:
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceError, UsageError
+from klaviyo_nb.evidence import TRY
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources.base import (
     WORTH_ASKING,
@@ -41,6 +43,8 @@ _TOO_MANY = expression(r"max entries limit[^(]*\(\d+ > ([1-9]\d*)\)")
 #: Labels that name what wrote a stream, by the collectors' habits.
 _WRITERS = ("pod", "k8s_pod_name", "hostname", "host", "host_name", "instance")
 _SHAPE = "loki://[USER:PASSWORD@ or TOKEN@]HOST:PORT/APP[?tenant=TENANT]    (or loki+https://…)"
+#: A selector, without the pipeline behind it.
+_SELECTOR = expression(r'\{(?:[^"`}]|"(?:[^"\\]|\\.)*"|`[^`]*`)*\}')
 _TIMEOUT_S = 30.0
 #: Answers of a Loki that has too much to do; how long to wait before it is asked again [s].
 _BUSY, WAITS_S = (429, 503), (0.5, 1.0, 2.0)
@@ -61,6 +65,20 @@ class Loki:
         everything = speaks_of_klaviyo(self.name.partition("?")[0])
         query = self.selector if everything else f"{self.selector} |~ `(?i){WORTH_ASKING}`"
         return [Span(self, query, start, end) for start, end in slices(window)]
+
+    def if_silent(self, window: Window, deadline: float | None = None) -> str | None:
+        """See `Source`. A selector that matches no stream is no mistake to Loki: is there any line?"""
+        import httpx
+
+        selector = _SELECTOR.match(self.selector)
+        spans = slices(window)
+        span = Span(self, selector[0] if selector else self.selector, spans[-1][0], spans[0][1])
+        with httpx.Client(base_url=self.root, headers=self.headers, auth=self.auth) as client:
+            if span.ask(client, span.start, 1, deadline)[0]:
+                return None
+        labels = f"{self.root}/loki/api/v1/label{'/app/values' if '{app=' in span.query else 's'}"
+        what = f"no stream of {span.query} has a line in the window: is its name right?"
+        return f"{what}{TRY}curl -s {shlex.quote(labels)}"
 
 
 def of(url: str) -> Loki:
@@ -113,7 +131,7 @@ class Span:
         came: Counter[Entry] = Counter()  # of the time `start`
         with httpx.Client(base_url=source.root, headers=source.headers, auth=source.auth) as client:
             while start < self.end:
-                entries, limit = self._ask(client, start, limit, deadline)
+                entries, limit = self.ask(client, start, limit, deadline)
                 yield _without(came, entries)
                 if len(entries) < limit:
                     break
@@ -125,7 +143,7 @@ class Span:
         if crowded:
             raise SourceError(source.name, crowded)
 
-    def _ask(
+    def ask(
         self, client: httpx.Client, start: int, limit: int, deadline: float | None
     ) -> tuple[list[Entry], int]:
         """One page, and how many lines it could have had."""
@@ -135,7 +153,7 @@ class Span:
                 break
             time.sleep(wait)
         if response.status_code == 400 and (told := _TOO_MANY.search(response.text)):
-            return self._ask(client, start, min(int(told[1]), limit - 1), deadline)
+            return self.ask(client, start, min(int(told[1]), limit - 1), deadline)
         if response.status_code != 200:
             kind = SourceDenied if response.status_code in (401, 403) else SourceError
             words = (response.text.strip().splitlines() or [""])[0][:300]

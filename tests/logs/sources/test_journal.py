@@ -10,8 +10,10 @@ import pytest
 
 import samples
 from klaviyo_nb import logs
+from klaviyo_nb.commands.log_answers import look_at_logs, read_logs, render_logs
 from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.logs.sources.journal import Journal
+from klaviyo_nb.settings import Settings
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -173,6 +175,26 @@ def test_what_journalctl_says_on_stderr_is_kept(monkeypatch: pytest.MonkeyPatch,
         coverage.gap
         == "journalctl (exit status 1): No journal files were opened due to insufficient permissions."
     )
+
+
+@pytest.mark.parametrize(("unit", "whole"), [("web", True), ("wbe", False)])
+def test_a_unit_that_there_is_not_is_not_taken_for_a_quiet_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unit: str, whole: bool
+) -> None:
+    program = tmp_path / "journalctl"
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in *--output=json*) exit 1;; *--unit=web*--output=cat*) echo order done;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    settings = Settings(logs=(f"journald:///{unit}",))
+    found = read_logs(settings)
+    assert found.coverage[0].whole == whole
+    if whole:
+        assert "it is there, and has no line that was asked for" in render_logs(found, (), "text").decode()
+    else:
+        assert "there is no line of it, in the window or before" in str(found.coverage[0].gap)
+        assert look_at_logs(found) == "systemctl list-units --all 'wbe*'"
 
 
 def test_journals_that_may_not_be_read_are_a_gap_though_json_does_not_tell(

@@ -98,7 +98,7 @@ def test_every_line_comes_once_whatever_the_times_and_the_pages(
     ]
     found = read(f"loki://127.0.0.1:{server[1]}/web")
     assert Counter(found.calls["message"]) == Counter(f"klaviyo {n // 2}" for n in range(len(moments)))
-    assert found.coverage[0].gap is None
+    assert found.coverage[0].gap is None or not moments
 
 
 def test_more_lines_of_one_time_than_a_page_may_have_are_a_gap_and_the_rest_comes(
@@ -142,6 +142,25 @@ def test_credentials_and_tenant_are_sent_and_never_shown(
     assert "s3cr" not in repr(
         (found.coverage, found.calls["source"].tolist(), resolve(url), resolve(url)[0].chunks(WINDOW))
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "gap"),
+    [
+        ("/web", None),
+        ('/{app="web"} |= "no such"', None),
+        ("/wbe", 'no stream of {app="wbe"} has a line in the window: is its name right?; try: curl -s ROOT/label/app/values'),
+        ('/{job="web"} |= "order"', 'no stream of {job="web"} has a line in the window: is its name right?; try: curl -s ROOT/labels'),
+    ],
+)  # fmt: skip
+def test_a_name_that_no_stream_has_is_not_taken_for_a_quiet_one(
+    loki: tuple[Store, str], url: str, gap: str | None
+) -> None:
+    store, host = loki
+    store.entries = [(WEB, START, "order done")]
+    (coverage,) = read(f"loki://{host}{url}").coverage
+    assert coverage.gap == (gap and gap.replace("ROOT", f"http://{host}/loki/api/v1"))
+    assert coverage.whole == (gap is None)
 
 
 @pytest.mark.parametrize(
