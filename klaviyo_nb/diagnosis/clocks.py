@@ -33,6 +33,8 @@ CHANCES = np.append(1 - OFF, np.full(len(OFFS) - 1, OFF / (len(OFFS) - 1)))
 SURE = 0.97
 #: Lines of a source that names no hosts are of one clock where no longer pause lies between them [s].
 BURST_S = 10.0
+#: A pause is unusual that is longer than this times what 99 in a hundred pauses are no longer than [1].
+UNUSUAL = 2.5
 #: Least distance of the moments that are told apart [s], and about how many there are.
 STEP_S, MOMENTS = 2.0, 300
 #: Clocks that are looked at: those with most lines.
@@ -67,15 +69,17 @@ def as_sure_as_clocks(found: Episode, frame: pd.DataFrame, until: datetime | Non
     if found.onset is None:
         return found
     chances: dict[str, Floats] = {}
+    frame = frame.assign(named=frame["host"].notna())
     if until:
         times = frame.groupby("clock")["timestamp"]
         chances = {str(name): chances_by_age(own, until) for name, own in times}
+        frame["named"] |= frame["timestamp"] >= frame["clock"].map(times.agg(_last_burst))
     for label, values in found.concerns.items():
         if label != "kind":
             frame = frame[frame["clock" if label == "host" else label].isin(values)]
     kinds = found.concerns.get("kind")
     failed = frame["kind"].isin(kinds) if kinds else frame["kind"].notna()
-    calls = frame[["timestamp", "clock"]].assign(failed=failed, named=frame["host"].notna())
+    calls = frame[["timestamp", "clock", "named"]].assign(failed=failed)
     old = failed[calls["timestamp"] < found.onset[0] - timedelta(seconds=MOST_OFF_S)]
     before = float(np.clip((old.sum() + 0.5) / (len(old) + 20.0), LEAST, MOST))
     after = float(np.clip(found.failed / found.calls, before + RISE, 1 - 2 * LEAST))
@@ -96,7 +100,8 @@ def first_failure(
 
     Args:
         calls: Those that the fault concerns, one a row: `timestamp` (UTC), `failed` (bool), `clock` (what
-            stamped it: a host, or a source that names none), `named` (bool: is it a host?).
+            stamped it: a host, or a source that names none), `named` (bool: did one clock stamp all of its
+            lines that are so?).
         around: It is sought from `MOST_OFF_S` before the first of these moments to so long after the second.
         shares: Which share of them fails.
         chances: Name of a host → the chance of each of `OFFS`; the usual ones where it is absent.
@@ -146,7 +151,7 @@ def _clocks(calls: pd.DataFrame) -> Iterator[tuple[str, Floats, Flags]]:
 
     A source that names no hosts may be written by several: a burst of its lines comes from one of them.
     """
-    for name, own in calls.groupby("clock", sort=False):
+    for (name, _), own in calls.groupby(["clock", "named"], sort=False):
         times, failed = own["at"].to_numpy(), own["failed"].to_numpy()
         if own["named"].iloc[0]:
             yield str(name), times, failed
@@ -154,6 +159,15 @@ def _clocks(calls: pd.DataFrame) -> Iterator[tuple[str, Floats, Flags]]:
         pauses: list[int] = (1 + np.flatnonzero(np.diff(times) > BURST_S)).tolist()
         for part, hits in zip(np.split(times, pauses), np.split(failed, pauses), strict=True):
             yield "", part, hits
+
+
+def _last_burst(moments: pd.Series[pd.Timestamp]) -> pd.Timestamp:
+    """Since when no pause was unusual: the clock that stamped the newest line stamped all."""
+    ordered = moments.sort_values()
+    pauses = ordered.diff().dt.total_seconds()
+    begins = pauses > max(BURST_S, UNUSUAL * pauses.tail(PAUSES).quantile(0.99))
+    begins.iloc[0] = True
+    return ordered[begins].iloc[-1]
 
 
 def _told(

@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from klaviyo_nb.diagnosis.clocks import CHANCES, OFFS, Shares, chances_by_age, first_failure
+from klaviyo_nb.diagnosis.clocks import (
+    CHANCES,
+    OFFS,
+    Shares,
+    as_sure_as_clocks,
+    chances_by_age,
+    first_failure,
+)
+from klaviyo_nb.metrics.onset import Episode
 
 HIT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ALL_FAIL = Shares(before=0.01, after=0.98)
@@ -95,3 +103,29 @@ def test_a_host_that_calls_every_two_seconds_and_did_not_for_a_minute_is_behind(
 def test_a_host_that_calls_seldom_tells_nothing_of_its_clock_by_being_silent() -> None:
     chances = ages(every_s=600.0, age_s=200.0)
     assert chances[-120.0] == pytest.approx(chances[120.0]) == pytest.approx(CHANCES[1])
+
+
+@pytest.mark.parametrize("source", ["steady", "merged"])
+def test_a_source_without_hosts_has_the_clock_of_its_newest_line_unless_it_paused_as_it_never_does(
+    source: str,
+) -> None:
+    """Then another host may have written what stands before the pause."""
+    paused = [n for n in range(-900, 600) if source == "steady" or not 200 <= n < 260]
+    frame = pd.DataFrame(
+        {
+            "timestamp": pd.to_datetime([HIT + timedelta(seconds=2 * n) for n in paused]),
+            "kind": [None if n < 0 else "server_error" for n in paused],
+            "clock": "app.log",
+            "host": None,
+        }
+    )
+    onset = HIT - timedelta(seconds=4), HIT + timedelta(seconds=1)
+    found = Episode(onset, None, onset, 600.0, 600.0)
+    until = HIT + timedelta(seconds=1199)
+    told = as_sure_as_clocks(found, frame, until)
+    assert told.onset is not None
+    assert told.onset[0] <= HIT <= told.onset[1]
+    width = told.onset[1] - told.onset[0]
+    assert width <= timedelta(seconds=20) if source == "steady" else width >= timedelta(seconds=60)
+    assert told.unconfirmed == (() if source == "steady" else ("app.log",))
+    assert as_sure_as_clocks(found, frame, None).unconfirmed == ("app.log",)  # read long afterwards
