@@ -71,9 +71,12 @@ def as_sure_as_clocks(found: Episode, frame: pd.DataFrame, until: datetime | Non
     chances: dict[str, Floats] = {}
     frame = frame.assign(named=frame["host"].notna())
     if until:
-        times = frame.groupby("clock")["timestamp"]
-        chances = {str(name): chances_by_age(own, until) for name, own in times}
-        frame["named"] |= frame["timestamp"] >= frame["clock"].map(times.agg(_last_burst))
+        times = {str(name): own for name, own in frame.groupby("clock")["timestamp"]}
+        chances = {name: chances_by_age(own, until) for name, own in times.items()}
+        since = {name: _last_burst(own) for name, own in times.items()}
+        frame["named"] |= frame["timestamp"] >= pd.to_datetime(
+            frame["clock"].astype("str").map(since), utc=True
+        )
     for label, values in found.concerns.items():
         if label != "kind":
             frame = frame[frame["clock" if label == "host" else label].isin(values)]
@@ -164,10 +167,10 @@ def _clocks(calls: pd.DataFrame) -> Iterator[tuple[str, Floats, Flags]]:
 def _last_burst(moments: pd.Series[pd.Timestamp]) -> pd.Timestamp:
     """Since when no pause was unusual: the clock that stamped the newest line stamped all."""
     ordered = moments.sort_values()
-    pauses = ordered.diff().dt.total_seconds()
-    begins = pauses > max(BURST_S, UNUSUAL * pauses.tail(PAUSES).quantile(0.99))
-    begins.iloc[0] = True
-    return ordered[begins].iloc[-1]
+    pauses = ordered.diff().dt.total_seconds().fillna(np.inf)
+    usual = float(pauses[1:].tail(PAUSES).quantile(0.99)) if len(pauses) > 1 else 0.0
+    newest: pd.Timestamp = ordered[pauses > max(BURST_S, UNUSUAL * usual)].iloc[-1]
+    return newest
 
 
 def _told(
