@@ -85,6 +85,7 @@ def together(parts: Sequence[Part]) -> Part:
         setattr(whole, name, sum(getattr(part, name) for part in parts))
     whole.first = min((part.first for part in parts if part.first is not None), default=None)
     whole.last = max((part.last for part in parts if part.last is not None), default=None)
+    whole.outside = max((part.outside for part in parts if part.outside is not None), default=None)
     whole.truncated = any(part.truncated or part.failed for part in parts)
     whole.failed = all(part.failed for part in parts)
     said = [UNENDED if text == LATE else text for part in parts for text in part.problems]

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from klaviyo_nb import logs
 from klaviyo_nb.logs.chunks import LATE, Job, Part, read_chunk
 from klaviyo_nb.logs.questions import by_name
+from klaviyo_nb.logs.records import micros
 from klaviyo_nb.logs.shared import Shared, shared
 from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.logs.sources.base import UNENDED
@@ -149,6 +150,14 @@ def test_behind_a_stretch_that_was_not_read_to_its_end_lines_are_not_known(tmp_p
     assert sorted(known) == list(range(parts[0].found))
     assert told.found == sum(part.found for part in parts) > len(known)
     assert (told.truncated, told.failed, told.problems) == (True, False, [UNENDED])
+
+
+def test_the_latest_time_outside_the_window_is_that_of_all_stretches(tmp_path: Path) -> None:
+    path = tmp_path / "app.log.gz"
+    late = CALL.replace(b"05:10:%02d", b"09:%02d:10")
+    path.write_bytes(gzip.compress(b"".join(late % (n // 20, 429) for n in range(1_000)) + CALL % (7, 429)))
+    assert stretched(job_of(path), 20_000).outside == read_chunk(job_of(path)).outside
+    assert stretched(job_of(path), 20_000).outside == micros(parse_time("2026-11-23T09:49:10Z"))
 
 
 def test_a_deadline_that_has_come_leaves_it_unread(tmp_path: Path) -> None:
