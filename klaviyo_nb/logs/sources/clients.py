@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
@@ -121,6 +121,16 @@ def stamped(
         opened.read = reader(_as_runtime(pipe_reader(process.stdout.fileno(), opened, deadline), own))
         yield opened
         _judge(process, opened, command[0], said, own[0])
+
+
+@contextmanager
+def noting(printing: AbstractContextManager[Opened], note: str | None) -> Iterator[Opened]:
+    """The same, and a `note` of what nobody can print."""
+    with printing as opened:
+        yield opened
+    if note:
+        opened.problems.append(note)
+        opened.truncated = True
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -112,14 +112,9 @@ class Command:
     size: int = 0
     note: str | None = None
 
-    @contextmanager
-    def open(self, deadline: float | None) -> Iterator[Opened]:
+    def open(self, deadline: float | None) -> AbstractContextManager[Opened]:
         """See `Chunk.open`."""
-        with clients.stamped(self.name, self.command, deadline, both=self.both) as opened:
-            yield opened
-        if self.note:
-            opened.problems.append(self.note)
-            opened.truncated = True
+        return clients.noting(clients.stamped(self.name, self.command, deadline, both=self.both), self.note)
 
 
 def _requirement(key: str, operator: str, values: Sequence[str] = ()) -> str:
@@ -129,10 +124,9 @@ def _requirement(key: str, operator: str, values: Sequence[str] = ()) -> str:
 
 
 def _instances(pod: Mapping[str, Any], since: datetime) -> Iterator[tuple[str, str, bool, str | None]]:
-    """Pod, container, is it the one before a restart: all that have a log which may reach into the window.
+    """Pod, container, is it the one before a restart, what is lost: all whose log may reach into the window.
 
-    And what is lost of it: of the instances before a restart, a cluster keeps the last.
-
+    Of the instances before a restart a cluster keeps the last one.
     A container that waits to be started again gives the log of the instance before, whichever is asked for.
     """
     told = pod.get("status", {})

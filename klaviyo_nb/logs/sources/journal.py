@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import shlex
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -114,14 +114,9 @@ class Slice:
             *(() if self.everything else (f"--grep={_WORDS}",)),
         ]  # fmt: skip
 
-    @contextmanager
-    def open(self, deadline: float | None) -> Iterator[Opened]:
+    def open(self, deadline: float | None) -> AbstractContextManager[Opened]:
         """See `Chunk.open`. Status 1: it found nothing."""
-        with clients.printed(self.name, self.command(), deadline, empty=(1,)) as opened:
-            yield opened
-        if self.hidden:
-            opened.problems.append(self.hidden)
-            opened.truncated = True
+        return clients.noting(clients.printed(self.name, self.command(), deadline, empty=(1,)), self.hidden)
 
 
 def _seconds(micros: int) -> str:
