@@ -39,7 +39,6 @@ READING = 0.75
 #: A thread that a source still holds so many times that limit later is left behind [1].
 HELD = 1.2
 
-
 _USER = re.compile(r"//[^/@]*@")
 
 

@@ -177,7 +177,8 @@ def rises(metrics: pd.DataFrame, role: str) -> Rises:
         metrics: METRICS frame.
         role: A counter's.
     """
-    layout, value = _layout(metrics), _layout(metrics).ordered(metrics["value"].to_numpy())
+    layout = _layout(metrics)
+    value = layout.ordered(metrics["value"].to_numpy())
     mine = (layout.labels["role"] == role).to_numpy(dtype=bool)
     every = [
         _rises(at, value[rows], new)
