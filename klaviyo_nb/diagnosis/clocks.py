@@ -41,9 +41,9 @@ STEP_S, MOMENTS = 2.0, 300
 MOST_CLOCKS = 100
 #: Lines are looked at for so long after the last moment [s]; later ones tell of no beginning.
 AFTER_S = 300.0
-#: Pauses of a host that its newest line's age is held against: the last ones, and so many at least. A right
-#: clock may seem to be ahead by so much [s].
-PAUSES, FEWEST, RIGHT_S = 200, 5, 4.0
+#: Pauses of a host that its newest line's age is held against: the last ones, and so many at least. Clocks
+#: that are kept right may be off by so much [s].
+PAUSES, FEWEST, CLOCK_S = 200, 5, 4.0
 #: An interval that doubt makes wider by less is not worth a sentence.
 SLIGHT = timedelta(seconds=10)
 #: Bounds of the share of calls that fails before a fault, and by how much it rises at least [1].
@@ -145,7 +145,7 @@ def chances_by_age(moments: pd.Series[pd.Timestamp], until: datetime) -> Floats:
         return CHANCES
     begun = (until - moments.max()).total_seconds() + OFFS
     longer = len(pauses) - np.searchsorted(pauses, begun)
-    likely = CHANCES * np.where(begun < -RIGHT_S, 0.0, longer + 1.0)
+    likely = CHANCES * np.where(begun < -CLOCK_S, 0.0, longer + 1.0)
     return np.asarray(likely / likely.sum()) if likely.any() else CHANCES
 
 

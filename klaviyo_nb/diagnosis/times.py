@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from klaviyo_nb.diagnosis.clocks import as_sure_as_clocks
+from klaviyo_nb.diagnosis.clocks import CLOCK_S, PAUSES, as_sure_as_clocks
 from klaviyo_nb.diagnosis.counted import earlier, tallies, with_new
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from klaviyo_nb.diagnosis.counted import Tally
     from klaviyo_nb.evidence import Evidence
 
-#: Log lines carry the second at best; clocks that are kept right may be off by so much more [s]; failures
-#: that clocks set so far apart can be one onset.
-LINE_S, CLOCK_S, CLOCKS = 1.0, 4.0, timedelta(minutes=3)
+#: Log lines carry the second at best [s]; failures that clocks set so far apart can be one onset.
+LINE_S, CLOCKS = 1.0, timedelta(minutes=3)
 #: How far before the first failing line a call may have begun to fail, where it does not tell how
 #: long it took: lines are written when calls end [s].
 NEAR_S = 15.0
@@ -43,8 +42,6 @@ MOST_HOSTS, HOST_FAILURES = 8, 5
 OFF = 0.005
 #: Share of failing calls from which a host's first failing call tells when that began.
 NEARLY_ALL = 0.9
-#: Pauses of a host that its newest line's age is compared with: the last ones.
-PAUSES = 200
 
 
 @dataclass(frozen=True, slots=True)
