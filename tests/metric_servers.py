@@ -1,4 +1,4 @@
-"""Real metrics servers for tests: Prometheus with backfilled blocks, VictoriaMetrics, both with the same samples."""
+"""Real metrics servers for tests: Prometheus with backfilled blocks, VictoriaMetrics, all with the same samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -79,16 +80,20 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def prometheus(
-    need: Need, folder: Path, samples: Samples, config: str = "global: {scrape_interval: 15s}\n"
+    need: Need,
+    folder: Path,
+    samples: Samples,
+    config: str = "global: {scrape_interval: 15s}\n",
+    version: str = "",
 ) -> Iterator[str]:
     text, data, yml = folder / "samples.txt", folder / "data", folder / "prometheus.yml"
     text.write_text(samples.openmetrics())
     yml.write_text(config)
-    backfill = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(text), str(data)]
+    backfill = [need(f"promtool{version}"), "tsdb", "create-blocks-from", "openmetrics", str(text), str(data)]
     subprocess.run(backfill, check=True, capture_output=True, timeout=60)
     url = f"http://127.0.0.1:{free_port()}"
     command = [
-        need("prometheus"),
+        need(f"prometheus{version}"),
         f"--config.file={yml}",
         f"--storage.tsdb.path={data}",
         "--storage.tsdb.retention.time=10y",
@@ -100,10 +105,10 @@ def prometheus(
 
 
 @contextmanager
-def victoria(need: Need, folder: Path, samples: Samples) -> Iterator[str]:
+def victoria(need: Need, folder: Path, samples: Samples, version: str = "") -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port()}"
     command = [
-        need("victoria-metrics"),
+        need(f"victoria-metrics{version}"),
         f"-storageDataPath={folder / 'vm'}",
         f"-httpListenAddr={url.removeprefix('http://')}",
         "-retentionPeriod=10y",
@@ -115,4 +120,10 @@ def victoria(need: Need, folder: Path, samples: Samples) -> Iterator[str]:
         yield url
 
 
-SERVERS = {"prometheus": prometheus, "victoria-metrics": victoria}
+#: By the name of their program. Debian's stable release has Prometheus 2 and a VictoriaMetrics of 2022.
+SERVERS = {
+    "prometheus": prometheus,
+    "prometheus-3": partial(prometheus, version="-3"),
+    "victoria-metrics": victoria,
+    "victoria-metrics-new": partial(victoria, version="-new"),
+}

@@ -145,6 +145,9 @@ def main() -> int:
         measure(given.child, given.hours, given.rounds)
         return 0
     for server, serving in SERVERS.items():
+        if shutil.which(server) is None:
+            print(f"{server}: not measured, since it is not installed")
+            continue
         with tempfile.TemporaryDirectory() as folder:
             running = serving(lambda name: str(shutil.which(name)), Path(folder), samples(given.hours))
             with running as url:
