@@ -27,22 +27,25 @@ from klaviyo_nb.metrics.client import fetch
 from klaviyo_nb.metrics.names import MetricNames
 from klaviyo_nb.metrics.rules import Limits, limits, shipped, tuned
 from klaviyo_nb.window import Window
-from metric_servers import Need, Samples, free_port, prometheus, running
+from metric_servers import SERVERS, Need, Samples, free_port, running
 
 CASES = Path(__file__).with_name("rules_test.yml")
 
 
-def check(need: Need, folder: Path, rules: str) -> subprocess.CompletedProcess[str]:
+def check(
+    need: Need, folder: Path, rules: str, promtool: str = "promtool"
+) -> subprocess.CompletedProcess[str]:
     """`promtool test rules`."""
     (folder / "rules.yml").write_text(rules)
     (folder / CASES.name).write_bytes(CASES.read_bytes())
-    command = [need("promtool"), "test", "rules", str(folder / CASES.name)]
+    command = [need(promtool), "test", "rules", str(folder / CASES.name)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.real
-def test_each_rule_fires_where_it_should_and_nowhere_else(need: Need, tmp_path: Path):
-    done = check(need, tmp_path, shipped())
+@pytest.mark.parametrize("promtool", ["promtool", "promtool-3"])
+def test_each_rule_fires_where_it_should_and_nowhere_else(need: Need, tmp_path: Path, promtool: str):
+    done = check(need, tmp_path, shipped(), promtool)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -115,7 +118,10 @@ def alertmanager(need: Need, folder: Path, receiver: str) -> Iterator[str]:
 
 
 @pytest.mark.real
-def test_an_alert_that_fires_arrives_at_the_alertmanager_and_in_our_table(need: Need, tmp_path: Path):
+@pytest.mark.parametrize("program", ["prometheus", "prometheus-3"])
+def test_an_alert_that_fires_arrives_at_the_alertmanager_and_in_our_table(
+    need: Need, tmp_path: Path, program: str
+):
     now = datetime.now(UTC)
     samples, first = Samples(), int(now.timestamp()) - 1200
     for at in range(first, int(now.timestamp()), 15):
@@ -128,7 +134,7 @@ def test_an_alert_that_fires_arrives_at_the_alertmanager_and_in_our_table(need: 
             f"global: {{evaluation_interval: 1s}}\nrule_files: [{tmp_path / 'rules.yml'}]\n"
             f"alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{manager}']}}]}}]}}\n"
         )
-        with prometheus(need, tmp_path, samples, config) as server:
+        with SERVERS[program](need, tmp_path, samples, config) as server:
             (arrived,) = came.get(timeout=30)["alerts"]
             window = Window(now - timedelta(minutes=10), datetime.now(UTC) + timedelta(seconds=15))
             names = MetricNames(
