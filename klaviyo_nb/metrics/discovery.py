@@ -53,6 +53,8 @@ _STATUS = re.compile(rf"{SUCCEEDED}|[45][0-9x][0-9x]|{_FAILED}")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")  # one with a colon is computed from others
 _CALLS = re.compile(r"request|call|http_?client")
 _OTHER = re.compile(r"webhook|retr|queue|size|bytes|server|error|fail|limit|job|connect|dns|created")
+#: A table that is there cannot be given again.
+_PLACE = "the first line of klaviyo-nb.toml (or the same keys in its [metrics] table, if it has one)"
 
 Written = Callable[[str], str]
 
@@ -119,9 +121,7 @@ async def look(server: Server, names: MetricNames, window: Window) -> tuple[Metr
     others = [each.selector for each in usable if _stem(each.name) not in asked]
     if others:
         text += f". Not looked at, though it may count calls too: {_some(others)}"
-    return used, (
-        Gap("metrics:names", f"{text}. To keep it, the first line of klaviyo-nb.toml: {_toml(used)}"),
-    )
+    return used, (Gap("metrics:names", f"{text}. To keep it, {_PLACE}: {_toml(used)}"),)
 
 
 async def _candidates(
@@ -242,8 +242,7 @@ def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...
     text = (
         f"no series of {' or '.join(wanted)}, and none was used instead of it. Candidates:"
         f" {_some([f'{each.selector} ({each.why})' for each in found])}."
-        " If one counts calls, the first line of klaviyo-nb.toml:"
-        f" metrics = {{ requests = '{found[0].selector}' }}"
+        f" If one counts calls, {_PLACE}: metrics = {{ requests = '{found[0].selector}' }}"
     )
     return (Gap("metrics:names", text),)
 

@@ -91,7 +91,7 @@ def hint(fetched: Fetched) -> str:
 
 def pasted(fetched: Fetched) -> dict[str, Any]:
     """The `[metrics]` table that the hint says to type."""
-    _, _, line = hint(fetched).partition("the first line of klaviyo-nb.toml: ")
+    _, _, line = hint(fetched).partition("[metrics] table, if it has one): ")
     table: dict[str, Any] = tomllib.loads(line)["metrics"]
     return table
 
