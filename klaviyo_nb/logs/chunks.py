@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import UNFINISHED
+from klaviyo_nb.logs import freed
 from klaviyo_nb.logs.sources.base import Chunk, late
 from klaviyo_nb.window import Window
 
@@ -142,6 +143,7 @@ def read_chunk(job: Job) -> Part:
     if late(job.deadline):
         return Part.lost(job, LATE)
     part = Part(job.source)
+    freed.keep()
     try:
         with no_collecting(), job.chunk.open(job.deadline) as opened:
             from klaviyo_nb.logs import records
