@@ -76,6 +76,8 @@ class Coded:
         """With the other column's value where this one has none."""
         if other is None or None not in self.values:
             return self
+        if set(self.values) == {None}:
+            return other
         if isinstance(other, Texts):
             other = Coded.of(list(other))
         return together(self, other).map(lambda both: both[1] if both[0] is None else both[0])
@@ -83,7 +85,7 @@ class Coded:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A column of texts of which hardly two are equal; none is missing."""
+    """A column of texts of which hardly two are equal. No address is among them."""
 
     array: pa.Array
 
@@ -100,9 +102,9 @@ class Texts:
         """Some of the rows, by their numbers or as a mask."""
         return Texts(self.array.take(indices(np.arange(len(self.array))[rows])))
 
-    def or_else(self, other: Coded | Texts | None) -> Texts:
+    def or_else(self, other: Coded | Texts | None) -> Coded | Texts:
         """As `Coded.or_else`."""
-        return self
+        return Coded.of(list(self)).or_else(other) if other is not None and self.array.null_count else self
 
 
 def indices(numbers: Numbers, valid: pa.Buffer | None = None) -> pa.Array:

@@ -89,8 +89,8 @@ class Rows:
         told = [name for name in names if name not in _TYPES]
         differing = [name for name in told if any(isinstance(block[0].get(name), Texts) for block in blocks)]
         texts = {name: _joined(blocks, name) for name in told if name not in differing}
-        if "profile_key" in texts:  # an address is a pseudonym from here on
-            texts["profile_domain"] = texts["profile_key"].map(_domain)
+        if "profile_key" in names:  # an address is a pseudonym from here on
+            texts["profile_domain"] = _joined([(_domains(each), count) for each, count in blocks], "domain")
         changed = _changed(self._redact, (column.values for column in texts.values()))
         arrays = {}
         for name, column in texts.items():
@@ -119,7 +119,7 @@ class Rows:
     def _stay(self, lines: pa.Array) -> bool:
         """Is nothing to be taken from texts of one line?"""
         ends = _array(Coded.of(["", f"{_END}\n"]))
-        joined = pc.binary_join_element_wise(lines, *ends, null_handling="replace")
+        joined = pc.binary_join_element_wise(lines.drop_null(), *ends)
         whole = joined.buffers()[2].to_pybytes().decode()
         return _is_printable(whole) and self._redact(whole) == whole
 
@@ -214,6 +214,16 @@ def _distinct(column: Coded) -> pa.Array:
     np.cumsum(np.fromiter(map(len, parts), np.int64, len(values)), out=offsets[1:])
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_string(), len(values), buffers)
+
+
+def _domains(columns: Mapping[str, Column]) -> Mapping[str, Column]:
+    """Those of the profiles of a block."""
+    profiles = columns.get("profile_key")
+    if profiles is None or isinstance(profiles, Texts):
+        return {}
+    if isinstance(profiles, Coded):
+        return {"domain": profiles.map(_domain)}
+    return {"domain": list(map(_domain, profiles))}
 
 
 def _domain(profile: str | None) -> str | None:

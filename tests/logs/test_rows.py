@@ -1,4 +1,4 @@
-"""Rows are redacted many at once, and lose what each would lose alone."""
+"""Rows are redacted many at once, and lose what each would lose alone; columns of texts fit together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.coded import Texts
+from klaviyo_nb.logs.coded import Coded, Texts
 from klaviyo_nb.logs.rows import Rows
 from klaviyo_nb.redact import Redactor, harmless
 
@@ -68,3 +68,21 @@ def test_lines_of_one_text_in_base64_are_put_together_and_texts_below_each_other
 def test_a_mark_that_would_harm_a_terminal_is_taken_out_of_its_text_and_no_other(mark: str) -> None:
     texts = ["POST /api/events", f"a{mark}b", "202"]
     assert packed(texts) == [texts[0], harmless(texts[1]), texts[2]]
+
+
+def test_profiles_by_id_and_by_address_stand_in_one_column_and_addresses_leave_their_domain() -> None:
+    rows, ids = Rows(Redactor(b"k" * 32).text), [PLAIN[5], None, PLAIN[4]]
+    rows.extend({"profile_key": Texts(pa.array(ids, pa.large_string()))}, 3)
+    rows.extend({"profile_key": [ADDRESS, None]}, 2)
+    rows.extend({"message": ["none is known"]}, 1)
+    told = rows.table()
+    assert told["profile_domain"].to_pylist() == [None] * 3 + ["example.com"] + [None] * 2
+    keys = told["profile_key"].to_pylist()
+    assert (keys[:3], keys[4:]) == (ids, [None, None])
+    assert keys[3] not in (None, ADDRESS)
+
+
+def test_a_text_that_is_missing_is_taken_from_the_other_column() -> None:
+    texts = Texts(pa.array(["a", None], pa.large_string()))
+    assert list(texts.or_else(Coded.of(["b", "c"]))) == ["a", "c"]
+    assert list(Coded.of([None, "d"]).or_else(texts)) == ["a", "d"]

@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.alike.grouping import Group, Grouping
-from klaviyo_nb.logs.alike.layout import Cut, Layouts
+from klaviyo_nb.logs.alike.ids import Urls, without_ids
+from klaviyo_nb.logs.alike.layout import Cut, Layouts, coded
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats import table, text, times, values
 from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, TROUBLE, answered_by
@@ -44,8 +44,6 @@ Convert = Callable[[Any, str], Any]
 _MOST_REMEMBERED = 16_384
 #: Stands for a value that fails the test of its key.
 _UNFIT: Final = object()
-#: An id in a path: no word of the catalogue is written so.
-_ID = expression(r"(?<![/:])/(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,64}(?=[/?#]|$)", re.ASCII)
 #: Hardly two records agree on these: nothing is remembered.
 _ALL_DIFFER = frozenset(("timestamp", "request_id"))
 
@@ -91,7 +89,7 @@ class Alike:
         self._roles = sorted(roles, key=lambda each: each[0] == each[1])
         self._near = near
         self._known: dict[tuple[str, str, type], Memo] = {}
-        self._called = _CalledMemo()
+        self._called = Memo(_called)
         self._layouts, self._grouping = Layouts(), Grouping()
         self._sought, self._took = Memo(_sought), Memo(_took)
         self._answered = Memo(lambda told: answered_by("", *told))
@@ -115,24 +113,28 @@ class Alike:
         statuses = self._column(group, "status", _status)
         if urls is None or methods is None or statuses is None:
             return None
-        called = together(urls, methods).map(self._called.__getitem__)
+        called = together(urls.shapes, methods).map(self._called.__getitem__)
         sure = statuses.having(bool)
         for row in np.flatnonzero(sure & ~called.having(attrgetter("ours"))).tolist():
             sure[row] = called[row].surely(group.raws[row])
         if not sure.any():
             return None
+        profiles = called.map(attrgetter("profile")).or_else(urls.profiles)
         if not sure.all():
             group, called, statuses = group.only(sure), called.only(sure), statuses.only(sure)
+            profiles = profiles.only(sure)
         moments = self._moments(group)
-        columns = self._columns(group, called, statuses)
+        columns = self._columns(group, called, statuses, profiles)
         return None if columns is None or moments is None else Calls(group.rows, moments, columns)
 
-    def _columns(self, group: Group, called: Coded, statuses: Coded) -> dict[str, Any] | None:
+    def _columns(
+        self, group: Group, called: Coded, statuses: Coded, profiles: Coded | Texts
+    ) -> dict[str, Any] | None:
         columns: dict[str, Any] = {
             "method": called.map(attrgetter("method")),
             "endpoint": called.map(attrgetter("endpoint")),
             "status_code": statuses,
-            "profile_key": called.map(attrgetter("profile")),
+            "profile_key": profiles,
             "message": _messages(group).map(lambda message: message[:MESSAGE]),
             "parsed": Coded.constant(table.of_object(group.plan.names) is not None, len(statuses)),
         }
@@ -227,13 +229,6 @@ class Alike:
         return list(map(self._known[key].__getitem__, values))
 
 
-def coded(column: Any) -> Coded:
-    """A group's column, in which values may repeat."""
-    if isinstance(column, Cut):
-        return column.coded
-    return column if isinstance(column, Coded) else Coded.of(column)
-
-
 class _Called(NamedTuple):
     """What a URL and a method name."""
 
@@ -246,23 +241,6 @@ class _Called(NamedTuple):
     def surely(self, raw: bytes) -> bool:
         """Is it a call to Klaviyo, if the record tells a status?"""
         return self.ours or (self.method is not None and self.place == "path" and b"klaviyo" in raw.lower())
-
-
-class _CalledMemo(Memo):
-    """What URL and method name. Paths that differ in an id differ in nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__(self._named)
-        self._alike = Memo(_called)
-
-    def _named(self, pair: tuple[Any, str | None]) -> _Called:
-        url, method = pair
-        if not isinstance(url, str) or not _ID.search(url):
-            return self._alike[pair]  # type: ignore[no-any-return]
-        of: _Called = self._alike[_ID.sub("/0", url), method]
-        if "/profiles/" not in url:
-            return of
-        return _Called(of.place, of.method, of.endpoint, profile_in(url), of.ours)
 
 
 def _called(pair: tuple[Any, str | None]) -> _Called:
@@ -290,15 +268,16 @@ def _taken(fits: Callable[[Any], bool], convert: Convert, name: str, value: Any)
     return convert(value, name) if value is not None and value != "" and fits(value) else _UNFIT
 
 
-def _urls(group: Group) -> Coded | None:
+def _urls(group: Group) -> Urls | None:
     """The URLs, one of Klaviyo's before any other; None if they stand now under this key, now under that."""
     columns = []
     for place, _, _, fits in group.plan.roles.get("url", ()):
-        column = _fitting(coded(group.columns[place]), fits)
-        if column is not None and all(map(is_ours, column.values)):
-            return column
-        if column is not None:
-            columns.append(column)
+        urls = without_ids(group.columns[place])
+        shapes = _fitting(urls.shapes, fits)
+        if shapes is not None:
+            columns.append(urls._replace(shapes=shapes))
+            if all(map(is_ours, shapes.values)):
+                return columns[-1]
     return columns[0] if len(columns) == 1 else None
 
 

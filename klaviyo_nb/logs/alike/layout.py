@@ -85,11 +85,11 @@ class Cut:
     """A column of values as they stand in lines: texts, or numbers."""
 
     def __init__(self, lines: Lines, starts: Numbers, ends: Numbers, number: bool) -> None:
-        self._lines, self._starts, self._ends, self._number = lines, starts, ends, number
+        self._lines, self._starts, self._ends, self.number = lines, starts, ends, number
 
     def only(self, rows: Numbers) -> Cut:
         """Some of the rows."""
-        return Cut(self._lines, self._starts[rows], self._ends[rows], self._number)
+        return Cut(self._lines, self._starts[rows], self._ends[rows], self.number)
 
     @cached_property
     def texts(self) -> pa.Array:
@@ -104,18 +104,23 @@ class Cut:
         )
 
     @cached_property
+    def encoded(self) -> tuple[Numbers, pa.Array]:
+        """Row → place of its text among the distinct ones; and these."""
+        found = self.texts.dictionary_encode()
+        return numbers(found.indices, np.int32).astype(np.int64), found.dictionary
+
+    @cached_property
     def coded(self) -> Coded:
         """Each distinct one once, as Python has it."""
-        found = self.texts.dictionary_encode()
-        values = found.dictionary.to_pylist()
-        codes = numbers(found.indices, np.int32).astype(np.int64)
-        return Coded(codes, list(map(orjson.loads, values)) if self._number else values)
+        codes, texts = self.encoded
+        values = texts.to_pylist()
+        return Coded(codes, list(map(orjson.loads, values)) if self.number else values)
 
     @cached_property
     def whole(self) -> Numbers | None:
         """They as whole numbers; None if not all of them are plain ones."""
         lengths = self._ends - self._starts
-        if not self._number or lengths.min() < 1 or lengths.max() > _PLAIN_DIGITS:
+        if not self.number or lengths.min() < 1 or lengths.max() > _PLAIN_DIGITS:
             return None
         data = np.frombuffer(self.texts.buffers()[2], np.uint8)
         first = self._lines.bytes[self._starts]
@@ -128,7 +133,7 @@ class Cut:
     def letters(self) -> Numbers | None:
         """Texts of equal length, a row each; None if they are none."""
         length = int(self._ends[0] - self._starts[0])
-        if self._number or not length or (self._ends - self._starts != length).any():
+        if self.number or not length or (self._ends - self._starts != length).any():
             return None
         return np.frombuffer(self.texts.buffers()[2], np.uint8).reshape(len(self._starts), length)
 
@@ -143,7 +148,7 @@ class Cut:
 
     def fitting(self) -> Numbers:
         """Of each: may it stand there? A number must be one; a text must not be JSON itself."""
-        if self._number:
+        if self.number:
             if self.whole is not None:
                 return np.ones(len(self._starts), np.bool_)
             found = self.texts.dictionary_encode()
@@ -156,6 +161,13 @@ class Cut:
             return ~begun
         ended: Numbers = (last == ord("}")) | (last == ord("]")) | (last <= _SPACE)
         return np.logical_not(begun & ended)
+
+
+def coded(column: Any) -> Coded:
+    """A group's column, in which values may repeat."""
+    if isinstance(column, Cut):
+        return column.coded
+    return column if isinstance(column, Coded) else Coded.of(column)
 
 
 class _Hole(NamedTuple):
