@@ -27,7 +27,7 @@ _W3C = "#Fields:"
 _LONGEST = 2_000
 #: `cs-method`, `sc-status`, `cs(User-Agent)`: who told whom is not told here.
 _SIDES = expression(r"^(?:cs|sc|rs|sr|[csrx])(?:-|(?=\())|[()]")
-_NAME = expression(r"\ufeff?\"?[A-Za-z_@][\w @.()/-]{0,60}\"?", re.ASCII)
+_NAME = expression(r"\ufeff?\"?[A-Za-z_@][\w @.()/-]{0,60}(?: \[[A-Za-z ]{1,20}\])?\"?", re.ASCII)
 _SEPARATORS = ("\t", ";", "|", ",")
 #: A header names at least so many fields, so many of them such as tell of a call.
 _FEWEST, _FEWEST_TOLD = 4, 3
@@ -85,7 +85,7 @@ def _named(line: str) -> Columns | None:
             continue
         names = [name.strip() for name in line.split(separator)]
         if all(map(_NAME.fullmatch, names)):
-            names = [name.strip('\ufeff"') for name in names]
+            names = [name.strip('\ufeff"').partition(" [")[0] for name in names]  # its zone or unit
             carried = chain.from_iterable(meanings["", name][1] for name in names)
             roles = {role for role, rank, _ in carried if rank < RANK_OF_VALUE}
             if len(roles & _TOLD) >= _FEWEST_TOLD:

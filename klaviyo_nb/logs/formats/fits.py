@@ -20,6 +20,7 @@ _AMOUNT = expression(
     r"\d\d:\d\d:\d\d\.\d{7}|\d+(?:[.,]\d+)?(?:e-?\d+)? ?[a-zµ]{0,12}", re.ASCII | re.IGNORECASE
 )
 _TIMED = expression(r"[\d.]+ ?(?:ms|s)", re.ASCII)
+_FRACTION = expression(r"\d{1,3}\.\d{1,9}", re.ASCII)
 _STATUS = expression(
     r"(?:HTTP[ _-]?)?(?:[1-5]\d\d|(?:20\d|[34]\d\d|5[0-2]\d) [A-Z][a-z -]{1,40})", re.ASCII | re.IGNORECASE
 )
@@ -149,7 +150,9 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_span(value: Any) -> bool:
-    """A number that is no time since 1970."""
+    """A number that is no time since 1970, or a fraction as a text."""
+    if isinstance(value, str):
+        return _FRACTION.fullmatch(value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool) and epoch(value) is None
 
 

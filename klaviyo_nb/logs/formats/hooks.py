@@ -21,14 +21,16 @@ _HOOK_REJECTED = expression(
     r"unverified)\w*\W+(?:\w+\W+){0,3}signature", re.IGNORECASE
 )  # fmt: skip
 _HOOK_FAILED = expression(
-    r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to|blocked|denied)\b", re.IGNORECASE
+    r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to|blocked|denied|"
+    r"unknown webhook)\b",
+    re.IGNORECASE,
 )
 _HOOK_ARRIVED = expression(
     r"\b(?:received|processed|accepted|handled|verified|unhandled topic|ok|success\w*)\b", re.IGNORECASE
 )
 _HOOK_OURS = expression(
     r"(?<![.:/_-])\b(?:send|sending|sent|create[sd]?|creating|"
-    r"register\w*|subscri\w+|configur\w+|deliver to)\b",
+    r"(?<!not )register\w*|subscri\w+|configur\w+|deliver to)\b",
     re.IGNORECASE,
 )
 _HOOK_ROUTE = expression(

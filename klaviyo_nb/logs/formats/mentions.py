@@ -19,6 +19,8 @@ _OTHERS = expression(
 _KEPT_FOR = expression(
     r"\b(?:cache|key|queue|table|topic|index|jobs?|lock|entry|bucket)s? (?:for|of) $", re.IGNORECASE
 )
+#: Where what is worked on came from.
+_TAKEN = expression(r"\b(?:message|job|task|event|record)s?\b[^\n]{0,80} from $", re.IGNORECASE)
 _BY = expression(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by)\s+(?:the )?(\w+)", re.IGNORECASE)
 _BY_URL = expression(r"\W*(?:[\w-]+\W+){0,4}?(?:from|by) [\"'(<]?https?://(?![^/\s]*klaviyo)", re.IGNORECASE)
 #: Of a server that only played Klaviyo, of a test that expected something of one, of a ticket with its state,
@@ -62,7 +64,7 @@ _BY_ITSELF = expression(r"(?:^|\s)\[?klaviyo(?=[\s\]]|:(?!//)|$)")
 #: What a line that names Klaviyo and a number may tell of instead of a call: checks, releases, tests, alerts.
 _ASIDE = expression(
     r"\b(?:liveness|readiness|startup|http) probe\b|\bhealth(?:z|[ _-]?checks?)?\b|\b(?:un)?reachable: |"
-    r"\bdeployed\b|(?:^|\s)Parameters: |"
+    r"\bdeployed\b|\b(?:version|app) released\b|(?:^|\s)Parameters: |"
     r"\bsearch_type\[|\"query\"\s?:\s?\{|\btrack(?:ed)?:? \"|\b(?:button|clicked|scaled to)\b|"
     r"^[\W\d]{0,12}(?:rolled back|merged?|commit|build|feat|fix|chore|docs|pass(?:ed)?)\b|^---|"
     r"^\s{0,8}●|\bexpected:? .{1,40}\breceived:? |"
@@ -141,7 +143,11 @@ def is_sql(body: str) -> bool:
 
 def klaviyo_said(body: str, at: int | None) -> bool:
     """Is the outcome Klaviyo's, and not that of somebody else who is named nearer to it?"""
-    named = [(found.start(), found[1].lower()) for found in _OTHERS.finditer(body)]
+    named = [
+        (found.start(), found[1].lower())
+        for found in _OTHERS.finditer(body)
+        if not _TAKEN.search(body[max(0, found.start() - 120) : found.start()])
+    ]
     if not any(name != "klaviyo" for _, name in named):
         return True
     if named[0][1] != "klaviyo":  # redis, which keeps something for Klaviyo

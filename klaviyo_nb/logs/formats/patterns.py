@@ -95,6 +95,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?:request |call |[1-5]\d\d (?=https?:))?(?:to |for |on |from )?"
         rf"(?:resource )?(?:a\.klaviyo\.com(?::443)? (?=/))?[\\\[\"'`<(]*(?P<v>{URL}|"
         rf"(?:/|(?=(?:api|client)/)){_STEP}{{0,1000}}(?<!\.)(?:\?[^\s\"'`]*)?)",
+        r"\blocalhost:\d{2,5}(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
         rf"(?:url:?|uri:?|endpoint:?|to|for) [<(\[\"'`]*(?P<v>{URL}|/(?:api|client)/[\w.%/{{}}-]+(?<!\.))",
         r"(?<![\w.@/-])(?P<v>(?:https?://)?a\.klaviyo\.com(?::\d+)?/(?:api|client|oauth)[^\s\"'`<>\])}\\,|]*(?<![:.;]))",
         r"(?<![\w.:/])(?P<v>/(?:api|client)/[a-z][\w.%/{}-]*(?<!\.))",
@@ -149,7 +150,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         rf"(?-i:\b(?:get|create|update|delete|query|subscribe|bulk)[A-Z][A-Za-z]{{2,50}}):? "
         rf"(?P<v>[2-5]\d\d)\b{COUNTED}",
         r"\|\s*(?P<v>[2-5]\d\d)\s*\|",
-        r"/(?:api|client)/[\w/.-]{1,200}:(?P<v>[2-5]\d\d)\b",
+        rf"(?:(?<![\w.:/])|\b(?:{VERB}):)/(?:api|client)/[\w/.-]{{1,200}}:(?P<v>[2-5]\d\d)\b",
         r"(?:^|[\s:])(?P<v>[2-5]\d\d)\s+<(?:!doctype|html)\b",
         r"\|\s*(?P<v>5[23]\d): (?-i:[A-Z])",  # the title of Cloudflare's page
         r"\bResult: '(?P<v>[2-5]\d\d)', Handled",  # Polly
@@ -271,6 +272,6 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         ),
         expression(r"^(?P<v>Error) (?:in [\w.:]{1,60}\(|using )"),  # R, MATLAB
         expression(r"\bPHP (?:\w+ )?(?i:(?P<v>error|warning|notice)):"),
-        expression(rf"(?:^(?:On)?|,)\"?(?i:(?P<v>{_LEVELS}))\"?(?:,|$)"),  # a cell of an export
+        expression(rf"(?:^(?:On)?|[,\t])\"?(?i:(?P<v>{_LEVELS}))\"?(?:[,\t]|$)"),  # a cell of an export
     ),
 }  # fmt: skip

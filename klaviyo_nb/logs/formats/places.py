@@ -150,7 +150,7 @@ def _asked(body: str) -> re.Match[str] | None:
     if "a.klaviyo.com/" in body:
         for pattern in PATTERNS["request"]:
             for found in pattern.finditer(body):
-                if "a.klaviyo.com/" in found["v"]:
+                if found["v"].partition("a.klaviyo.com")[2] not in ("", "/"):
                     return found
     return text.search("request", body)
 

@@ -32,6 +32,8 @@ _MACHINE = expression(
 )
 _THREAD = expression(r"(?i:main|\d+$|pid|tid|thread|.*(?:thread|pool|exec|worker)[\w-]*-\d)")
 _UNIT = expression(r"_(?:s|ms|us|ns)$")
+#: Times of which seconds and nanoseconds stand under keys of their own: protobuf's, Log4j's.
+_SPLIT_TIMES = {"timestamp": ("seconds", "nanos"), "instant": ("epochSecond", "nanoOfSecond")}
 
 
 @dataclass(slots=True)
@@ -192,9 +194,10 @@ def _read_text(inner: str, near: datetime, own: tuple[table.Format, ...]) -> Rea
 
 def _read_object(data: dict[str, Any], inner: str, near: datetime, own: tuple[table.Format, ...]) -> Read:
     result = Read(Found(), inner)
-    stamp = data.get("timestamp")
-    if isinstance(stamp, dict) and isinstance(stamp.get("seconds"), int):  # protobuf's
-        data = data | {"timestamp": stamp["seconds"] + (stamp.get("nanos") or 0) / 1e9}
+    for key, (seconds, nanos) in _SPLIT_TIMES.items():
+        stamp = data.get(key)
+        if isinstance(stamp, dict) and isinstance(stamp.get(seconds), int):
+            data = data | {"timestamp": stamp[seconds] + (stamp.get(nanos) or 0) / 1e9}
     known = table.of_object(frozenset(data))
     walk(
         {key: data[key] for key in data if key not in known.ignore} if known and known.ignore else data,

@@ -63,7 +63,8 @@ NO_RESPONSE: Mapping[str, re.Pattern[str]] = {
         r"for|in|within) \d",
         "reset": r"ECONNRESET|(?:connection|socket|stream)[ _](?:\d{1,9} )?(?:was )?reset|reset by peer|"
         r"socket hang up|other side closed|"
-        r"connection (?:unexpectedly |was )?(?:closed|lost|dropped|terminated)|(?:server|peer|"
+        r"connection (?:unexpectedly |was )?(?:closed|lost|dropped|terminated)|\bremotely closed|"
+        r"sent GOAWAY and closed|(?:server|peer|"
         r"host) closed (?:the )?connection|"
         r"closed connection without response|premature(?:ly)? close|"
         r"(?:reason: |: |\{:error, ):closed|\{error, ?closed\}|"

@@ -84,9 +84,9 @@ def understand(raw: bytes, near: datetime, about: bool = False, own: tuple[Forma
     if hook is not None:
         return Told("webhook", moment, hook)
     call = _is_call(it, body, where, outcome, speaks, named)
-    untied = where.place == "none" and where.endpoint is None
-    if call and untied and outcome.status and "klaviyo" in it.text.lower():
-        call = our_answer(it.text) or wording.tells_of_a_call(it.text) is not False
+    if call and outcome.status and not _proved(it, where):
+        path = where.path is not None
+        call = our_answer(it.text) or wording.tells_of_a_call(it.text, path) is not False
     elif not call and named and (worded := _worded(it, body, outcome)):
         call, outcome = True, worded
     if call:
@@ -130,6 +130,12 @@ def _is_call(it: Read, body: str, where: Where, outcome: Outcome, speaks: bool, 
     return named and not is_aside(body) and klaviyo_said(body or it.text, outcome.at)
 
 
+def _proved(it: Read, where: Where) -> bool:
+    """Is it a call whatever the words are: by its URL, by keys for what was asked and answered, unnamed?"""
+    keyed = where.path is not None and {"url", "status"} <= it.found.values.keys()
+    return keyed or where.place in ("api", "foreign") or "klaviyo" not in it.text.lower()
+
+
 def _worded(it: Read, body: str, outcome: Outcome) -> Outcome | None:
     """The outcome of a record that is a call by its words, though no rule sees one; None: it is none."""
     if not outcome.known:
@@ -156,6 +162,9 @@ def _fields(it: Read, body: str, where: Where, outcome: Outcome) -> dict[str, An
         search_missing(fields, text.ends(body if structured else it.text))
     elif "duration_s" not in fields and text.may_time(body):
         search_duration(fields, text.ends(body))
+    unanswered = outcome.error and not outcome.status and not our_answer(it.text)
+    if unanswered and "klaviyo" not in it.found.keys.get("request_id", ""):
+        fields.pop("request_id", None)  # Klaviyo's stands in its answer
     if where.place == "foreign":
         where = Where("none")  # during that request Klaviyo was called
     fields |= {

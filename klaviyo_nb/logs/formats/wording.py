@@ -16,8 +16,9 @@ from itertools import pairwise
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats import text
 
-#: From odds of four to one on it is surely one, or surely none.
-_SURE = 1.386
+#: From odds of four to one on it is surely one, or surely none; of a text with a path of Klaviyo's it is
+#: surely none from five to one on.
+_SURE, _SURE_OF_PATHS = 1.386, 1.609
 #: In fewer words there is too little that could speak for a call.
 _ENOUGH = 7
 #: Weight of what every record has.
@@ -55,11 +56,16 @@ def weights() -> Mapping[str, float]:
     return {word: float(weight) for weight, word in (line.split("\t") for line in lines)}
 
 
-def tells_of_a_call(told: str) -> bool | None:
-    """Does a text that names Klaviyo tell of a call? By its words; None where they are not sure."""
+def tells_of_a_call(told: str, path: bool = False) -> bool | None:
+    """Does a text that names Klaviyo tell of a call? By its words; None where they are not sure.
+
+    Args:
+        told: The text.
+        path: Does it tell a path or an operation of Klaviyo's?
+    """
     known, held = weights(), words(told)
     odds = known[BIAS] + sum(known.get(word, 0.0) for word in held)
     if odds > _SURE:
         return True
     enough = sum(" " not in word for word in held) >= _ENOUGH
-    return False if enough and odds < -_SURE else None
+    return False if enough and odds < -(_SURE_OF_PATHS if path else _SURE) else None
