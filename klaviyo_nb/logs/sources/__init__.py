@@ -13,12 +13,11 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing, UsageError
 from klaviyo_nb.expressions import expression
-from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, is_journal, without_credentials
+from klaviyo_nb.logs.sources.base import Chunk, Opened, Source, is_journal, journals_in, without_credentials
 from klaviyo_nb.logs.sources.files import File, Pipe, Stdin, rotated
 from klaviyo_nb.window import Window
 
@@ -147,18 +146,18 @@ def _file(path: str) -> Source:
     if stat.S_ISDIR(mode):
         return _folder(path)
     if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path)):
-        from klaviyo_nb.logs.sources.journal import Journal
+        from klaviyo_nb.logs.sources.journal_files import JournalFiles
 
-        return Journal(path, (f"--file={path}",), (path,))
+        return JournalFiles(path, (path,))
     return File(path)
 
 
 def _folder(path: str) -> Source:
-    journals = list(Path(path).glob("**/*.journal"))
+    from klaviyo_nb.logs.sources.journal_files import JournalFiles
+
+    journals = journals_in(path)
     if not journals:
         raise SourceMissing(
             path, "it is a folder without .journal files", f"klaviyo-nb logs '{path.rstrip('/')}/*.log*'"
         )
-    from klaviyo_nb.logs.sources.journal import Journal
-
-    return Journal(path, (f"--directory={path}",), tuple(map(str, journals)))
+    return JournalFiles(path, tuple(journals))

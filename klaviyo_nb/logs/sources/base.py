@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from klaviyo_nb.window import Window
@@ -137,6 +138,11 @@ def is_journal(path: str) -> bool:
         return False
 
 
+def journals_in(folder: str) -> list[str]:
+    """Files of systemd's journal in a folder and those below it, those that were found broken among them."""
+    return [str(each) for ending in ("journal", "journal~") for each in Path(folder).glob(f"**/*.{ending}")]
+
+
 def late(deadline: float | None) -> bool:
     """Has the deadline (`time.monotonic`) come?"""
     return deadline is not None and time.monotonic() >= deadline
@@ -165,17 +171,18 @@ def without_credentials(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{question and '?…'}"
 
 
-def slices(window: Window, filled: Window | None = None) -> list[tuple[int, int]]:
+def slices(window: Window, filled: Window | None = None, most: int = _SLICES) -> list[tuple[int, int]]:
     """The window in parts, the newest first: first nanosecond since 1970, and the one behind the last.
 
     Args:
         window: Every moment of it is in one of them.
         filled: Where its lines lie, if that is known, so that each part holds some.
+        most: So many parts; of a short span, one.
     """
     first, last = window.start, window.end
     if filled is not None and filled.start < last and first < filled.end:
         first, last = max(first, filled.start), min(last, filled.end)
-    count = _SLICES if last - first > _SHORTEST else 1
+    count = most if last - first > _SHORTEST else 1
     step = (last - first) / count
     edges = [window.start, *(first + step * index for index in range(1, count)), window.end]
     marks = [(edge - _EPOCH) // timedelta(microseconds=1) * 1_000 for edge in edges]

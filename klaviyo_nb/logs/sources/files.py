@@ -59,7 +59,7 @@ class Pipe:
         own = self.path != "-"
         if not own and sys.stdin is None:
             raise SourceMissing("-", "standard input is closed", "cat app.log | klaviyo-nb logs -")
-        descriptor = _open(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
+        descriptor = open_file(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
         try:
             opened = Opened(lambda memory: 0, offsets=False)
             plain = pipe_reader(descriptor, opened, deadline, _SILENCE_S if own else None)
@@ -85,7 +85,7 @@ class File:
         """Ranges of a plain file from its end; a compressed one whole."""
         if not os.path.isfile(self.path) and os.path.lexists(self.path):
             return [Pipe(self.path)]  # opening a pipe twice would break it
-        descriptor = _open(self.path)
+        descriptor = open_file(self.path)
         try:
             facts = os.fstat(descriptor)
             head = os.pread(descriptor, _HEAD, 0)
@@ -209,7 +209,7 @@ def _find(path: str, identity: Identity) -> int:
     """Open that very file, also if it was rotated meanwhile."""
     for each in itertools.chain([path], _siblings(path)):
         try:
-            descriptor = _open(each)
+            descriptor = open_file(each)
         except SourceMissing:
             continue
         if identity.fits(descriptor):
@@ -218,7 +218,12 @@ def _find(path: str, identity: Identity) -> int:
     raise SourceError(path, "it was replaced while it was read", f"klaviyo-nb logs '{path}*'")
 
 
-def _open(path: str, flags: int = 0) -> int:
+def open_file(path: str, flags: int = 0) -> int:
+    """A descriptor of a file that may be read.
+
+    Raises:
+        SourceMissing, SourceDenied, SourceError: It cannot be opened.
+    """
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""systemd's journal, through journalctl: live, or from files.
+"""systemd's journal, through journalctl: live, or files of a format that only it may know.
 
 `-g` lets journalctl look for the words inside its own process, several times faster than printing every
 entry. Lines that may continue a record (a traceback's) are asked for as well.
@@ -11,36 +11,29 @@ from __future__ import annotations
 
 import os
 import shlex
-import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import TRY
 from klaviyo_nb.logs.sources import clients
-from klaviyo_nb.logs.sources.base import CONTINUES, MATTERS, Chunk, Opened, slices, speaks_of_klaviyo
+from klaviyo_nb.logs.sources.base import (
+    CONTINUES,
+    MATTERS,
+    Chunk,
+    Opened,
+    slices,
+    speaks_of_klaviyo,
+)
 from klaviyo_nb.window import Window
 
-_FIELDS = "MESSAGE,_HOSTNAME,_PID,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,PRIORITY,CONTAINER_NAME"
+#: What is printed of an entry beside its times.
+FIELDS = (
+    "MESSAGE", "_HOSTNAME", "_PID", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT", "PRIORITY", "CONTAINER_NAME",
+)  # fmt: skip
 # Anchored and without backtracking, because journalctl interprets it: seven times faster than `word|^word`.
 # Lower case, so that case is ignored.
 _WORDS = rf"^(?:{CONTINUES}|(?>[^kwtvci]+|(?!{MATTERS}).)*+.)"
-#: Where a file's header has the times of its first and its last entry, in microseconds since 1970.
-_TIMES = slice(184, 200)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _filled(path: str) -> Window | None:
-    """From the first to the last entry of a file; None if its header does not tell."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_TIMES.stop)
-        first, last = struct.unpack("<QQ", head[_TIMES])
-        return Window(_EPOCH + timedelta(microseconds=first), _EPOCH + timedelta(microseconds=last + 1))
-    except (OSError, OverflowError, UsageError, struct.error):
-        return None
 
 
 def _hidden(name: str, deadline: float | None) -> str | None:
@@ -62,12 +55,8 @@ class Journal:
         """Slices of the window, the newest first."""
         clients.must_be_installed(self.name, "journalctl")
         everything = speaks_of_klaviyo(self.name)
-        filled = [found for each in self.files if (found := _filled(each))]
-        lines = (
-            Window(min(each.start for each in filled), max(each.end for each in filled)) if filled else None
-        )
         size = sum(os.path.getsize(each) for each in self.files if os.path.exists(each))
-        parts = slices(window, lines)
+        parts = slices(window)
         hidden = None if self.files else _hidden(self.name, deadline)
         return [
             Slice(
@@ -108,7 +97,7 @@ class Slice:
     def command(self) -> list[str]:
         """What is run."""
         return [
-            "journalctl", *self.arguments, "--output=json", f"--output-fields={_FIELDS}", "--all",
+            "journalctl", *self.arguments, "--output=json", f"--output-fields={','.join(FIELDS)}", "--all",
             "--no-pager",
             "--quiet", f"--since=@{_seconds(self.since)}", f"--until=@{_seconds(self.until)}",
             *(() if self.everything else (f"--grep={_WORDS}",)),

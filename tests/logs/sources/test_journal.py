@@ -1,58 +1,38 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import journals
 import pytest
 
 import samples
 from klaviyo_nb import logs
 from klaviyo_nb.commands.log_answers import look_at_logs, read_logs, render_logs
-from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.logs.sources.journal import Journal
 from klaviyo_nb.settings import Settings
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 WINDOW = Window.last(timedelta(hours=2), NOW)
-REMOTE = "/lib/systemd/systemd-journal-remote"  # not on the path where Debian puts it
-
-
-def entry(at: datetime, message: bytes, unit: str) -> bytes:
-    """One entry of systemd's export format."""
-    micros = round(at.timestamp() * 1e6)
-    fields = {
-        "__REALTIME_TIMESTAMP": micros, "__MONOTONIC_TIMESTAMP": micros % 10**12, "_BOOT_ID": "a" * 32, "_MACHINE_ID": "b" * 32,
-        "_HOSTNAME": "web-1", "_SYSTEMD_UNIT": unit, "SYSLOG_IDENTIFIER": "shop", "_PID": 17, "PRIORITY": 6,
-    }  # fmt: skip
-    head = "".join(f"{name}={value}\n" for name, value in fields.items()).encode()
-    return head + b"MESSAGE\n" + len(message).to_bytes(8, "little") + message + b"\n\n"
 
 
 @pytest.fixture
 def journal(need: Callable[[str], str], tmp_path: Path) -> Callable[..., Path]:
     """`journal((minute, message[, unit]), …)` is a real journal file with these entries."""
     need("journalctl")
-    remote = REMOTE if Path(REMOTE).exists() else need("systemd-journal-remote")
+    if not Path(journals.REMOTE).exists():
+        need("systemd-journal-remote")
 
     def make(*messages: tuple[float, bytes, str] | tuple[float, bytes]) -> Path:
-        entries = [
-            entry(
-                WINDOW.start + timedelta(minutes=message[0]),
-                message[1],
-                message[2] if len(message) > 2 else "shop.service",
-            )
-            for message in messages
-        ]
-        (tmp_path / "in.export").write_bytes(b"".join(entries))
         folder = tmp_path / "journal"
         folder.mkdir()
-        path = folder / "web.journal"
-        subprocess.run([remote, f"--output={path}", tmp_path / "in.export"], check=True, capture_output=True)
-        return path
+        return journals.written(
+            folder / "web.journal",
+            (journals.entry(WINDOW.start + timedelta(minutes=at), *what) for at, *what in messages),
+        )
 
     return make
 
@@ -76,6 +56,7 @@ def test_a_real_journal_file_is_read(journal: Callable[..., Path]) -> None:
         (3, b"\x1b[31mKLAVIYO API error: 502\x1b[0m"),
         (4, b"klaviyo caf\xe9 \xff answered 401"),
         (5, b"Klaviyo API error: 429 " + b"x" * 20_000),
+        (59, b"order done"),
         *((60 + n / 1000, line.encode()) for n, line in enumerate(samples.TRACE)),
         (70, b"klaviyo plugin loaded"),
         (80, b"[Webhook] Invalid signature rejected"),
@@ -110,25 +91,6 @@ def test_a_unit_about_klaviyo_need_not_name_it(journal: Callable[..., Path]) -> 
 def test_a_journal_without_an_entry_about_klaviyo_is_no_gap(journal: Callable[..., Path]) -> None:
     (coverage,) = logs.read([str(journal((1, b"order done")))], WINDOW, redact=str).coverage
     assert (coverage.calls, coverage.gap, coverage.truncated) == (0, None, False)
-
-
-@pytest.mark.real
-def test_a_torn_journal_is_a_gap_with_journalctls_own_words(journal: Callable[..., Path]) -> None:
-    path = journal((1, b"Klaviyo API error: 503"))
-    path.write_bytes(path.read_bytes()[:3_000])
-    (coverage,) = logs.read([str(path)], WINDOW, redact=str).coverage
-    assert coverage.gap is not None
-    assert coverage.gap.startswith("journalctl (exit status 1): ")
-
-
-@pytest.mark.real
-def test_a_journal_that_is_empty_bytes_is_a_gap(need: Callable[[str], str], tmp_path: Path) -> None:
-    need("journalctl")
-    path = tmp_path / "web.journal"
-    path.touch()
-    (coverage,) = logs.read([str(path)], WINDOW, redact=str).coverage
-    assert coverage.gap is not None
-    assert coverage.calls == 0
 
 
 @pytest.mark.real
@@ -217,26 +179,3 @@ echo "-- No entries --"
         "journalctl: You are currently not seeing messages from other users and the system."
         " Users in groups 'adm', 'systemd-journal' can see all messages."
     )
-
-
-@pytest.mark.real
-def test_each_slice_of_a_file_holds_entries_and_together_they_hold_all(journal: Callable[..., Path]) -> None:
-    path = journal(*((minute, f"klaviyo {minute} 503".encode()) for minute in range(60, 101)))
-    (source,) = resolve(str(path), WINDOW)
-    slices = source.chunks(Window(WINDOW.start - timedelta(days=9), WINDOW.end + timedelta(days=9)))
-    printed = [
-        subprocess.run(each.command(), capture_output=True, check=True).stdout.splitlines()  # type: ignore[attr-defined]
-        for each in slices
-    ]
-    assert len(printed) == 4
-    assert all(lines for lines in printed)
-    assert sum(map(len, printed)) == 41
-
-
-def test_a_file_that_is_no_journal_is_sliced_like_the_window(tmp_path: Path) -> None:
-    path = tmp_path / "web.journal"
-    path.write_bytes(b"LPKSHHRH")
-    slices = Journal(str(path), (f"--file={path}",), (str(path),)).chunks(WINDOW)
-
-    assert slices[-1].since == WINDOW.start.timestamp() * 1e6  # type: ignore[attr-defined]
-    assert slices[0].until == WINDOW.end.timestamp() * 1e6 - 1  # type: ignore[attr-defined]
