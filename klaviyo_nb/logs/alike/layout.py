@@ -47,26 +47,38 @@ class Lines:
         self.starts, self.ends = raws.starts, raws.without_breaks()
         self.quotes = np.flatnonzero(self.bytes == _QUOTE)
         self.first_quotes = np.searchsorted(self.quotes, self.starts)
-        self.counts = np.searchsorted(self.quotes, self.ends) - self.first_quotes
+        close = int((raws.ends - raws.starts).sum()) == len(self.data)  # nothing but breaks is between them
+        behind = self.first_quotes[1:] if close else np.searchsorted(self.quotes, self.ends)
+        self.counts = np.append(behind, len(self.quotes))[: len(self.starts)] - self.first_quotes
 
     def plain(self) -> Numbers:
         """Of each line: is it UTF-8 without escapes and control characters?"""
         fits: Numbers = (self.ends > self.starts) & (self.counts > 0) & (self.counts % 2 == 0)
-        odd = np.flatnonzero((self.bytes < _SPACE) | (self.bytes == _BACKSLASH))
-        rows = np.searchsorted(self.ends, odd, side="right")
-        inside = rows < len(fits)
-        rows, odd = rows[inside], odd[inside]
-        fits[rows[odd >= self.starts[rows]]] = False
+        if not self._have_breaks_only():
+            odd = np.flatnonzero((self.bytes < _SPACE) | (self.bytes == _BACKSLASH))
+            rows = np.searchsorted(self.ends, odd, side="right")
+            inside = rows < len(fits)
+            rows, odd = rows[inside], odd[inside]
+            fits[rows[odd >= self.starts[rows]]] = False
         if not self.data.isascii():
             high = np.searchsorted(self.ends, np.flatnonzero(self.bytes >= _NOT_ASCII), side="right")
             for row in distinct(high[high < len(fits)])[0].tolist():
                 fits[row] &= _is_utf8(self.raws[row])
         return fits
 
+    def _have_breaks_only(self) -> bool:
+        """Is there no escape, and no control character but their line breaks? To count takes a tenth."""
+        breaks = int((self.raws.ends - self.ends).sum())
+        return b"\\" not in self.data and np.count_nonzero(self.bytes < _SPACE) == breaks
+
+    def at(self, starts: Numbers, kind: str) -> Numbers:
+        """What stands at each place, as numpy's `kind`. It may not reach over the end of all."""
+        length = np.dtype(kind).itemsize
+        return np.ndarray((len(self.data) - length + 1,), kind, self.data, 0, (1,))[starts]
+
     def are(self, starts: Numbers, text: bytes) -> Numbers:
         """Of each place: does this text stand there? It may not reach over the end of all."""
-        kind = np.dtype(f"V{len(text)}")
-        each = np.ndarray((len(self.data) - len(text) + 1,), kind, self.data, 0, (1,))[starts]
+        each = self.at(starts, f"V{len(text)}")
         if each.tobytes() == text * len(starts):
             return np.ones(len(starts), np.bool_)
         same: Numbers = (each.view(np.uint8).reshape(len(starts), -1) == np.frombuffer(text, np.uint8)).all(1)
@@ -86,6 +98,7 @@ class Cut:
 
     def __init__(self, lines: Lines, starts: Numbers, ends: Numbers, number: bool) -> None:
         self._lines, self._starts, self._ends, self.number = lines, starts, ends, number
+        self._lengths = ends - starts
 
     def only(self, rows: Numbers) -> Cut:
         """Some of the rows."""
@@ -95,6 +108,10 @@ class Cut:
     def texts(self) -> pa.Array:
         """As they are written."""
         count = len(self._starts)
+        if self._equal is not None:
+            borders = np.arange(count + 1) * self._equal.shape[1]
+            buffers = [None, pa.py_buffer(borders), pa.py_buffer(self._equal)]
+            return pa.Array.from_buffers(pa.large_string(), count, buffers)
         # Every second one is what stands between two values.
         borders = np.empty(2 * count + 1, np.int64)
         borders[0:-1:2], borders[1::2], borders[-1] = self._starts, self._ends, self._ends[-1]
@@ -102,6 +119,14 @@ class Cut:
         return pa.Array.from_buffers(pa.large_string(), 2 * count, buffers).take(
             indices(2 * np.arange(count))
         )
+
+    @cached_property
+    def _equal(self) -> Numbers | None:
+        """Their bytes, a row each; None if their lengths differ, or there are none."""
+        length = int(self._lengths[0])
+        if not length or (self._lengths != length).any():
+            return None
+        return self._lines.at(self._starts, f"V{length}").view(np.uint8).reshape(-1, length)
 
     @cached_property
     def encoded(self) -> tuple[Numbers, pa.Array]:
@@ -119,23 +144,19 @@ class Cut:
     @cached_property
     def whole(self) -> Numbers | None:
         """They as whole numbers; None if not all of them are plain ones."""
-        lengths = self._ends - self._starts
-        if not self.number or lengths.min() < 1 or lengths.max() > _PLAIN_DIGITS:
+        if not self.number or self._lengths.min() < 1 or self._lengths.max() > _PLAIN_DIGITS:
             return None
         data = np.frombuffer(self.texts.buffers()[2], np.uint8)
         first = self._lines.bytes[self._starts]
         digits = (data >= ord("0")) & (data <= ord("9"))
-        if not digits.all() or ((first == ord("0")) & (lengths > 1)).any():
+        if not digits.all() or ((first == ord("0")) & (self._lengths > 1)).any():
             return None
         return numbers(self.texts.cast(pa.int64()), np.int64)
 
-    @cached_property
+    @property
     def letters(self) -> Numbers | None:
         """Texts of equal length, a row each; None if they are none."""
-        length = int(self._ends[0] - self._starts[0])
-        if self.number or not length or (self._ends - self._starts != length).any():
-            return None
-        return np.frombuffer(self.texts.buffers()[2], np.uint8).reshape(len(self._starts), length)
+        return None if self.number else self._equal
 
     @property
     def uuids(self) -> Texts | None:
@@ -151,10 +172,8 @@ class Cut:
         if self.number:
             if self.whole is not None:
                 return np.ones(len(self._starts), np.bool_)
-            found = self.texts.dictionary_encode()
-            sound = [_NUMBER.fullmatch(text) is not None for text in found.dictionary.to_pylist()]
-            fits: Numbers = np.array(sound, dtype=np.bool_)[numbers(found.indices, np.int32)]
-            return fits
+            codes, texts = self.encoded
+            return Coded(codes, texts.to_pylist()).having(_NUMBER.fullmatch)
         first, last = self._lines.bytes[self._starts], self._lines.bytes[self._ends - 1]
         begun: Numbers = (first == ord("{")) | (first == ord("["))
         if not begun.any():
@@ -256,9 +275,9 @@ class Layout:
         fits &= lines.ends[rows] - done == len(self.pieces[-1])
         begins = [lines.starts[rows], *(end for _, end in places)]
         for piece, begin in zip(self.pieces, begins, strict=True):
-            some = np.flatnonzero(fits)
-            if piece and len(some):
-                fits[some] = lines.are(begin[some], piece)
+            some = slice(None) if fits.all() else np.flatnonzero(fits)
+            if piece and len(at := begin[some]):
+                fits[some] = lines.are(at, piece)
         return fits, places
 
 

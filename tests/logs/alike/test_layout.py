@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from klaviyo_nb.logs.alike.grouping import Group
 from klaviyo_nb.logs.alike.json_lines import Alike
-from klaviyo_nb.logs.alike.layout import Layouts
+from klaviyo_nb.logs.alike.layout import Layouts, Lines
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
+from klaviyo_nb.logs.found import Raws
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from logs_data import flat_call, flat_noise, json_call, json_noise
@@ -215,3 +216,22 @@ def test_layouts_that_nobody_writes_any_more_make_room() -> None:
     layouts.groups(raws)
     assert sum(len(group.rows) for group in layouts.groups(raws)[0]) == 20
     assert sum(map(len, layouts._known.values())) <= 8
+
+
+@given(
+    st.lists(st.sampled_from((b"{}", b'{"a":1}', b'"', b'"\t"', b'"\x1f"', b'"\\"', b"\\", b"\t", "é".encode(), b"\xff", b"")), min_size=1, max_size=9),
+    st.sampled_from((b"\n", b"\r\n")),
+    st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_what_is_plain_is_so_whatever_stands_beside_and_between(
+    texts: list[bytes], end: bytes, rng: random.Random
+) -> None:
+    def is_plain(text: bytes) -> bool:
+        odd = any(byte < 0x20 or byte == ord("\\") for byte in text)
+        return text.count(b'"') > 0 == text.count(b'"') % 2 and not odd and b"\xff" not in text
+
+    every = Raws.of([text + end for text in texts])
+    for rows in (range(len(texts)), sorted(rng.sample(range(len(texts)), rng.randint(1, len(texts))))):
+        cut = Lines(every.only(np.array(rows)))
+        assert cut.counts.tolist() == [texts[row].count(b'"') for row in rows]
+        assert cut.plain().tolist() == [is_plain(texts[row]) for row in rows]
