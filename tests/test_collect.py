@@ -18,7 +18,7 @@ from klaviyo_nb.collect import RESERVE_S, _limit_s, collect
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.folder import load, save
-from klaviyo_nb.logs.chunks import Job, Part
+from klaviyo_nb.logs.chunks import Part, Task
 from klaviyo_nb.redact import Redactor
 from klaviyo_nb.settings import Limits, Settings
 from klaviyo_nb.start import to_read, window_of
@@ -190,8 +190,12 @@ class _Knocks:
         self._url = url
 
     def map(
-        self, function: Callable[[Job], Part], tasks: Sequence[Job], stays: object, share: object = None
-    ) -> Iterator[Part]:
+        self,
+        function: Callable[[Task], list[Part]],
+        tasks: Sequence[Task],
+        stays: object,
+        share: object = None,
+    ) -> Iterator[list[Part]]:
         with urllib.request.urlopen(f"{self._url}/logs"):
             pass
         return (function(task) for task in tasks)

@@ -1,4 +1,6 @@
-"""One chunk to its rows: a pure function of the chunk, run wherever an engine runs it.
+"""Chunks to their rows: a pure function of the chunks, run wherever an engine runs it.
+
+One is read alone, but for small files, which are read as one (`small`): what they give travels together.
 
 What is done with its bytes is in `records`, which brings numpy, pyarrow and every pattern: it is imported
 where a chunk is read, so that workers import it while this process does.
@@ -7,16 +9,15 @@ where a chunk is read, so that workers import it while this process does.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import UNFINISHED
 from klaviyo_nb.logs import freed
-from klaviyo_nb.logs.sources.base import Chunk, late
+from klaviyo_nb.logs.sources.base import Chunk
 from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
@@ -33,10 +34,46 @@ STOPPED = f"reading {UNFINISHED} its end"
 TOO_LARGE = "[limits] source_size"
 
 
-def _no_rows() -> pa.Table:
-    import pyarrow as pa
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Rows of a part: some of a table, in which those of other parts stand, too.
 
-    return pa.table({})
+    Attributes:
+        table: None: there are no rows.
+        start: Its first row there.
+        count: How many there are.
+    """
+
+    table: pa.Table | None = None
+    start: int = 0
+    count: int = 0
+
+    def rows(self) -> pa.Table:
+        """A table of their own."""
+        import pyarrow as pa
+
+        return pa.table({}) if self.table is None else self.table.slice(self.start, self.count)
+
+    def newest(self, count: int) -> Section:
+        """The last so many of them."""
+        return Section(self.table, self.start + self.count - count, count)
+
+
+NO_ROWS = Section()
+
+
+class Piece(NamedTuple):
+    """Rows of one part of a source.
+
+    Attributes:
+        source: Its name, to be shown.
+        before: Lines of the source before the part; None: nobody knows.
+        rows: As `Part` holds them.
+    """
+
+    source: str
+    before: int | None
+    rows: Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +105,10 @@ class Job:
     most: int | None = None
 
 
+#: Jobs that are read as one: the same but for source, chunk and name.
+Task = Sequence[Job]
+
+
 @dataclass(slots=True)
 class Part:
     """What a chunk gave.
@@ -77,7 +118,8 @@ class Part:
         calls: Rows of the CALLS frame, redacted; `moment` is microseconds since 1970, `line` counts the lines
             of the chunk before it.
         webhooks: Rows of the WEBHOOKS frame, likewise.
-        told: What the rows told the question that was asked; they are not given then.
+        told: What the rows told the question that was asked; they are not given then. Of chunks that are
+            read as one, the first part has what all told.
         found: Rows of calls.
         lines: Lines that begin in it.
         read: Bytes that were read.
@@ -94,8 +136,8 @@ class Part:
     """
 
     source: int
-    calls: pa.Table = field(default_factory=_no_rows)
-    webhooks: pa.Table = field(default_factory=_no_rows)
+    calls: Section = NO_ROWS
+    webhooks: Section = NO_ROWS
     told: Any = None
     found: int = 0
     lines: int = 0
@@ -119,8 +161,8 @@ class Part:
 
 #: Told of the bytes of a chunk that were read, while this process reads it; does not travel to workers.
 advancing: ContextVar[Callable[[Job, int], None]] = ContextVar("advancing")
-#: Told what a chunk has given so far, now and then; a worker's hands it on to the process that started it.
-partly: ContextVar[Callable[[Job, Part], None]] = ContextVar("partly")
+#: Told what chunks have given so far, now and then; a worker's hands it on to the process that started it.
+partly: ContextVar[Callable[[Task, Sequence[Part]], None]] = ContextVar("partly")
 
 
 @contextmanager
@@ -138,25 +180,13 @@ def no_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def read_chunk(job: Job) -> Part:
-    """Read a chunk to its end or to the deadline. A chunk that cannot be opened says so and never raises."""
-    if late(job.deadline):
-        return Part.lost(job, LATE)
-    part = Part(job.source)
+def read_chunks(task: Task) -> list[Part]:
+    """Read chunks, each to its end or to the deadline. One that cannot be opened says so and never raises."""
     freed.keep()
-    try:
-        with no_collecting(), job.chunk.open(job.deadline) as opened:
-            from klaviyo_nb.logs import records
+    with no_collecting():
+        from klaviyo_nb.logs import records
 
-            records.read(job, opened, part)
-        part.problems += opened.problems
-        part.truncated = part.truncated or opened.truncated
-        part.ends, part.unread = opened.ends, opened.unread
-    except SourceError as exc:
-        part.failed = True
-        part.problems.append(exc.what)
-    part.learnt = learnt_by(job)
-    return part
+        return records.read(task)
 
 
 def learnt_by(job: Job) -> dict[str, str]:

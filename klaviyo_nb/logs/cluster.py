@@ -26,7 +26,7 @@ import pyarrow as pa
 from klaviyo_nb import __version__
 from klaviyo_nb.errors import SourceError, UsageError
 from klaviyo_nb.evidence import TRY
-from klaviyo_nb.logs.chunks import LATE, Job, Part
+from klaviyo_nb.logs.chunks import LATE, Job, Part, Task
 from klaviyo_nb.logs.engines import Share, Work
 from klaviyo_nb.logs.rows import MESSAGE
 from klaviyo_nb.logs.sources.files import Range
@@ -45,7 +45,7 @@ _GRACE_S, _GRACE = 1.0, 0.2
 _AHEAD, _MOST = 2, 256
 _WORDS = 200
 
-Read = Callable[[Job], Part]
+Read = Callable[[Task], list[Part]]
 
 
 def of(name: str) -> Cluster:
@@ -101,20 +101,20 @@ class Cluster:
     def map(
         self,
         function: Read,
-        tasks: Sequence[Job],
-        stays: Callable[[Job], bool],
+        tasks: Sequence[Task],
+        stays: Callable[[Task], bool],
         share: Share | None = None,
-    ) -> Generator[Part, None, None]:
+    ) -> Generator[list[Part], None, None]:
         """See `Engine.map`. Nothing is shared: other chunks keep a cluster's workers busy."""
         work = Work(tasks, stays)
-        until = min((task.deadline for task in tasks if task.deadline is not None), default=None)
+        until = min((task[0].deadline for task in tasks if task[0].deadline is not None), default=None)
         crew = _Crew(self, function, work, until) if work.left else None
         return _results(function, tasks, work, crew, until)
 
 
 def _results(
-    function: Read, tasks: Sequence[Job], work: Work, crew: _Crew | None, until: float | None
-) -> Generator[Part, None, None]:
+    function: Read, tasks: Sequence[Task], work: Work, crew: _Crew | None, until: float | None
+) -> Generator[list[Part], None, None]:
     if until is not None:
         until += min(_GRACE_S, _GRACE * max(0.0, until - time.monotonic()))
     try:
@@ -123,7 +123,7 @@ def _results(
                 if (staying := work.take_staying()) is not None:
                     work.put(staying[0], function(staying[1]))
                 elif not work.wait(index, until):
-                    work.put(index, Part.lost(task, LATE))
+                    work.put(index, lost(task, LATE))
             yield cleaned(work.done.pop(index), task)
     finally:
         if crew is not None:
@@ -140,7 +140,7 @@ class _Crew:
         self._cluster, self._function, self._work, self._until = cluster, function, work, until
         self._ended = threading.Event()
         #: Given to the cluster and not yet come back.
-        self._given: dict[int, Job] = {}
+        self._given: dict[int, Task] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -179,65 +179,74 @@ class _Crew:
 
     def _feed(self, client: Any, clocks: Mapping[str, float]) -> None:
         while not self._ended.is_set() and (task := self._work.take(here=False)) is not None:
-            index, job = task
-            self._given[index] = job
-            self._work.put(index, self._asked(client, job, clocks))
+            index, jobs = task
+            self._given[index] = jobs
+            self._work.put(index, self._asked(client, jobs, clocks))
             del self._given[index]
 
-    def _asked(self, client: Any, job: Job, clocks: Mapping[str, float]) -> Part:
+    def _asked(self, client: Any, task: Task, clocks: Mapping[str, float]) -> list[Part]:
         from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError
 
+        job = task[0]
+
         def read() -> Any:
             left = None if job.deadline is None else job.deadline - time.monotonic()
-            return client.submit(there, self._function, fit_to_leave(job), clocks, left, pure=False).result()
+            return client.submit(there, self._function, fit_to_leave(task), clocks, left, pure=False).result()
 
-        part = _answer(read)
-        if isinstance(part, Part):
-            return part
-        if isinstance(part, CancelledError | CommClosedError):  # before it, or while its answer came
+        parts = _answer(read)
+        if isinstance(parts, list):
+            return parts
+        if isinstance(parts, CancelledError | CommClosedError):  # before it, or while its answer came
             why = f"{self._cluster.name} was lost while it read{TRY}{_HERE}"
             self._give_up(why)
-            return Part.lost(job, why)
-        if isinstance(part, KilledWorker):
-            return Part.lost(job, f"{_which(job)}: the workers that read it died")
-        if isinstance(part, Exception):
-            return Part.lost(job, job.redact(f"{_which(job)}: reading it failed there: {_words(part)}"))
-        return Part.lost(job, f"{_which(job)}: no answer")
+            return lost(task, why)
+        if isinstance(parts, KilledWorker):
+            return lost(task, f"{_which(job)}: the workers that read it died")
+        if isinstance(parts, Exception):
+            return lost(task, job.redact(f"{_which(job)}: reading it failed there: {_words(parts)}"))
+        return lost(task, f"{_which(job)}: no answer")
 
     def _give_up(self, why: str) -> None:
         """Nothing that is not done will be."""
         self._ended.set()
         while (task := self._work.take(here=False)) is not None:
-            self._work.put(task[0], Part.lost(task[1], why))
-        for index, job in self._given.copy().items():
-            self._work.put(index, Part.lost(job, why))
+            self._work.put(task[0], lost(task[1], why))
+        for index, jobs in self._given.copy().items():
+            self._work.put(index, lost(jobs, why))
 
 
-def there(function: Read, job: Job, clocks: Mapping[str, float], left_s: float | None) -> Part:
-    """On a worker: the job, its deadline by this machine's clock.
+def there(function: Read, task: Task, clocks: Mapping[str, float], left_s: float | None) -> list[Part]:
+    """On a worker: the task, its deadline by this machine's clock.
 
     Args:
         function: Reads it.
-        job: As it was on the machine that asks.
+        task: As it was on the machine that asks.
         clocks: Address of a worker → what its clock shows more than the asking machine's [s].
         left_s: To the deadline when it was asked for; counts where the clock is not known.
     """
     from distributed import get_worker
 
     address = str(get_worker().address)
-    if job.deadline is not None and left_s is not None:
+    deadline = task[0].deadline
+    if deadline is not None and left_s is not None:
         ahead = clocks.get(address)
-        by = time.monotonic() + left_s if ahead is None else job.deadline + ahead
-        job = replace(job, deadline=by)
-    part = function(job)
-    if part.failed:
-        worker = urlsplit(address).hostname
-        part.problems = [
-            text if text == LATE else f"{text} on worker {worker}: do the workers see the same files?"
-            for text in part.problems
-        ]
-    return part
+        by = time.monotonic() + left_s if ahead is None else deadline + ahead
+        task = [replace(job, deadline=by) for job in task]
+    parts = function(task)
+    for part in parts:
+        if part.failed:
+            worker = urlsplit(address).hostname
+            part.problems = [
+                text if text == LATE else f"{text} on worker {worker}: do the workers see the same files?"
+                for text in part.problems
+            ]
+    return parts
+
+
+def lost(task: Task, why: str) -> list[Part]:
+    """What a task gave that was not done."""
+    return [Part.lost(job, why) for job in task]
 
 
 def about() -> str:
@@ -313,19 +322,26 @@ def _which(job: Job) -> str:
     return "it"
 
 
-def fit_to_leave(job: Job) -> Job:
-    """The job without what must not leave this machine: secrets are looked for when its rows are back."""
-    redactor = getattr(job.redact, "__self__", None)
-    return replace(job, redact=redactor.without_secrets().text) if isinstance(redactor, Redactor) else job
+def fit_to_leave(task: Task) -> Task:
+    """The task without what must not leave this machine: secrets are looked for when its rows are back."""
+    redactor = getattr(task[0].redact, "__self__", None)
+    if not isinstance(redactor, Redactor):
+        return task
+    redact = redactor.without_secrets().text
+    return [replace(job, redact=redact) for job in task]
 
 
-def cleaned(part: Part, job: Job) -> Part:
+def cleaned(parts: list[Part], task: Task) -> list[Part]:
     """Take out what only this process knows to be secret."""
-    redactor = getattr(job.redact, "__self__", None)
-    if isinstance(redactor, Redactor):
-        for name in ("calls", "webhooks"):
-            setattr(part, name, _without(redactor, getattr(part, name)))
-    return part
+    redactor = getattr(task[0].redact, "__self__", None)
+    if not isinstance(redactor, Redactor):
+        return parts
+    tables = {id(rows.table): rows.table for part in parts for rows in (part.calls, part.webhooks)}
+    clean = {key: table and _without(redactor, table) for key, table in tables.items()}
+    for part in parts:
+        part.calls = replace(part.calls, table=clean[id(part.calls.table)])
+        part.webhooks = replace(part.webhooks, table=clean[id(part.webhooks.table)])
+    return parts
 
 
 def _without(redactor: Redactor, table: pa.Table) -> pa.Table:

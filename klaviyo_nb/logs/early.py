@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from klaviyo_nb.logs.chunks import STOPPED, Job, Part
+from klaviyo_nb.logs.chunks import STOPPED, Job, Part, Task
 from klaviyo_nb.logs.shared import together
 from klaviyo_nb.logs.sources.base import Chunk
 from klaviyo_nb.logs.sources.stretches import Stretch
@@ -25,14 +25,18 @@ class Early:
     _told: dict[int, dict[int, tuple[int, Part]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, job: Job, part: Part) -> None:
-        """A part has been read, or half of it."""
+    def take(self, task: Task, parts: Sequence[Part]) -> None:
+        """Parts have been read, or half of them."""
+        with self._lock:
+            for job, part in zip(task, parts, strict=True):
+                self._take(job, part)
+
+    def _take(self, job: Job, part: Part) -> None:
         chunk: Chunk = job.chunk
         start = stop = 0
         if isinstance(chunk, Stretch):
             chunk, start, stop = chunk.file, chunk.start, chunk.stop
-        with self._lock:
-            self._told.setdefault(id(chunk), {})[start] = stop, part
+        self._told.setdefault(id(chunk), {})[start] = stop, part
 
     def forget(self, chunk: Chunk) -> None:
         """Its turn has come."""

@@ -24,9 +24,9 @@ from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs.chunks import partly
 
 if TYPE_CHECKING:
-    from klaviyo_nb.logs.chunks import Job, Part
+    from klaviyo_nb.logs.chunks import Part, Task
 
-Task = TypeVar("Task")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 #: What starts a worker must have to do [bytes]; and the most processes that are used unasked.
@@ -69,11 +69,11 @@ class Engine(Protocol):
 
     def map(
         self,
-        function: Callable[[Job], Part],
-        tasks: Sequence[Job],
-        stays: Callable[[Job], bool],
+        function: Callable[[Task], list[Part]],
+        tasks: Sequence[Task],
+        stays: Callable[[Task], bool],
         share: Share | None = None,
-    ) -> Generator[Part, None, None]:
+    ) -> Generator[list[Part], None, None]:
         """Begin, and give results in the order of the tasks. Who closes it ends what goes on.
 
         Args:
@@ -96,9 +96,9 @@ class Processes:
 
     def map(
         self,
-        function: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        stays: Callable[[Task], bool],
+        function: Callable[[Argument], Result],
+        tasks: Sequence[Argument],
+        stays: Callable[[Argument], bool],
         share: Share | None = None,
     ) -> Generator[Result, None, None]:
         """See `Engine.map`. A task is shared if there are not enough others to keep all processes busy."""

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from klaviyo_nb.frames import CALLS, UTC_NS, WEBHOOKS, Schema, without_indexes
-from klaviyo_nb.logs.rows import Piece
+from klaviyo_nb.logs.chunks import Piece
+from klaviyo_nb.logs.coded import Numbers
 
 _ARROW = {
     "str": pa.large_string(),
@@ -36,7 +37,7 @@ def webhooks(pieces: Iterable[Piece]) -> pd.DataFrame:
 
 
 def _frame(schema: Schema, pieces: Iterable[Piece]) -> pd.DataFrame:
-    rows = _Rows([piece for piece in pieces if piece.rows.num_rows])
+    rows = _Rows([piece for piece in pieces if piece.rows.count])
     columns = {
         name: _column(rows, "moment" if name == "timestamp" else name, schema.columns[name].dtype)
         for name in [*schema.columns][::-1]  # messages first: all others fit into what they let go
@@ -57,13 +58,18 @@ class _Rows:
     """
 
     def __init__(self, pieces: list[Piece]) -> None:
-        self._counts = [piece.rows.num_rows for piece in pieces]
-        self._held = [
-            dict(zip(piece.rows.column_names, piece.rows.columns, strict=True)) | _citation(piece)
-            for piece in pieces
-        ]
+        tables: dict[int, list[tuple[int, Piece]]] = {}
+        for rank, piece in enumerate(pieces):
+            tables.setdefault(id(piece.rows.table), []).append((rank, piece))
+        self._held, ranks = [], []
+        for each in tables.values():
+            each.sort(key=lambda placed: placed[1].rows.start)
+            counts = [piece.rows.count for _, piece in each]
+            self._held.append(_columns([piece for _, piece in each], counts))
+            ranks.append(np.repeat([rank for rank, _ in each], counts))
+        self._counts = [len(each) for each in ranks]
         self.count = sum(self._counts)
-        self._order = self._by_time() if pieces else None
+        self._order = self._by_time(np.concatenate(ranks)) if pieces else None
 
     def column(self, name: str, dtype: pa.DataType) -> pa.ChunkedArray | None:
         """A column, or None if no piece has it; missing where a piece has not."""
@@ -78,23 +84,27 @@ class _Rows:
             whole = whole.unify_dictionaries()
         return whole if self._order is None else whole.take(self._order)
 
-    def _by_time(self) -> Any:
-        """The order of rows; None if they are in order."""
+    def _by_time(self, ranks: Numbers) -> Any:
+        """The order of rows of pieces of these ranks; None if they are in order."""
         moments = np.concatenate([held["moment"].fill_null(_LATEST).to_numpy() for held in self._held])
         lines = np.concatenate([held["line"].to_numpy() for held in self._held])
-        order = np.lexsort((lines, np.repeat(np.arange(len(self._counts)), self._counts), moments))
+        order = np.lexsort((lines, ranks, moments))
         return order if (np.diff(order) != 1).any() else None
 
 
-def _citation(piece: Piece) -> dict[str, pa.ChunkedArray]:
-    """The columns that say where each row came from."""
-    count, line = piece.rows.num_rows, piece.rows["line"]
-    source = pa.DictionaryArray.from_arrays(
-        np.zeros(count, np.int32), pa.array([piece.source], pa.large_string())
-    )
-    unknown = pa.chunked_array([pa.nulls(count, pa.int64())])
-    numbers = unknown if piece.before is None else pc.add(line, piece.before + 1)
-    return {"source": pa.chunked_array([source]), "line_no": numbers}
+def _columns(pieces: list[Piece], counts: list[int]) -> dict[str, pa.ChunkedArray]:
+    """Rows of pieces that stand in one table, in their order there; with what says where each came from."""
+    table = pieces[0].rows.table
+    assert table is not None
+    if sum(counts) < table.num_rows:
+        table = pa.concat_tables(piece.rows.rows() for piece in pieces)
+    named = pa.array([piece.source for piece in pieces], pa.large_string())
+    source = pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(pieces), dtype=np.int32), counts), named)
+    unknown = np.repeat([piece.before is None for piece in pieces], counts)
+    before = np.repeat([(piece.before or 0) + 1 for piece in pieces], counts)
+    numbers = pc.add(table["line"], pa.array(before, mask=unknown))
+    citation = {"source": pa.chunked_array([source]), "line_no": numbers}
+    return dict(zip(table.column_names, table.columns, strict=True)) | citation
 
 
 def _column(rows: _Rows, name: str, dtype: str) -> Any:

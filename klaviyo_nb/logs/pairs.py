@@ -7,11 +7,13 @@ application's, with what only the library's tells, cited where the first of them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from klaviyo_nb.logs.coded import Numbers
 
 #: The column that marks a library's line; it stays inside this package.
 WIRE = "wire"
@@ -23,13 +25,13 @@ _PLACE = ("line", "offset", "moment")  # of the first of both
 _SAME = ("status_code", "endpoint", "method", "host", "worker")
 
 
-def joined(rows: pa.Table) -> pa.Table:
-    """`rows` of a part with one row per call."""
+def joined(rows: pa.Table, chunks: Callable[[Numbers], Numbers] = np.zeros_like) -> pa.Table:
+    """`rows` with one row per call; `chunks` says which chunk a line is of: no call is told of in two."""
     if WIRE not in rows.column_names:
         return rows
     import pyarrow.compute as pc  # takes as long as all else that a worker imports
 
-    first = _partners(rows)
+    first = _partners(rows, chunks)
     rows = rows.drop_columns([WIRE])
     rows = rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema]))
     paired = np.flatnonzero(first >= 0)
@@ -50,9 +52,10 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
+def _partners(rows: pa.Table, chunks: Callable[[Numbers], Numbers]) -> Numbers:
     """Row → the library's row of the same call, or -1."""
-    order = np.argsort(rows["line"].to_numpy(), kind="stable").tolist()
+    lines = rows["line"].to_numpy()
+    order, of = np.argsort(lines, kind="stable").tolist(), chunks(lines).tolist()
     wires = set(np.flatnonzero(rows[WIRE].fill_null(False).to_numpy(zero_copy_only=False)).tolist())
     told = [rows[name].to_pylist() if name in rows.column_names else None for name in _SAME]
     moments = rows["moment"].to_pylist()
@@ -61,7 +64,7 @@ def _partners(rows: pa.Table) -> np.ndarray[Any, Any]:
         if wire not in wires:
             continue
         for row in order[place + 1 : place + 1 + _NEXT]:
-            if not _soon(moments[wire], moments[row], next_one=row == order[place + 1]):
+            if of[row] != of[wire] or not _soon(moments[wire], moments[row], row == order[place + 1]):
                 break
             if row not in wires and first[row] < 0 and _same(told, wire, row):
                 first[row] = wire

@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from klaviyo_nb.evidence import Coverage
 from klaviyo_nb.frames import CALLS, WEBHOOKS
-from klaviyo_nb.logs.chunks import Job, Part, advancing, no_collecting, partly, read_chunk
+from klaviyo_nb.logs import small
+from klaviyo_nb.logs.chunks import (
+    NO_ROWS,
+    Job,
+    Part,
+    Piece,
+    Task,
+    advancing,
+    no_collecting,
+    partly,
+    read_chunks,
+)
 from klaviyo_nb.logs.early import Early
 from klaviyo_nb.logs.engines import Engine
 from klaviyo_nb.logs.engines import engine as engine_named
 from klaviyo_nb.logs.questions.question import Answer, Question, Records
-from klaviyo_nb.logs.shared import shared, text_size
+from klaviyo_nb.logs.shared import shared, worth
 from klaviyo_nb.logs.shelves import Shelf, as_moment, coverages, found, newest_first
 from klaviyo_nb.logs.sources import stays
 from klaviyo_nb.logs.sources.base import speaks_of_klaviyo, without_credentials
@@ -29,10 +40,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pandas as pd
-    import pyarrow as pa
 
     from klaviyo_nb.logs.formats.table import Format
-    from klaviyo_nb.logs.rows import Piece
 
 #: What more parts than these told is put together.
 _TOGETHER = 20
@@ -151,8 +160,8 @@ def read(
 def _keep(part: Part, left: int, most: int, since: datetime | None) -> int:
     """Keep so many calls of a part, the newest; how many may be kept of the next ones."""
     if part.found > left:
-        moments = part.calls["moment"].slice(0, part.found - left).to_pylist()
-        part.calls, part.found = part.calls.slice(part.found - left), left
+        moments = part.calls.rows()["moment"].slice(0, part.found - left).to_pylist()
+        part.calls, part.found = part.calls.newest(left), left
         if since is None or None in moments or as_moment(max(moments)) >= since:
             part.truncated = True
             part.problems.append(f"{most:,} newer calls were kept, and no more ({TOO_MANY})")
@@ -249,18 +258,19 @@ def _read(
     for shelf in shelves:
         shelf.limit(limits.source_size)
     jobs = _jobs(shelves, limits.source_size, **what, question=question)
-    chosen = engine_named(engine, sum(map(text_size, jobs)))
+    tasks = small.tasks(jobs, lambda job: shelves[job.source].is_one_chunk)
+    chosen = engine_named(engine, sum(map(worth, jobs)))
     run = _Run(shelves, jobs, redact, progress, take, news)
     telling = advancing.set(run.advanced)
     sharing = partly.set(run.gave_so_far) if news else None  # before workers are started
     try:
-        parts = chosen.map(read_chunk, jobs, lambda job: stays(job.chunk, chosen.far), shared)
+        given = chosen.map(read_chunks, tasks, lambda task: stays(task[0].chunk, chosen.far), shared)
         with no_collecting():
             import_module("klaviyo_nb.logs.records")  # workers, which were started, do the same meanwhile
         threading.Thread(target=import_module, args=("klaviyo_nb.logs.frame",), daemon=True).start()
-        with closing(parts):  # at Ctrl-C too, whoever still holds the frames of this function
-            for job, part in zip(jobs, parts, strict=True):
-                run.gave(job, part)
+        with closing(given):  # at Ctrl-C too, whoever still holds the frames of this function
+            for task, parts in zip(tasks, given, strict=True):
+                run.gave(task, parts)
         for shelf in shelves:
             shelf.ask_if_there(window, deadline)
     finally:
@@ -291,25 +301,27 @@ class _Run:
         if self._progress is not None:
             self._progress(self._shelves[job.source].name, self._done + read, self._total)
 
-    def gave_so_far(self, job: Job, part: Part) -> None:
-        """A chunk has given so much before its turn, or before its end; any thread may tell it."""
-        self._learn(part)
-        self._early.take(job, part)
+    def gave_so_far(self, task: Task, parts: Sequence[Part]) -> None:
+        """Chunks have given so much before their turn, or before their end; any thread may tell it."""
+        self._learn(parts)
+        self._early.take(task, parts)
         self._tell()
 
-    def gave(self, job: Job, part: Part) -> None:
-        """All that a chunk gives, in its turn."""
-        self._shelves[part.source].parts.append(part)
-        self._early.forget(job.chunk)
-        self._learn(part)
-        self._take(part)
+    def gave(self, task: Task, parts: Sequence[Part]) -> None:
+        """All that chunks give, in their turn."""
+        self._learn(parts)
+        for job, part in zip(task, parts, strict=True):
+            self._shelves[part.source].parts.append(part)
+            self._early.forget(job.chunk)
+            self._take(part)
+            self._done += job.chunk.size or part.read
         self._tell()
-        self._done += job.chunk.size or part.read
-        self.advanced(job, 0)
+        self.advanced(task[-1], 0)
 
-    def _learn(self, part: Part) -> None:
+    def _learn(self, parts: Sequence[Part]) -> None:
         if isinstance(self._redactor, Redactor):  # so that it is found in what others read, too
-            self._redactor.learn(part.learnt)
+            for part in parts:
+                self._redactor.learn(part.learnt)
 
     def _tell(self) -> None:
         if self._news is not None:
@@ -338,12 +350,10 @@ def _jobs(shelves: Sequence[Shelf], most: int, **what: Any) -> list[Job]:
 
 def _pieces(shelves: Iterable[Shelf], which: Literal["calls", "webhooks"], last: bool) -> Iterator[Piece]:
     """Rows of every part, the oldest part of a source first; `last`: they are taken out of it."""
-    from klaviyo_nb.logs.rows import Piece
-
     for shelf in shelves:
         name = without_credentials(shelf.name)
         for part, before in reversed(list(zip(shelf.parts, shelf.first_lines(), strict=True))):
-            rows: pa.Table = getattr(part, which)
+            rows = part.calls if which == "calls" else part.webhooks
             if last:
-                setattr(part, which, rows.schema.empty_table())
+                setattr(part, which, NO_ROWS)
             yield Piece(name, before, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,20 +33,6 @@ _DELETE = 0x7F
 _END = " ."
 #: So many rows are kept as lists; then they are packed.
 _MOST = 8_192
-
-
-class Piece(NamedTuple):
-    """Rows of one part of a source.
-
-    Attributes:
-        source: Its name, to be shown.
-        before: Lines of the source before the part; None: nobody knows.
-        rows: As `chunks.Part` holds them.
-    """
-
-    source: str
-    before: int | None
-    rows: pa.Table
 
 
 class Rows:

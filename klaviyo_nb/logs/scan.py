@@ -34,7 +34,10 @@ _ENDLESS = 1 << 62
 
 @dataclass(slots=True)
 class Seen:
-    """What went through a scan: `lines` that began in the range, `read` bytes, `stopped` before the end."""
+    """What went through a scan: `lines` that began in the range, `read` bytes, `stopped` before the end.
+
+    Lines are counted on from what it is given: those of other streams before it.
+    """
 
     lines: int = 0
     read: int = 0
@@ -59,13 +62,13 @@ class _Buffer:
         lines: Lines that begin in the range, as far as `looked`.
     """
 
-    def __init__(self, base: int, start: int, stop: int | None) -> None:
+    def __init__(self, base: int, start: int, stop: int | None, lines: int) -> None:
         self._give(bytearray(CONTEXT + 2 * BLOCK))
         self.base, self.start = base, start
         #: Line breaks from here on (offset in the stream) begin no line of the range.
         self.last_break = _ENDLESS if stop is None else stop - 1
         self.end = self.begin = self.looked = 0
-        self.lines = int(start == 0)
+        self.lines = lines + int(start == 0)
 
     def _give(self, data: bytearray) -> None:
         self.data = data
@@ -214,7 +217,7 @@ def scan(
         many: Places in a block from which on its lines are cut together.
         halt: Asked once per block; True ends the scan.
     """
-    buffer, got, aligned = _Buffer(at, start, stop), 1, at == 0
+    buffer, got, aligned = _Buffer(at, start, stop, seen.lines), 1, at == 0
     find = find or WordFinder()
     cutter = _Cutter(buffer)
     try:

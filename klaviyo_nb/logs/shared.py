@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from klaviyo_nb.logs.chunks import LATE, Job, Part, too_much
+from klaviyo_nb.logs.chunks import LATE, NO_ROWS, Job, Part, Section, Task, too_much
 from klaviyo_nb.logs.sources.base import UNENDED, late
 from klaviyo_nb.logs.sources.files import Range
 from klaviyo_nb.logs.sources.stretches import Stretch, forget
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Text of a stretch; and what a file must have, as stored, to be worth sharing [bytes].
 SIZE, _WORTH = 16 * 1024 * 1024, 4 * 1024 * 1024
 #: Logs take so many times less when they are packed, or twice as many [1].
 _PACKED = 5
+#: Opening a file takes as long as reading so many bytes.
+_OPENING = 96 * 1024
 _ENDLESS = 1 << 62
 
 
-def text_size(job: Job) -> int:
-    """Bytes of the job's text, roughly; 0 if nobody knows."""
-    return job.chunk.size * (_PACKED if getattr(job.chunk, "packed", False) else 1)
+def worth(job: Job) -> int:
+    """What reading it takes, as bytes of text, roughly; 0 if nobody knows."""
+    size = job.chunk.size * (_PACKED if getattr(job.chunk, "packed", False) else 1)
+    return size and size + _OPENING
 
 
-def shared(job: Job) -> Shared | None:
-    """The job as one that several processes do together; None if that is not worth it."""
-    chunk = job.chunk
+def shared(task: Task) -> Shared | None:
+    """The task as one that several processes do together; None if that is not worth it."""
+    job, chunk = task[0], task[0].chunk
     return Shared(job, chunk) if isinstance(chunk, Range) and chunk.quick and chunk.size >= _WORTH else None
 
 
@@ -42,16 +42,17 @@ class Shared:
         self._until = job.most or _ENDLESS
         self._ends: int | None = None
 
-    def take(self) -> Job | None:
+    def take(self) -> Task | None:
         """The next stretch, as long as nobody came to the end of the text."""
         start = self._next
         if start >= self._until or late(self._job.deadline):
             return None
         self._next = min(start + self._size, self._until)
-        return replace(self._job, chunk=Stretch(self._file, start, self._next), most=None)
+        return (replace(self._job, chunk=Stretch(self._file, start, self._next), most=None),)
 
-    def saw(self, part: Part) -> None:
+    def saw(self, parts: Sequence[Part]) -> None:
         """A stretch was read: was it the last, or the last that can be read?"""
+        (part,) = parts
         if part.ends is not None:
             self._ends = part.ends
             self._until = min(self._until, part.ends)
@@ -62,17 +63,18 @@ class Shared:
         """No more are wanted."""
         forget()
 
-    def whole(self, parts: Sequence[Part]) -> Part:
+    def whole(self, each: Sequence[Sequence[Part]]) -> list[Part]:
         """What the file gave, of what its stretches gave, in their order."""
         forget()
-        if not parts:
-            return Part.lost(self._job, LATE)
+        if not each:
+            return [Part.lost(self._job, LATE)]
+        parts = [part for (part,) in each]
         whole = together(parts)
         whole.told = _told(self._job, parts)
         if not whole.truncated and (self._ends is None or self._ends > self._next):
             whole.truncated = True
             whole.problems.append(too_much(self._job.most) if self._next == self._job.most else UNENDED)
-        return whole
+        return [whole]
 
 
 def together(parts: Sequence[Part]) -> Part:
@@ -103,17 +105,21 @@ def _lines_before(parts: Sequence[Part]) -> Iterator[int | None]:
         lines = None if lines is None or cut_short else lines + part.lines
 
 
-def _rows(tables: Sequence[pa.Table], lines: Sequence[int | None]) -> pa.Table:
+def _rows(sections: Sequence[Section], lines: Sequence[int | None]) -> Section:
     """Rows of all parts, their lines counted from the beginning of the text; missing where nobody knows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     placed = []
-    for table, before in zip(tables, lines, strict=True):
-        if table.num_rows:
+    for section, before in zip(sections, lines, strict=True):
+        if section.count:
+            table = section.rows()
             counted = pc.add(table["line"], pa.scalar(before, pa.int64()))
             placed.append(table.set_column(table.column_names.index("line"), "line", counted))
-    return pa.concat_tables(placed, promote_options="default") if placed else pa.table({})
+    if not placed:
+        return NO_ROWS
+    rows = pa.concat_tables(placed, promote_options="default")
+    return Section(rows, 0, rows.num_rows)
 
 
 def _told(job: Job, parts: Sequence[Part]) -> Any:

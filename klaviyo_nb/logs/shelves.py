@@ -52,6 +52,11 @@ class Shelf:
         """Does it send lines that can be read once?"""
         return any(stays(chunk, far=False) for chunk in self.chunks)
 
+    @property
+    def is_one_chunk(self) -> bool:
+        """Is its one chunk all of it?"""
+        return len(self.chunks) == 1 and not self.left_out
+
     def limit(self, most: int) -> None:
         """Leave out its oldest parts, if it is too large; one is always read."""
         sizes = itertools.accumulate(chunk.size for chunk in self.chunks)

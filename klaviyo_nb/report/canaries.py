@@ -29,7 +29,7 @@ from klaviyo_nb.report.manifest import pictures, swept
 from klaviyo_nb.window import Window, iso
 
 if TYPE_CHECKING:
-    from klaviyo_nb.logs.chunks import Job, Part
+    from klaviyo_nb.logs.chunks import Part, Task
     from klaviyo_nb.logs.engines import Engine, Share
     from klaviyo_nb.redact import Redactor
 
@@ -204,19 +204,19 @@ class _Away:
 
     def map(
         self,
-        function: Callable[[Job], Part],
-        tasks: Sequence[Job],
-        stays: Callable[[Job], bool],
+        function: Callable[[Task], list[Part]],
+        tasks: Sequence[Task],
+        stays: Callable[[Task], bool],
         share: Share | None = None,
-    ) -> Generator[Part, None, None]:
+    ) -> Generator[list[Part], None, None]:
         """See `Engine.map`."""
         from klaviyo_nb.logs.cluster import cleaned, fit_to_leave
 
         for task in tasks:
             sent = pickle.dumps((function, fit_to_leave(task) if self.far else task))
-            read, job = pickle.loads(sent)  # noqa: S301 - pickled just now
-            part = pickle.loads(pickle.dumps(read(job)))  # noqa: S301
-            yield cleaned(part, task) if self.far else part
+            read, there = pickle.loads(sent)  # noqa: S301 - pickled just now
+            parts = pickle.loads(pickle.dumps(read(there)))  # noqa: S301
+            yield cleaned(parts, task) if self.far else parts
 
 
 def plant(canaries: Canaries, path: Path) -> None:

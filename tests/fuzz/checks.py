@@ -22,10 +22,10 @@ from klaviyo_nb.logs.formats.envelopes import alone
 from klaviyo_nb.logs.formats.table import formats
 from klaviyo_nb.logs.formats.understand import understand
 from klaviyo_nb.logs.found import Record
-from klaviyo_nb.logs.records import _LEARNT, micros
 from klaviyo_nb.logs.scan import Seen, scan
 from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import CONTEXT, Opened
+from klaviyo_nb.logs.understood import LEARNT, micros
 from klaviyo_nb.logs.words import LISTED, WORDS, EveryLine, WordFinder
 from klaviyo_nb.window import Window
 from tests.logs.scanned import each_of
@@ -117,9 +117,9 @@ def every_record_is_told_of_or_counted(data: bytes, about: bool) -> None:
     part = _read(Bytes(data), about)
     assert (part.lines, part.read) == (seen.lines, len(data))
     assert part.unparsed == kinds["mention"], (part.unparsed, kinds)
-    assert part.webhooks.num_rows == kinds["webhook"], (part.webhooks.num_rows, kinds)
+    assert part.webhooks.count == kinds["webhook"], (part.webhooks.count, kinds)
     # A library's line and the application's own about one call are one row.
-    assert min(1, kinds["call"]) <= part.calls.num_rows <= kinds["call"], (part.calls.num_rows, kinds)
+    assert min(1, kinds["call"]) <= part.calls.count <= kinds["call"], (part.calls.count, kinds)
     assert not part.problems, part.problems
 
 
@@ -128,7 +128,7 @@ def packed_or_not_it_is_the_same(data: bytes, pack: Callable[[bytes], bytes]) ->
     plain = _read(Bytes(data))
     whole = pack(data)
     part = _read(Bytes(whole, packed=True))
-    assert (part.calls, part.lines, part.unparsed) == (plain.calls, plain.lines, plain.unparsed)
+    assert (part.calls.rows(), part.lines, part.unparsed) == (plain.calls.rows(), plain.lines, plain.unparsed)
     assert not part.problems
     for broken in (whole[: len(whole) * 2 // 3], whole[:6] + data):
         part = _read(Bytes(broken, packed=True))
@@ -154,8 +154,8 @@ def seeds() -> list[bytes]:
 
 
 def _read(chunk: Bytes, about: bool = False) -> chunks.Part:
-    _LEARNT.of.cache_clear()  # an input alone decides what happens
-    return chunks.read_chunk(chunks.Job(0, chunk, WINDOW, str, None, about))
+    LEARNT.of.cache_clear()  # an input alone decides what happens
+    return chunks.read_chunks([chunks.Job(0, chunk, WINDOW, str, None, about)])[0]
 
 
 def _records(data: bytes) -> tuple[list[Record], Seen]:

@@ -27,7 +27,7 @@ from installed import missing
 from klaviyo_nb import logs
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs import cluster
-from klaviyo_nb.logs.chunks import LATE, Job, Part
+from klaviyo_nb.logs.chunks import LATE, Job, Part, Task
 from klaviyo_nb.logs.engines import engine
 from klaviyo_nb.logs.questions import QUESTIONS, by_name
 from klaviyo_nb.logs.reader import LogsRead
@@ -282,7 +282,7 @@ def test_secrets_known_by_heart_do_not_leave_this_machine(tmp_path: Path) -> Non
     (chunk,) = resolve(str(write(tmp_path / "app.log", 1)))[0].chunks(WINDOW)
     job = Job(0, chunk, WINDOW, Redactor(b"test", (SECRET,)).text, None, about=False)
     assert SECRET.encode() in pickle.dumps(job)
-    assert SECRET.encode() not in pickle.dumps(cluster.fit_to_leave(job))
+    assert SECRET.encode() not in pickle.dumps(cluster.fit_to_leave([job]))
 
 
 @pytest.mark.real
@@ -375,7 +375,7 @@ def test_a_file_that_workers_do_not_see_is_a_gap_that_asks_why(tmp_path: Path, t
     (chunk,) = resolve(str(path))[0].chunks(WINDOW)
     path.unlink()
     job = Job(0, chunk, WINDOW, str, None, about=False)
-    (part,) = engine(threads, 0).map(logs.chunks.read_chunk, [job], lambda job: False)
+    ((part,),) = engine(threads, 0).map(logs.chunks.read_chunks, [[job]], lambda task: False)
     assert part.problems == ["it was replaced while it was read on worker 127.0.0.1: do the workers see the same files?"]  # fmt: skip
     assert part.failed
 
@@ -495,14 +495,14 @@ def test_at_the_deadline_the_newest_lines_were_read_and_the_rest_is_a_gap(
 def test_a_deadline_is_told_by_the_workers_clock(threads: str) -> None:
     from distributed import Client
 
-    def told(job: Job) -> Part:
-        return Part(0, problems=[str(job.deadline)])
+    def told(task: Task) -> list[Part]:
+        return [Part(0, problems=[str(task[0].deadline)])]
 
     job = Job(0, None, WINDOW, str, 1_000.0, about=False)  # type: ignore[arg-type]
     with Client(threads.replace("dask", "tcp"), set_as_default=False) as client:
         (address,) = client.nthreads()
-        known = client.submit(cluster.there, told, job, {address: 50.0}, 5.0, pure=False).result()
-        unknown = client.submit(cluster.there, told, job, {}, 5.0, pure=False).result()
+        (known,) = client.submit(cluster.there, told, [job], {address: 50.0}, 5.0, pure=False).result()
+        (unknown,) = client.submit(cluster.there, told, [job], {}, 5.0, pure=False).result()
     assert known.problems == ["1050.0"]
     assert float(unknown.problems[0]) == pytest.approx(time.monotonic() + 5, abs=4)
 

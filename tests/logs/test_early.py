@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from klaviyo_nb.logs.chunks import STOPPED, Job, Part, read_chunk
+from klaviyo_nb.logs.chunks import STOPPED, Job, Part, Task, read_chunks
 from klaviyo_nb.logs.early import Early
 from klaviyo_nb.logs.shared import Shared
 from klaviyo_nb.logs.sources import resolve
@@ -28,23 +28,23 @@ def file(tmp_path: Path) -> Job:
     return Job(0, chunk, WINDOW, str, None, about=False)
 
 
-def stretches(file: Job) -> list[Job]:
+def stretches(file: Job) -> list[Task]:
     assert isinstance(file.chunk, Range)
     whole, taken = Shared(file, file.chunk, SIZE), []
-    while (job := whole.take()) is not None:
-        taken.append(job)
-        whole.saw(read_chunk(job))
+    while (task := whole.take()) is not None:
+        taken.append(task)
+        whole.saw(read_chunks(task))
     return taken
 
 
 def lines(part: Part) -> list[int | None]:
-    return part.calls["line"].to_pylist() if part.calls.num_rows else []
+    return part.calls.rows()["line"].to_pylist() if part.calls.count else []
 
 
 def test_stretches_in_any_order_are_the_file(file: Job) -> None:
     early = Early()
-    for job in reversed(stretches(file)):
-        early.take(job, read_chunk(job))
+    for task in reversed(stretches(file)):
+        early.take(task, read_chunks(task))
     (part,) = early.of([file.chunk])
     assert lines(part) == list(range(RECORDS))
     assert (part.found, part.problems, part.truncated) == (RECORDS, [], False)
@@ -53,12 +53,12 @@ def test_stretches_in_any_order_are_the_file(file: Job) -> None:
 
 
 def test_behind_a_stretch_that_is_missing_nobody_knows_the_lines(file: Job) -> None:
-    early, jobs = Early(), stretches(file)
-    assert len(jobs) > 3
-    for job in (*jobs[:1], *jobs[2:]):
-        early.take(job, read_chunk(job))
+    early, tasks = Early(), stretches(file)
+    assert len(tasks) > 3
+    for task in (*tasks[:1], *tasks[2:]):
+        early.take(task, read_chunks(task))
     (part,) = early.of([file.chunk])
-    first, missing = (read_chunk(job).found for job in jobs[:2])
+    first, missing = (read_chunks(task)[0].found for task in tasks[:2])
     assert lines(part) == [*range(first), *[None] * (RECORDS - first - missing)]
     assert (part.problems, part.truncated) == ([STOPPED], True)
 
@@ -66,10 +66,10 @@ def test_behind_a_stretch_that_is_missing_nobody_knows_the_lines(file: Job) -> N
 def test_of_a_chunk_the_last_that_was_told_counts_and_one_before_it_says_that_it_gave_nothing(
     file: Job,
 ) -> None:
-    early, whole = Early(), read_chunk(file)
+    early, (whole,) = Early(), read_chunks([file])
     older = replace(file.chunk)  # equal, and another one
-    early.take(file, Part(0, truncated=True, problems=[STOPPED]))
-    early.take(file, whole)
+    early.take([file], [Part(0, truncated=True, problems=[STOPPED])])
+    early.take([file], [whole])
     before, told = early.of([older, file.chunk])
     assert (before.problems, before.failed, before.lines) == ([STOPPED], True, 0)
     assert told == whole

@@ -12,7 +12,7 @@ import pytest
 
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.logs import read
-from klaviyo_nb.logs.chunks import Job, read_chunk
+from klaviyo_nb.logs.chunks import Job, Task, read_chunks
 from klaviyo_nb.logs.engines import Processes, engine
 from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.redact import Redactor
@@ -21,11 +21,11 @@ from klaviyo_nb.window import Window
 WINDOW = Window.last(timedelta(hours=2), datetime(2026, 11, 23, 7, 0, tzinfo=UTC))
 
 
-def job(folder: Path) -> Job:
+def task_of(folder: Path) -> Task:
     path = folder / "app.log"
     path.write_text("2026-11-23T05:00:00Z Klaviyo API error: 503\n")
     (chunk,) = resolve(str(path))[0].chunks(WINDOW)
-    return Job(0, chunk, WINDOW, Redactor(b"test").text, None, about=False)
+    return [Job(0, chunk, WINDOW, Redactor(b"test").text, None, about=False)]
 
 
 def here(task: object) -> bool:
@@ -91,18 +91,18 @@ def test_a_large_file_gives_the_same_from_two_processes_as_from_one(tmp_path: Pa
 
 
 def test_a_chunk_is_read_alike_in_another_process(tmp_path: Path) -> None:
-    task = job(tmp_path)
-    whole, there = pickle.loads(
+    task = task_of(tmp_path)
+    whole, (there,) = pickle.loads(
         subprocess.run(
             [sys.executable, "-m", "klaviyo_nb.logs.worker"],
-            input=pickle.dumps((read_chunk, task, False)),
+            input=pickle.dumps((read_chunks, task, False)),
             capture_output=True,
             check=True,
         ).stdout
     )
     assert whole
-    assert there.calls["status_code"].to_pylist() == [503]
-    assert there == read_chunk(task)
+    assert there.calls.rows()["status_code"].to_pylist() == [503]
+    assert [there] == read_chunks(task)
 
 
 class Sum:

@@ -280,15 +280,18 @@ def test_of_many_files_the_newest_are_read_by_the_deadline_and_the_rest_is_one_g
         return text
 
     found = logs.read([f"{tmp_path}/*.log"], WINDOW, redact=until_the_deadline, deadline=deadline)
-    assert [Path(source).name for source in found.calls["source"]] == ["017.log"]
-    first, rest = found.coverage
-    assert (Path(first.source).name, first.calls, first.gap) == ("017.log", 1, None)
+    names = [Path(source).name for source in found.calls["source"]]
+    assert sorted(names) == sorted(["017.log", "299.log", "298.log", "297.log", "296.log"][: len(names)])
+    *each, rest = found.coverage
+    assert len(each) == len(names) > 0
+    assert all((one.calls, one.gap) == (1, None) for one in each)
+    left = 300 - len(names)
     assert (Path(rest.source).name, rest.gap) == (
         "*.log",
-        "299 of its files were not read before the deadline",
+        f"{left} of its files were not read before the deadline",
     )
     assert rest.truncated
-    assert rest.skipped_bytes == 299 * path.stat().st_size
+    assert rest.skipped_bytes == left * path.stat().st_size
 
 
 def test_looking_at_many_files_ends_early_enough_to_read_some(tmp_path: Path) -> None:

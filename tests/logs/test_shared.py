@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from klaviyo_nb import logs
-from klaviyo_nb.logs.chunks import LATE, Job, Part, read_chunk
+from klaviyo_nb.logs.chunks import LATE, Job, Part, Task, read_chunks
 from klaviyo_nb.logs.questions import by_name
-from klaviyo_nb.logs.records import micros
 from klaviyo_nb.logs.shared import Shared, shared
 from klaviyo_nb.logs.sources import resolve
 from klaviyo_nb.logs.sources.base import UNENDED
 from klaviyo_nb.logs.sources.files import Range
+from klaviyo_nb.logs.understood import micros
 from klaviyo_nb.window import Window, parse_time
 
 WINDOW = Window(parse_time("2026-11-23T05:00:00Z"), parse_time("2026-11-23T07:00:00Z"))
@@ -61,22 +61,22 @@ def stretched(job: Job, size: int, pick: Callable[[int], int] = lambda count: 0,
     """What the file gives in stretches, of which so many are out at once and come back in any order."""
     assert isinstance(job.chunk, Range)
     whole = Shared(job, job.chunk, size)
-    out: list[tuple[int, Job]] = []
-    parts: dict[int, Part] = {}
+    out: list[tuple[int, Task]] = []
+    parts: dict[int, list[Part]] = {}
     given = 0
     while True:
         while len(out) < hands and (taken := whole.take()) is not None:
             out.append((given, taken))
             given += 1
         if not out:
-            return whole.whole([parts[number] for number in range(given)])
+            return whole.whole([parts[number] for number in range(given)])[0]
         number, taken = out.pop(pick(len(out)))
-        parts[number] = read_chunk(taken)
+        parts[number] = read_chunks(taken)
         whole.saw(parts[number])
 
 
 def rows(part: Part) -> list[dict[str, object]]:
-    return sorted(part.calls.to_pylist(), key=lambda row: row["line"])
+    return sorted(part.calls.rows().to_pylist(), key=lambda row: row["line"])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -94,7 +94,7 @@ def test_stretches_give_together_what_the_whole_gives(
     path = tmp_path / f"app.log.{kind}"
     path.write_bytes(PACK[kind](text(seed, records) + ends))
     job = job_of(path)
-    part, whole = stretched(job, size, random.Random(seed).randrange, hands), read_chunk(job)
+    part, whole = stretched(job, size, random.Random(seed).randrange, hands), read_chunks([job])[0]
     assert rows(part) == rows(whole)
     assert (part.lines, part.found, part.unparsed) == (whole.lines, whole.found, whole.unparsed)
     if (
@@ -115,7 +115,7 @@ def test_a_torn_archive_gives_all_that_can_be_read_and_says_so_once(
     before, behind = (random.Random(n).randbytes(400_000).hex("\n", 40).encode() + b"\n" for n in (3, 4))
     path.write_bytes(PACK[kind](before + text(1, 300) + behind)[:-100_000])
     job = job_of(path)
-    part, whole = stretched(job, 50_000, hands=hands), read_chunk(job)
+    part, whole = stretched(job, 50_000, hands=hands), read_chunks([job])[0]
     assert rows(part) == rows(whole)
     assert part.found > 100
     assert (part.truncated, part.failed) == (True, False)
@@ -140,15 +140,15 @@ def test_behind_a_stretch_that_was_not_read_to_its_end_lines_are_not_known(tmp_p
     job = job_of(path)
     assert isinstance(job.chunk, Range)
     whole = Shared(job, job.chunk, 20_000)
-    jobs = [taken for taken in (whole.take() for _ in range(4)) if taken is not None]
-    parts = [read_chunk(jobs[0]), Part.lost(jobs[1], LATE), *map(read_chunk, jobs[2:])]
+    tasks = [taken for taken in (whole.take() for _ in range(4)) if taken is not None]
+    parts = [read_chunks(tasks[0]), [Part.lost(tasks[1][0], LATE)], *map(read_chunks, tasks[2:])]
     for part in parts:
         whole.saw(part)
     assert whole.take() is None
-    told = whole.whole(parts)
-    known = [row["line"] for row in told.calls.to_pylist() if row["line"] is not None]
-    assert sorted(known) == list(range(parts[0].found))
-    assert told.found == sum(part.found for part in parts) > len(known)
+    (told,) = whole.whole(parts)
+    known = [row["line"] for row in told.calls.rows().to_pylist() if row["line"] is not None]
+    assert sorted(known) == list(range(parts[0][0].found))
+    assert told.found == sum(part.found for (part,) in parts) > len(known)
     assert (told.truncated, told.failed, told.problems) == (True, False, [UNENDED])
 
 
@@ -156,7 +156,7 @@ def test_the_latest_time_outside_the_window_is_that_of_all_stretches(tmp_path: P
     path = tmp_path / "app.log.gz"
     late = CALL.replace(b"05:10:%02d", b"09:%02d:10")
     path.write_bytes(gzip.compress(b"".join(late % (n // 20, 429) for n in range(1_000)) + CALL % (7, 429)))
-    assert stretched(job_of(path), 20_000).outside == read_chunk(job_of(path)).outside
+    assert stretched(job_of(path), 20_000).outside == read_chunks([job_of(path)])[0].outside
     assert stretched(job_of(path), 20_000).outside == micros(parse_time("2026-11-23T09:49:10Z"))
 
 
@@ -184,7 +184,7 @@ def test_two_processes_find_the_same_in_a_large_archive_as_one(tmp_path: Path, k
     data = b"".join(noise[at : at + 900_000] + b"\n" + text(at, 60) for at in range(0, len(noise), 900_000))
     path = tmp_path / f"app.log.{kind}"
     path.write_bytes(gzip.compress(data, 1) if kind == "gz" else PACK[kind](data))
-    assert shared(job_of(path)) is not None
+    assert shared([job_of(path)]) is not None
     one, two = (logs.read([str(path)], WINDOW, redact=str, engine=name) for name in ("local:1", "local:2"))
     assert len(one.calls) > 500
     assert one.calls.equals(two.calls)
@@ -219,4 +219,4 @@ def test_what_is_slow_to_inflate_or_small_is_not_shared(tmp_path: Path, name: st
         "gz": lambda data: gzip.compress(data[:9]),
     }
     path.write_bytes(pack[path.suffix[1:]](data))
-    assert shared(job_of(path)) is None
+    assert shared([job_of(path)]) is None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klaviyo_nb.logs.chunks import Job, read_chunk
+from klaviyo_nb.logs.chunks import Job, read_chunks
 from klaviyo_nb.logs.formats.columns import columns_of
 from klaviyo_nb.logs.reader import read
 from klaviyo_nb.logs.sources.files import File, Range
@@ -59,8 +59,8 @@ def test_a_range_that_does_not_begin_the_file_knows_its_header(tmp_path: Path) -
     (whole,) = File(str(path)).chunks(DAY)
     assert isinstance(whole, Range)
     second = Range(whole.path, 100_000, whole.stop, whole.total, whole.identity)
-    part = read_chunk(Job(0, second, DAY, str, None, False))
-    assert set(part.calls["duration_s"].to_pylist()) == {0.125}
+    (part,) = read_chunks([Job(0, second, DAY, str, None, False)])
+    assert set(part.calls.rows()["duration_s"].to_pylist()) == {0.125}
 
 
 @pytest.mark.parametrize(
