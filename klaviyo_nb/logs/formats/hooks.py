@@ -22,7 +22,7 @@ _HOOK_REJECTED = expression(
 )  # fmt: skip
 _HOOK_FAILED = expression(
     r"\b(?:failed|failure|error|exception|could(?: not|n't)|cannot|unable to|blocked|denied|"
-    r"unknown webhook)\b",
+    r"unknown webhook|rejected|refused|panicked|crashed|dropping)\b",
     re.IGNORECASE,
 )
 _HOOK_ARRIVED = expression(

@@ -226,7 +226,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
                          r"(?:\b|(?-i:(?<=[a-z])(?=A)))(?:attempt|(?<=current)attempts|versuch|intento|"
                          r"tentativ[aeo])(?:[ _-]?(?:number|no|num|nr)|sMade)?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
-                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=\)|\s*(?:$|[,;|])))",
+                         r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=[)\]]|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
                          r"\b(?P<v>first|second|third|fourth|fifth) (?:attempt|try)\b",
                          r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d",

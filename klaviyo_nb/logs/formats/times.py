@@ -168,7 +168,12 @@ def in_columns(letters: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
 def search(text: str, near: datetime) -> tuple[int, int, int] | None:
     """The first time in `text`, with where it begins and ends."""
     for shape in SHAPES if text.count(":") >= _COLONS else SHAPES[:_COMMON]:
-        if (found := shape.search(text)) and (moment := _moment(found, near)) is not None:
+        if not (found := shape.search(text)):
+            continue
+        moment = _iso(found[0]) if shape is SHAPES[0] else None
+        if moment is None:
+            moment = _moment(found, near)
+        if moment is not None:
             return moment, found.start(), found.end()
     if (found := _EPOCH.search(text)) and (found["told"] or found.start() < _AMBIGUOUS_WITHOUT_MARK):
         moment = _epoch_text(found["epoch"])
@@ -221,8 +226,6 @@ def _epoch_text(text: str) -> int | None:
 
 def _moment(found: re.Match[str], near: datetime) -> int | None:
     """The moment that a shape found; of a date that can be read in several ways the one nearest to `near`."""
-    if found.re is SHAPES[0] and (told := _iso(found[0])) is not None:
-        return told
     part = {name.rstrip("23"): value for name, value in found.groupdict().items() if value}
     hour = int(part["h"])
     if "half" in part:

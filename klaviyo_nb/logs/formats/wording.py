@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 
@@ -41,6 +41,7 @@ def words(told: str) -> set[str]:
     return {*single, *(f"{one} {other}" for one, other in pairwise(single))}
 
 
+@lru_cache(8_192)
 def _word(word: str) -> str:
     if word[0].isdigit():
         return f"{word[0]}xx"

@@ -118,3 +118,11 @@ def test_milliseconds_in_a_text_are_not_a_date_without_hyphens() -> None:
     near = datetime(2026, 11, 23, tzinfo=UTC)
     assert times.of("1795050200050", near) == 1795050200050000
     assert times.of("20261123050000", near) == times.of("2026-11-23T05:00:00Z", near)
+
+
+def test_a_time_in_iso_8601_is_the_same_alone_and_in_a_text() -> None:
+    """Of a year such as 0036 other shapes would make 2036."""
+    alone = "0036-11-23T05:00:00.250Z"
+    found = times.search(f"at x:12{alone} klaviyo", NEAR)
+    assert found is not None
+    assert found[0] == times.of(alone, NEAR)
