@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 from weakref import ref
 
 from klaviyo_nb.errors import UsageError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Asked = ParamSpec("Asked")
 Told = TypeVar("Told")
 Seen = TypeVar("Seen")
-Answers = Callable[Concatenate[Seen, Asked], Told]
 
 SCHEMA = "klaviyo-nb/evidence/1"
 #: `Coverage.gap` of a source that was read whole and holds nothing.
@@ -270,28 +269,40 @@ def _key(value: object) -> object:
     return value
 
 
-def remembered(function: Answers[Seen, Asked, Told]) -> Answers[Seen, Asked, Told]:
+class Remembered(Generic[Seen, Asked, Told]):
+    """A function whose last answers are known; `remembered` makes it."""
+
+    def __init__(self, function: Callable[Concatenate[Seen, Asked], Told]) -> None:
+        self._function = function
+        self._known: dict[object, tuple[ref[Seen], object, Told]] = {}
+        update_wrapper(self, function)
+
+    def __call__(self, seen: Seen, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
+        """What it says, or said of the same."""
+        last = self._known.get((*map(_key, args), *named.items()))
+        if last is None or last[0]() is not seen:
+            return self.know(self._function(seen, *args, **named), seen, *args, **named)
+        return last[2]
+
+    def know(self, answer: Told, seen: Seen, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
+        """Take an answer for the function's, and give it back: who makes a frame may know it beforehand."""
+        key = (*map(_key, args), *named.items())
+        self._known[key] = ref(seen, partial(self._forget, key)), args, answer
+        return answer
+
+    def _forget(self, key: object, gone: ref[Seen]) -> None:
+        if key in self._known and self._known[key][0] is gone:
+            del self._known[key]
+
+
+def remembered(function: Callable[Concatenate[Seen, Asked], Told]) -> Remembered[Seen, Asked, Told]:
     """Remember what a function said of the last evidence or frame, for each of its other arguments.
 
     Verdict, texts, charts, page and cells ask the same of the same evidence, which is a value: whoever
     changes a frame in place gets the former answer. Answers are shared: they are not to be changed. Evidence
     that nobody else has is forgotten, as it may be large.
     """
-    known: dict[object, tuple[ref[Seen], object, Told]] = {}
-
-    def told(seen: Seen, /, *args: Asked.args, **named: Asked.kwargs) -> Told:
-        key = (*map(_key, args), *named.items())
-        last = known.get(key)
-        if last is None or last[0]() is not seen:
-            last = known[key] = ref(seen, partial(forget, key)), args, function(seen, *args, **named)
-        return last[2]
-
-    def forget(key: object, gone: ref[Seen]) -> None:
-        if key in known and known[key][0] is gone:
-            del known[key]
-
-    update_wrapper(told, function)
-    return told
+    return Remembered(function)
 
 
 @remembered

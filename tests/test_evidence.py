@@ -49,6 +49,20 @@ def test_answers_are_remembered_for_the_last_evidence_and_forgotten_with_it() ->
     assert answer(samples.rate_limited(calls_per_minute=1), table) == 4
 
 
+def test_what_is_known_beforehand_is_not_asked_and_forgotten_with_its_evidence() -> None:
+    @remembered
+    def answer(seen: Evidence, how: str) -> str:
+        return f"asked {how}"
+
+    first = samples.rate_limited(calls_per_minute=1)
+    assert answer.know("known", first, "here") == "known"
+    assert [answer(first, "here"), answer(first, "there")] == ["known", "asked there"]
+    gone = weakref.ref(first)
+    del first
+    assert gone() is None
+    assert answer(samples.rate_limited(calls_per_minute=1), "here") == "asked here"
+
+
 def test_a_header_reads_back_as_it_was_written() -> None:
     evidence = full()
     fields = header_fields(json.loads(json.dumps(evidence.header())))

@@ -24,7 +24,8 @@ import orjson
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
 from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
-from klaviyo_nb.metrics.matrix import Answer, Series, to_frame
+from klaviyo_nb.metrics.layout import laid_out, layout
+from klaviyo_nb.metrics.matrix import Answer, Series, columns_of, joined, to_frame
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
 from klaviyo_nb.metrics.rates import disagreements
 from klaviyo_nb.metrics.replicas import without_copies
@@ -217,7 +218,7 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
         warnings |= dict.fromkeys(map(server.quote, remarks))
     samples = sum(len(each.values) for each in series)
     asked = (_iso(grid.first), _iso(grid.last), grid.step, requests)
-    return series, Query(role, expr, *asked, samples, digest.hexdigest(), tuple(warnings))
+    return joined(series), Query(role, expr, *asked, samples, digest.hexdigest(), tuple(warnings))
 
 
 def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFrame | None, tuple[Gap, ...]]:
@@ -226,7 +227,11 @@ def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFram
     if not found:
         return None, ()
     left, copies = without_copies(found)
-    frame = to_frame(left, names)
+    every = [each for series in left.values() for each in series]
+    labels = [columns_of(each.labels, role, names) for role, series in left.items() for each in series]
+    frame = to_frame(labels, every)
+    times, values = [each.times for each in every], [each.values for each in every]
+    layout.know(laid_out(labels, times, values), frame)  # told from the frame, it takes four times as long
     told = [Gap("metrics:sums", text) for text in disagreements(frame)]
     if copies:
         text = f"{copies:,} series were scraped by another server too: left out, the others are counted"
@@ -272,7 +277,7 @@ def _reach(answers: Iterable[_Answer], grid: _Grid, gone: str | None) -> tuple[G
     sampled = [each.times for answer in answers if answer.role != "alerts" for each in answer.series]
     if not sampled:
         return ()
-    first, last = (edge / 1000 for edge in (min(t[0] for t in sampled), max(t[-1] for t in sampled)))
+    first, last = (edge / 1e9 for edge in (min(t[0] for t in sampled), max(t[-1] for t in sampled)))
     slack = max(300, 5 * grid.step)
     late = first - grid.first > slack
     if not late and grid.last - last <= slack:

@@ -95,7 +95,7 @@ async def interval_s(server: Server, expressions: Sequence[str], at: float) -> i
             return None
         apart = [np.diff(each.times) for each in series]
         if sum(map(len, apart)):
-            return max(1, round(float(np.median(np.concatenate(apart))) / 1000))
+            return max(1, round(float(np.median(np.concatenate(apart))) / 1e9))
     return None
 
 

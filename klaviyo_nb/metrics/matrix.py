@@ -40,7 +40,7 @@ _TOGETHER = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series: its labels, and its samples at times in milliseconds."""
+    """One series: its labels, and its samples at times [ns since the epoch]."""
 
     labels: dict[str, str]
     times: Times
@@ -138,11 +138,8 @@ class Answer:
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise ValueError("its answer is not that of a Prometheus API") from None
         for each in series:
-            if (
-                each.times[0] < start * 1000
-                or each.times[-1] > end * 1000
-                or (np.diff(each.times) <= 0).any()
-            ):
+            first, last = each.times[[0, -1]]
+            if first < start * 10**9 or last > end * 10**9 or (np.diff(each.times) <= 0).any():
                 raise ValueError("it answered for other times than those asked for")
         return series, [str(remark) for remark in remarks]
 
@@ -150,7 +147,7 @@ class Answer:
         if isinstance(values, int):
             return self._samples[values - 1]
         times, texts = zip(*values, strict=True)
-        return _milliseconds(np.array([*map(float, times)])), _known(np.array([*map(float, texts)]))
+        return _nanoseconds(np.array([*map(float, times)])), _known(np.array([*map(float, texts)]))
 
     def _columns(self, texts: Sequence[bytes]) -> list[_Samples]:
         """Times and values of each text.
@@ -200,7 +197,7 @@ def _times(between: bytes, width: int) -> Times:
     if (np.delete(parts, slice(len(_BETWEEN), -len(_OPENS)), axis=1) != around).any():
         raise ValueError("not rows of a time and a value")
     starts = np.arange(len(_BETWEEN), len(between), width)
-    return _milliseconds(_numbers(between, starts, starts + width - len(_BETWEEN + _OPENS)))
+    return _nanoseconds(_numbers(between, starts, starts + width - len(_BETWEEN + _OPENS)))
 
 
 def _numbers(text: bytes, starts: Numbers, ends: Numbers) -> Floats:
@@ -217,11 +214,12 @@ def _numbers(text: bytes, starts: Numbers, ends: Numbers) -> Floats:
     return np.frombuffer(read.buffers()[1], np.float64)[::2]
 
 
-def _milliseconds(seconds: Floats) -> Times:
+def _nanoseconds(seconds: Floats) -> Times:
+    """The same times to the millisecond, as servers have them."""
     found = np.rint(seconds * 1000)
-    if not np.isfinite(found).all():
-        raise ValueError("a time is not a number")
-    return found.astype(np.int64)
+    if not (np.abs(found) < 2**43).all():  # more is too far away for nanoseconds, and NaN is not less
+        raise ValueError("a time is not one")
+    return found.astype(np.int64) * 1_000_000
 
 
 def _known(values: Floats) -> Floats:
@@ -234,20 +232,37 @@ def _one_series(metric: Mapping[str, Any], times: Times, values: Floats) -> Seri
     return Series(labels, times, values)
 
 
-def to_frame(found: Mapping[str, Sequence[Series]], names: MetricNames) -> pd.DataFrame:
-    """METRICS rows of the series of each role."""
-    every = [each for series in found.values() for each in series]
-    told = [_labels(each.labels, role, names) for role, series in found.items() for each in series]
+def joined(parts: Sequence[Series]) -> list[Series]:
+    """One series of all that have the same labels, in order of time; of two samples of a time the later."""
+    same: dict[tuple[tuple[str, str], ...], list[Series]] = {}
+    for each in parts:
+        same.setdefault(tuple(sorted(each.labels.items())), []).append(each)
+    return [_one(some) for some in same.values()]
+
+
+def _one(parts: Sequence[Series]) -> Series:
+    if len(parts) == 1:
+        return parts[0]
+    times, values = (
+        np.concatenate(each) for each in zip(*((part.times, part.values) for part in parts), strict=True)
+    )
+    order = np.argsort(times, kind="stable")
+    last = order[np.append(np.diff(times[order]) > 0, True)]
+    return Series(parts[0].labels, times[last], values[last])
+
+
+def to_frame(labels: Sequence[Mapping[str, Any]], every: Sequence[Series]) -> pd.DataFrame:
+    """METRICS rows of series; `labels` has the columns of each but for time and value."""
     sizes = [len(each.values) for each in every]
-    nanoseconds = np.concatenate([each.times for each in every])
-    nanoseconds *= 1_000_000
     columns: dict[str, Any] = {
-        "timestamp": pd.DatetimeIndex(nanoseconds, dtype=UTC_NS, copy=False),
+        "timestamp": pd.DatetimeIndex(
+            np.concatenate([each.times for each in every]), dtype=UTC_NS, copy=False
+        ),
         "value": np.concatenate([each.values for each in every]),
     }
     for name, column in METRICS.columns.items():
         if name not in columns:
-            columns[name] = _repeated([labels[name] for labels in told], column.dtype, sizes)
+            columns[name] = _repeated([each[name] for each in labels], column.dtype, sizes)
     return METRICS.check(pd.DataFrame(columns, columns=list(METRICS.columns), copy=False))
 
 
@@ -259,7 +274,8 @@ def _repeated(values: list[Any], dtype: str, sizes: Sequence[int]) -> Any:
     return pd.Categorical.from_codes(np.repeat(few.codes, sizes), few.categories, validate=False)
 
 
-def _labels(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:
+def columns_of(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:
+    """The columns of METRICS that labels tell; missing ones are None."""
     own = {label: value for label, value in labels.items() if label != "__name__"}
     method = own.get(names.labels["method"]) or None
     return {

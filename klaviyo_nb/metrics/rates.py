@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.metrics import counters
-from klaviyo_nb.metrics.counters import Rises, counted, rises, step_s, together
+from klaviyo_nb.metrics.counters import Kind, Rises, counted, rises, step_s, together
 from klaviyo_nb.metrics.names import SUCCEEDED
 
 if TYPE_CHECKING:
@@ -19,14 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Numbers = NDArray[np.integer[Any]]
-    Texts = pd.Series[str]
 
 #: A series with more calls, when its process is first sampled, may have those of days.
 NEW_CALLS = 20
 QUANTILES = (0.5, 0.95, 0.99)
 _CODE = r"[45][0-9][0-9]"
-_LABELS = ["endpoint", "method", "status"]
+_LABELS = Kind._fields[:3]
 
 
 @remembered
@@ -48,22 +48,23 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
         whether the calls failed), `calls` (float64). Empty if the requests counter was not observed: of
         failures alone nobody knows what share they are. `counted(metrics, "errors")` has them.
     """
-    return _calls(metrics).frame()
+    return _calls(metrics).frame(_LABELS)
 
 
 @remembered
 def _calls(metrics: pd.DataFrame) -> Rises:
     requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
-    status = requests.kinds["status"]
-    status = status.mask(status.str.fullmatch(SUCCEEDED).fillna(False), "success")
-    requests, vague = requests.labelled(status=status), _vague(status)
-    if not len(requests) or not len(errors) or status.str.fullmatch(_CODE).any():
+    kinds = [
+        kind._replace(status="success" if _succeeded(kind.status) else kind.status) for kind in requests.kinds
+    ]
+    requests, statuses = replace(requests, kinds=kinds), {kind.status for kind in kinds if kind.status}
+    if not len(requests) or not len(errors) or any(re.fullmatch(_CODE, status) for status in statuses):
         return _tidy([requests])
-    calls, known = requests.of(vague.to_numpy()), requests.kinds["endpoint"].unique()
-    pair = _common(calls.kinds["endpoint"], errors.kinds["endpoint"], known)
-    calls, errors = calls.labelled(endpoint=pair[0]), errors.labelled(endpoint=pair[1])
-    rest = _remaining(calls, errors, "error" if status.notna().any() else "success")
-    return _tidy([requests.of(~vague.to_numpy()), errors, rest])
+    # Of these the requests counter leaves open how they ended: failed somehow, or no status at all.
+    vague = [(kind.status not in (None, "success")) if statuses else True for kind in kinds]
+    calls, errors = _common(requests.of(vague), errors, {kind.endpoint for kind in kinds})
+    rest = _remaining(calls, errors, "error" if statuses else "success")
+    return _tidy([requests.of([not each for each in vague]), errors, rest])
 
 
 def beforehand(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -84,41 +85,43 @@ def begun_late(metrics: pd.DataFrame) -> pd.DataFrame:
     return increases(pd.concat([zero, held], ignore_index=True))
 
 
-def _vague(status: pd.Series[str]) -> pd.Series[bool]:
-    """Calls of which the requests counter leaves open how they ended: failed somehow, or no status at all."""
-    failed = status.notna() & (status != "success")
-    return failed if status.notna().any() else status.isna()
+def _succeeded(status: str | None) -> bool:
+    return status is not None and re.fullmatch(SUCCEEDED, status) is not None
 
 
-def _common(calls: Texts, errors: Texts, known: Any) -> tuple[Texts, Texts]:
-    """Endpoints by which both counters can be set against each other.
+def _common(calls: Rises, errors: Rises, known: set[str | None]) -> tuple[Rises, Rises]:
+    """Both counters with endpoints by which they can be set against each other.
 
     Errors of an endpoint that the requests counter does not know (an older counter has no such label) belong
     to the failures that no error names: to their endpoint if that is one, else to none.
     """
-    strays, alone = ~errors.isin(known), ~calls.isin(errors.unique())
-    if not (strays.any() and alone.any()):
+    named = {kind.endpoint for kind in errors.kinds}
+    alone = {kind.endpoint for kind in calls.kinds} - named
+    if named <= known or not alone:
         return calls, errors
-    candidates = calls[alone].unique()
-    pool = candidates[0] if len(candidates) == 1 else None
-    return calls.mask(alone, pool), errors.mask(strays, pool)
+    pool = alone.pop() if len(alone) == 1 else None
+    lone = [kind if kind.endpoint in named else kind._replace(endpoint=pool) for kind in calls.kinds]
+    strays = [kind if kind.endpoint in known else kind._replace(endpoint=pool) for kind in errors.kinds]
+    return replace(calls, kinds=lone), replace(errors, kinds=strays)
 
 
 def _remaining(calls: Rises, errors: Rises, status: str) -> Rises:
     """The calls that the errors counter does not account for, with `status`."""
-    number, endpoints = pd.factorize(calls.kinds["endpoint"].fillna(""))
-    own = pd.Index(endpoints).get_indexer(pd.Index(errors.kinds["endpoint"].fillna("")))
+    endpoints = list(dict.fromkeys(kind.endpoint for kind in calls.kinds))
     at, rest = np.flatnonzero(calls.observed() | errors.observed()), []
-    for endpoint in range(len(endpoints)):
-        ahead = np.cumsum(calls.sums(number == endpoint)) - np.cumsum(errors.sums(own == endpoint))
-        rest.append(np.diff(np.maximum.accumulate(np.maximum(ahead[at], 0.0)), prepend=0.0))
-    named = pd.Series(endpoints).replace("", None)
-    kinds = pd.DataFrame({"endpoint": named, "method": None, "status": status})
-    return Rises(calls.times, kinds.astype("str"), [at] * len(rest), rest)
+    for endpoint in endpoints:
+        made, failed = (
+            each.sums(kind.endpoint == endpoint for kind in each.kinds) for each in (calls, errors)
+        )
+        ahead = np.maximum(np.cumsum(made - failed)[at], 0.0)
+        rest.append(np.diff(np.maximum.accumulate(ahead), prepend=0.0))
+    kinds = [Kind(endpoint, status=status) for endpoint in endpoints]
+    return Rises(calls.times, kinds, [at] * len(rest), rest)
 
 
 def _tidy(parts: Sequence[Rises]) -> Rises:
-    return together([part for part in parts if len(part)] or parts[:1], _LABELS)
+    kinds = ([Kind(kind.endpoint, kind.method, kind.status) for kind in part.kinds] for part in parts)
+    return together([replace(part, kinds=own) for part, own in zip(parts, kinds, strict=True)])
 
 
 def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
@@ -134,9 +137,8 @@ def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
     """
     steps, step = _calls(metrics), step_s(metrics)
     if len(steps):
-        status = steps.kinds["status"]
-        calls, failed = steps.sums(), steps.sums(status != "success")
-        failed[steps.observed(status.isna())] = np.nan
+        calls, failed = steps.sums(), steps.sums(kind.status != "success" for kind in steps.kinds)
+        failed[steps.observed(kind.status is None for kind in steps.kinds)] = np.nan
     else:
         steps = rises(metrics, "errors")
         calls, failed = np.full(len(steps.times), np.nan), steps.sums()
@@ -149,23 +151,26 @@ def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
 def disagreements(metrics: pd.DataFrame) -> tuple[str, ...]:
     """Sentences about endpoints of which the two counters tell different numbers of failures."""
     requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
-    status = requests.kinds["status"]
-    if not len(requests) or not len(errors) or not status.notna().any():
+    failed = requests.of([not _succeeded(kind.status) for kind in requests.kinds])
+    if not any(kind.status for kind in requests.kinds) or not len(failed) or not len(errors):
         return ()
-    failed = requests.of(~status.str.fullmatch(SUCCEEDED).fillna(False).to_numpy(dtype=bool))
-    if not len(failed):
-        return ()
-    totals = pd.DataFrame({"requests": _per_endpoint(failed), "errors": _per_endpoint(errors)}).fillna(0.0)
-    apart = (totals["requests"] - totals["errors"]).abs() > np.maximum(5.0, 0.05 * totals.max(axis=1))
-    return tuple(
-        f"{endpoint}: {row.requests:.0f} failures by the requests counter, {row.errors:.0f} by the other"
-        for endpoint, row in totals[apart].iterrows()
-    )
+    totals = [_per_endpoint(failed), _per_endpoint(errors)]
+    found = []
+    for endpoint in sorted(totals[0] | totals[1]):
+        told, counted = (each.get(endpoint, 0.0) for each in totals)
+        if abs(told - counted) > max(5.0, 0.05 * max(told, counted)):
+            found.append(
+                f"{endpoint}: {told:.0f} failures by the requests counter, {counted:.0f} by the other"
+            )
+    return tuple(found)
 
 
-def _per_endpoint(counts: Rises) -> pd.Series[float]:
-    sums = pd.Series([calls.sum() for calls in counts.calls], dtype=float)
-    return sums.groupby(counts.kinds["endpoint"].fillna("(no endpoint)").to_numpy()).sum()
+def _per_endpoint(counts: Rises) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for kind, calls in zip(counts.kinds, counts.calls, strict=True):
+        name = kind.endpoint or "(no endpoint)"
+        sums[name] = sums.get(name, 0.0) + float(calls.sum())
+    return sums
 
 
 def latency(metrics: pd.DataFrame, width: str | None = None, endpoint: str | None = None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _APART = 2
 _ALIKE = 0.95
 
 _Labels = tuple[tuple[str, str], ...]
-_Replicas = Mapping[_Labels, Sequence["Series"]]
+_Replicas = Mapping[_Labels, "Series"]
 
 
 def without_copies(found: Mapping[str, Sequence[Series]]) -> tuple[dict[str, list[Series]], int]:
@@ -39,7 +39,7 @@ def without_copies(found: Mapping[str, Sequence[Series]]) -> tuple[dict[str, lis
     only if all that differ in such a label alone rise together.
 
     Args:
-        found: Role → series; one that was asked for in several requests is there several times.
+        found: Role → series.
 
     Returns:
         What is left, and how many series were left out.
@@ -53,7 +53,7 @@ def without_copies(found: Mapping[str, Sequence[Series]]) -> tuple[dict[str, lis
     if not pairs or not _rise_together(pairs):
         return {role: list(every) for role, every in found.items()}, 0
     left = {
-        role: [each for replicas in copies.values() for each in replicas[_fullest(replicas)]]
+        role: [replicas[_fullest(replicas)] for replicas in copies.values()]
         for role, copies in sorted_out.items()
     }
     return left, len(pairs)
@@ -61,35 +61,29 @@ def without_copies(found: Mapping[str, Sequence[Series]]) -> tuple[dict[str, lis
 
 def _by_replica(every: Sequence[Series]) -> dict[_Labels, _Replicas]:
     """Other labels → replica's labels → series."""
-    copies: dict[_Labels, dict[_Labels, list[Series]]] = defaultdict(lambda: defaultdict(list))
+    copies: dict[_Labels, dict[_Labels, Series]] = defaultdict(dict)
     for each in every:
         labels = sorted(each.labels.items())
         replica = tuple(label for label in labels if label[0] in REPLICA)
-        copies[tuple(label for label in labels if label[0] not in REPLICA)][replica].append(each)
+        copies[tuple(label for label in labels if label[0] not in REPLICA)][replica] = each
     return dict(copies)
 
 
 def _fullest(replicas: _Replicas) -> _Labels:
     """The replica with most samples; of several, the one whose name sorts first, so that all agree."""
-    return min(replicas, key=lambda name: (-sum(len(each.values) for each in replicas[name]), name))
+    return min(replicas, key=lambda name: (-len(replicas[name].values), name))
 
 
-def _rise_together(pairs: Sequence[tuple[Sequence[Series], Sequence[Series]]]) -> bool:
+def _rise_together(pairs: Sequence[tuple[Series, Series]]) -> bool:
     """Do samples of one lie between their neighbours in the other? Of counters that stand nothing is told."""
     told = between = 0
     for one, other in pairs:
-        (times, held), (own_times, own) = _joined(one), _joined(other)
-        _, at, own_at = np.intersect1d(times, own_times, assume_unique=True, return_indices=True)
+        _, at, own_at = np.intersect1d(one.times, other.times, assume_unique=True, return_indices=True)
         if len(at) <= 2 * _APART:
             continue
-        around = np.lib.stride_tricks.sliding_window_view(held[at], 2 * _APART + 1)
-        least, most, middle = around.min(axis=1), around.max(axis=1), own[own_at][_APART:-_APART]
+        around = np.lib.stride_tricks.sliding_window_view(one.values[at], 2 * _APART + 1)
+        least, most, middle = around.min(axis=1), around.max(axis=1), other.values[own_at][_APART:-_APART]
         moves = (most > least) | (middle != least)
         told += int(moves.sum())
         between += int((moves & (least <= middle) & (middle <= most)).sum())
     return between >= _ALIKE * told
-
-
-def _joined(series: Sequence[Series]) -> tuple[Any, Any]:
-    """Times and values of one series that was asked for in several requests."""
-    return np.concatenate([each.times for each in series]), np.concatenate([each.values for each in series])

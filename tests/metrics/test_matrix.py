@@ -36,7 +36,7 @@ def test_where_an_answer_is_cut_on_its_way_makes_no_difference(size: int):
     found, _ = answer.read(bare, 0, 30)
     assert [each.labels["__name__"] for each in found] == ["a", "b", odd, "c"]
     assert [each.times.tolist() for each in found[:2]] == [
-        [at * 1000 for at, _ in rows] for rows in (ROWS, ROWS[3:])
+        [at * 10**9 for at, _ in rows] for rows in (ROWS, ROWS[3:])
     ]
     wanted = [*range(0, 60, 3), *range(9, 60, 3), np.nan, 7, 0]
     assert np.array_equal(np.concatenate([each.values for each in found]), wanted, equal_nan=True)
@@ -48,8 +48,8 @@ def test_times_that_are_not_equally_long_are_read_as_well():
     bare = answer.take(whole)
     assert b'[9,"27"]' in bare, "they are left as they are"
     found, _ = answer.read(bare + answer.rest(), 0, 30)
-    assert found[0].times.tolist() == [at * 1000 for at, _ in ROWS]
-    assert found[1].times.tolist() == [8000, 9000, 10_000, 11_000]
+    assert found[0].times.tolist() == [at * 10**9 for at, _ in ROWS]
+    assert found[1].times.tolist() == [at * 10**9 for at in (8, 9, 10, 11)]
     assert found[1].values.tolist() == [24, 27, 30, 33]
 
 

@@ -162,6 +162,10 @@ class TestCounters:
         )
         assert rises(metrics) == {0: 1, 1: 1 + 4}
 
+    def test_an_alert_for_a_process_does_not_tell_that_it_was_sampled(self):
+        fires = counter("alerts", [1, 1, 1], instance="a", alertname="KlaviyoDown")
+        assert rises(frame(fires, counter("requests", [None, 7, 8], instance="a"))) == {1: 1}
+
     def test_a_series_that_appears_with_its_process_is_only_a_beginning(self):
         metrics = frame(
             counter("requests", [5, 6, 7, 8], instance="a"),

@@ -1,0 +1,81 @@
+"""What is known of a frame when it is made is what its rows tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from klaviyo_nb.metrics.layout import Layout, layout
+from klaviyo_nb.metrics.rates import increases
+from klaviyo_nb.window import Window
+from tests.metrics.test_client import Handler, ask, counting, matrix, question, steps
+
+#: Metric → its series.
+SERIES: dict[str, list[dict[str, str]]] = {
+    "klaviyo_api_requests_total": [
+        {"instance": instance, "endpoint": endpoint, "method": "get", "status": status}
+        for instance in ("web-1", "web-2")
+        for endpoint in ("/api/events", "/api/lists/", "unheard_of")
+        for status in ("success", "error")
+    ],
+    "klaviyo_api_errors_total": [{"instance": "web-1", "status_code": "503", "error_code": "x"}, {}],
+    "klaviyo_api_duration_seconds_bucket": [{"instance": "web-1", "le": le} for le in ("0.1", "1", "+Inf")],
+    "ALERTS": [{"alertname": "KlaviyoDown", "instance": "web-1"}],
+}
+
+
+def seldom(seed: int, twice: bool = False) -> Handler:
+    """Series of which each has samples missing, begins late or has a value that is no number; or comes twice."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked, rng = question(request), np.random.default_rng(seed)
+        name = asked["query"].partition("{")[0]
+        found = []
+        for labels in SERIES.get(name, ()):
+            kept = [at for at in steps(asked)[rng.integers(0, 20) :] if rng.random() < 0.9]
+            values = [[at, "NaN" if rng.random() < 0.1 else str(rng.integers(0, 30))] for at in kept]
+            found.append({"metric": {"__name__": name} | labels, "values": values})
+        return matrix(*found, *(each | {"values": each["values"][1::2]} for each in found if twice))
+
+    return handler
+
+
+def told(of: Layout) -> list[tuple[Any, ...]]:
+    return sorted(
+        (each["role"], each["series"], sorted(each.items(), key=str), bool(new), of.times[at].tolist(), str(values.tolist()))
+        for each, new, at, values in zip(of.labels, of.appeared, of.at, of.values, strict=True)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_is_known_of_a_fetched_frame_is_what_its_rows_tell(window: Window, seed: int, twice: bool):
+    frame = ask(seldom(seed, twice), window).frame
+    assert frame is not None
+    shuffled = frame.sample(frac=1, random_state=seed)
+    known, read, sorted_again = layout(frame), layout(frame.copy()), layout(shuffled)
+    assert np.array_equal(known.times, read.times)
+    assert {bool(each) for each in known.appeared} == {True, False}
+    assert {each["role"] for each in known.labels} == {"requests", "errors", "duration_bucket", "alerts"}
+    assert told(known) == told(read) == told(sorted_again)
+    pd.testing.assert_frame_equal(increases(frame), increases(shuffled))
+
+
+def test_a_series_that_comes_twice_is_one_and_of_two_samples_of_a_time_the_later_counts(window: Window):
+    def handler(request: httpx.Request) -> httpx.Response:
+        answer = counting()(request)
+        (series,) = answer.json()["data"]["result"] or [None]
+        if series is None:
+            return answer
+        again = [[at, str(int(value) + 1)] for at, value in series["values"][::2]]
+        return matrix(series, series | {"values": again})
+
+    frame = ask(handler, window).frame
+    assert frame is not None
+    assert len(frame) == 481
+    start = int(window.start.timestamp())
+    assert frame["value"].tolist() == [start + 15 * at + (at % 2 == 0) for at in range(481)]
