@@ -42,10 +42,11 @@ class _Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JournalFiles:
-    """One file, or those of a folder."""
+    """One file, or those of a folder; of large ones, a part of its time for each `part` bytes."""
 
     name: str
     paths: tuple[str, ...]
+    part: int = _PART
 
     def chunks(self, window: Window, deadline: float | None = None) -> Sequence[Chunk]:
         """Spans of files whose times overlap, the newest first; what cannot be read at last."""
@@ -62,7 +63,7 @@ class JournalFiles:
 
     def _spans(self, group: Sequence[_Stored], window: Window) -> Iterator[Chunk]:
         size, filled = sum(each.size for each in group), _filled(group)
-        parts = slices(window, filled, math.ceil(size / _PART))
+        parts = slices(window, filled, math.ceil(size / self.part))
         files = tuple((os.path.abspath(each.path), each.file_id) for each in group)
         everything = speaks_of_klaviyo(self.name)
         for start, end in parts:
