@@ -47,7 +47,8 @@ def impact(bins: pd.DataFrame, window: Window, slo: float = SLO) -> Impact:
     """Add up the failures of a window.
 
     Args:
-        bins: `timestamp` (start of the bin, UTC), `calls`, `failed`; absent or missing is not observed.
+        bins: `timestamp` (start of the bin, UTC), `calls`, `failed`; absent or missing is not observed. A bin
+            may have several rows, such as one per status.
         window: Bins that begin outside it are left out.
         slo: Share of calls promised to succeed, between 0 and 1.
 
@@ -109,7 +110,6 @@ def _count(value: float | None) -> int | None:
 
 
 def _peak(bins: pd.DataFrame) -> float | None:
-    counts = bins.set_index("timestamp")[["calls", "failed"]].astype("float64").sort_index()
-    sums = counts.rolling(PEAK).sum()
+    sums = bins.groupby("timestamp")[["calls", "failed"]].sum().astype("float64").rolling(PEAK).sum()
     shares = (sums["failed"] / sums["calls"])[sums["calls"] >= PEAK_CALLS]
     return float(shares.max()) if len(shares) else None

@@ -50,6 +50,14 @@ def test_two_calls_failing_at_night_are_no_peak(window: Window):
     assert impact(bins(window, [2.0] + [0.0] * 9, [2.0] + [0.0] * 9), window).peak_share is None
 
 
+def test_the_worst_five_minutes_are_the_same_where_a_bin_has_a_row_per_status(window: Window):
+    whole = bins(window, [100.0] * 30, [0.0] * 10 + [10.0] * 10 + [0.0] * 10)
+    failed = whole.assign(calls=whole["failed"])
+    well = whole.assign(calls=whole["calls"] - whole["failed"], failed=0.0)
+    rows = pd.concat([failed, well]).sort_values("timestamp", kind="stable", ignore_index=True)
+    assert impact(rows, window).peak_share == pytest.approx(0.1)
+
+
 def test_bins_outside_the_window_do_not_count(window: Window):
     later = Window(window.start + timedelta(minutes=5), window.end)
     assert impact(bins(window, [10.0] * 6, [10.0] * 5 + [1.0]), later).failed_calls == 1
