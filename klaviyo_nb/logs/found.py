@@ -51,7 +51,7 @@ class Raws(Sequence[bytes]):
         return cls(b"".join(raws), ends - lengths, ends)
 
     @classmethod
-    def cut(cls, data: bytearray, starts: Numbers, ends: Numbers) -> Raws:
+    def cut(cls, data: bytes | bytearray, starts: Numbers, ends: Numbers) -> Raws:
         """A copy of those that stand there in `data`, ascending."""
         lengths = ends - starts
         after = np.cumsum(lengths)

@@ -23,7 +23,7 @@ from klaviyo_nb.logs.alike.ids import Urls, without_ids
 from klaviyo_nb.logs.alike.layout import Cut, Layouts, coded
 from klaviyo_nb.logs.coded import Coded, Numbers, Texts, together
 from klaviyo_nb.logs.formats import table, text, times, values
-from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, TROUBLE, answered_by
+from klaviyo_nb.logs.formats.answering import CALM, CLUES, FAILS_FROM, MERE, TROUBLE, answered_by
 from klaviyo_nb.logs.formats.fits import is_ours
 from klaviyo_nb.logs.formats.keys import RANK_OF_VALUE
 from klaviyo_nb.logs.formats.objects import MOST_TEXTS
@@ -92,7 +92,7 @@ class Alike:
         self._called = Memo(_called)
         self._layouts, self._grouping = Layouts(), Grouping()
         self._sought, self._took = Memo(_sought), Memo(_took)
-        self._answered = Memo(lambda told: answered_by("", *told))
+        self._answered = Memo(_answered)
         self._clues = Sought([*map(re.escape, CLUES)], keep="answers")
 
     def calls(self, raws: Sequence[bytes]) -> Iterator[Calls]:
@@ -182,15 +182,25 @@ class Alike:
                 told = found.map(methodcaller("get", name)).among(failing, count)
                 columns[name] = columns.get(name, none).or_else(told)
         told = together(columns.get("error_code", none), statuses, levels).only(rows)
-        raws = group.raws.only(rows)
-        by = told.map(self._answered.__getitem__)
-        clued = np.flatnonzero(self._clues.among(raws))
-        if len(clued):
-            answers = list(by)
-            for row in clued.tolist():
-                answers[row] = answered_by(raws[row].decode(), *told[row])
-            by = Coded.of(answers)
+        by = self._answers(told, group.raws.only(rows))
         columns["answered_by"] = by.among(rows, count)
+
+    def _answers(self, told: Coded, raws: Raws) -> Coded:
+        """Who answered each of the records, by what was told of it and by the words in it."""
+        raws = Raws.cut(raws.data, raws.starts, raws.ends)
+        clues, words = self._clues.ends(raws.data), np.zeros(len(raws), np.int64)
+        if not clues:
+            return together(told).map(self._answered.__getitem__)
+        numbers, ends = np.array(clues).T
+        np.bitwise_or.at(words, np.searchsorted(raws.ends, ends), 1 << numbers)
+        by = together(told, Coded.of(words.tolist())).map(self._answered.__getitem__)
+        unsure = np.flatnonzero((words >= 1 << MERE) | ((words > 0) & (raws.ends - raws.starts > text.MOST)))
+        if not len(unsure):
+            return by
+        answers = list(by)
+        for row in unsure.tolist():
+            answers[row] = answered_by(raws[row].decode(), *told[row])
+        return Coded.of(answers)
 
     def _column(self, group: Group, role: str, convert: Convert) -> Coded | None:
         """A role's values, converted; None if they stand now under this key, now under that."""
@@ -250,6 +260,13 @@ def _called(pair: tuple[Any, str | None]) -> _Called:
     where = place_of(url, method, speaks=True)
     ours = where.place == "api" and where.method is not None
     return _Called(where.place, where.method, where.template, profile_in(where.path), ours)
+
+
+def _answered(told: tuple[Any, ...]) -> str | None:
+    """Who answered by code, status, level, and which of the clues were met, as bits."""
+    (code, status, level), *met = told
+    words = [word.decode() for at, word in enumerate(CLUES[:MERE]) if met and met[0] >> at & 1]
+    return answered_by("\n".join(words), code, status, level)
 
 
 def _sought(body: str) -> dict[str, Any]:

@@ -29,19 +29,22 @@ _PAGE_WORDS, _EDGE_WORDS = ("<", "\\u003c"), ("cloudflare", "cf-ray")
 _PROXY_WORDS = ("via", "proxy", "squid", "zscaler", "coat", "privoxy", "mcafee")
 #: Words without which nobody answered in Klaviyo's place; of most successes nothing more is asked.
 _STRANGE = ("html", "json", "unexpected", "location", "'<'")
+#: Of these it only counts whether they are there.
+_MERE_WORDS = (*_OUR_WORDS, "just a moment...")
 #: A text without any of them tells no more than the status and the code that came with it.
 CLUES = tuple(
     word.encode()
     for word in (
-        *_OUR_WORDS,
+        *_MERE_WORDS,
         "pointer",
         *_PAGE_WORDS,
         *_EDGE_WORDS,
         *_PROXY_WORDS,
-        "just a moment...",
         *_STRANGE,
     )
 )
+#: So many of them, the first ones, are as good as the text that they stand in.
+MERE = len(_MERE_WORDS)
 _EDGE_STATUSES = range(520, 528)
 _VIA = expression(
     r"(?<![\w-])via\\*[\"']?\s{0,3}(?:=>|[:=,])\s{0,3}\\*[\"'\[(]{0,3}\d\.\d |"

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klaviyo_nb.logs.alike.json_lines import Alike
+from klaviyo_nb.logs.formats.answering import CLUES
 from klaviyo_nb.logs.formats.keys import FIELDS
+from klaviyo_nb.logs.formats.text import MOST
 from klaviyo_nb.logs.formats.understand import understand
 
 NEAR = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -126,3 +128,31 @@ def test_of_two_urls_of_klaviyo_the_same_one_counts_whatever_stands_beside_them(
     both = {"target": "GET https://a.klaviyo.com/api/tags", "url": "https://a.klaviyo.com/api/events"}
     call = {**both, "method": "POST", "status": 200, "service": "klaviyo"}
     assert_same(call, {"action": {}, **call})
+
+
+_SAID = st.lists(
+    st.sampled_from([word.decode() for word in CLUES] + ["<HTML>", "Via: 1.1 squid", "text/html", "pointer: /data/x"]),
+    max_size=3,
+).map(" | ".join)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(_SAID, st.sampled_from((200, 302, 401, 403, 407, 429, 503, 511, 521)), st.sampled_from((30, 40, 50))),
+        min_size=2, max_size=9,
+    )
+)  # fmt: skip
+def test_who_answered_is_told_by_words_as_it_is_of_each_alone(told: list[tuple[str, int, int]]) -> None:
+    objects = [
+        PINO | {"msg": f"it said {msg}", "statusCode": status, "level": level} for msg, status, level in told
+    ]
+    assert assert_same(*objects) == len(objects)
+
+
+def test_of_a_text_of_which_only_its_beginning_is_looked_at_no_word_behind_it_counts() -> None:
+    long = PINO | {
+        "statusCode": 429,
+        "msg": "x" * MOST + " request was throttled. expected available in 1 second",
+    }
+    assert assert_same(PINO | {"statusCode": 429}, long) == 2
