@@ -27,7 +27,7 @@ BLOCK = 256 * 1024
 MAX_LINE = 16 * 1024 * 1024
 
 #: From so many places in a block on its lines are cut together: arrays cost as much for one as for many.
-MANY = 96
+MANY = 48
 
 _ENDLESS = 1 << 62
 

@@ -17,6 +17,8 @@ from klaviyo_nb.sought import Sought
 #: What a line must hold to be looked at. The vendor's name; words of deliveries and answers that may stand
 #: without it.
 WORDS = (b"klaviyo", b"webhook", b"throttled", b"vnd.api+json", b" input.", b"cf-mitigated")
+#: A word and the rest of its line: a line is told of once, however many words are in it.
+_LINE = b"(?:" + b"|".join(map(re.escape, WORDS)) + rb")[^\n]*(?:\n|\z)"
 #: How a list of byte values begins under a key, which journald writes for text that it cannot print. Quote
 #: and colon make it cheap: without them, looking for lists takes half as long as looking for all words.
 LIST = expression(rb"\": ?\[[0-9]{1,3},[0-9]{1,3},[0-9]{1,3},")
@@ -42,16 +44,16 @@ class WordFinder:
     """Finds `WORDS`, and lists of byte values that hold them."""
 
     def __init__(self) -> None:
-        self._sought = Sought([*map(re.escape, WORDS), LIST.pattern], keep="words")
+        self._sought = Sought([_LINE, LIST.pattern], keep="words")
 
     def __call__(self, data: bytearray, begin: int, end: int) -> Numbers:
-        """The last byte of a word or of the beginning of a list."""
+        """Where a line with a word ends; the last byte of the beginning of a list."""
         with memoryview(data) as view, view[begin:end] as part:
             found = self._sought.ends(part)
         places = [
             begin + last - 1
             for number, last in found
-            if number < len(WORDS) or _is_listed(data, begin, begin + last, end)
+            if number == 0 or _is_listed(data, begin, begin + last, end)
         ]
         return np.array(places, np.int64)
 

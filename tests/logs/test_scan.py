@@ -89,6 +89,11 @@ def test_a_word_across_the_end_of_the_searched_part_is_not_found_there() -> None
     assert found_in(b"klaviyo.", 1, 8) == []
 
 
+def test_a_line_is_told_of_once_however_many_words_are_in_it() -> None:
+    data = bytearray(b"klaviyo: klaviyo throttled\norder 17\nKLAVIYO, a webhook of klaviyo")
+    assert WordFinder()(data, 0, len(data)).tolist() == [data.index(b"\n"), len(data) - 1]
+
+
 @pytest.mark.parametrize("shift", [-9, -7, -4, -1, 0, 1])
 def test_a_word_across_a_block_border_is_found(shift: int) -> None:
     filler = PLAIN * ((BLOCK + shift - 30) // len(PLAIN))
