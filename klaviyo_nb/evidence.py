@@ -7,7 +7,7 @@ to a folder and reads it back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -93,7 +93,8 @@ class Coverage:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, windows as in `Window.as_json`."""
-        return asdict(self) | {
+        told = {each.name: getattr(self, each.name) for each in fields(self)}  # there may be 100,000 of these
+        return told | {
             "asked": self.asked.as_json(),
             "got": self.got.as_json() if self.got else None,
             "outside": exact(self.outside) if self.outside else None,

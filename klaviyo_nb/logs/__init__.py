@@ -1,8 +1,8 @@
 """Log sources into a CALLS and a WEBHOOKS frame, each row with a citation.
 
 `sources` say where lines come from, `scan` finds the records that matter, `formats` says what one tells and
-`alike` what many do, `engines` where that happens; `questions` are asked of the frames; `raw` shows what a
-citation names.
+`alike` what many do, `engines` where that happens, `small` which files are read as one; `questions` are asked
+of the frames; `raw` shows what a citation names.
 """
 
 from __future__ import annotations
