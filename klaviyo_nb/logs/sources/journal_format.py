@@ -231,4 +231,5 @@ class JournalFile:
         begins = (at + _ENTRY_HEAD) // numbers.itemsize - before * step
         index = np.repeat(begins, counts) + np.arange(int(counts.sum())) * step
         offsets = numbers[index].astype(np.int64)
-        return np.where((offsets % 8 == 0) & (offsets > 0) & (offsets < self.places * 8), offsets // 8, 0)
+        # Shifts: to divide some millions of numbers takes twice as long.
+        return np.where((offsets & 7 == 0) & (offsets > 0) & (offsets < self.places * 8), offsets >> 3, 0)
