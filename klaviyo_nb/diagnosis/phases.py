@@ -1,6 +1,7 @@
 """Before, during and after an incident: what changed, by how much, and is it fixed?
 
-Calls within an interval, that of the onset or that of the end, belong to neither side of it. Pure.
+Calls within an interval, that of the onset or that of the end, belong to neither side of it; those of an
+earlier incident of the window are no measure of what is usual before. Pure.
 """
 
 from __future__ import annotations
@@ -114,7 +115,9 @@ def fixed(evidence: Evidence) -> Fixed:
     since = f"since the end {hits:,.0f} of {tries:,.0f} calls failed"
     than = "than before" if base else "than none (nothing was seen before it began)"
     if tries and high < limits.noise_share:
-        return Fixed(True, f"Yes: {since}, at most {high:.1%} more {than}.")
+        most = math.ceil(high * 1000) / 1000  # a bound is rounded outward
+        more = f"at most {most:.1%} more" if most > 0 else "no more"
+        return Fixed(True, f"Yes: {since}, {more} {than}.")
     if low > 0 and hits / tries >= limits.noise_share:
         return Fixed(False, f"No: {since}, {low:.1%} to {high:.1%} more {than}.")
     wait = _wait(evidence.window.end - when.recovered.latest, tries, hits, base, base_hits, limits)
@@ -133,7 +136,7 @@ def _counted(evidence: Evidence) -> tuple[pd.DataFrame | None, Times]:
 
 
 def _phase(moment: pd.Series[pd.Timestamp], when: Times) -> Any:
-    """0 before, 1 during, 2 after; -1 within an interval, or where nothing failed."""
+    """0 before, 1 during, 2 after; -1 within an interval or an earlier incident, or where nothing failed."""
     phase = np.full(len(moment), -1)
     begun = (when.onset.earliest, when.onset.latest) if when.onset else None
     over = (when.recovered.earliest, when.recovered.latest) if when.recovered else None
@@ -141,6 +144,9 @@ def _phase(moment: pd.Series[pd.Timestamp], when: Times) -> Any:
         phase[_within(moment, begun[1] if begun else None, over[0] if over else None)] = 1
         if begun:
             phase[_within(moment, None, begun[0])] = 0
+            for each in when.earlier:
+                whole = sorted([*each.seen, *(each.onset or ()), *(each.recovered or ())])
+                phase[_within(moment, whole[0], whole[-1]) & (phase == 0)] = -1
         if over:
             phase[_within(moment, over[1], None)] = 2
     return phase

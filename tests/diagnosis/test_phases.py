@@ -114,6 +114,19 @@ def test_it_is_fixed_when_calls_fail_no_more_than_before() -> None:
     assert found.says.startswith("Yes: since the end 0 of ")
 
 
+def test_an_earlier_incident_of_the_window_is_no_measure_of_what_is_usual() -> None:
+    told = changed(world((20, 50), (80, 95)))
+    assert told is not None
+    row = told[told["value"] == "/api/events"].iloc[0]
+    assert (row["before_share"], row["during_share"], row["after_share"]) == (0, 1, 0)
+
+
+def test_the_bound_of_more_failures_is_rounded_outward() -> None:
+    found = fixed(world((30, 40), per_minute=400))
+    assert found.answer
+    assert "0.1% more than before" in found.says
+
+
 def test_it_is_not_fixed_while_calls_fail() -> None:
     assert fixed(world((60, 121))).answer is False
 
