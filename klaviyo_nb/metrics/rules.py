@@ -24,7 +24,7 @@ from klaviyo_nb.window import Window, iso
 SPAN, FEWEST = "5min", 288
 #: Calls in a span that make a share or a quantile [calls].
 LEAST_CALLS = 20
-#: What is usual: this quantile of the spans; an alert begins at this many times that.
+#: What is usual: this quantile of a day's spans; an alert begins at this many times that.
 USUAL, TIMES = 0.99, 2.0
 #: No threshold of a share is higher: an alert that half of all calls do not raise is none.
 MOST_SHARE = 0.5
@@ -58,10 +58,10 @@ class Limits:
 def limits(metrics: pd.DataFrame) -> Limits:
     """Thresholds that a usual five minutes do not come near.
 
-    Errors, throttling and latency: twice the 99th percentile of the five-minute spans of the worst endpoint,
-    or the published threshold, whichever is higher. Calls that fail while none succeeds: half of the
-    calls of a usual span, where that is fewer than the published 20, which few calls would never reach; at
-    least 5. What fewer spans than a day's tell of stays as published.
+    Errors, throttling and latency: twice the 99th percentile of a usual day's five-minute spans of the worst
+    endpoint, or the published threshold, whichever is higher. Calls that fail while none succeeds: half of
+    the calls of a usual span, where that is fewer than the published 20, which few calls would never reach;
+    at least 5. What fewer spans than a day's tell of stays as published.
 
     Args:
         metrics: METRICS frame of the baseline.
@@ -101,9 +101,16 @@ def _durations(metrics: pd.DataFrame) -> pd.Series[float]:
 
 
 def _usual(spans: pd.Series[float]) -> float | None:
-    """The usual value of the worst endpoint, of those that have a day of spans."""
-    each = spans.groupby(level=1)
-    known = each.quantile(USUAL)[each.size() >= FEWEST]
+    """The usual value of the worst endpoint, of those that have a day of spans: its median over days.
+
+    A bad day may be the reason why somebody tunes the rules; it is not usual.
+    """
+    if spans.empty:
+        return None
+    number, endpoint = (spans.index.get_level_values(level) for level in (0, 1))
+    day = ((number - number.min()) // pd.Timedelta(days=1)).rename("day")
+    usual = spans.groupby([endpoint, day]).quantile(USUAL).groupby(level=0).median()
+    known = usual[spans.groupby(level=1).size() >= FEWEST]
     return float(known.max()) if len(known) else None
 
 

@@ -195,6 +195,13 @@ class TestThresholds:
         assert limits(week(3, 0.0)).down == 8
         assert limits(week(0.4, 0.0)).down == 5
 
+    def test_a_day_with_an_incident_is_not_what_is_usual(self):
+        incident, after = week(30, 0.8, days=0.2), week(30, 0.002, days=3)
+        incident["timestamp"] += pd.Timedelta(days=3)
+        after["timestamp"] += pd.Timedelta(days=3.2)
+        found = limits(pd.concat([week(30, 0.002, days=3), incident, after], ignore_index=True))
+        assert found == Limits()
+
     def test_an_endpoint_that_always_fails_does_not_silence_the_alert(self):
         assert limits(week(30, 0.97)).error_share == 0.5
 
