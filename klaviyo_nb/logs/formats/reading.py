@@ -78,6 +78,8 @@ def read(raw: bytes, near: datetime, own: tuple[table.Format, ...] = ()) -> Read
         result.found.merge(outer)
         if not result.body:
             result.body = "\n".join(result.found.texts)
+    if result.text[:1] != "{":  # an object was taken apart; a text is searched many times
+        result.text = text.ends(result.text)
     return result
 
 
@@ -280,7 +282,8 @@ def _read_head(result: Read, first: str, more: str, near: datetime, own: tuple[t
         _offer_tag(found, groups.get("tag"))
         if more and "level" not in groups and (level := text.search("level", more[:20])):
             found.offer("level", level["v"], 50)
-        result.body = "\n".join(part for part in (groups.get("rest", ""), more) if part)
+        rest = groups.get("rest", "") + first[len(limited) :]
+        result.body = "\n".join(part for part in (rest, more) if part)
         return
     dated = _offer_time(found, result.text, near)  # a frame may stand before the head
     if level := text.search("level", limited[:_HEAD_OF_LEVEL]) or text.search("level", dated):

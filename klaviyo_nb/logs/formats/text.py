@@ -9,7 +9,7 @@ from http import HTTPStatus
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.formats.patterns import COUNTED, PATTERNS, URL
 
-#: Longer texts are searched at both ends only [characters].
+#: Longer texts are searched at both ends, and around Klaviyo's name, only [characters].
 MOST = 12_000
 
 _SAID_BY_NAME = tuple(pattern for pattern in PATTERNS["status"] if "klaviyo" in pattern.pattern)
@@ -189,5 +189,12 @@ def of_failure(texts: Sequence[str]) -> str:
 
 
 def ends(text: str) -> str:
-    """`text`, or both ends of it if it is too long to search."""
-    return text if len(text) <= MOST else f"{text[: MOST * 3 // 4]}\n{text[-MOST // 4 :]}"
+    """`text`, or if it is too long to search both ends of it and what is around Klaviyo's name between."""
+    if len(text) <= MOST:
+        return text
+    reach = MOST // 8
+    spans, last, low = [(0, MOST * 3 // 4)], len(text) - MOST // 4, text.lower()
+    named = {low.find("klaviyo", spans[0][1], last), low.rfind("klaviyo", spans[0][1], last)} - {-1}
+    for at in sorted(named):
+        spans.append((max(at - reach, spans[-1][1]), min(at + reach, last)))
+    return "\n".join(text[begin:end] for begin, end in (*spans, (last, len(text))))

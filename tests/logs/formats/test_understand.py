@@ -445,3 +445,22 @@ def test_a_url_in_two_parts_is_one() -> None:
     )
     assert (told.fields["method"], told.fields["endpoint"]) == ("POST", "/api/events")
     assert told.fields["status_code"] == 429
+
+
+@pytest.mark.parametrize("around", [0, 20_000, 400_000])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "2026-11-23T05:00:00Z DEBUG shop.state: {filler} POST https://a.klaviyo.com/api/events 429 {filler}",
+        "2026-11-23 05:00:00,250 DEBUG [worker-1] shop.sync: {filler} POST https://a.klaviyo.com/api/events 429",
+        '{{"time":"2026-11-23T05:00:00Z","message":"{filler} POST https://a.klaviyo.com/api/events 429 {filler}"}}',
+    ],
+)
+def test_a_call_is_read_wherever_it_stands_in_a_long_text(shape: str, around: int) -> None:
+    filler = ("lorem ipsum dolor sit amet " * (around // 27 + 1))[:around]
+    told = understand(shape.format(filler=filler).encode(), NEAR)
+    assert told.kind == "call"
+    assert told.moment == int(datetime(2026, 11, 23, 5, 0, tzinfo=UTC).timestamp() * 1e6) + 250_000 * (
+        "," in shape[:24]
+    )
+    assert (told.fields["endpoint"], told.fields["status_code"]) == ("/api/events", 429)
