@@ -56,18 +56,19 @@ class JournalFiles:
                 stored.append(_stored(path))
             except SourceError as exc:
                 others[path] = exc
-        groups = _groups(stored)
-        inside = [each for each in groups if _meets(each, window)] or groups[:1]
+        groups, (start, end) = _groups(stored), (_micros(window.start), _micros(window.end))
+        inside = [held for each in groups if (held := _holding(each, start, end))] or groups[:1]
         spans = [span for group in inside for span in self._spans(group, window)]
         return [*spans, *self._elsewhere(others, window, deadline)]
 
     def _spans(self, group: Sequence[_Stored], window: Window) -> Iterator[Chunk]:
         size, filled = sum(each.size for each in group), _filled(group)
         parts = slices(window, filled, math.ceil(size / self.part))
-        files = tuple((os.path.abspath(each.path), each.file_id) for each in group)
         everything = speaks_of_klaviyo(self.name)
-        for start, end in parts:
-            yield Span(self.name, files, start // 1_000, end // 1_000 - 1, everything, size // len(parts))
+        for start, end in ((start // 1_000, end // 1_000) for start, end in parts):
+            held = _holding(group, start, end)
+            files = tuple((os.path.abspath(each.path), each.file_id) for each in held)
+            yield Span(self.name, files, start, end - 1, everything, size // len(parts))
 
     def _elsewhere(
         self, others: dict[str, SourceError], window: Window, deadline: float | None
@@ -160,10 +161,9 @@ def _groups(stored: Sequence[_Stored]) -> list[list[_Stored]]:
     return groups[::-1]
 
 
-def _meets(group: Sequence[_Stored], window: Window) -> bool:
-    """May it hold entries of the window?"""
-    start, end = (_micros(each) for each in (window.start, window.end))
-    return any(each.first < end and (each.grows or each.last >= start) for each in group)
+def _holding(group: Sequence[_Stored], start: int, end: int) -> list[_Stored]:
+    """Those that may hold entries of a span [us since 1970]."""
+    return [each for each in group if each.first < end and (each.grows or each.last >= start)]
 
 
 def _filled(group: Sequence[_Stored]) -> Window | None:

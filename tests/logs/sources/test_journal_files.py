@@ -21,7 +21,7 @@ from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.logs.sources import Chunk, resolve
 from klaviyo_nb.logs.sources.journal import Journal
-from klaviyo_nb.logs.sources.journal_files import JournalFiles
+from klaviyo_nb.logs.sources.journal_files import JournalFiles, Span
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -380,6 +380,27 @@ def test_each_part_of_a_large_file_holds_entries_and_together_they_hold_all(tmp_
     assert len(chunks) == 3
     assert all(given_by([chunk])[0] for chunk in chunks)
     assert given_by(chunks) == (printed, [])
+
+
+@pytest.mark.usefixtures("no_journalctl")
+def test_of_a_large_folder_a_part_opens_the_files_of_its_span_alone(tmp_path: Path) -> None:
+    """One user's file may span all of the system's: opened for each part, they would be read many times over."""
+    for number in range(5):
+        path, _ = journals.kept("plain", tmp_path, f"{number}.journal")
+        first, last = minute(60 * number), minute(60 * (5 if number == 0 else number + 0.9))
+        changed(path, STATE, "B", ARCHIVED)
+        changed(path, LAST - 8, "<QQ", *(round(each.timestamp() * 1e6) for each in (first, last)))
+    files = sorted(tmp_path.iterdir())
+    source = JournalFiles("", tuple(map(str, files)), part=files[0].stat().st_size * 5 // 8)
+
+    def names(window: Window) -> list[list[str]]:
+        spans = (each for each in source.chunks(window) if isinstance(each, Span))
+        return [[Path(path).stem for path, _ in each.files] for each in spans]
+
+    day = names(Window(minute(0), minute(24 * 60)))
+    assert [day[0], day[-1]] == [["0", "4"], ["0"]]
+    assert max(map(len, day)) == 3
+    assert names(Window(minute(125), minute(135))) == [["0", "2"]]
 
 
 def stored(content: bytes, item: int, payload: int) -> Iterator[tuple[set[int], set[int]]]:
