@@ -20,7 +20,7 @@ FIELDS: Mapping[str, str] = {
     "starteddatetime receivedat createdat eventtimestamp eventtimestampms timegenerated startedat startutc exectime "
     "timestart timeiso8601 dt requesttime created start loggedat occurredat emittedat executedat completedat finishedat occurred logstart timestampinms activityrunend activityrunstart timestampms tm timecreated",
     "ended": "endtimeunixnano endtime",
-    "level": "levelname level.name log.level severitytext loglevel severity severitylevel leveldisplayname level lvl sev levelno severitynumber levelvalue priority l "
+    "level": "levelname level.name log.level severitytext loglevel severity severitylevel leveldisplayname level lvl sev levelno severitynumber levelvalue priority prio l "
     "status event",
     "host": "hostname host.name host.hostname host kubernetes.podname k8s.podname pod.name podname pod "
     "nodename "
@@ -58,7 +58,7 @@ FIELDS: Mapping[str, str] = {
     "profile_key": "klaviyoprofileid profileid profile.id profilekey email profile.email emailaddress "
     "profile",
     "event_key": "uniqueid eventuniqueid eventkey",
-    "attempt": "attempt attemptsmade attemptnumber attemptnum attemptno attempts tries trynumber try executions dispatchcount currentattempts",
+    "attempt": "attempt attemptsmade attemptcount trycount attemptnumber attemptnum attemptno attempts tries trynumber try executions dispatchcount currentattempts",
     "retries": "retrycount retrytimes retries retry",
     "revision": "revision apirevision klaviyo.revision klaviyorevision xklaviyoapirevision",
     "outcome": "outcome result success succeeded ok state",

@@ -39,7 +39,7 @@ COUNTED = (
     r"|\s(?:accepted|rejected|skipped|created|updated|imported|exported|synced|queued|processed|deleted|inserted|"
     r"unchanged|removed|ok|done|remaining|left|in total|of|handler|handling|page)\b"
     r"|\s(?:(?:new|more|unique|active|total|pending|failed|old|customer|profile|event)\s)?(?!(?:requests|https?|headers|status|details|was|has|this|tras)\b)"
-    r"[a-z]{3,}s\b)"
+    r"[a-z]{3,}s\b(?!=|: ?\d))"
 )
 _SAYS = (
     r"unavailable|down|denied|unauthori[sz]ed|forbidden|declined|aborted|bounced|replied|replies|gave|gives|said|says|"
@@ -56,7 +56,7 @@ _LEVELS = (
 _TIME_ENDS = (
     r"(?::\d\d|T\d{6}|^\d{10})(?:[.,:]\d{1,9})?(?: ?(?:Z|(?:UTC|GMT)(?: ?[+-]\d{4})?|CES?T|[EP][SD]T|[AP]M|"
     r"[+-]\d\d:?\d\d))?"
-    r"[\])]?(?:\s{1,3}|\s?[-|,;]\s?)[\[(<|]?\s?"
+    r"[\])]?(?:\s{1,3}|\s?[-|,;]\s?|\s:\s)[\[(<|]?\s?"
 )
 #: How long a program has been running, before a level: a clock, and no duration.
 _RUNNING = r"\s{0,8}\d{1,8}\.\d{1,6}s\s{1,8}"
@@ -224,14 +224,17 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
     ),
     "attempt": _compiled(r"(?<!until )(?<!next )"
                          r"(?:\b|(?-i:(?<=[a-z])(?=A)))(?:attempt|(?<=current)attempts|versuch|intento|"
-                         r"tentativ[aeo])(?:[ _-]?(?:number|no|num|nr)|sMade)?"
+                         r"tentativ[aeo])(?:[ _-]?(?:number|no|num|nr|count)|sMade)?"
                          r"\W{1,3}#?(?P<v>\d{1,3})\b",
                          r"\btry\W{1,2}#?(?P<v>\d{1,3})(?:\b(?= ?(?:/|of) ?\d)|(?=[)\]]|\s*(?:$|[,;|])))",
                          r"\b(?P<v>\d{1,3})(?:st|nd|rd|th) (?:attempt|try|time calling)\b",
                          r"\b(?P<v>first|second|third|fourth|fifth) (?:attempt|try)\b",
+                         r"\battempt (?P<v>one|two|three|four|five)\b",
+                         r"\btried (?P<v>\d{1,2}|two|three|four|five) times\b",
+                         r"\b(?P<v>\d{1,2}|two|three|four|five) (?:attempts|tries) so far\b",
                          r"\bretry(?:ing)? [\[(](?P<v>\d{1,2})/\d",
                          r"(?<!-)\b(?<!max )(?:attempts: |tries\W{1,2})(?P<v>\d{1,2})\b",
-                         r"\b(?:after|on|in) (?P<v>\d{1,3}) (?:attempts?|tries)\b"),
+                         r"\b(?:after|on|in) (?P<v>\d{1,3}|two|three|four|five) (?:attempts?|tries)\b"),
     "retries": _compiled(r"\b(?P<v>\d{1,3}) prior attempts",
                          r"\bretry[_-]?(?:count|number)[\"']?\s*[:=]\s*(?P<v>\d{1,3})\b"),
     "revision": _compiled(rf"\brevision{_QUOTE}\]?\s*(?:[:=]>?)?\s*{_QUOTE}"
@@ -254,7 +257,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         expression(
             rf"{_TIME_ENDS}(?:\S{{2,40}} (?=(?:Error|Warn|Warning|Info|Debug|Fatal|Critical|"
             rf"[DIWEF]) \[(?!\d))|"
-            rf"(?=(?i:{_LEVELS})(?:[\])>|:;,]|\s{{2}}|\t| [-|])|[VDIWEF](?: [\w\[(-]|[\])>|"
+            rf"(?=(?i:{_LEVELS})(?:[\])>|:;,]|\s{{2}}|\t| [-|:])|[VDIWEF](?: [\w\[(-]|[\])>|"
             rf"/:;,!])))(?P<v>[A-Za-z]+)"
         ),
         expression(rf"(?:^|\s)(?P<v>{_LEVELS})\s{{2,}}\S"),
@@ -267,7 +270,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         expression(
             r"(?:\[(?=\w[\] ])|(?:^|\d )(?=\w/\w)|\w (?=\w/[\w.-]{3,40}\s?[:(])|"
             r"[a-z]\.\w{1,40} {1,40}(?=\w )|"
-            r" (?=\w {2,3}\S)|^(?=\w20\d{6}[ -]|\w \d\d))"
+            r" (?=\w {2,3}\S)|^(?=\w20\d{6}[ -]|\w,? \d\d))"
             r"(?P<v>[VDIWEF])"
         ),
         expression(r"^(?P<v>Error) (?:in [\w.:]{1,60}\(|using )"),  # R, MATLAB

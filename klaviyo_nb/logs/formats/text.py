@@ -57,7 +57,8 @@ _NAME = expression(
 _WAITS = expression(
     r"(?:retr|erneut|réessa|reintent|wait|(?<!un)available|next[ _](?:\w{2,12}[ _]){0,3}in|next[ _](?:try|"
     r"attempt|run)|"
-    r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=])"
+    r"sleep|back ?off|(?:come|be) back|again|expire|pause|delay|resets? in|ttl|interval|timeout[\"']?[:=]|"
+    r"\b(?:cpu|connect|dns|tls|ssl|handshake|queued?|db)[\w-]{0,6}[:=])"
     r"(?:(?!\d ?m?s\b|took\b|elapsed\b)[^.;|]){0,24}$",
     re.IGNORECASE,
 )

@@ -262,7 +262,7 @@ _SOUGHT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "revision": ("revision", ("revision",)),
     "event_key": ("event_key", ("unique",)),
     "profile_key": ("profile_key", ("profile",)),
-    "attempt": ("attempt", ("attempt", "versuch", "intento", "tentativ", "try", "tries", "time calling")),
+    "attempt": ("attempt", ("attempt", "versuch", "intento", "tentativ", "try", "trie", "time calling")),
     "retries": ("attempt", ("retrycount", "retry_count", "prior attempts")),
     "retry_after": ("retry_after_s", ("retry", "available", " wait", " again", " back")),
 }  # fmt: skip

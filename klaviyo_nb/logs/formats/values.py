@@ -39,7 +39,11 @@ _ENDINGS = {"ms": "ms", "millis": "ms", "milli": "ms", "nano": "ns", "micro": "u
 #: Behind the first number of what is no amount: a date, an address.
 _DATED = frozenset("/:-")
 _LONGEST_S = 7 * 86_400.0
-_ORDINALS = ("first", "second", "third", "fourth", "fifth")
+_NUMBERS = {
+    word: number
+    for words in ("first second third fourth fifth", "one two three four five")
+    for number, word in enumerate(words.split(), 1)
+}
 _WORDS = {
     "debug": "trace debug verbose silly v d trce dbug vrb dbg trc debu trac fine finer finest",
     "info": "info information notice log i n inf",
@@ -166,8 +170,8 @@ def product(value: Any) -> str | None:
 
 def count(value: Any) -> int | None:
     """A small number, such as an attempt: `2`, `"2"`, `"2/5"`."""
-    if value in _ORDINALS:
-        return _ORDINALS.index(value) + 1
+    if isinstance(value, str) and value.lower() in _NUMBERS:
+        return _NUMBERS[value.lower()]
     head = re.match(r"\s*(\d{1,3})\b", str(value))
     return int(head[1]) if head and not isinstance(value, bool) else None
 
