@@ -7,6 +7,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -26,6 +27,7 @@ from klaviyo_nb.evidence import Gap
 from klaviyo_nb.metrics.client import MOST_POINTS, Fetched, fetch
 from klaviyo_nb.metrics.names import MetricNames, from_table
 from klaviyo_nb.metrics.rates import increases
+from klaviyo_nb.metrics.server import connect
 from klaviyo_nb.window import Window
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -150,6 +152,29 @@ class TestAsking:
     def test_a_week_gets_a_longer_step(self, window: Window):
         fetched = ask(counting(), Window(window.end - timedelta(days=7), window.end))
         assert fetched.queries[0].step_s == 60
+
+    def test_two_answers_are_awaited_at_once_and_of_a_slow_server_all(self):
+        async def most_at_once(patience_s: float, slow: bool) -> int:
+            asked: list[int] = []
+            answered, every = 0, asyncio.Event()
+
+            async def handler(_: httpx.Request) -> httpx.Response:
+                nonlocal answered
+                asked.append(len(asked) - answered + 1)
+                if len(asked) == 5:
+                    every.set()
+                await (every.wait() if slow else asyncio.sleep(0))
+                answered += 1
+                return matrix()
+
+            server = connect("http://prometheus:9090", None, None, None, 5.0, httpx.MockTransport(handler))
+            patient = replace(server, patience_s=patience_s)
+            async with patient.client, asyncio.timeout(20):
+                await asyncio.gather(*(patient.ask("/api/v1/query", ()) for _ in range(5)))
+            return max(asked)
+
+        assert asyncio.run(most_at_once(60.0, slow=False)) == 2
+        assert asyncio.run(most_at_once(0.001, slow=True)) == 5
 
     def test_a_long_question_is_posted_and_a_short_one_is_not(self, window: Window):
         methods: set[str] = set()
