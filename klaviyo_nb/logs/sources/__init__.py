@@ -64,7 +64,7 @@ def _of_scheme(scheme: str, url: str, window: Window | None) -> list[Source]:
     if scheme == "file":
         return _paths(unquote(urlsplit(url).path), window)
     if scheme == "journald":
-        from klaviyo_nb.logs.sources.journal import Journal
+        from klaviyo_nb.logs.sources.journals.journalctl import Journal
 
         unit = unquote(url.partition("://")[2]).strip("/")
         return [Journal(url, (f"--unit={unit}",) if unit else ())]
@@ -146,14 +146,14 @@ def _file(path: str) -> Source:
     if stat.S_ISDIR(mode):
         return _folder(path)
     if path.endswith(".journal") or (stat.S_ISREG(mode) and is_journal(path)):
-        from klaviyo_nb.logs.sources.journal_files import JournalFiles
+        from klaviyo_nb.logs.sources.journals.files import JournalFiles
 
         return JournalFiles(path, (path,))
     return File(path)
 
 
 def _folder(path: str) -> Source:
-    from klaviyo_nb.logs.sources.journal_files import JournalFiles
+    from klaviyo_nb.logs.sources.journals.files import JournalFiles
 
     journals = journals_in(path)
     if not journals:

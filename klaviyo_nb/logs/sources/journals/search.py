@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from klaviyo_nb.logs.sources.base import CONTINUES, MATTERS
-from klaviyo_nb.logs.sources.journal_format import Entries, JournalFile, Numbers
-from klaviyo_nb.logs.sources.journal_packed import Unreadable
+from klaviyo_nb.logs.sources.journals.compressed import Unreadable
+from klaviyo_nb.logs.sources.journals.format import Entries, JournalFile, Numbers
 from klaviyo_nb.sought import Sought
 
 #: So much is searched at once; what is no message, and longer than that, is not searched [bytes].

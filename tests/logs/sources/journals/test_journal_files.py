@@ -20,8 +20,8 @@ from klaviyo_nb import logs
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.raw import around
 from klaviyo_nb.logs.sources import Chunk, resolve
-from klaviyo_nb.logs.sources.journal import Journal
-from klaviyo_nb.logs.sources.journal_files import JournalFiles, Span
+from klaviyo_nb.logs.sources.journals.files import JournalFiles, Span
+from klaviyo_nb.logs.sources.journals.journalctl import Journal
 from klaviyo_nb.window import Window
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)

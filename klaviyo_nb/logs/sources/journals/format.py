@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klaviyo_nb.logs.sources.journal_header import NEVER, Header
-from klaviyo_nb.logs.sources.journal_packed import FLAGS, unpacked
+from klaviyo_nb.logs.sources.journals.compressed import FLAGS, unpacked
+from klaviyo_nb.logs.sources.journals.header import NEVER, Header
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]

@@ -14,10 +14,10 @@ import numpy as np
 from klaviyo_nb.errors import SourceError, SourceMissing
 from klaviyo_nb.logs.sources.base import Opened, journals_in
 from klaviyo_nb.logs.sources.files import open_file
-from klaviyo_nb.logs.sources.journal_format import JournalFile
-from klaviyo_nb.logs.sources.journal_header import ARCHIVED, SIZE, Header
-from klaviyo_nb.logs.sources.journal_print import Key, printed
-from klaviyo_nb.logs.sources.journal_search import wanted
+from klaviyo_nb.logs.sources.journals.format import JournalFile
+from klaviyo_nb.logs.sources.journals.header import ARCHIVED, SIZE, Header
+from klaviyo_nb.logs.sources.journals.printing import Key, printed
+from klaviyo_nb.logs.sources.journals.search import wanted
 
 #: Lines that are handed on at once.
 _TOGETHER = 500

@@ -20,8 +20,8 @@ from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import Chunk, Opened, slices, speaks_of_klaviyo
 from klaviyo_nb.logs.sources.files import open_file
-from klaviyo_nb.logs.sources.journal import Journal
-from klaviyo_nb.logs.sources.journal_header import NEVER, ONLINE, SIZE, Header
+from klaviyo_nb.logs.sources.journals.header import NEVER, ONLINE, SIZE, Header
+from klaviyo_nb.logs.sources.journals.journalctl import Journal
 from klaviyo_nb.window import Window
 
 #: What one part holds of the files, roughly [bytes].
@@ -116,14 +116,14 @@ class Span:
     @contextmanager
     def open(self, deadline: float | None) -> Iterator[Opened]:
         """See `Chunk.open`."""
-        from klaviyo_nb.logs.sources import journal_read  # brings numpy, which workers import meanwhile
+        from klaviyo_nb.logs.sources.journals import read  # brings numpy, which workers import meanwhile
 
         opened = Opened(lambda memory: 0, offsets=False)
-        files = journal_read.loaded(self.files, opened)
-        lines = journal_read.lines(files, self.since, self.until, self.everything)
+        files = read.loaded(self.files, opened)
+        lines = read.lines(files, self.since, self.until, self.everything)
         opened.read = packed.reader(lines)
         yield opened
-        opened.problems += journal_read.missing(files)
+        opened.problems += read.missing(files)
         opened.truncated = bool(opened.problems)
 
 

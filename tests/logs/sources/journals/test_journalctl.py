@@ -11,7 +11,7 @@ import pytest
 import samples
 from klaviyo_nb import logs
 from klaviyo_nb.commands.log_answers import look_at_logs, read_logs, render_logs
-from klaviyo_nb.logs.sources.journal import Journal
+from klaviyo_nb.logs.sources.journals.journalctl import Journal
 from klaviyo_nb.settings import Settings
 from klaviyo_nb.window import Window
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import orjson
 
 from klaviyo_nb.expressions import expression
-from klaviyo_nb.logs.sources.journal import FIELDS
-from klaviyo_nb.logs.sources.journal_format import Entries, JournalFile, Numbers
-from klaviyo_nb.logs.sources.journal_packed import Unreadable
+from klaviyo_nb.logs.sources.journals.compressed import Unreadable
+from klaviyo_nb.logs.sources.journals.format import Entries, JournalFile, Numbers
+from klaviyo_nb.logs.sources.journals.journalctl import FIELDS
 
 _RANKS = {name.encode(): rank for rank, name in enumerate(FIELDS)}
 #: What so many fields are as JSON is remembered.

@@ -1,0 +1,1 @@
+"""Journals of systemd: live ones by journalctl, their files without it."""
