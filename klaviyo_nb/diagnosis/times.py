@@ -15,7 +15,7 @@ from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
-from klaviyo_nb.metrics.counters import step_s
+from klaviyo_nb.metrics.counters import rises, step_s
 from klaviyo_nb.metrics.onset import Episode, Moments, episodes
 from klaviyo_nb.metrics.times import Estimate, Moment, Source, Written, combined
 from klaviyo_nb.window import iso
@@ -100,7 +100,8 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         counts, past = (
             _counts(frame, ("endpoint", "kind")) for frame in (counted["metrics"].frame, before["metrics"])
         )
-        placed, counts = episodes(counts, width, width or None, past), counts.assign(took_s=width)
+        placed = episodes(counts, width, width or None, past)
+        counts = counts.assign(took_s=width, unseen_s=_unseen_s(counts, evidence.metrics, width))
         found["metrics"] = [_maybe_before(_nearer(each, counts, width), past) for each in placed]
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
@@ -210,6 +211,14 @@ def _begun(name: Source, found: Episode, onset: Moments) -> Estimate:
     return replace(estimate, because=estimate.because + doubt)
 
 
+def _unseen_s(counts: pd.DataFrame, metrics: pd.DataFrame, width_s: float) -> pd.Series[float]:
+    """How long before the step of each row no series had a sample; of the first step nobody knows."""
+    calls, errors = (rises(metrics, role) for role in ("requests", "errors"))
+    steps = calls.starts(calls.observed()).union(errors.starts(errors.observed()))
+    unseen = (steps.to_series().diff().dt.total_seconds() - width_s).clip(lower=0.0)
+    return counts["timestamp"].map(unseen).fillna(0.0)
+
+
 def _counts(frame: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     failed = frame["calls"].where(frame["kind"].notna(), 0.0)
     return frame[["timestamp", "calls", *labels]].assign(failed=failed)
@@ -218,7 +227,7 @@ def _counts(frame: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
 def _from_logs(frame: pd.DataFrame, until: datetime) -> list[Episode]:
     counts = _counts(frame, ("endpoint", "clock", "kind")).rename(columns={"clock": "host"})
     counts["timestamp"] = counts["timestamp"].dt.floor("s")
-    counts["took_s"] = frame["duration_s"].clip(lower=0.0).fillna(NEAR_S)
+    counts["took_s"], counts["unseen_s"] = frame["duration_s"].clip(lower=0.0).fillna(NEAR_S), 0.0
     found = episodes(counts, width_s=LINE_S)
     nearer = (_nearer(_by_hosts(each, counts, until), counts, LINE_S) for each in found)
     return [_doubted(each, counts, until) for each in nearer]
@@ -229,7 +238,8 @@ def _nearer(found: Episode, counts: pd.DataFrame, width_s: float) -> Episode:
 
     Of that call the calls beside it, which may be minutes away, tell nothing; they tell of the fault. A line
     is written when its call ends: that bounds the end as sharply as its time is written, and the beginning
-    as sharply as it tells how long the call took (`took_s`).
+    as sharply as it tells how long the call took (`took_s`). What is counted behind a time without samples
+    may be of any moment of it (`unseen_s`).
     """
     bad = counts[counts["failed"] > 0]
     onset, recovered, width = found.onset, found.recovered, timedelta(seconds=width_s)
@@ -238,11 +248,14 @@ def _nearer(found: Episode, counts: pd.DataFrame, width_s: float) -> Episode:
         for each in (onset, recovered)
     )
     if onset and len(first):
-        began = first["timestamp"] - pd.to_timedelta(first["took_s"].round(3), unit="s")
+        took = first["took_s"] + first["unseen_s"]
+        began = first["timestamp"] - pd.to_timedelta(took.round(3), unit="s")
         of_first = began[first["timestamp"] == first["timestamp"].min()]
         onset = max(onset[0], of_first.min().to_pydatetime()), onset[1]
     if recovered and len(last):
-        recovered = recovered[0], min(recovered[1], last["timestamp"].max().to_pydatetime() + width)
+        of_last = last[last["timestamp"] == last["timestamp"].max()].iloc[0]
+        unseen = timedelta(seconds=float(of_last["unseen_s"]))
+        recovered = recovered[0] - unseen, min(recovered[1], of_last["timestamp"].to_pydatetime() + width)
     return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
 
 

@@ -10,7 +10,7 @@ import samples
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.times import clocks_differ, times_of
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import NOTES
+from klaviyo_nb.frames import METRICS, NOTES
 from klaviyo_nb.metrics.times import Estimate, Moment, combined
 from klaviyo_nb.window import Window
 
@@ -373,3 +373,30 @@ def test_counters_that_had_counted_its_first_failures_place_the_beginning_before
     found = times_of(replace(evidence, window=window, calls=None, metrics=metrics)).onset
     assert found is not None
     assert timedelta(0) <= begun - found.earliest <= timedelta(minutes=2)
+
+
+def scraped(*without: tuple[float, float]) -> Evidence:
+    """Four calls a second from noon on; two in three fail from minute 50 to 75. No samples in some minutes."""
+    seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
+    seen = ~pd.concat(
+        [(seconds >= 60 * first) & (seconds < 60 * last) for first, last in without], axis=1
+    ).any(axis=1)
+    bad = seconds.between(3_000, 4_500, inclusive="right") * 40.0
+    rows = [
+        pd.DataFrame({
+            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds[seen], unit="s"), "role": role, "name": role,
+            "series": f'{{"status": "{status}"}}', "endpoint": "/api/events", "status": status, "value": rise.cumsum()[seen],
+        })
+        for role, status, rise in (("requests", "success", 60 - bad), ("requests", "error", bad), ("errors", "503", bad))
+    ]  # fmt: skip
+    window = Window(NOON, at(120))
+    return Evidence(window, window.end, metrics=METRICS.frame(pd.concat(rows, ignore_index=True)))
+
+
+def test_a_beginning_or_an_end_while_no_series_was_sampled_may_be_of_any_moment_of_it() -> None:
+    found = times_of(scraped((48, 55), (73, 77)))
+    assert told(found.onset) == (at(47.5), at(55))
+    assert told(found.recovered) == (at(72.75), at(77.25))
+    narrow = times_of(scraped((30, 35)))  # such a time elsewhere changes nothing
+    assert told(narrow.onset) == (at(49.75), at(50.25))
+    assert told(narrow.recovered) == (at(74.75), at(75.25))
