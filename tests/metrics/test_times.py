@@ -396,7 +396,7 @@ def scraped(*without: tuple[float, float]) -> Evidence:
 def test_a_beginning_or_an_end_while_no_series_was_sampled_may_be_of_any_moment_of_it() -> None:
     found = times_of(scraped((48, 55), (73, 77)))
     assert told(found.onset) == (at(47.5), at(55))
-    assert told(found.recovered) == (at(72.75), at(77.25))
+    assert told(found.recovered) == (at(72.5), at(77))
     narrow = times_of(scraped((30, 35)))  # such a time elsewhere changes nothing
     assert told(narrow.onset) == (at(49.75), at(50.25))
-    assert told(narrow.recovered) == (at(74.75), at(75.25))
+    assert told(narrow.recovered) == (at(74.5), at(75))
