@@ -187,6 +187,12 @@ def _reaches(shelf: Shelf, since: datetime) -> bool:
     return False
 
 
+def _unread(chunk: Chunk, part: Part) -> int:
+    """Bytes of a chunk, as stored, that were not read. How many lie behind what is printed, nobody knows."""
+    counts = part.truncated and (part.failed or not getattr(chunk, "printed", False))
+    return max(part.unread, chunk.size - part.read if counts else 0)
+
+
 def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
     parts, whole = shelf.parts, since is not None and _reaches(shelf, since)
     first = min((part.first for part in parts if part.first is not None), default=None)
@@ -201,10 +207,7 @@ def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:
     gaps = [gap for gap in (shelf.gap, STOPPED if left else None) if gap]
     reasons = dict.fromkeys(gaps + [text for part in parts for text in part.problems])
     unread = (
-        sum(
-            max(part.unread, chunk.size - part.read if part.truncated else 0)
-            for chunk, part in zip(shelf.chunks, parts, strict=False)
-        )
+        sum(_unread(chunk, part) for chunk, part in zip(shelf.chunks, parts, strict=False))
         + sum(chunk.size for chunk in left)
         + shelf.left_out
     )

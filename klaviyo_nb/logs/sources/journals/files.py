@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.logs.sources import packed
@@ -112,6 +112,7 @@ class Span:
     until: int
     everything: bool
     size: int = 0
+    printed: ClassVar[bool] = True  # what is read of it are other bytes than those that are stored
 
     @contextmanager
     def open(self, deadline: float | None) -> Iterator[Opened]:

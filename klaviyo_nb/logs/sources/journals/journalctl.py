@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from klaviyo_nb.evidence import TRY
 from klaviyo_nb.logs.sources import clients
@@ -93,6 +94,7 @@ class Slice:
     everything: bool
     size: int = 0
     hidden: str | None = None
+    printed: ClassVar[bool] = True  # what is read of it are other bytes than those that are stored
 
     def command(self) -> list[str]:
         """What is run."""

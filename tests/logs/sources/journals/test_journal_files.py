@@ -248,6 +248,17 @@ def test_a_cut_file_keeps_the_entries_that_are_whole_and_counts_the_others(tmp_p
 
 
 @pytest.mark.usefixtures("no_journalctl")
+def test_beside_a_cut_file_no_byte_of_a_whole_one_is_told_as_skipped(tmp_path: Path) -> None:
+    path, _ = journals.kept("compact", tmp_path)
+    whole = path.read_bytes()
+    last = max(at for at, kind, _ in journals.objects(whole) if kind == 3)
+    (tmp_path / "cut.journal").write_bytes(whole[:last])
+    (coverage,) = logs.read([str(tmp_path)], WINDOW, redact=str).coverage
+    assert str(coverage.gap).startswith("cut.journal is cut or broken: ")
+    assert (coverage.calls, coverage.truncated, coverage.skipped_bytes) == (7, True, 0)
+
+
+@pytest.mark.usefixtures("no_journalctl")
 def test_an_entry_with_a_broken_field_keeps_the_others_and_is_counted(tmp_path: Path) -> None:
     path, printed = journals.kept("plain", tmp_path, "klaviyo.journal")
     changed(path, path.read_bytes().index(b"_HOSTNAME=web-2") - 64, "<B", 7)
