@@ -84,7 +84,7 @@ class JournalFiles:
 
 
 class Unknown(SourceError):
-    """It is no journal of a format that is known here; journalctl may know it."""
+    """It is a journal of a newer format than what is known here; journalctl may know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ def _stored(path: str) -> _Stored:
     """What a file's header tells.
 
     Raises:
-        Unknown: It has none that can be read.
-        SourceError: It cannot be opened.
+        Unknown: It is that of a newer format.
+        SourceError: The file cannot be opened, or is no journal.
     """
     descriptor = open_file(path)
     try:
@@ -142,9 +142,13 @@ def _stored(path: str) -> _Stored:
         raise SourceError(path, f"cannot be read: {exc.strerror}", f"file {path}") from None
     finally:
         os.close(descriptor)
-    if head is None or head.unreadable:
-        why = head.unreadable if head else f"it is no journal: it has {size:,} bytes"
-        raise Unknown(path, f"{os.path.basename(path)}: {why}", f"journalctl --verify --file={path}")
+    name = os.path.basename(path)
+    if head is None:
+        why = f"no journal: its {size:,} bytes do not begin with the header of one" if size else "empty"
+        raise SourceError(path, f"{name}: it is {why}", f"file {path}")
+    if head.unknown:
+        why = f"its format is newer than what is known here (flags {head.unknown:#x})"
+        raise Unknown(path, f"{name}: {why}", f"journalctl --verify --file={path}")
     known = 0 < head.first <= head.last < NEVER
     first, last = (head.first, head.last) if known else (0, NEVER)
     return _Stored(path, head.file_id, size, first, last, head.state == ONLINE)

@@ -49,15 +49,12 @@ class Header(NamedTuple):
     tail_monotonic: int
 
     @property
-    def unreadable(self) -> str | None:
-        """Why nobody can read the file who knows the format of today; None: it can be read."""
-        if self.signature != _SIGNATURE:
-            return "it has not the header of a journal"
-        if unknown := self.incompatible & ~_KNOWN:
-            return f"its format is newer than what is known here (flags {unknown:#x})"
-        return None
+    def unknown(self) -> int:
+        """Flags of a format that is newer than what is known here; 0: it can be read."""
+        return self.incompatible & ~_KNOWN
 
     @classmethod
     def of(cls, head: bytes) -> Header | None:
-        """Out of a file's first bytes; None: they are too few."""
-        return cls(*_LAYOUT.unpack_from(head)) if len(head) >= _LAYOUT.size else None
+        """Out of a file's first bytes; None: it is no journal, or they are too few."""
+        whole = len(head) >= SIZE and head.startswith(_SIGNATURE)
+        return cls(*_LAYOUT.unpack_from(head)) if whole else None

@@ -84,7 +84,7 @@ def _read(path: str, file_id: bytes) -> JournalFile | None:
     try:
         with open(open_file(path), "rb", buffering=0) as file:
             head = Header.of(os.pread(file.fileno(), SIZE, 0))
-            if head is None or head.unreadable or head.file_id != file_id:
+            if head is None or head.unknown or head.file_id != file_id:
                 return None
             if head.state == ARCHIVED:
                 return JournalFile(head, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -159,14 +159,20 @@ def test_of_a_newer_format_journalctl_is_asked(monkeypatch: pytest.MonkeyPatch, 
     assert (coverage.lines, coverage.gap) == (17 + 4, None)
 
 
-@pytest.mark.usefixtures("no_journalctl")
 @pytest.mark.parametrize("content", [b"", b"LPKSHHRH", b"no journal at all " * 100])
-def test_what_is_no_journal_is_a_gap_and_stops_no_other(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_journal_is_a_gap_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    program = tmp_path / "bin" / "journalctl"  # which names no file when it says so, and is not asked
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho Failed to open files: No data available >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     journals.kept("compact", tmp_path)
     (tmp_path / "broken.journal").write_bytes(content)
     found = logs.read([str(tmp_path)], WINDOW, redact=str)
     assert len(found.calls) == 7
-    assert str(found.coverage[0].gap).startswith("broken.journal: it ")
+    assert str(found.coverage[0].gap).startswith("broken.journal: it is ")
     assert found.coverage[0].truncated
 
 
