@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -378,11 +379,16 @@ class Likeness:
         for name, value in told.fields.items():
             if value == sure.fields[name]:
                 continue
-            found = masking.found(value, one.text, sure.fields[name], other.text)
+            tells = partial(self._tells, one, name, sure.fields[name])
+            found = masking.found(value, one.text, sure.fields[name], other.text, tells)
             if found is None or name == "status_code":  # more follows from a status than its number
                 return None
             kind.spans[name] = found
         return kind
+
+    def _tells(self, like: Carried, name: str, value: Any, text: str) -> bool:
+        """Would the record tell this value if it said `text`?"""
+        return bool(self._understand(like.saying(text).raw()).fields.get(name) == value)
 
     def _time(self, text: str, moment: int | None) -> slice | None:
         found = times.search(text[:200], self._near)

@@ -230,17 +230,19 @@ def other_clock(clock: Any) -> Any:
     return clock + 1 if isinstance(clock, int | float) else clock
 
 
-def found(value: Any, text: str, other_value: Any, other: str) -> tuple[slice, Read] | None:
+def found(
+    value: Any, text: str, other_value: Any, other: str, tells: Callable[[str], bool]
+) -> tuple[slice, Read] | None:
     """Where `value` stands in the text and how it is read; the same gives the other text's other value.
 
-    None also for a number that stands at several places: nobody knows which is meant.
+    If it stands at several places, each is tried, for a text and its like may be read at different ones: the
+    place that is meant is that at which `tells`, of the text with the other's digits there alone, is true.
     """
-    fits = [
-        (span, read)
-        for span, read in _places(value, text)
-        if read(text[span]) == value and read(other[span]) == other_value
-    ]
-    return fits[0] if len(fits) == 1 or (fits and isinstance(value, str)) else None
+    stands = [(span, read) for span, read in _places(value, text) if read(text[span]) == value]
+    fits = [(span, read) for span, read in stands if read(other[span]) == other_value]
+    if len({span.start for span, _ in stands}) > 1:
+        fits = [each for each in fits if tells(text[: each[0].start] + other[each[0]] + text[each[0].stop :])]
+    return fits[0] if fits else None
 
 
 def _places(value: Any, text: str) -> Iterator[tuple[slice, Read]]:

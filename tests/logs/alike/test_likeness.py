@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from klaviyo_nb.logs.alike.likeness import Likeness, _Kind
@@ -158,6 +158,7 @@ _PIECES = st.sampled_from([
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(_PIECES, min_size=1, max_size=8), st.integers(0, 2**32), st.booleans())
+@example(["1795410000.250 ", "0.514 ", "klaviyo ", "status=429 ", "0.514s "], 0, False)
 def test_whatever_is_remembered_is_what_would_have_been_understood(
     pieces: list[str], seed: int, about: bool
 ) -> None:
