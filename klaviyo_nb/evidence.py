@@ -128,7 +128,8 @@ def together(gaps: Iterable[Gap]) -> list[Gap]:
     """
     alike: dict[tuple[str, bool], list[Gap]] = {}
     for gap in gaps:
-        alike.setdefault((_NUMBER.sub("#", gap.reason), gap.configured), []).append(gap)
+        reason = gap.reason.partition(TRY)[0]  # the command names the source
+        alike.setdefault((_NUMBER.sub("#", reason), gap.configured), []).append(gap)
     return [
         told
         for same in alike.values()

@@ -229,6 +229,17 @@ def test_what_gave_nothing_is_followed_by_a_command_that_looks_at_it(
     assert done.stderr.splitlines()[-1] == hint
 
 
+@pytest.mark.parametrize("more", [(), ("--line", "1")])
+def test_the_command_that_a_source_tells_is_the_one_that_is_shown(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "app.log").write_bytes("klaviyo 429\n".encode("utf-16"))
+    assert run("logs", "app.log", *more, cwd=tmp_path).stderr.splitlines() == [
+        "error: app.log: its text is UTF-16",
+        "try: iconv -f UTF-16 -t UTF-8 app.log > utf8.log",
+    ]
+
+
 def test_a_folder_of_logs_is_followed_by_the_command_that_reads_them(tmp_path: Path) -> None:
     assert run("logs", ".", cwd=tmp_path).stderr.splitlines()[-1] == f"try: ls -l {tmp_path}"
     (tmp_path / "app.log.1").write_text("2026-11-23T05:00:00Z POST https://a.klaviyo.com/api/events 429\n")

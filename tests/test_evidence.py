@@ -13,7 +13,17 @@ import pytest
 
 import samples
 from klaviyo_nb.errors import EvidenceError
-from klaviyo_nb.evidence import Coverage, Evidence, Gap, Query, header_fields, in_short, remembered, together
+from klaviyo_nb.evidence import (
+    TRY,
+    Coverage,
+    Evidence,
+    Gap,
+    Query,
+    header_fields,
+    in_short,
+    remembered,
+    together,
+)
 from klaviyo_nb.folder import load, save
 from klaviyo_nb.frames import CALLS
 from klaviyo_nb.window import Window
@@ -132,6 +142,8 @@ def test_gaps_that_are_alike_are_told_once_and_others_one_by_one() -> None:
         *other,
     ]
     assert together(torn[:3]) == torn[:3]
+    coded = [Gap(name, f"UTF-16{TRY}iconv {name}") for name in "abcd"]
+    assert together(coded) == [Gap("a and 3 more", f"UTF-16{TRY}iconv a")]
 
 
 def test_of_many_log_sources_those_with_trouble_are_named_and_the_sums_stay() -> None:

@@ -91,7 +91,8 @@ def raw_lines(settings: Settings, line_no: int) -> str:
     try:
         found = around(settings.logs[0], window_of(settings, utc_now()), line_no)
     except SourceError as exc:
-        raise type(exc)(exc.where, redact(exc.what), exc.hint) from None
+        what, _, command = exc.what.partition(TRY)
+        raise type(exc)(exc.where, redact(what), command or exc.hint) from None
     texts = redact("\n".join(line.text for line in found)).split("\n")
     width = len(str(found[-1].number))
     return "".join(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shlex
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from klaviyo_nb.errors import SourceDenied, SourceError, SourceMissing
+from klaviyo_nb.evidence import TRY
 from klaviyo_nb.expressions import expression
 from klaviyo_nb.logs.sources import packed
 from klaviyo_nb.logs.sources.base import CONTEXT, UTF16, Chunk, Opened, Read, is_utf16, pipe_reader, ranges
@@ -58,7 +60,7 @@ class Pipe:
         """See `Chunk.open`."""
         own = self.path != "-"
         if not own and sys.stdin is None:
-            raise SourceMissing("-", "standard input is closed", "cat app.log | klaviyo-nb logs -")
+            raise SourceMissing("-", f"standard input is closed{TRY}cat app.log | klaviyo-nb logs -")
         descriptor = open_file(self.path, os.O_NONBLOCK) if own else sys.stdin.fileno()
         try:
             opened = Opened(lambda memory: 0, offsets=False)
@@ -94,7 +96,8 @@ class File:
         finally:
             os.close(descriptor)
         if is_utf16(head):
-            raise SourceError(self.path, UTF16, f"iconv -f UTF-16 -t UTF-8 {self.path} > app.log")
+            convert = f"iconv -f UTF-16 -t UTF-8 {shlex.quote(self.path)} > utf8.log"
+            raise SourceError(self.path, f"{UTF16}{TRY}{convert}")
         path, size = os.path.abspath(self.path), facts.st_size
         identity = Identity(os.uname().nodename, (facts.st_dev, facts.st_ino), len(head), _digest(head))
         if packed.is_packed(head):
