@@ -282,15 +282,23 @@ def _border(bins: Bins, start: int, end: int, spread: float, *, rising: bool) ->
 def _first(bins: Bins, bad: Ints) -> int:
     """The first of the failing bins `bad` that is more likely a forerunner of the last one than noise.
 
-    Faults begin with single failures: they belong to what follows closely, where hardly any are usual.
+    Faults begin with single failures: they belong to what follows closely, where hardly any are usual. What
+    gets worse slowly has forerunners of forerunners.
     """
-    near = np.flatnonzero(bins.starts[bad] > bins.starts[bad[-1]] - FORERUN_NS)
-    for at in near[:-1]:
-        calls, failed = bins.calls[bad[at] : bad[-1]].sum(), bins.failed[bad[at] : bad[-1]].sum()
-        usual = (bins.failed[: bad[at]].sum() + FEW) / (bins.calls[: bad[at]].sum() + 1.0) * calls
-        if failed > usual + 2 * math.sqrt(usual):
-            return int(at)
-    return len(bad) - 1
+    last = len(bad) - 1
+    while True:
+        near = np.flatnonzero(bins.starts[bad[:last]] > bins.starts[bad[last]] - FORERUN_NS)
+        first = next((int(at) for at in near if _runs_before(bins, int(bad[at]), int(bad[last]))), last)
+        if first == last:
+            return last
+        last = first
+
+
+def _runs_before(bins: Bins, at: int, last: int) -> bool:
+    """Fail more calls from one bin until another than the share before would have fail?"""
+    calls, failed = bins.calls[at:last].sum(), bins.failed[at:last].sum()
+    usual = (bins.failed[:at].sum() + FEW) / (bins.calls[:at].sum() + 1.0) * calls
+    return bool(failed > usual + 2 * math.sqrt(usual))
 
 
 def _within(calls: Floats, failed: Floats, n: Floats, k: Floats) -> Floats:

@@ -270,6 +270,19 @@ class TestAnIncident:
         found = only(episodes(bins(calls, failed)))
         assert holds(found.onset, 80.5)
 
+    @pytest.mark.parametrize("calls", [15, 60, 300])
+    def test_what_gets_worse_for_half_an_hour_begins_with_its_first_failure_where_none_failed_before(
+        self, calls: float
+    ):
+        rng = np.random.default_rng(5)
+        share = np.clip((np.arange(480) - 160) / 120, 0.0, 1.0) * 0.8
+        for _ in range(20):
+            total = rng.poisson(calls, 480)
+            frame = bins([*total], [*rng.binomial(total, share)], timedelta(seconds=15))
+            found = episodes(frame, width_s=15)
+            assert found[0].onset is not None
+            assert holds(found[0].onset, (first_failure(frame, 0) - 0.5) / 4)
+
     def test_a_beginning_within_missing_bins_is_as_wide_as_they_are(self):
         frame = bins([30.0] * 60, [0.0] * 30 + [30.0] * 30)
         frame = frame.drop(index=range(25, 35))
