@@ -253,11 +253,13 @@ def _read(
     news: News | None = None,
 ) -> list[Shelf]:
     engine_named(engine, 0)  # a mistake is told before anything is opened
-    what = {"window": window, "redact": redact, "deadline": deadline, "own": _own(formats)}
+    what = {"window": window, "redact": redact, "own": _own(formats)}
     shelves = found(urls, window, deadline)
     for shelf in shelves:
-        shelf.limit(limits.source_size)
-    jobs = _jobs(shelves, limits.source_size, **what, question=question)
+        if shelf.chunks:  # of 100,000 most may have none, for the deadline
+            shelf.limit(limits.source_size)
+    stop = None if deadline is None else deadline - sum(shelf.took for shelf in shelves)
+    jobs = _jobs(shelves, limits.source_size, **what, deadline=stop, question=question)
     tasks = small.tasks(jobs, lambda job: shelves[job.source].is_one_chunk)
     chosen = engine_named(engine, sum(map(worth, jobs)))
     run = _Run(shelves, jobs, redact, progress, take, news)
@@ -350,7 +352,7 @@ def _jobs(shelves: Sequence[Shelf], most: int, **what: Any) -> list[Job]:
 
 def _pieces(shelves: Iterable[Shelf], which: Literal["calls", "webhooks"], last: bool) -> Iterator[Piece]:
     """Rows of every part, the oldest part of a source first; `last`: they are taken out of it."""
-    for shelf in shelves:
+    for shelf in (shelf for shelf in shelves if shelf.parts):
         name = without_credentials(shelf.name)
         for part, before in reversed(list(zip(shelf.parts, shelf.first_lines(), strict=True))):
             rows = part.calls if which == "calls" else part.webhooks

@@ -36,6 +36,7 @@ class Shelf:
         parts: What they gave, as far as they were read.
         gap: Why it has no parts, or not all of them.
         left_out: Bytes of it that are too many.
+        took: What looking at it took, if a glob found it: to tell at the end what it gave takes as long [s].
     """
 
     name: str
@@ -46,6 +47,7 @@ class Shelf:
     parts: list[Part] = field(default_factory=list)
     gap: str | None = None
     left_out: int = 0
+    took: float = 0.0
 
     @property
     def is_pipe(self) -> bool:
@@ -135,7 +137,8 @@ def _each_once(shelves: Iterable[Shelf]) -> list[Shelf]:
 def _find_chunks(
     shelf: Shelf, source: Source, window: Window, deadline: float | None, until: float | None
 ) -> None:
-    if until is not None and time.monotonic() > until and shelf.written != math.inf:
+    began = time.monotonic()
+    if until is not None and began > until and shelf.written != math.inf:
         shelf.gap = LATE
         return
     try:
@@ -143,11 +146,14 @@ def _find_chunks(
         shelf.gap = None if shelf.chunks else EMPTY
     except SourceError as exc:
         shelf.gap = exc.what
+    if shelf.written != math.inf:
+        shelf.took = time.monotonic() - began
 
 
 def newest_first(shelves: Sequence[Shelf]) -> list[tuple[int, Chunk]]:
     """Every chunk with the index of its source: the newest of each, then the next ones."""
-    order = sorted(range(len(shelves)), key=lambda index: -shelves[index].written)
+    some = (index for index, shelf in enumerate(shelves) if shelf.chunks)
+    order = sorted(some, key=lambda index: -shelves[index].written)
     ranks = itertools.zip_longest(*(shelves[index].chunks for index in order))
     return [(index, chunk) for rank in ranks for index, chunk in zip(order, rank, strict=True) if chunk]
 

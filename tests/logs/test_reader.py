@@ -294,6 +294,28 @@ def test_of_many_files_the_newest_are_read_by_the_deadline_and_the_rest_is_one_g
     assert rest.skipped_bytes == left * path.stat().st_size
 
 
+def test_reading_leaves_as_much_time_to_tell_of_the_files_of_a_glob_as_looking_at_them_took(
+    tmp_path: Path,
+) -> None:
+    class Kept:
+        """Keeps what it was given to read."""
+
+        far = False
+
+        def map(self, function: Any, tasks: Any, *_: Any) -> Any:
+            self.jobs = [job for task in tasks for job in task]
+            yield from map(function, tasks)
+
+    for number in range(30):
+        (tmp_path / f"{number:02d}.log").write_text(call("2026-11-23T05:00:00Z") + "\n")
+    deadline = time.monotonic() + 60
+    kept = Kept()
+    for name, leaves in (("*.log", True), ("17.log", False)):
+        logs.read([f"{tmp_path}/{name}"], WINDOW, redact=str, deadline=deadline, engine=kept)
+        assert {job.deadline < deadline for job in kept.jobs} == {leaves}
+        assert all(deadline - job.deadline < 30 for job in kept.jobs)
+
+
 def test_looking_at_many_files_ends_early_enough_to_read_some(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number:02d}.log").write_text(call("2026-11-23T05:00:00Z") + "\n")
