@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 
 from klaviyo_nb.expressions import expression
+from klaviyo_nb.logs.formats.objects import load, plans
 
 _STAMP = rb"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)"
 _BSD = rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?"
@@ -181,18 +182,31 @@ def _from_numbers(numbers: bytes) -> bytes:
 
 
 def _block_follows(before: bytes, line: bytes) -> bool:
-    """A body: after a colon, or markup after markup, or an object that is printed over several lines."""
+    """A body: after a colon, or markup after markup, or an object that is printed over several lines.
+
+    Not an object with a time of its own: that is the next line of a log.
+    """
     if _TAGGED.match(line):
         return False
     if _STATUS.match(line):
         return before[:1] == b">"
-    if before.rstrip()[-1:] in (b":", b"=") or line.startswith((*_BODIES, b'{\\"errors')):
+    announced = before.rstrip()[-1:] in (b":", b"=") and not _has_time(line)
+    if announced or line.startswith((*_BODIES, b'{\\"errors')):
         return before[:1] != b"{"
     if _MARKUP.match(line):
         return before.rstrip()[-1:] == b">" or bool(_MARKUP.match(before) or _HEADER.match(before))
     if _BARE.match(line):
         return before[:1] not in (b"}", b"]", b"{", b"[")
     return bool(_HEADER.match(line)) and bool(_HEADER.match(before) or _STATUS.match(before))
+
+
+def _has_time(line: bytes) -> bool:
+    """Is it a whole object, in a wrapper's quotes or not, one of whose outermost keys tells a time?"""
+    data = load(load(b'"' + line.rstrip() + b'"') or b"" if line[1:2] == b"\\" else line)
+    if not isinstance(data, dict):
+        return False
+    values = tuple(data.values())
+    return any(fits(values[place]) for place, _, _, fits in plans[tuple(data)].roles.get("timestamp", ()))
 
 
 def _told_by_both(before: bytes, line: bytes) -> bool:

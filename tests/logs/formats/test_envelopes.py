@@ -99,6 +99,16 @@ def test_lines_after_each_other_stay_calls_of_their_own(wrapper: str) -> None:
     assert [each.fields["status_code"] for each in told] == [429, 503, 401]
 
 
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("end", ["body=", "response:"])
+def test_an_object_with_a_time_of_its_own_is_no_body_of_the_line_before_it(wrapper: str, end: str) -> None:
+    text = f"ERROR POST https://a.klaviyo.com/api/events 429 in 30 ms {end}"
+    line = json.dumps({"time": "2026-11-23T05:01:40Z", **json.loads(JSON_LINE), "status": 202})
+    found = records("\n".join(map(WRAPPERS[wrapper], (text, line))))
+    assert [each.fields["status_code"] for each in found] == [429, 202]
+    assert wrapper != "none" or [each.moment for each in found] == [None, MOMENT + 99_750_000]
+
+
 @pytest.mark.parametrize("wrapper", ["journald JSON", "syslog", "journalctl short-iso", "syslog, RFC 5424"])
 def test_the_envelope_tells_machine_and_process(wrapper: str) -> None:
     (told,) = records(WRAPPERS[wrapper]("Klaviyo API error: 429"))
@@ -130,6 +140,7 @@ def test_a_line_that_docker_cut_is_put_together() -> None:
         (b"ERROR x", b"Traceback (most recent call last):"),
         (b"  File 'x', line 1", b"ValueError: no"),
         (b"response:", b'{"errors":[]}'),
+        (b"body=", b'{"data":{"attributes":{"time":"2026-11-23T05:00:00Z"}}}'),
         (b"GET https://a.klaviyo.com/api/lists", b"HTTP/1.1 200 OK"),
         (b"HTTP/1.1 200 OK", b"Content-Type: text/html"),
         (b"Content-Type: text/html", b""),
