@@ -177,7 +177,7 @@ PATTERNS: Mapping[str, tuple[re.Pattern[str], ...]] = {
         r"(?<= [2-5]\d\d )(?P<v>\d{1,12}) (?P<u>us)\b",
         r"\b(?:dur(?:ation)?|elapsed|latency|took|response[_-]?time|rtt)[=:] ?(?P<v>\d{1,6})(?![\w.:%-])",
         r"\" [1-5]\d\d \d+ (?P<v>\d{1,4}\.\d{3,6})(?= |$)",  # of the request, then of what was asked for it
-        r"\b[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
+        r"(?<![\w.,])[2-5]\d\d\"? (?P<v>\d{1,3}\.\d{3,6})(?![\w.]| ?m?s\b)",
         r"\" \d+ (?P<v>\d+\.\d{3}) \[[\w-]*\] \[",  # ingress-nginx
         r"\|(?P<v>\d{1,3}\.\d{3,6})\|",
         # Envoy, whatever its head

@@ -464,3 +464,9 @@ def test_a_call_is_read_wherever_it_stands_in_a_long_text(shape: str, around: in
         "," in shape[:24]
     )
     assert (told.fields["endpoint"], told.fields["status_code"]) == ("/api/events", 429)
+
+
+@pytest.mark.parametrize("fraction", ["250", "975"])
+def test_the_fraction_of_a_time_is_no_status_that_a_duration_stands_behind(fraction: str) -> None:
+    told = understand(f"1795410000.{fraction} 0.514 klaviyo status=429 0.609s".encode(), NEAR)
+    assert (told.fields["status_code"], told.fields["duration_s"]) == (429, 0.609)
