@@ -124,6 +124,7 @@ class Part:
         lines: Lines that begin in it.
         read: Bytes that were read.
         unread: Bytes of a packed one that are there and gave no text.
+        done: Bytes of a packed one that were inflated.
         unparsed: Records that speak of Klaviyo and gave no row.
         first: Earliest time seen in the window, microseconds since 1970.
         last: Latest.
@@ -143,6 +144,7 @@ class Part:
     lines: int = 0
     read: int = 0
     unread: int = 0
+    done: int = 0
     unparsed: int = 0
     first: int | None = None
     last: int | None = None

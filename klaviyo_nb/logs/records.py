@@ -92,7 +92,7 @@ class _Reading:
                 self._read(job, opened, part)
             part.problems += opened.problems
             part.truncated = part.truncated or opened.truncated
-            part.ends, part.unread = opened.ends, opened.unread
+            part.ends, part.unread, part.done = opened.ends, opened.unread, opened.done
         except SourceError as exc:
             part.failed = True
             part.problems.append(exc.what)
@@ -104,6 +104,7 @@ class _Reading:
         self._offsets, opened.idle = opened.offsets, self._tell_so_far
 
         def halt() -> bool:
+            part.done = opened.done
             if self._advanced:
                 self._advanced(job, opened.done)
             self._tell_so_far()

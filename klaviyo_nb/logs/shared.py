@@ -85,6 +85,7 @@ def together(parts: Sequence[Part]) -> Part:
     whole.webhooks = _rows([part.webhooks for part in parts], lines)
     for name in ("found", "lines", "read", "unread", "unparsed"):
         setattr(whole, name, sum(getattr(part, name) for part in parts))
+    whole.done = max(part.done for part in parts)  # each inflates from the beginning
     whole.first = min((part.first for part in parts if part.first is not None), default=None)
     whole.last = max((part.last for part in parts if part.last is not None), default=None)
     whole.outside = max((part.outside for part in parts if part.outside is not None), default=None)

@@ -196,7 +196,8 @@ def _reaches(shelf: Shelf, since: datetime) -> bool:
 def _unread(chunk: Chunk, part: Part) -> int:
     """Bytes of a chunk, as stored, that were not read. How many lie behind what is printed, nobody knows."""
     counts = part.truncated and (part.failed or not getattr(chunk, "printed", False))
-    return max(part.unread, chunk.size - part.read if counts else 0)
+    read = part.done if getattr(chunk, "packed", False) else part.read
+    return max(part.unread, chunk.size - read if counts else 0)
 
 
 def _coverage(shelf: Shelf, window: Window, since: datetime | None) -> Coverage:

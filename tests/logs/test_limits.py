@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -102,3 +103,20 @@ def test_of_a_file_that_is_too_large_the_newest_parts_are_read(most: int, fit: i
     assert len(shelf.chunks) == fit
     assert shelf.left_out == 40 * (3 - fit)
     assert (shelf.gap is None) == (fit == 3)
+
+
+@pytest.mark.parametrize("engine", ["local:1", "local:2"])
+def test_of_a_packed_log_that_is_not_read_to_its_end_the_rest_is_counted_as_it_is_stored(
+    tmp_path: Path, engine: str
+) -> None:
+    random = Random(1)
+    filler = b"".join(b'{"n":"%s"}\n' % (random.randbytes(15).hex().encode() * 10) for _ in range(300_000))
+    packed = gzip.compress(lines(0, 100) + filler, 1)
+    (tmp_path / "app.log.gz").write_bytes(packed)
+    found = logs.read(
+        [str(tmp_path / "app.log.gz")], WINDOW, redact=str, engine=engine,
+        limits=Limits(source_size=len(filler) // 4, calls=MUCH),
+    )  # fmt: skip
+    (coverage,) = found.coverage
+    assert len(found.calls) == 100
+    assert len(packed) // 2 < coverage.skipped_bytes < len(packed)
