@@ -253,7 +253,7 @@ def _nearer(found: Episode, counts: pd.DataFrame, width_s: float) -> Episode:
         of_first = began[first["timestamp"] == first["timestamp"].min()]
         onset = max(onset[0], of_first.min().to_pydatetime()), onset[1]
     if recovered and len(last):
-        of_last = last[last["timestamp"] == last["timestamp"].max()].iloc[0]
+        of_last = last.iloc[int(last["timestamp"].argmax())]
         unseen = timedelta(seconds=float(of_last["unseen_s"]))
         recovered = recovered[0] - unseen, min(recovered[1], of_last["timestamp"].to_pydatetime() + width)
     return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
