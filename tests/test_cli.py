@@ -375,7 +375,7 @@ def test_metrics_tell_what_the_notebook_tells() -> None:
     assert fast["burning"] is True
     assert {row["burning"] for row in slow} == {None}
     assert re.search(r"^burning   [\d,.]+ in 60 min, [\d,.]+ in 5 min: over 14.4$", text, re.MULTILINE)
-    assert "not known: 6 (6 h 00 min), 3 (24 h 00 min), 1 (3 d 0 h); ask a longer window" in text
+    assert "not known, for less than that was seen: 6 (6 h 00 min), 3 (24 h 00 min), 1 (3 d 0 h)" in text
     worst = next(row for row in document["changed"] if row["attribute"] == "endpoint")
     assert worst["value"] == "/api/profiles"
     assert re.search(

@@ -16,7 +16,7 @@ from klaviyo_nb.collect import context_of
 from klaviyo_nb.coming import about, apart
 from klaviyo_nb.commands.log_answers import as_json
 from klaviyo_nb.diagnosis import decide, phases
-from klaviyo_nb.diagnosis.harm import at_each_severity, counts, harm, touched
+from klaviyo_nb.diagnosis.harm import at_each_severity, burning, harm, touched
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
 from klaviyo_nb.errors import UsageError
@@ -24,7 +24,7 @@ from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.folder import load
 from klaviyo_nb.lines import many
 from klaviyo_nb.metrics.client import Fetched, fetch
-from klaviyo_nb.metrics.impact import SLO, Impact, burn_rates
+from klaviyo_nb.metrics.impact import SLO, Impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
@@ -145,9 +145,8 @@ def _affected(found: Evidence) -> list[dict[str, Any]]:
 
 def _tables(found: Evidence) -> dict[str, list[dict[str, Any]]]:
     """What the notebook shows as tables: spans in seconds, shares as numbers."""
-    counted = counts(found)
     return {
-        "burn_rates": _records(None if counted is None else burn_rates(counted[1], found.window)),
+        "burn_rates": _records(burning(found)),
         "durations": _records(views.durations(found)),
         "changed": _records(phases.changed(found)),
         "slower": _records(phases.slower(found)),
@@ -212,7 +211,7 @@ def _impact_text(total: Impact | None) -> list[str]:
 
 
 def _burning_text(rates: pd.DataFrame | None) -> list[str]:
-    """Each burn rate in its two windows; those whose window is longer than what was asked are named."""
+    """Each burn rate in its two windows; those whose window was not observed are named."""
     if rates is None:
         return []
     known = rates[rates["burning"].notna()]
@@ -222,7 +221,9 @@ def _burning_text(rates: pd.DataFrame | None) -> list[str]:
         for each in known.itertuples()
     ]
     left = [f"{each.factor:g} ({each.long})" for each in rates[rates["burning"].isna()].itertuples()]
-    return _under("burning", lines + ([f"not known: {', '.join(left)}; ask a longer window"] if left else []))
+    return _under(
+        "burning", lines + ([f"not known, for less than that was seen: {', '.join(left)}"] if left else [])
+    )
 
 
 def _took_text(took: pd.DataFrame) -> list[str]:

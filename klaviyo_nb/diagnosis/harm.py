@@ -15,8 +15,10 @@ from klaviyo_nb.diagnosis.tree import cause_of
 from klaviyo_nb.evidence import Evidence, remembered
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.logs.questions.reach import of_some
-from klaviyo_nb.metrics.impact import Impact, impact
+from klaviyo_nb.metrics.counters import step_s
+from klaviyo_nb.metrics.impact import Impact, burn_rates, impact
 from klaviyo_nb.metrics.rates import bins
+from klaviyo_nb.window import Window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +60,30 @@ def harm(evidence: Evidence) -> Harm | None:
     """What the failures came to; None if neither logs nor metrics were read."""
     found = counts(evidence)
     return None if found is None else Harm(found[0], impact(found[1], evidence.window))
+
+
+@remembered
+def burning(evidence: Evidence) -> pd.DataFrame | None:
+    """`burn_rates` of the calls that `counts` counts; None if neither logs nor metrics were read."""
+    found = counts(evidence)
+    return found and burn_rates(found[1], evidence.window, _observed(evidence, found[0]))
+
+
+def _observed(evidence: Evidence, source: Literal["logs", "metrics"]) -> Window | None:
+    """The part of the window in which a call would have been counted: logs may begin in it, samples end too.
+
+    What a log without an older line holds may be all that is kept of it.
+    """
+    window, metrics = evidence.window, evidence.metrics
+    if source == "metrics" and metrics is not None:
+        times = metrics.loc[metrics["role"] != "alerts", "timestamp"]
+        last = times.max() + timedelta(seconds=step_s(metrics) or 0.0)  # the next sample may be due later
+        span = max(times.min(), window.start), min(last, window.end)
+    else:
+        older = any(each.outside and each.outside < window.start for each in evidence.coverage)
+        began = [each.got.start for each in evidence.coverage if each.got]
+        span = window.start if older else max(min(began, default=window.end), window.start), window.end
+    return Window(*span) if span[0] < span[1] else None
 
 
 @remembered

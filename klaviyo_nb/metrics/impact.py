@@ -18,6 +18,8 @@ BURN_RATES = (
     (3.0, pd.Timedelta(days=1), pd.Timedelta(hours=2)),
     (1.0, pd.Timedelta(days=3), pd.Timedelta(hours=6)),
 )
+#: Share of a window that has to have been observed, for its rate to be known.
+OBSERVED = 0.9
 #: Fewer failures in the long window burn nothing, whatever share they are [calls].
 BURN_FAILURES = 5
 #: Span over which the peak is measured, and the fewest calls in it that make a share.
@@ -75,12 +77,14 @@ def impact(bins: pd.DataFrame, window: Window, slo: float = SLO) -> Impact:
     )
 
 
-def burn_rates(bins: pd.DataFrame, window: Window, slo: float = SLO) -> pd.DataFrame:
+def burn_rates(bins: pd.DataFrame, window: Window, observed: Window | None, slo: float = SLO) -> pd.DataFrame:
     """How fast the error budget is spent at the end of a window: 1 spends it in the objective's period.
 
     Args:
         bins: As in `impact`.
-        window: What was asked about; a rate whose long window is longer is not known.
+        window: What was asked about.
+        observed: The part of it in which a call would have been counted, or None. The rate of a span of
+            which it holds less than `OBSERVED` is not known.
         slo: Share of calls promised to succeed.
 
     Returns:
@@ -93,7 +97,7 @@ def burn_rates(bins: pd.DataFrame, window: Window, slo: float = SLO) -> pd.DataF
         rates, failed = [], 0.0
         for span in (long, short):
             inside = seen[(seen["timestamp"] >= window.end - span) & (seen["timestamp"] < window.end)]
-            calls = float(inside["calls"].sum()) if span <= window.end - window.start else 0.0
+            calls = float(inside["calls"].sum()) if _covered(span, window, observed) else 0.0
             rates.append(float(inside["failed"].sum()) / calls / (1 - slo) if calls else None)
             failed = max(failed, float(inside["failed"].sum()))
         known = rates[0] is not None and rates[1] is not None
@@ -103,6 +107,14 @@ def burn_rates(bins: pd.DataFrame, window: Window, slo: float = SLO) -> pd.DataF
         rows.append((factor, long, short, *rates, burning if known else None))
     frame = pd.DataFrame(rows, columns=["factor", "long", "short", "long_rate", "short_rate", "burning"])
     return frame.astype({"long_rate": "float64", "short_rate": "float64", "burning": "boolean"})
+
+
+def _covered(span: pd.Timedelta, window: Window, observed: Window | None) -> bool:
+    """Was the span before a window's end observed?"""
+    if observed is None or span > window.end - window.start:
+        return False
+    seen = min(observed.end, window.end) - max(observed.start, window.end - span)
+    return bool(seen >= OBSERVED * span)
 
 
 def _count(value: float | None) -> int | None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from klaviyo_nb.diagnosis import decide, phases
-from klaviyo_nb.diagnosis.harm import at_each_severity, counts, harm, touched
+from klaviyo_nb.diagnosis import harm as harmed
+from klaviyo_nb.diagnosis.harm import at_each_severity, harm, touched
 from klaviyo_nb.diagnosis.times import times_of, written_of
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import CALLS, WEBHOOKS
@@ -22,7 +23,6 @@ from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.metrics.durations import MILESTONES
 from klaviyo_nb.metrics.durations import durations as took
-from klaviyo_nb.metrics.impact import burn_rates
 from klaviyo_nb.metrics.rates import increases
 from klaviyo_nb.report import timeline
 from klaviyo_nb.report.words import length
@@ -221,11 +221,8 @@ def fixed(evidence: Evidence) -> pd.DataFrame:
 
 def burning(evidence: Evidence) -> pd.DataFrame | None:
     """How fast the error budget is spent at the end of the window, by the windows of the SRE workbook."""
-    counted = counts(evidence)
-    if counted is None:
-        return None
-    found = burn_rates(counted[1], evidence.window)
-    return found.assign(**found[["long", "short"]].map(length))
+    found = harmed.burning(evidence)
+    return found if found is None else found.assign(**found[["long", "short"]].map(length))
 
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:

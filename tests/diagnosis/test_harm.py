@@ -17,7 +17,7 @@ from klaviyo_nb.evidence import Coverage, Evidence
 from klaviyo_nb.folder import save
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES
 from klaviyo_nb.report import views
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import Window, iso
 
 
 def test_the_impact_is_that_of_the_calls_that_the_verdict_counts():
@@ -148,6 +148,16 @@ def test_the_budget_burns_by_logs_too_where_there_are_no_metrics():
     found = views.burning(replace(evidence, metrics=None))
     assert found is not None
     assert found["burning"].fillna(False).any()
+
+
+def test_the_budget_of_an_hour_is_not_told_by_logs_that_began_in_it():
+    evidence = replace(samples.rate_limited(), metrics=None)
+    since = evidence.window.end - timedelta(minutes=40)
+    kept = tuple(replace(each, got=Window(since, evidence.window.end)) for each in evidence.coverage)
+    found = views.burning(replace(evidence, coverage=kept))
+    assert found is not None
+    assert found["long_rate"].isna().all()
+    assert found.loc[0, "short_rate"] > 0
 
 
 def test_the_first_failing_probe_of_an_incidents_report_is_an_estimate_too(tmp_path: Path):

@@ -74,7 +74,7 @@ class TestBurnRates:
     def test_a_fast_burn_is_told_and_windows_longer_than_what_was_asked_are_not_known(self):
         start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
         window = Window(start, start + timedelta(hours=2))
-        found = burn_rates(bins(window, [10.0] * 120, [0.0] * 60 + [1.0] * 60), window)
+        found = burn_rates(bins(window, [10.0] * 120, [0.0] * 60 + [1.0] * 60), window, window)
         assert found["factor"].to_list() == [14.4, 6.0, 3.0, 1.0]
         assert found.loc[0, "long_rate"] == pytest.approx(100)
         assert found.loc[0, "burning"]
@@ -84,17 +84,29 @@ class TestBurnRates:
     def test_a_burn_that_is_over_does_not_go_on(self):
         start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
         window = Window(start, start + timedelta(hours=1))
-        found = burn_rates(bins(window, [10.0] * 60, [5.0] * 50 + [0.0] * 10), window)
+        found = burn_rates(bins(window, [10.0] * 60, [5.0] * 50 + [0.0] * 10), window, window)
         assert found.loc[0, "short_rate"] == 0
         assert not found.loc[0, "burning"]
 
     def test_two_failures_at_night_burn_nothing(self):
         start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
         window = Window(start, start + timedelta(hours=1))
-        found = burn_rates(bins(window, [1.0] * 60, [0.0] * 58 + [1.0] * 2), window)
+        found = burn_rates(bins(window, [1.0] * 60, [0.0] * 58 + [1.0] * 2), window, window)
         assert not found.loc[0, "burning"]
 
     def test_nothing_observed_is_not_known(self):
         start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
         window = Window(start, start + timedelta(hours=1))
-        assert burn_rates(bins(window, [], []), window)["burning"].isna().all()
+        assert burn_rates(bins(window, [], []), window, window)["burning"].isna().all()
+
+    @pytest.mark.parametrize(("hours", "known"), [(2, [True, False, False]), (5.5, [True, True, False])])
+    def test_of_a_day_of_which_the_last_hours_were_sampled_no_rate_of_the_day_is_told(
+        self, hours: float, known: list[bool]
+    ):
+        start = pd.Timestamp("2026-11-23T05:00:00Z").to_pydatetime()
+        window = Window(start, start + timedelta(days=1))
+        seen = Window(window.end - timedelta(hours=hours), window.end)
+        found = burn_rates(bins(seen, [10.0] * int(hours * 60), [1.0] * int(hours * 60)), window, seen)
+        assert found["long_rate"].notna().to_list() == [*known, False]
+        assert found.loc[0, "long_rate"] == pytest.approx(100)
+        assert found["burning"].notna().to_list() == [*known, False]
