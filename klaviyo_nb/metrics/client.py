@@ -234,7 +234,9 @@ def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFram
     layout.know(laid_out(labels, times, values), frame)  # told from the frame, it takes four times as long
     told = [Gap("metrics:sums", text) for text in disagreements(frame)]
     if copies:
-        text = f"{copies:,} series were scraped by another server too: left out, the others are counted"
+        text = (
+            f"{copies:,} series were scraped by another server or job too: left out, the others are counted"
+        )
         told.append(Gap("metrics:replicas", text))
     return frame, tuple(told)
 

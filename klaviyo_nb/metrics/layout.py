@@ -15,6 +15,7 @@ import pandas as pd
 
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
+from klaviyo_nb.metrics.replicas import REPLICA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.integer[Any]]
     Mask = NDArray[np.bool_]
 
-#: Labels that tell one scraped process from another.
-_TARGET = ("job", "namespace", "instance", "pod")
+#: Labels that tell one scraped process from another. What a server took from another one, or from a collector
+#: or gateway, has its own in `exported_…`; where another replica goes on, samples are of its process, too.
+_OWN = ("job", "namespace", "instance", "pod", "service_instance_id")
+_TARGET = ("cluster", *REPLICA, *_OWN, *(f"exported_{label}" for label in _OWN))
 #: Columns that tell one series from another.
 _SERIES = ["role", "name", "series"]
 

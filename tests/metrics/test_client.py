@@ -496,7 +496,7 @@ class TestWhatIsMissing:
         assert [(gap.signal, gap.reason) for gap in pair.gaps if gap.signal == "metrics:replicas"] == [
             (
                 "metrics:replicas",
-                "1 series were scraped by another server too: left out, the others are counted",
+                "1 series were scraped by another server or job too: left out, the others are counted",
             )
         ]
 
@@ -513,6 +513,69 @@ class TestWhatIsMissing:
         assert alone.frame is not None
         assert increases(pair.frame)["calls"].sum() == 2 * increases(alone.frame)["calls"].sum()
         assert "metrics:replicas" not in {gap.signal for gap in pair.gaps}
+
+    def test_calls_of_a_process_that_two_jobs_found_count_once(self, window: Window):
+        def jobs(*instances: str) -> Handler:
+            labels = [{"job": f"job-{at}", "instance": each} for at, each in enumerate(instances)]
+
+            def handler(request: httpx.Request) -> httpx.Response:
+                asked = question(request)
+                if asked["query"] != "klaviyo_api_requests_total":
+                    return matrix()
+                known = {"__name__": asked["query"], "status": "success"}
+                values = [[at, str(at)] for at in steps(asked)]
+                return matrix(*({"metric": known | each, "values": values} for each in labels))
+
+            return handler
+
+        once, two = ask(jobs("web-1", "web-1"), window), ask(jobs("web-1", "web-2"), window)
+        assert once.frame is not None
+        assert two.frame is not None
+        assert increases(once.frame)["calls"].sum() == window.seconds
+        assert increases(two.frame)["calls"].sum() == 2 * window.seconds
+        assert ["metrics:replicas" in {gap.signal for gap in each.gaps} for each in (once, two)] == [
+            True,
+            False,
+        ]
+
+    def test_where_another_server_goes_on_all_calls_are_counted_and_none_of_days_before(self, window: Window):
+        def handler(request: httpx.Request) -> httpx.Response:
+            asked = question(request)
+            if asked["query"] != "klaviyo_api_requests_total":
+                return matrix()
+            known = {"__name__": asked["query"], "status": "success", "instance": "web-1"}
+            times = steps(asked)
+            halves = zip("ab", (times[: len(times) // 2], times[len(times) // 2 :]), strict=True)
+            return matrix(
+                *(
+                    {"metric": known | {"replica": name}, "values": [[at, str(at)] for at in half]}
+                    for name, half in halves
+                )
+            )
+
+        found = ask(handler, window)
+        assert found.frame is not None
+        assert increases(found.frame)["calls"].sum() == window.seconds - 15  # between the last and the first
+        assert "metrics:replicas" not in {gap.signal for gap in found.gaps}
+
+    def test_of_copies_all_counters_of_a_process_are_taken_from_the_same_server(self, window: Window):
+        def handler(request: httpx.Request) -> httpx.Response:
+            asked = question(request)
+            if asked["query"] != "klaviyo_api_requests_total":
+                return matrix()
+            times, found = steps(asked), []
+            for status, begun in (("success", 0), ("error", 200)):
+                for name, missed in (("a", 20), ("b", 0)):
+                    labels = {"__name__": asked["query"], "status": status, "instance": "web-1"}
+                    kept = times[max(begun, missed) :]
+                    values = [[at, str(at - times[begun] + 1)] for at in kept]
+                    found.append({"metric": labels | {"replica": name}, "values": values})
+            return matrix(*found)
+
+        found = ask(handler, window)
+        assert found.frame is not None
+        failed = increases(found.frame).query("status == 'error'")["calls"].sum()
+        assert failed == window.seconds - 200 * 15 + 1
 
     def test_nothing_to_ask_is_a_gap_that_nobody_configured(self, window: Window):
         names = MetricNames((), (), (), (), (), alerts="")

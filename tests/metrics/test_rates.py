@@ -173,6 +173,15 @@ class TestCounters:
         )
         assert rises(metrics) == {0: 1, 1: 1, 2: 2}
 
+    @pytest.mark.parametrize("label", ["exported_instance", "exported_pod", "cluster"])
+    def test_processes_that_another_server_passes_on_are_told_apart(self, label: str):
+        both = {"instance": "prometheus-1:9090"}
+        metrics = frame(
+            counter("requests", [5, 6, 7, 8], **both, **{label: "a"}),
+            counter("requests", [None, None, 4000, 4001], **both, **{label: "b"}),
+        )
+        assert rises(metrics) == {0: 1, 1: 1, 2: 2}
+
     def test_the_order_of_samples_does_not_matter(self):
         metrics = frame(counter("requests", [7, 9, 4, 6], endpoint="a"), counter("requests", [1, 2, 2, 5]))
         mixed = METRICS.check(metrics.sample(frac=1, random_state=3).reset_index(drop=True))
