@@ -24,6 +24,7 @@ import orjson
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
 from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
+from klaviyo_nb.metrics.gauges import no_counter, sums_that_fell
 from klaviyo_nb.metrics.layout import laid_out, layout
 from klaviyo_nb.metrics.matrix import Answer, Series, columns_of, joined, to_frame
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
@@ -186,6 +187,8 @@ async def _role(
                 if most is not None and query.samples > most:
                     trouble = f"{query.samples:,} samples, and {most:,} are the most ([limits] samples)"
                     return _Answer(role, tuple(queries), trouble=trouble)
+                if wrong := no_counter(role, series):
+                    return _Answer(role, tuple(queries), trouble=wrong)
                 if series:
                     return _Answer(role, tuple(queries), series)
     except TimeoutError:
@@ -233,6 +236,8 @@ def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFram
     times, values = [each.times for each in every], [each.values for each in every]
     layout.know(laid_out(labels, times, values), frame)  # told from the frame, it takes four times as long
     told = [Gap("metrics:sums", text) for text in disagreements(frame)]
+    if fell := sums_that_fell(left):
+        told.append(Gap("metrics:resets", fell))
     if copies:
         text = (
             f"{copies:,} series were scraped by another server or job too: left out, the others are counted"

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Sums of a kind are made in an array of all steps, unless fewer than one in so many of its places are used.
 _SPARSE = 8
+#: A counter that fell began from 0 if what is left is no more than this share of what was, so many calls, or
+#: so many times the most that it rose by between two samples.
+_PART, _FEW, _MORE = 0.25, 20.0, 10.0
 
 
 class Kind(NamedTuple):
@@ -159,7 +162,7 @@ def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
 def rises(metrics: pd.DataFrame, role: str) -> Rises:
     """How far the counters of one role rose in each step, added up over processes.
 
-    * A sample below the one before means that the process began anew: it counts from 0.
+    * A sample below the one before means that the process began anew: it counts from 0 (`begun_anew`).
     * A series that appears during the window counts from 0 if its process was sampled earlier (client
       libraries create a counter at its first use). Otherwise its first sample is only what the next is
       counted from, since it may hold the calls of days.
@@ -189,8 +192,22 @@ def _rises(at: Numbers, value: Floats, new: bool) -> tuple[Numbers, Floats]:
     if not known.all():
         at, value = at[known], value[known]
     rise = np.diff(value, prepend=0.0)
+    if (rise < 0).any():
+        rise = np.where(rise < 0, np.where(begun_anew(value), value, 0.0), rise)
     seen = slice(0 if new else 1, None)
-    return at[seen], np.where(rise < 0, value, rise)[seen]
+    return at[seen], rise[seen]
+
+
+def begun_anew(value: Floats) -> Mask:
+    """Of each sample, is it so low that a counter which fell to it can have begun from 0?
+
+    Of a sum of several processes one may begin anew or end: then it falls by a part, and how much the others
+    rose meanwhile nobody knows.
+    """
+    before = np.append(0.0, value[:-1])
+    most = float(np.diff(value).max(initial=0.0))
+    anew: Mask = (value <= _PART * before) | (value <= max(_FEW, _MORE * most))
+    return anew
 
 
 def begun_late(metrics: pd.DataFrame, most: float) -> pd.DataFrame:

@@ -22,6 +22,7 @@ import orjson
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap
+from klaviyo_nb.metrics.gauges import RATE
 from klaviyo_nb.metrics.matrix import read
 from klaviyo_nb.metrics.names import DURATIONS, LABELS, SUCCEEDED, MetricNames
 from klaviyo_nb.metrics.server import Server
@@ -50,7 +51,7 @@ MEANT = {
 _HOST = r"(https?://)?a[.]klaviyo[.]com(:[0-9]+)?/?"
 _FAILED = "(?i:error|failed|failure|timeout|unknown|(io|client|server)_error)"
 _STATUS = re.compile(rf"{SUCCEEDED}|[45][0-9x][0-9x]|{_FAILED}")
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")  # one with a colon is computed from others
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_.:]*")
 _CALLS = re.compile(r"request|call|http_?client")
 _OTHER = re.compile(r"webhook|retr|queue|size|bytes|server|error|fail|limit|job|connect|dns|created")
 #: A table that is there cannot be given again.
@@ -110,6 +111,7 @@ async def look(server: Server, names: MetricNames, window: Window) -> tuple[Metr
         return names, ()
     rows, written = await _candidates(server, names, window)
     found = [_read(name, of, written) for name, of in _named(rows).items()]
+    found.sort(key=lambda each: ":" in each.name)
     usable = sorted((each for each in found if each.why is None), key=lambda each: each.rank)
     best = [each for each in usable if each.rank == usable[0].rank]
     if len(best) != 1:
@@ -179,6 +181,10 @@ def _named(rows: Sequence[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
 def _read(name: str, rows: Sequence[Mapping[str, str]], written: Written) -> _Candidate:
     """What a metric means, from the labels of its series."""
     plain = name.replace(".", "_")
+    if RATE.search(name):
+        return _Candidate(name, why="it is no counter, as its name says")
+    if ":" in name:
+        return _Candidate(name, why="a rule computes it from others")
     if not plain.endswith(("_total", "_count")) or not _CALLS.search(plain) or _OTHER.search(plain):
         return _Candidate(name, why="it may count something else")
     present = {label.replace(".", "_"): label for row in rows for label in row}
@@ -239,10 +245,12 @@ def _hints(wanted: Sequence[str], found: Sequence[_Candidate]) -> tuple[Gap, ...
     """What was found and not used, with what to type for it."""
     if not found:
         return ()
+    counter = next((each.selector for each in found if not RATE.search(each.name)), None)
+    line = f" If one counts calls, {_PLACE}: metrics = {{ requests = '{counter}' }}" if counter else ""
     text = (
         f"no series of {' or '.join(wanted)}, and none was used instead of it. Candidates:"
         f" {_some([f'{each.selector} ({each.why})' for each in found])}."
-        f" If one counts calls, {_PLACE}: metrics = {{ requests = '{found[0].selector}' }}"
+        f"{line}"
     )
     return (Gap("metrics:names", text),)
 

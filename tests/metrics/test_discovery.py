@@ -254,11 +254,12 @@ class TestNames:
             (named("klaviyo_requests_total", {}), "no label of it tells how calls ended"),
             (named("klaviyo_requests_total", {"code": "200"}, {"path": "/x"}), "have neither code nor error_type"),
             (named("klaviyo_events_tracked_total", {"status": "success"}), "may count something else"),
+            (named("klaviyo:requests_total:sum", {"code": "200"}), "a rule computes it from others"),
             (named("klaviyo_webhook_requests_total", {"status": "success"}), "may count something else"),
             (named("http_client_request_body_size_bytes_count", {"code": "200"}, host="a.klaviyo.com"), "may count something else"),
             (named("crm_klaviyo_requests_total", {"code": "200"}) + OWN, "there are several like it"),
         ],
-        ids=["status of its own", "no status", "status in part", "no calls", "webhooks", "sizes", "two series where one was expected"],
+        ids=["status of its own", "no status", "status in part", "no calls", "of a rule", "webhooks", "sizes", "two series where one was expected"],
     )  # fmt: skip
     def test_what_is_not_understood_is_named_and_never_counted(
         self, window: Window, series: list[Labels], why: str
@@ -268,10 +269,15 @@ class TestNames:
         assert why in hint(fetched)
         assert pasted(fetched)["requests"].startswith(series[0]["__name__"])
 
+    def test_a_rate_is_named_and_not_offered(self, window: Window):
+        told = hint(ask(Pretend(named("klaviyo:requests:rate5m", {"code": "200"}), window)))
+        assert "klaviyo:requests:rate5m (it is no counter, as its name says)" in told
+        assert "requests = " not in told
+
     @pytest.mark.parametrize(
         "series",
-        [[], ELSEWHERE, named("klaviyo:requests:rate5m", {"code": "200"})],
-        ids=["nothing", "of others", "computed"],
+        [[], ELSEWHERE],
+        ids=["nothing", "of others"],
     )
     def test_a_server_that_knows_nothing_of_klaviyo_gives_no_hint(self, window: Window, series: list[Labels]):
         fetched = ask(Pretend(series, window))

@@ -37,7 +37,10 @@ def seldom(seed: int, twice: bool = False) -> Handler:
         found = []
         for labels in SERIES.get(name, ()):
             kept = [at for at in steps(asked)[rng.integers(0, 20) :] if rng.random() < 0.9]
-            values = [[at, "NaN" if rng.random() < 0.1 else str(rng.integers(0, 30))] for at in kept]
+            totals = np.cumsum(rng.integers(0, 30, len(kept))) % 400  # processes begin anew
+            values = [
+                [at, "NaN" if rng.random() < 0.1 else str(n)] for at, n in zip(kept, totals, strict=True)
+            ]
             found.append({"metric": {"__name__": name} | labels, "values": values})
         return matrix(*found, *(each | {"values": each["values"][1::2]} for each in found if twice))
 

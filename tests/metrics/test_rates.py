@@ -143,6 +143,12 @@ class TestCounters:
     def test_a_restarted_process_counts_from_zero(self):
         assert rises(frame(counter("requests", [100, 104, 3, 5]))) == {0: 4, 1: 3, 2: 2}
 
+    def test_a_restarted_process_may_have_had_many_calls_before_it_was_sampled(self):
+        assert rises(frame(counter("requests", [9000, 9004, 2000, 2004]))) == {0: 4, 1: 2000, 2: 4}
+
+    def test_of_a_sum_of_processes_of_which_one_began_anew_the_rest_is_not_counted_again(self):
+        assert rises(frame(counter("requests", [4000, 4040, 3030, 3070]))) == {0: 40, 1: 0, 2: 40}
+
     def test_what_happened_in_a_hole_stands_at_its_end(self):
         metrics = frame(counter("requests", [10, None, None, 19]), counter("webhooks", [1, 1, 1, 1]))
         assert rises(metrics) == {2: 9}
