@@ -70,6 +70,12 @@ def exact(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def whole_seconds(earliest: datetime, latest: datetime) -> tuple[datetime, datetime]:
+    """The narrowest whole seconds that hold what lies between the two."""
+    up = -timedelta(microseconds=latest.microsecond) % timedelta(seconds=1)
+    return earliest.replace(microsecond=0), latest + up
+
+
 def stamp(moment: datetime | str | None) -> str:
     """`2026-11-23 06:19:00`, in UTC; a dash if there is none."""
     if moment is None:

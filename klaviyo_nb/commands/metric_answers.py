@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from klaviyo_nb.diagnosis import decide, phases
 from klaviyo_nb.diagnosis.harm import at_each_severity, burning, harm, touched
 from klaviyo_nb.diagnosis.phases import Fixed, fixed
 from klaviyo_nb.diagnosis.times import Times, times_of
+from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.folder import load
@@ -30,7 +31,7 @@ from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
 from klaviyo_nb.report.words import length, length_between
 from klaviyo_nb.start import redactor_for, to_read, utc_now, window_of
-from klaviyo_nb.window import Window, iso
+from klaviyo_nb.window import Window, iso, whole_seconds
 
 if TYPE_CHECKING:
     from klaviyo_nb.settings import Settings
@@ -167,7 +168,11 @@ def _plain(value: Any) -> Any:
 
 
 def _moment_text(moment: Moment | None, otherwise: str) -> str:
-    return otherwise if moment is None else f"{iso(moment.earliest)} to {iso(moment.latest)}"
+    return otherwise if moment is None else _span_text(moment.earliest, moment.latest)
+
+
+def _span_text(earliest: datetime, latest: datetime) -> str:
+    return " to ".join(dict.fromkeys(map(iso, whole_seconds(earliest, latest))))
 
 
 def _ended_text(when: Times) -> list[str]:
@@ -187,15 +192,10 @@ def _told_by(moment: Moment | None) -> list[str]:
     lines = [f"          by {names}" + (", which agree" if len(whole) > 1 else "")] if whole else []
     if moment.disagreement:
         lines = [f"          the estimates exclude each other: {names}"]
-        lines += [f"          {each.source:<8}{iso(each.whole[0])} to {iso(each.whole[1])}"
-                  for each in whole if each.whole]  # fmt: skip
+        lines += [f"          {each.source:<8}{_span_text(*each.whole)}" for each in whole if each.whole]
     if moment.written:
         lines.insert(0, f"          {views.written(moment.written)}")
-        lines += (
-            [f"          derived {iso(moment.derived[0])} to {iso(moment.derived[1])}"]
-            if moment.derived
-            else []
-        )
+        lines += [f"          derived {_span_text(*moment.derived)}"] if moment.derived else []
     return lines
 
 
@@ -299,4 +299,4 @@ def _written(moment: Moment | None) -> dict[str, Any] | None:
 
 
 def _between(moment: Moment | None) -> dict[str, str] | None:
-    return None if moment is None else {"earliest": iso(moment.earliest), "latest": iso(moment.latest)}
+    return Interval(*whole_seconds(moment.earliest, moment.latest)).as_json() if moment else None

@@ -16,6 +16,7 @@ import click
 
 from klaviyo_nb.evidence import Gap, together
 from klaviyo_nb.redact import harmless
+from klaviyo_nb.window import parse_time, same_day, stamp
 
 WIDTH = 80
 #: Actions told in full; of the others only the title, unless asked for.
@@ -250,8 +251,12 @@ def _clock(moment: str) -> str:
 
 
 def _between(interval: Mapping[str, str]) -> str:
-    first, last = (_clock(interval[end]) for end in ("earliest", "latest"))
-    return f"at {first}" if first == last else f"between {first[:-4]} and {last[11:]}"
+    first, last = (parse_time(interval[end]) for end in ("earliest", "latest"))
+    return (
+        f"at {stamp(first)} UTC"
+        if first == last
+        else f"between {stamp(first)} and {same_day(first, last)} UTC"
+    )
 
 
 def _harmless(value: Any) -> Any:

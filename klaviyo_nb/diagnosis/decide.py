@@ -19,7 +19,7 @@ from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.diagnosis.tree import Walk, cause_of, walk
 from klaviyo_nb.diagnosis.verdict import Cause, Interval, Rival, Verdict
 from klaviyo_nb.evidence import remembered
-from klaviyo_nb.window import Window, iso
+from klaviyo_nb.window import Window, iso, whole_seconds
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
@@ -48,8 +48,8 @@ def decide(evidence: Evidence) -> Verdict:
         severity_because=because,
         respond_by=respond_by(level, evidence.collected_at, evidence.context.get("organisation") or {}),
         summary=summary(found.cause, facts, found.alive),
-        onset=_told(evidence, "onset") or facts.onset,
-        recovered=_told(evidence, "recovered") or (facts.recovered if facts.failing is not True else None),
+        onset=_whole(_told(evidence, "onset") or facts.onset),
+        recovered=_whole(_told(evidence, "recovered") or facts.recovered),
         path=found.steps,
         rivals=rivals,
         next_probe=_most_telling(rivals),
@@ -70,6 +70,11 @@ def _told(evidence: Evidence, name: str) -> Interval | None:
         return Interval(written.at, written.at)
     watched = recovery_seen(evidence) if name == "recovered" else None
     return Interval(*watched) if watched else None
+
+
+def _whole(found: Interval | None) -> Interval | None:
+    """In whole seconds, as every page shows it."""
+    return found and Interval(*whole_seconds(found.earliest, found.latest))
 
 
 def _unused(evidence: Evidence, missed: frozenset[str]) -> frozenset[str]:

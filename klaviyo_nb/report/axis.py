@@ -16,7 +16,8 @@ from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.report.canvas import BOTTOM, FONT, LEFT, RIGHT, TEXT, WIDTH, Sheet, breadth
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.timeline import page
+from klaviyo_nb.report.timeline import page, under_way
+from klaviyo_nb.window import whole_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 #: Height of a line above the axes: the unit and when the incident was, names of markers [in].
 STRIP = 0.2
-#: Kind of moment → role of its colour, and its mark on the upper edge.
-_MARKERS = {"deploy": ("ink", "v"), "status page": ("series", "D")}
+#: Kind of moment → role of its colour, its mark on the upper edge, and that mark as a character.
+_MARKERS = {"deploy": ("ink", "v", "▼"), "status page": ("series", "D", "◆")}
 
 
 class Moment(NamedTuple):
@@ -48,20 +49,21 @@ def plot(
 ) -> tuple[Sheet, Axes]:
     """A sheet with axes of this height [in] over the window: UTC, incident, bands and markers on it."""
     moments, said, past = happened(evidence), when(verdict, evidence), before(evidence, verdict)
-    beside = breadth(unit) + breadth(said) < WIDTH - 0.6
-    above = STRIP * (bool(unit or said) + bool(moments) + (not beside)) + 0.06
+    beside = breadth(unit) + max(map(breadth, said), default=0.0) < WIDTH - 0.6
+    lines = [*said] if beside and said else [*([unit] if unit else []), *said]
+    above = STRIP * (len(lines) + bool(moments)) + 0.06
     sheet = Sheet(headline, above + height + BOTTOM, key)
     sheet.write(0.12, sheet.top, unit, color=LIGHT["muted"])
-    if said:
-        right, below = WIDTH - 0.12 - breadth(said), sheet.top + STRIP * (not beside)
-        sheet.write(right, below, said)
-        sheet.box(right - 0.16, below + 0.035, 0.1, 0.1, "edge")
+    for below, line in enumerate(said, len(lines) - len(said)):
+        right, y = WIDTH - 0.12 - breadth(line), sheet.top + STRIP * below
+        sheet.write(right, y, line)
+        sheet.box(right - 0.16, y + 0.035, 0.1, 0.1, "edge")
     sheet.top += above
     axes = sheet.axes(sheet.top, height)
     _time_axis(axes, evidence.window)
     for began, ended in past:
         _shade(axes, began, ended, evidence.window)
-    if verdict.onset:
+    if verdict.onset or under_way(evidence):
         _shade(axes, verdict.onset, verdict.recovered, evidence.window)
     _mark(axes, moments)
     for left, name in _names(moments, evidence.window):
@@ -81,12 +83,14 @@ def _time_axis(axes: Any, window: Window) -> None:
     )
 
 
-def _shade(axes: Any, began: Interval, ended: Interval | None, window: Window) -> None:
-    """Shade an incident, and mark when it began and ended as bands."""
+def _shade(axes: Any, began: Interval | None, ended: Interval | None, window: Window) -> None:
+    """Shade an incident, and mark when it began and ended as bands; None: not in the window."""
     least = (window.end - window.start) / 200
-    begin, sure = began.earliest, began.latest
+    begin = began.earliest if began else window.start
     end = min(ended.latest if ended else window.end, window.end)  # who watched on saw it end after the window
-    bands = [("shade", begin, end), ("edge", begin, max(sure, begin + least))]
+    bands = [("shade", begin, end)]
+    if began:
+        bands.append(("edge", begin, max(began.latest, begin + least)))
     if ended:
         bands.append(("edge", min(ended.earliest, end - least), end))
     for order, (role, start, until) in enumerate(bands):
@@ -97,7 +101,7 @@ def _mark(axes: Any, moments: Sequence[Moment]) -> None:
     """A dashed line for each moment, and a mark on the upper edge."""
     upper = axes.get_xaxis_transform()
     for at, kind in moments:
-        role, shape = _MARKERS[kind]
+        role, shape, _ = _MARKERS[kind]
         axes.axvline(at, color=LIGHT[role], lw=1, ls=(0, (3, 2)), zorder=3)
         axes.plot(
             [at], [1.0], shape, color=LIGHT[role], markersize=5, transform=upper, clip_on=False, zorder=4
@@ -125,7 +129,8 @@ def _place(group: Sequence[Moment], window: Window) -> tuple[float, float]:
 
 
 def _name(group: Sequence[Moment]) -> str:
-    return " + ".join(dict.fromkeys(each.kind for each in group))
+    """`▼ deploy + ◆ status page`: which mark is which, where several share the place for names."""
+    return " + ".join(dict.fromkeys(f"{_MARKERS[each.kind][2]} {each.kind}" for each in group))
 
 
 def happened(evidence: Evidence) -> list[Moment]:
@@ -145,30 +150,52 @@ def before(evidence: Evidence, verdict: Verdict) -> list[tuple[Interval, Interva
     for each in times_of(evidence).earlier:
         began, ended = each.onset or (each.seen[0],) * 2, each.recovered or (each.seen[1],) * 2
         if ended[0] <= verdict.onset.earliest:
-            found.append((Interval(*began), Interval(*ended)))
+            found.append((Interval(*whole_seconds(*began)), Interval(*whole_seconds(*ended))))
     return found
 
 
 def told(evidence: Evidence, verdict: Verdict) -> str:
     """What every chart over the window shows, as sentences: incidents, markers, extent."""
     window = evidence.window
-    names = ", ".join(f"{kind} at {moment(at, window)}" for at, kind in happened(evidence))
+    kinds: dict[str, list[str]] = {}
+    for at, kind in happened(evidence):
+        kinds.setdefault(kind, []).append(moment(at, window))
+    names = "; ".join(f"{kind} at {', '.join(times)}" for kind, times in kinds.items())
     marked = f" Marked: {names}." if names else ""
     dated = is_long(window)
-    past = ", ".join(f"{span(one, dated)} to {span(end, dated)}" for one, end in before(evidence, verdict))
-    earlier = f" Calls also failed earlier: {past}." if past else ""
+    past = " and from ".join(
+        f"{span(one, dated)} to {span(end, dated)}" for one, end in before(evidence, verdict)
+    )
+    earlier = f" Calls also failed earlier, from {past}." if past else ""
     return f"{_incident(evidence, verdict, window)}{earlier}{marked} {extent(window)}."
 
 
 def _incident(evidence: Evidence, verdict: Verdict, window: Window) -> str:
     """When failures began and ended, as a sentence."""
-    began, dated = "before what was read", is_long(window)
+    dated = is_long(window)
     if verdict.onset:
-        began = f"at {span(verdict.onset, dated)}"
-    elif not times_of(evidence).under_way:
+        began = _at(verdict.onset, dated)
+    elif under_way(evidence):
+        began = "before what was read"
+    else:
         return "No onset was found in the window."
-    ended = f"ended at {span(verdict.recovered, dated)}" if verdict.recovered else "were not seen to end"
+    ended = f"ended {_at(verdict.recovered, dated)}" if verdict.recovered else "were not seen to end"
     return f"Failures began {began} and {ended}."
+
+
+def _at(interval: Interval, dated: bool) -> str:
+    """`between 06:19:58 and 06:20:03`, or `at 06:20`."""
+    said = span(interval, dated)
+    return f"between {said.replace('–', ' and ')}" if "–" in said else f"at {said}"
+
+
+def lasted(evidence: Evidence, verdict: Verdict) -> tuple[datetime, datetime] | None:
+    """From when to when calls surely failed, within the window; None where no incident was found."""
+    window = evidence.window
+    if verdict.onset is None and not under_way(evidence):
+        return None
+    begin = verdict.onset.latest if verdict.onset else window.start
+    return begin, min(verdict.recovered.earliest if verdict.recovered else window.end, window.end)
 
 
 def extent(window: Window) -> str:
@@ -176,28 +203,29 @@ def extent(window: Window) -> str:
     return f"{clock(window.start)} to {clock(window.end)} UTC, {days(window)}"
 
 
-def when(verdict: Verdict, evidence: Evidence) -> str:
-    """`began 06:19–06:21 · ended 06:41`, `1 earlier · began 06:20 · not seen to end`, or nothing."""
-    if verdict.onset is None:
-        return ""
+def when(verdict: Verdict, evidence: Evidence) -> list[str]:
+    """`began 06:19–06:21 · ended 06:41`, `1 earlier · began 06:20 · not seen to end`, in lines that fit."""
     dated, past = is_long(evidence.window), before(evidence, verdict)
+    if verdict.onset:
+        began = f"{f'{len(past)} earlier · ' if past else ''}began {span(verdict.onset, dated)}"
+    elif under_way(evidence):
+        began = "began before what was read"
+    else:
+        return []
     ended = f"ended {span(verdict.recovered, dated)}" if verdict.recovered else "not seen to end"
-    return f"{f'{len(past)} earlier · ' if past else ''}began {span(verdict.onset, dated)} · {ended}"
+    whole = f"{began} · {ended}"
+    return [whole] if breadth(whole) < WIDTH - 0.4 else [began, ended]
 
 
 def span(interval: Interval, dated: bool = False) -> str:
-    """`06:19–06:21`, or one time if it is that minute's first second; `20 Nov 06:19–06:21` if `dated`.
-
-    Whole minutes that hold the interval: seconds that are cut would make it narrower than it is.
-    """
-    minute = timedelta(minutes=1)
+    """`06:19:58–06:20:03`, or one time; `06:19–06:21` in whole minutes; `20 Nov 06:19–06:21` if `dated`."""
     begun, done = (moment.astimezone(UTC) for moment in (interval.earliest, interval.latest))
-    done += -(done - datetime.min.replace(tzinfo=UTC)) % minute
-    first, last = clock(begun), clock(done)
-    day = f"{begun.day} {begun:%b} " if dated else ""
-    if dated and done.date() != begun.date():
-        last = f"{done.day} {done:%b} {last}"
-    return f"{day}{first}" if first == last else f"{day}{first}–{last}"
+    form = "%H:%M:%S" if begun.second or done.second else "%H:%M"
+    first, last = f"{begun:{form}}", f"{done:{form}}"
+    if dated:
+        first = f"{begun.day} {begun:%b} {first}"
+        last = last if done.date() == begun.date() else f"{done.day} {done:%b} {last}"
+    return first if begun == done else f"{first}–{last}"
 
 
 def moment(at: datetime, window: Window) -> str:
@@ -217,13 +245,11 @@ def clock(moment: datetime) -> str:
 
 
 def days(window: Window) -> str:
-    """The window's date or dates: `23 Nov 2026`, `22–23 Nov 2026`, `30 Nov – 1 Dec 2026`."""
+    """The dates: `23 Nov 2026`, `22–23 Nov 2026`, `30 Nov – 1 Dec 2026`, `31 Dec 2026 – 1 Jan 2027`."""
     first, last = window.start.astimezone(UTC), window.end.astimezone(UTC) - timedelta(microseconds=1)
     end = f"{last.day} {last:%b %Y}"
     if first.date() == last.date():
         return end
-    return (
-        f"{first.day}–{end}"
-        if (first.year, first.month) == (last.year, last.month)
-        else f"{first.day} {first:%b} – {end}"
-    )
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{end}"
+    return f"{first.day} {first:{'%b' if first.year == last.year else '%b %Y'}} – {end}"

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.diagnosis.tree import TREE, Question
 from klaviyo_nb.lines import one_line
 from klaviyo_nb.report import series
 from klaviyo_nb.report.axis import clock, plot
 from klaviyo_nb.report.canvas import BEHIND, FONT, LEFT, PER_LINE, RIGHT, WIDTH, Drawn, Sheet, drawable
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.timeline import Entry, entries
+from klaviyo_nb.report.timeline import Entry, entries, under_way
 from klaviyo_nb.report.words import duration
 from klaviyo_nb.window import iso, same_day
 
@@ -78,7 +77,7 @@ def _document(verdict: Verdict) -> dict[str, object]:
 def _headline(evidence: Evidence, document: Mapping[str, Any]) -> str:
     if lasted := duration(document):
         return f"Failures lasted {lasted}"
-    if times_of(evidence).under_way:
+    if under_way(evidence):
         return "Failures began before what was read"
     return "No onset was found in this window"
 
@@ -95,7 +94,7 @@ def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:
     axes.annotate(
         "share of calls failing", (0, floor), xycoords=("axes fraction", "data"),
         xytext=(0, 72 * _SKYLINE * _HIGH + 1.5), textcoords="offset points", size=8, color=LIGHT["muted"],
-        family=FONT,
+        family=FONT, bbox=BEHIND, zorder=4,
     )  # fmt: skip
 
 
@@ -105,11 +104,12 @@ def _mark(axes: Any, number: int, entry: Entry, y: float, window: Window) -> Non
     start = min(max(entry.at, window.start), window.end)
     end = min(max(entry.until or start, start), window.end)
     axes.plot([start, end], [y, y], color=LIGHT[role], lw=3, solid_capstyle="butt")
-    axes.plot([start], [y], "o", markersize=11, color=LIGHT[role], markeredgewidth=0, clip_on=False)
+    over: dict[str, Any] = {"zorder": 5}  # the dashed lines of deploys and posts
+    axes.plot([start], [y], "o", markersize=11, color=LIGHT[role], markeredgewidth=0, clip_on=False, **over)
     style: dict[str, Any] = {"va": "center", "parse_math": False, "family": FONT}
     axes.text(
         start, y + 0.005, f"{number}", size=7.5 if number < 10 else 6.5, ha="center", color=LIGHT["paper"],
-        weight="bold", **style,
+        weight="bold", **over, **style,
     )  # fmt: skip
     before, after = start - window.start, window.end - end
     to_the_right = after > before
@@ -125,6 +125,7 @@ def _mark(axes: Any, number: int, entry: Entry, y: float, window: Window) -> Non
         size=8.5,
         color=LIGHT["ink"],
         bbox=BEHIND,
+        zorder=4,
         **style,
     )
 

@@ -154,14 +154,12 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     known = f"{failed:,} of {calls:,}, counted from {counts.source}" if calls and counts else None
     yield "In the whole window", share(failed, calls) or "unknown", known or "no call was counted"
     onset, recovered = document["onset"], document["recovered"]
-    if onset:
-        yield _bounds("Began", onset, evidence)
+    yield _bounds("Began", onset, evidence) if onset else ("Began", unseen(evidence)[0], "")
+    if onset or recovered:
         label, ended, _ = (
             _bounds("Ended", recovered, evidence) if recovered else ("Ended", "not seen to end", "")
         )
-        yield label, ended, f"lasted {duration(document)}"
-    else:
-        yield "Began", unseen(evidence)[0], ""
+        yield label, ended, f"lasted {duration(document)}" if onset else ""
     rivals = len(document["rivals"])
     open_causes = f"{many(rivals, 'other cause')} possible" if rivals else "no other cause is left open"
     yield "Verdict is", document["certainty"] or "undecided", open_causes

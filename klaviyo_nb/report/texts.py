@@ -17,13 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
-from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.evidence import together
 from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.impact import SLO
 from klaviyo_nb.report import views, words
-from klaviyo_nb.report.timeline import NOTED, entries, milestones
+from klaviyo_nb.report.timeline import NOTED, entries, milestones, under_way
 from klaviyo_nb.response import support
 from klaviyo_nb.response.action_items import ACTION_ITEMS
 from klaviyo_nb.response.document import verdict_document
@@ -139,7 +138,7 @@ def _budget(evidence: Evidence) -> str | None:
 
 def unseen(evidence: Evidence) -> tuple[str, str]:
     """What is told of a beginning that was not seen, and why no duration is known then."""
-    if times_of(evidence).under_way:
+    if under_way(evidence):
         return "before what was read", "it began before what was read"
     return "not found in the window", "no onset was found"
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.times import times_of
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
@@ -79,6 +81,11 @@ def entries(evidence: Evidence, document: Mapping[str, Any]) -> tuple[Entry, ...
     )  # fmt: skip
     kept = [entry for each in sources for entry in sorted(each, key=_order)[-MOST:]]
     return tuple(sorted([*kept, *_noted(evidence)], key=_order))
+
+
+def under_way(evidence: Evidence) -> bool:
+    """Did an incident begin before the first call that was read? Failures of which none is made are none."""
+    return times_of(evidence).under_way and decide(evidence).cause != "healthy"
 
 
 def milestones(evidence: Evidence) -> frozenset[str]:

@@ -27,7 +27,7 @@ from klaviyo_nb.metrics.rates import increases
 from klaviyo_nb.report import timeline
 from klaviyo_nb.report.words import length
 from klaviyo_nb.response.lost import lost
-from klaviyo_nb.window import iso
+from klaviyo_nb.window import iso, whole_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,8 +186,10 @@ def times(evidence: Evidence) -> pd.DataFrame | None:
         if moment:
             why = moment.disagreement or "the estimates agree"
             why = written(moment.written) if moment.written else why
-            rows.append((name, "believed", moment.earliest, moment.latest, why))
-            rows += [("", each.source, each.earliest, each.latest, each.because) for each in moment.estimates]
+            rows.append((name, "believed", *whole_seconds(moment.earliest, moment.latest), why))
+            for each in moment.estimates:
+                bounds = whole_seconds(*each.whole) if each.whole else (each.earliest, each.latest)
+                rows.append(("", each.source, *bounds, each.because))
     return _frame(["moment", "from", "earliest", "latest", "because"], rows)
 
 
@@ -199,7 +201,7 @@ def written(note: Written) -> str:
 
 def durations(evidence: Evidence) -> pd.DataFrame:
     """Times to detect, acknowledge, mitigate, restore: `what`, `at_least`, `at_most`, `from`, `to`."""
-    found = decide(evidence)  # an end that the verdict does not believe in is none here
+    found = decide(evidence)
     begun, over = ((each.earliest, each.latest) if each else None for each in (found.onset, found.recovered))
     notes = {kind: written_of(evidence, kind) for kind in MILESTONES}
     fired = None if evidence.metrics is None else alerts(evidence.metrics)["began"].min()

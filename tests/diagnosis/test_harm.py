@@ -17,7 +17,7 @@ from klaviyo_nb.evidence import Coverage, Evidence
 from klaviyo_nb.folder import save
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES
 from klaviyo_nb.report import views
-from klaviyo_nb.window import Window, iso
+from klaviyo_nb.window import Window, iso, whole_seconds
 
 
 def test_the_impact_is_that_of_the_calls_that_the_verdict_counts():
@@ -83,7 +83,7 @@ def test_a_note_of_the_onset_counts_in_metrics_too():
     text, rows, derived = render_metrics(found, "text").decode(), views.times(found), times_of(evidence).onset
     assert told in text
     assert derived is not None
-    assert f"derived {iso(derived.earliest)} to {iso(derived.latest)}" in text
+    assert f"derived {' to '.join(map(iso, whole_seconds(derived.earliest, derived.latest)))}" in text
     assert rows is not None
     assert rows.loc[rows["moment"] == "began", "because"].item() == told
 

@@ -33,7 +33,9 @@ def headline(of: Drawn) -> str:
 
 def test_the_map_names_the_one_endpoint_that_fails_and_counts_those_that_are_well() -> None:
     shown = drawn("failure_map", load(GOLDEN / "one-endpoint-fails"))
-    assert headline(shown) == "/api/profile-bulk-import-jobs fails 75%; 7 of 8 endpoints are well"
+    assert (
+        headline(shown) == "/api/profile-bulk-import-jobs fails 76% since it began; 7 of 8 endpoints are well"
+    )
     assert "/api/profile-bulk-import-jobs: 50 of 67 failed" in shown.alt
     assert shown.table.groupby("endpoint")["failed"].sum()["/api/profile-bulk-import-jobs"] == 50
 
@@ -105,7 +107,7 @@ def calls(window: Window, **columns: Any) -> Evidence:
 def test_the_map_of_the_only_endpoint_counts_no_others() -> None:
     assert (
         headline(drawn("failure_map", calls(samples.WINDOW)))
-        == "/api/events fails 45%, and nothing else is called"
+        == "/api/events fails 91% since it began, and nothing else is called"
     )
 
 
@@ -128,7 +130,7 @@ def test_in_a_window_of_days_the_beginning_has_a_date() -> None:
     assert f"began {day}" in " ".join(
         each.get_text() for each in drawn("calls_by_status", evidence).figure.texts
     )
-    assert f"Failures began at {day}" in drawn("calls_by_status", evidence).alt
+    assert f"Failures began between {day}" in drawn("calls_by_status", evidence).alt
 
 
 def test_one_call_is_said_as_one_and_was_not_tried_again() -> None:

@@ -21,7 +21,7 @@ from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.evidence import Evidence
 from klaviyo_nb.frames import CALLS, METRICS
 from klaviyo_nb.report import charts, series, views
-from klaviyo_nb.report.axis import span
+from klaviyo_nb.report.axis import extent, span
 from klaviyo_nb.report.canvas import drawable, painted, save_png, save_svg
 from klaviyo_nb.report.charts import answers
 from klaviyo_nb.report.look import COLOURS
@@ -79,7 +79,7 @@ def test_alt_texts_state_the_finding_with_figures() -> None:
     failed = int((samples.rate_limited().calls["status_code"] == 429).sum())  # type: ignore[index]
     assert f"{failed:,} of 3,600 calls failed" in told["calls_by_status"]
     assert f"{failed:,} with 429" in told["calls_by_status"]
-    assert "Failures began at 06:20–06:21 and were not seen to end." in told["calls_by_status"]
+    assert "Failures began between 06:20:05 and 06:20:15 and were not seen to end." in told["calls_by_status"]
     assert f"/api/profiles: {failed:,} of" in told["failure_map"]
     assert "/api/events: 0 of" in told["failure_map"]
     assert "usually" in told["latency"]
@@ -116,24 +116,38 @@ def test_durations_come_from_the_histogram_where_logs_tell_none() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "told"),
     [
-        ("07:06:00", "07:07:30", "07:06–07:08"),
-        ("07:06:10", "07:06:20", "07:06–07:07"),
+        ("07:06:00", "07:08:00", "07:06–07:08"),
+        ("07:06:10", "07:06:20", "07:06:10–07:06:20"),
         ("07:06:00", "07:06:00", "07:06"),
-        ("23:59:10", "23:59:50", "23:59–00:00"),
+        ("23:59:10", "23:59:50", "23:59:10–23:59:50"),
     ],
 )
-def test_minutes_that_are_told_hold_the_whole_interval(first: str, last: str, told: str) -> None:
+def test_an_interval_is_told_to_the_second(first: str, last: str, told: str) -> None:
     ends = (datetime.fromisoformat(f"2026-11-23T{each}+00:00") for each in (first, last))
     assert span(Interval(*ends)) == told
 
 
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("2026-12-31T23:00Z", "23:00 to 01:00 UTC, 31 Dec 2026 – 1 Jan 2027"),
+        ("2026-11-30T23:00Z", "23:00 to 01:00 UTC, 30 Nov – 1 Dec 2026"),
+        ("2026-11-23T05:00Z", "05:00 to 07:00 UTC, 23 Nov 2026"),
+    ],
+)
+def test_a_window_over_a_change_of_year_names_both_years(start: str, told: str) -> None:
+    begin = datetime.fromisoformat(start)
+    assert extent(Window(begin, begin + timedelta(hours=2))) == told
+
+
 def test_an_incident_that_ended_says_when() -> None:
-    assert re.search(r"ended at 06:2\d", alts(recovered())["calls_by_status"])
+    assert re.search(r"ended between 06:2\d", alts(recovered())["calls_by_status"])
 
 
 def test_a_log_that_fails_from_its_first_line_is_not_told_to_have_no_onset() -> None:
     told = alts(under_way())
     assert "Failures began before what was read and were not seen to end." in told["calls_by_status"]
+    assert told["latency"].startswith("While they failed, 95% of calls took under")
 
 
 def test_nothing_failed_is_said_and_no_onset_claimed() -> None:

@@ -280,16 +280,6 @@ def test_a_duration_that_is_not_known_says_which_of_its_ends_is_missing() -> Non
     assert drafted(nothing()).count("| not known: no onset was found |") == 4
 
 
-def test_no_time_to_restore_while_calls_fail_in_the_last_part() -> None:
-    evidence = samples.rate_limited()
-    calls = evidence.calls.copy()  # type: ignore[union-attr]
-    late = calls["timestamp"] > evidence.window.end - timedelta(minutes=10)
-    calls.loc[late, ["status_code", "error_code", "error_type"]] = [200, None, None]
-    told = drafted(replace(evidence, calls=calls, metrics=None))
-    assert "| Ended | not seen to end |" in told
-    assert "| Time to restore | not known: not seen to end," in told
-
-
 def test_every_note_is_told_however_many_there_are() -> None:
     rows = [{"at": samples.NOW, "kind": "note", "text": f"step {n}"} for n in range(60)]
     assert drafted(noted(nothing(), *rows)).count("| Noted: step") == 60

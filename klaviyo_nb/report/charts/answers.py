@@ -12,7 +12,7 @@ from matplotlib.dates import date2num
 from klaviyo_nb.logs.questions.contrast import in_words
 from klaviyo_nb.logs.questions.retries import amplification
 from klaviyo_nb.report import series
-from klaviyo_nb.report.axis import extent, plot, told
+from klaviyo_nb.report.axis import extent, lasted, plot, told
 from klaviyo_nb.report.canvas import BEHIND, BOTTOM, FONT, LINE, PAD, RIGHT, TEXT, WIDTH, Drawn, Sheet
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import nothing
@@ -59,7 +59,7 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     totals = series.endpoint_totals(counts, evidence.window)
     shown = totals[:MOST_ROWS]
     key = [(role, words) for _, role, words in _LEVELS] + [("grid", "no call")]
-    found = _map_headline(_lasted(counts, verdict) or totals, verdict)
+    found = _map_headline(_during(counts, evidence, verdict) or totals, verdict)
     sheet, axes = plot(found, key, "", evidence, verdict, PAD + _TALL * len(shown))
     axes.set_ylim(_TALL * len(shown), -PAD)
     axes.set_yticks([])
@@ -79,11 +79,12 @@ def failure_map(evidence: Evidence, verdict: Verdict) -> Drawn:
     return sheet.drawn(alt, table)
 
 
-def _lasted(counts: Tally, verdict: Verdict) -> list[EndpointCount]:
-    """Calls per endpoint while an incident that is over surely lasted; none if it goes on, or none failed."""
-    if verdict.onset is None or verdict.recovered is None:
+def _during(counts: Tally, evidence: Evidence, verdict: Verdict) -> list[EndpointCount]:
+    """Calls per endpoint while an incident surely lasted; none if there is none, or no call failed then."""
+    span = lasted(evidence, verdict)
+    if span is None:
         return []
-    surely = counts.frame["timestamp"].between(verdict.onset.latest, verdict.recovered.earliest)
+    surely = counts.frame["timestamp"].between(*span)
     during = counts.frame[surely]
     totals = series.endpoint_totals(replace(counts, frame=during), verdict.window)
     return totals if any(each.failed for each in totals) else []
@@ -100,8 +101,9 @@ def _map_headline(totals: Any, verdict: Verdict) -> str:
     if len(bad) == len(totals) > 1:
         every = "Both" if len(totals) == 2 else f"All {len(totals)}"
         return f"{every} endpoints {'failed' if verdict.recovered else 'fail'}"
-    over = verdict.onset is not None and verdict.recovered is not None
-    verb, end, be = ("failed", " while it lasted", ("was", "were")) if over else ("fails", "", ("is", "are"))
+    verb, end, be = "fails", " since it began" if verdict.onset else "", ("is", "are")
+    if verdict.recovered:
+        verb, end, be = "failed", " while it lasted", ("was", "were")
     fails = f"{shortened(worst.endpoint, 34)} {verb} {share(worst.failed, worst.calls)}{end}"
     if len(totals) == 1:
         return f"{fails}, and nothing else {be[0]} called"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from klaviyo_nb.lines import many
 from klaviyo_nb.report import series
-from klaviyo_nb.report.axis import moment, plot, told
+from klaviyo_nb.report.axis import lasted, moment, plot, told
 from klaviyo_nb.report.canvas import Drawn
 from klaviyo_nb.report.charts.gallery import chart
 from klaviyo_nb.report.charts.sheets import length, nothing, short, stack
@@ -73,7 +73,7 @@ def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
     worst = int(p95.argmax())
     key = [("series", "95th percentile"), ("band", "between it and the median")]
     unit = f"seconds; dashed: usually {short(usual)}" if usual else "seconds"
-    sheet, axes = plot(f"{_took(known, verdict)}{usually}", key, unit, evidence, verdict)
+    sheet, axes = plot(f"{_took(known, evidence, verdict)}{usually}", key, unit, evidence, verdict)
     x = table["timestamp"] + timedelta(seconds=series.bin_s(evidence.window) / 2)
     axes.fill_between(x, table["p50_s"], table["p95_s"], color=LIGHT["band"], lw=0)
     axes.plot(x, table["p95_s"], color=LIGHT["series"], lw=1.6, marker="o", markersize=1.5)
@@ -89,11 +89,10 @@ def latency(evidence: Evidence, verdict: Verdict) -> Drawn:
     return sheet.drawn(alt, table)
 
 
-def _took(known: pd.DataFrame, verdict: Verdict) -> str:
+def _took(known: pd.DataFrame, evidence: Evidence, verdict: Verdict) -> str:
     """What 95% of calls took while they failed, in the middle one of its bins; else in the last bin."""
-    if verdict.onset is not None:
-        end = verdict.recovered.latest if verdict.recovered else verdict.window.end
-        during = known[(known["timestamp"] >= verdict.onset.earliest) & (known["timestamp"] < end)]
+    if span := lasted(evidence, verdict):
+        during = known[(known["timestamp"] >= span[0]) & (known["timestamp"] < span[1])]
         if not during.empty:
             return f"While they failed, 95% of calls took under {short(during['p95_s'].median())}"
     last = known.iloc[-1]
