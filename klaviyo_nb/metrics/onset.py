@@ -1,8 +1,7 @@
 """When did calls begin to fail, and when did they stop? Answered from counts per bin, as intervals.
 
-A fault that hits one endpoint in ten is hidden in the sum of all. So each endpoint, each host and each kind
-of failure is looked at by itself as well, and the borders of what is found are placed on the calls that it
-concerns: failures of its kinds, on its endpoints and hosts. `changes` finds the borders.
+Each endpoint, each host and each kind of failure is looked at by itself as well as all together, and the
+borders of what is found are placed on the calls that it concerns. `changes` finds borders, `concerns` calls.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from klaviyo_nb.metrics.changes import (
-    LEAST_FAILURES,
     LEAST_SHARE,
     Bins,
     Run,
@@ -26,28 +23,22 @@ from klaviyo_nb.metrics.changes import (
     failing_runs,
     first_of_rise,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from pandas.api.typing import DataFrameGroupBy
-
-    Mask = NDArray[np.bool_]
+from klaviyo_nb.metrics.concerns import (
+    MOST_VALUES,
+    comparable,
+    concern_of,
+    nanoseconds,
+    only_kinds,
+    parts_of,
+    usable,
+)
 
 Moments = tuple[datetime, datetime]
 
 #: Stretches that are less apart belong to one episode, because faults come and go [ns].
 PAUSE = 5 * 60 * 10**9
-#: What calls are told apart by, and how many values of each are looked at: those with most failures.
-LABELS, MOST_VALUES = ("endpoint", "host", "kind"), 12
-#: A kind of failure belongs to an episode if it is so many times as frequent as outside; so does an endpoint
-#: or host, if its share of failures is also at least this part of the worst one's.
-MORE_OFTEN, PART_OF_WORST = 2.0, 0.2
 #: So many failures of an endpoint before the bins begin are not chance, if it goes on failing.
 AGO = 3
-#: A label is of no use if more than this share of failures has values that no success has.
-SELDOM = 0.2
-#: Largest distance from an even spread, times the root of the number, that comes by chance 95 times in 100.
-STEADY = 1.36
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +90,9 @@ def episodes(
             `timestamp` is that moment. It tells whether what fails from the first bin on was under way.
     """
     width = round(width_s * 1e9) if width_s else _width(counts)
-    past = _usable(before) if before is not None else None
-    frame = _comparable(_usable(counts), past)
-    parts = list(_parts(frame))
+    past = usable(before) if before is not None else None
+    frame = comparable(usable(counts), past)
+    parts = list(parts_of(frame))
     seen = [
         (label, value, run) for label, value, part in parts for run in _runs(label, part, width, len(parts))
     ]
@@ -115,7 +106,7 @@ def episodes(
         since, until = former[1] if former else -(2**62), after[0] if after else 2**62
         around = frame[(frame["at"] >= since) & (frame["at"] < until)]
         own = [(label, run) for label, _, run in seen if label != "host" and _within(run.seen, span)]
-        concern = _concern(around, span, kinds)
+        concern = concern_of(around, span, kinds)
         concerned = concern.of(around)
         alone = len(parts) == 1 and concerned.equals(frame)  # those bins were cut already
         runs = [run for *_, run in seen] if alone else failing_runs(_bins(concerned, width))
@@ -129,54 +120,8 @@ def episodes(
     return found
 
 
-def _usable(counts: pd.DataFrame) -> pd.DataFrame:
-    """Rows that say something: `at` [ns], `calls`, `failed`, and the labels that there are."""
-    calls = counts["calls"].to_numpy(dtype=float, na_value=np.nan)
-    failed = counts["failed"].to_numpy(dtype=float, na_value=np.nan)
-    at = _nanoseconds(counts["timestamp"])
-    frame = pd.DataFrame({"at": at, "calls": calls, "failed": np.minimum(failed, calls)})
-    for label in LABELS:
-        if label in counts:
-            frame[label] = counts[label].astype("str").fillna("").to_numpy()
-    kept = np.isfinite(calls) & np.isfinite(failed) & (calls > 1e-6) & (failed >= 0)
-    usable: pd.DataFrame = frame[kept].sort_values("at", kind="stable", ignore_index=True)
-    return usable
-
-
-def _comparable(frame: pd.DataFrame, past: pd.DataFrame | None) -> pd.DataFrame:
-    """Without labels that failures have and successes have not, and without failures that are chatter.
-
-    Chatter names no endpoint, as nothing that succeeds does, and comes all the time.
-    """
-    if "endpoint" in frame:
-        strange = frame["endpoint"] == ""
-        failing_only = (frame["failed"] >= frame["calls"])[strange].all()
-        if strange.any() and not strange.all() and failing_only and _steady(frame, strange.to_numpy()):
-            frame = frame[~strange]
-    for label in ("endpoint", "host"):
-        if label in frame:
-            every = frame if past is None or label not in past else pd.concat([past, frame])
-            sums = every.groupby(label)[["calls", "failed"]].sum()
-            alone = sums["failed"] >= sums["calls"]
-            if sums.loc[alone, "failed"].sum() > SELDOM * sums["failed"].sum():
-                frame = frame.drop(columns=label)
-    return frame
-
-
-def _steady(frame: pd.DataFrame, rows: Mask) -> bool:
-    """Are these rows spread evenly over time, by the test of Kolmogorov and Smirnov?"""
-    at = frame["at"].to_numpy()
-    place = (at[rows] - at[0]) / max(at[-1] - at[0], 1)
-    distance = np.abs(place - (np.arange(len(place)) + 0.5) / len(place)).max()
-    return bool(distance < STEADY / len(place) ** 0.5)
-
-
-def _nanoseconds(moments: pd.Series[pd.Timestamp]) -> NDArray[np.int64]:
-    return moments.to_numpy(dtype="datetime64[ns]").view(np.int64)
-
-
 def _width(counts: pd.DataFrame) -> int:
-    apart = np.diff(np.unique(_nanoseconds(counts["timestamp"])))
+    apart = np.diff(np.unique(nanoseconds(counts["timestamp"])))
     return int(apart.min()) if len(apart) else 0
 
 
@@ -185,26 +130,6 @@ def _bins(frame: pd.DataFrame, width: int) -> Bins:
     first = np.flatnonzero(np.diff(at, prepend=-1))
     calls, failed = (np.add.reduceat(frame[name].to_numpy(), first) for name in ("calls", "failed"))
     return Bins(calls, failed, at[first], width)
-
-
-def _parts(frame: pd.DataFrame) -> Iterator[tuple[str | None, str, pd.DataFrame]]:
-    """Label, value, calls: all of them, and those of each endpoint, host and kind with failures enough."""
-    if frame["failed"].sum() < LEAST_FAILURES:
-        return
-    yield None, "", frame
-    for label in LABELS:
-        if label in frame:
-            sums = frame.groupby(label)["failed"].sum()
-            worst = sums[(sums >= LEAST_FAILURES) & (sums.index != "")].nlargest(MOST_VALUES)
-            for value in worst.index if len(sums) > 1 else ():
-                own = _only_kinds(frame, {value: 0}) if label == "kind" else frame[frame[label] == value]
-                yield label, value, own
-
-
-def _only_kinds(frame: pd.DataFrame, kinds: Mapping[str, int]) -> pd.DataFrame:
-    """The same calls, of which only these kinds count as failed, each from a moment on [ns]."""
-    counts = frame["at"] >= frame["kind"].map(kinds)  # no other kind is later than anything
-    return frame.assign(failed=frame["failed"].where(counts, 0.0))
 
 
 def _runs(label: str | None, part: pd.DataFrame, width: int, among: int) -> Iterator[Run]:
@@ -241,64 +166,6 @@ def _placed(concerned: pd.DataFrame, runs: Iterable[Run]) -> Iterator[tuple[list
             group = []
         if run:
             group.append(run)
-
-
-@dataclass(frozen=True, slots=True)
-class _Concern:
-    """What the trouble of a span concerns; a label that is absent, or None, is all of it.
-
-    Of several kinds each counts since it began, if it was seen to: before, it may have been noise.
-    """
-
-    kinds: Mapping[str, int] | None
-    values: dict[str, list[str]]
-
-    def named(self) -> dict[str, tuple[str, ...]]:
-        """As `Episode.concerns`."""
-        kinds = {} if self.kinds is None else {"kind": tuple(self.kinds)}
-        return kinds | {label: tuple(values) for label, values in self.values.items()}
-
-    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Its calls; failures of other kinds count as no failures."""
-        if self.kinds is not None and "kind" in frame:
-            frame = _only_kinds(frame, self.kinds)
-        for label in self.values.keys() & set(frame):
-            frame = frame[frame[label].isin(self.values[label])]
-        return frame
-
-
-def _concern(frame: pd.DataFrame, span: Span, own: Mapping[str, int]) -> _Concern:
-    """What the trouble of a span concerns; `own`: kinds that were seen to begin or to end, and since when."""
-    inside = ((frame["at"] >= span[0]) & (frame["at"] < span[1])).to_numpy()
-    concern = _Concern(None, {})
-    if "kind" in frame:
-        within, other = frame[inside], frame[~inside]
-        often = within.groupby("kind")["failed"].sum() / within["calls"].sum()
-        usual = (other.groupby("kind")["failed"].sum() + 0.5) / (other["calls"].sum() + 1.0)
-        kinds = often[often > MORE_OFTEN * usual.reindex(often.index).fillna(0.0)]
-        if not len(other) and often[often.index.isin(own)].sum() > often.sum() / 2:
-            kinds = often[often.index.isin(own)]  # nothing lies outside: those with a stretch of their own
-        if len(kinds):
-            since = [own.get(kind, 0) for kind in kinds.index]
-            since = [0 if at == min(since) else at for at in since]
-            concern = _Concern(dict(zip(kinds.index, since, strict=True)), {})
-    frame = concern.of(frame)
-    for label in ("endpoint", "host"):
-        if label in frame:
-            during, before = (_share(frame[part].groupby(label)) for part in (inside, ~inside))
-            worse = during[during > MORE_OFTEN * before.reindex(during.index).fillna(0.0)]
-            if len(worse):
-                touched = worse.index[worse >= max(LEAST_SHARE, PART_OF_WORST * worse.max())]
-                concern.values[label] = list(touched)
-                kept = frame[label].isin(touched).to_numpy()
-                frame, inside = frame[kept], inside[kept]
-    return concern
-
-
-def _share(groups: DataFrameGroupBy[Any, Any]) -> pd.Series[float]:
-    """Share of calls that failed, drawn towards none where few were made."""
-    sums = groups[["calls", "failed"]].sum()
-    return sums["failed"] / (sums["calls"] + 1.0)
 
 
 def _episode(
@@ -346,7 +213,7 @@ def _with_forerunner(found: Episode, frame: pd.DataFrame, width: int, lag: int) 
     fails = fails[(fails["min"] < start) & (fails["max"] >= start)].nlargest(MOST_VALUES, "size")
     for endpoint, kind in fails.index:
         mine = frame["endpoint"] == endpoint
-        so = _only_kinds(frame, {kind: 0})
+        so = only_kinds(frame, {kind: 0})
         own, others = _bins(so[mine], width), so[~mine & (so["at"] < start)]
         usual = (others["failed"].sum() + 0.5) / (others["calls"].sum() + 1.0)
         at = first_of_rise(own, start, usual, len(fails))
