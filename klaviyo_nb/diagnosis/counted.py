@@ -20,6 +20,7 @@ from klaviyo_nb.klaviyo.answers import failure
 from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
 from klaviyo_nb.metrics.counters import counted as risen
+from klaviyo_nb.metrics.counters import step_s
 from klaviyo_nb.metrics.rates import beforehand, begun_late, histogram_quantile, increases
 from klaviyo_nb.window import Window
 
@@ -93,7 +94,11 @@ def earlier(evidence: Evidence) -> dict[str, pd.DataFrame]:
     if evidence.earlier is not None and evidence.calls is not None:
         found["logs"] = _from_logs(evidence.earlier, clocks_ahead(evidence.calls, evidence))
     if evidence.metrics is not None:
-        found["metrics"] = _from_steps(beforehand(evidence.metrics))
+        steps, step = increases(evidence.metrics), pd.Timedelta(seconds=step_s(evidence.metrics) or 0.0)
+        cut = steps[steps["timestamp"] < evidence.window.start]
+        known = pd.concat([beforehand(evidence.metrics), cut])
+        until = (cut["timestamp"] + step).max()
+        found["metrics"] = _from_steps(known if cut.empty else known.assign(timestamp=until))
     return found
 
 

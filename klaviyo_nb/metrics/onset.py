@@ -7,7 +7,7 @@ borders of what is found are placed on the calls that it concerns. `changes` fin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -39,6 +39,8 @@ Moments = tuple[datetime, datetime]
 PAUSE = 5 * 60 * 10**9
 #: So many failures of an endpoint before the bins begin are not chance, if it goes on failing.
 AGO = 3
+#: A silence so many times as long as any later one is no chance.
+LONGER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,15 @@ def episodes(
         concerned = concern.of(around)
         alone = len(parts) == 1 and concerned.equals(frame)  # those bins were cut already
         runs = [run for *_, run in seen] if alone else failing_runs(_bins(concerned, width))
-        some = [_episode(*placed, own, end, lag) for placed in _placed(concerned, runs)]
+        of_all = [run.seen for label, _, run in seen if label is None and run.onset]
+        some = [_episode(each, own, end, lag) for each in _placed(runs, of_all)]
+        if some and former is None and some[0].onset is None:
+            some[0] = replace(some[0], onset=_moments(_out_of_silence(concerned, frame, width), lag))
         if some:
             known = around if past is None or former else pd.concat([past, around])
             some[0] = _with_forerunner(some[0], known, width, lag)
         if some and former is None and past is not None:
-            some[0] = _with_past(some[0], concern.of(past), concerned, width, lag)
+            some[0] = _with_past(some[0], concern.ever().of(past), concerned, width, lag)
         found += [replace(each, concerns=concern.named()) for each in some]
     return found
 
@@ -154,32 +159,42 @@ def _within(inner: Span, outer: Span) -> bool:
     return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def _placed(concerned: pd.DataFrame, runs: Iterable[Run]) -> Iterator[tuple[list[Run], int]]:
-    """The stretches of one span, seen by the calls that it concerns, and when the first of those failed.
+def _placed(runs: Iterable[Run], of_all: Sequence[Span]) -> list[list[Run]]:
+    """The stretches of one span, seen by the calls that it concerns: runs with less than a pause between.
 
-    Runs of one stretch belong together.
+    What is no pause in all calls together is none: they do not tell it from chance.
     """
-    bad, group = concerned.loc[concerned["failed"] > 0, "at"].to_numpy(), list[Run]()
-    for run in [*runs, None]:
-        if group and (run is None or run.seen[0] >= group[-1].seen[1] + PAUSE):
-            yield group, int(bad[np.searchsorted(bad, group[0].seen[0])])
-            group = []
-        if run:
-            group.append(run)
+    groups: list[list[Run]] = []
+    for run in runs:
+        between = (groups[-1][-1].seen[1] if groups else 0), run.seen[0]
+        if groups and (between[1] < between[0] + PAUSE or any(_within(between, each) for each in of_all)):
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    return groups
 
 
-def _episode(
-    runs: list[Run], failed_at: int, own: list[tuple[str | None, Run]], end: int, lag: int
-) -> Episode:
+def _out_of_silence(concerned: pd.DataFrame, frame: pd.DataFrame, width: int) -> Span | None:
+    """The first failure, where such calls were first made in the midst of the bins, and failed.
+
+    A new part of an application may fail from its first call on. But calls that are made seldom may have
+    failed before: the silence must be longer than any since, by hosts that had been heard.
+    """
+    heard = frame[frame["host"].isin(concerned["host"])] if "host" in frame else frame
+    at, first = np.unique(concerned["at"]), int(concerned.loc[concerned["failed"] > 0, "at"].min())
+    silence = at[0] - heard["at"].min()
+    if silence <= LONGER * np.diff(at).max(initial=width):
+        return None
+    return first, first + width
+
+
+def _episode(runs: list[Run], own: list[tuple[str | None, Run]], end: int, lag: int) -> Episode:
     """Put together; a later end that all calls, an endpoint or a kind show is possible.
 
     What is seldom seen is vague: the end of an endpoint or kind counts where it excludes that of all.
     What paused before for as long as nothing has failed by the `end` of the bins is not over.
     """
     first, last = runs[0].onset, runs[-1].recovered
-    if first is None:  # too few succeeded before, of those that it concerns
-        spans = [run.onset for _, run in own if run.onset and run.onset[0] <= failed_at <= run.onset[1]]
-        first = min(spans, default=None)
     onset, recovered = first, last
     for label, run in own:
         begun, over, whole = run.onset, run.recovered, label is None

@@ -149,6 +149,21 @@ class TestBeforeTheBins:
         past = pd.concat([self.past(40, 0, endpoint="/api/events"), self.past(9, 4, endpoint="/api/lists")])
         assert only(episodes(frame, before=past)).onset is None
 
+    def test_a_kind_that_had_failed_and_begins_late_only_because_others_were_well_was_under_way(self):
+        """An endpoint that is called every ten minutes fails, as it did; noise of another kind goes on."""
+        well = bins([6.0] * 180, [0.0] * 180).assign(endpoint="/api/events", kind=None)
+        noise = bins([1.0] * 20, [1.0] * 20, 9 * MINUTE).assign(endpoint="/api/campaigns", kind="server")
+        bad = bins([24.0] * 17, [24.0] * 17, 10 * MINUTE).assign(endpoint="/api/campaigns", kind="throttled")
+        bad["timestamp"] += 9 * MINUTE
+        noise["timestamp"] += 10 * MINUTE
+        frame = pd.concat([well, noise, bad])
+        past = [
+            self.past(200, 0, endpoint="/api/events", kind=None),
+            self.past(8, 0, endpoint="/api/campaigns", kind=None),
+            self.past(11, 11, endpoint="/api/campaigns", kind="throttled"),
+        ]
+        assert only(episodes(frame, before=pd.concat(past), width_s=60)).onset is None
+
     def test_two_failures_of_an_endpoint_may_be_chance(self):
         well = bins([10.0] * 10, [0.0] * 10).assign(endpoint="/api/events")
         bad = bins([10.0] * 60, [8.0] * 60).iloc[10:].assign(endpoint="/api/lists")
@@ -167,6 +182,27 @@ class TestBeforeTheBins:
     def test_failures_that_successes_followed_do_not_make_it_under_way(self):
         frame = bins([10.0] * 60, [0.0] * 20 + [8.0] * 40)
         assert episodes(frame, before=self.past(40, 9)) == episodes(frame)
+
+
+class TestAnEndpointThatFailsFromItsFirstCall:
+    def frame(self, first: int, every: int, host: str = "web-1") -> pd.DataFrame:
+        """Four of five calls to it fail, the first of them among these."""
+        well = [bins([2.0] * 90, [0.0] * 90).assign(endpoint="/api/events", host=f"web-{n}") for n in (1, 2)]
+        number = (90 - first) // every
+        failed = [4.0, 4.0, 4.0, 4.0, 0.0] * 90
+        bad = bins([4.0] * number, failed[:number], every * MINUTE).assign(endpoint="/api/lists", host=host)
+        bad["timestamp"] += first * MINUTE
+        bad["kind"] = np.where(bad["failed"] > 0, "forbidden", None)
+        return pd.concat([*well, bad])
+
+    def test_begins_with_it_after_a_silence_that_never_comes_again(self):
+        assert only(episodes(self.frame(30, 1), width_s=60)).onset == (at(30), at(31))
+
+    def test_may_have_failed_before_where_it_is_called_seldom(self):
+        assert only(episodes(self.frame(8, 5), width_s=60)).onset is None
+
+    def test_may_have_failed_before_where_its_host_had_not_been_heard(self):
+        assert only(episodes(self.frame(30, 1, host="cron-1"), width_s=60)).onset is None
 
 
 class TestAnIncident:
@@ -201,6 +237,25 @@ class TestAnIncident:
         found = only(episodes(bins([30.0] * 80, failed)))
         assert found.onset == (at(30), at(31))
         assert found.recovered == (at(47), at(48))
+
+    @pytest.mark.parametrize("seed", [0, 1, 21, 30, 35])
+    def test_a_node_that_is_cut_off_and_idle_for_nine_minutes_was_not_well_between(self, seed: int):
+        """One of four, that lines do not tell apart; each failing call is tried twice."""
+        rng = np.random.default_rng(seed)
+        seconds = np.sort(rng.choice(3600, 700, replace=False))
+        bad = (rng.integers(0, 4, 700) == 0) & (seconds >= 1500) & ~((seconds > 2100) & (seconds < 2650))
+        tries = np.repeat(seconds, 1 + bad)
+        rows = pd.DataFrame({"s": tries, "bad": np.repeat(bad, 1 + bad)})
+        rows["s"] += rows.groupby("s").cumcount()
+        noise = ~rows["bad"] & (rng.random(len(rows)) < 0.01)
+        frame = pd.DataFrame({
+            "timestamp": START + pd.to_timedelta(rows["s"], unit="s"), "calls": 1.0,
+            "failed": (rows["bad"] | noise).astype(float),
+            "endpoint": rng.choice(["/api/events", "/api/profiles"], len(rows)),
+            "kind": np.where(rows["bad"], "unreachable", np.where(noise, "server", None)),
+        })  # fmt: skip
+        found = only(episodes(frame, width_s=1))
+        assert holds(found.onset, seconds[bad].min() / 60)
 
     def test_few_failures_in_the_bin_of_the_change_leave_it_as_narrow(self):
         failed = [0.0] * 100 + [3.0] + [15.0] * 18 + [18.0] * 150

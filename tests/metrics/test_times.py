@@ -400,3 +400,17 @@ def test_a_beginning_or_an_end_while_no_series_was_sampled_may_be_of_any_moment_
     narrow = times_of(scraped((30, 35)))  # such a time elsewhere changes nothing
     assert told(narrow.onset) == (at(49.75), at(50.25))
     assert told(narrow.recovered) == (at(74.5), at(75))
+
+
+@pytest.mark.parametrize("before_s", [5, 20, 35])
+def test_failures_between_the_first_sample_and_the_window_are_the_past_of_its_counters(
+    before_s: float,
+) -> None:
+    """A window that begins between two scrapes: what was counted until then is neither lost nor in it."""
+    begun, seen = at(50), scraped((130, 140))
+    start = begun + timedelta(seconds=before_s)
+    assert seen.metrics is not None
+    metrics = seen.metrics[seen.metrics["timestamp"] >= begun - timedelta(seconds=15)].reset_index(drop=True)
+    onset = times_of(replace(seen, window=Window(start, at(120)), metrics=metrics)).onset
+    assert onset is not None
+    assert onset.earliest <= begun <= onset.latest
