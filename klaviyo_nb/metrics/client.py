@@ -15,14 +15,16 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from klaviyo_nb.errors import SourceError
 from klaviyo_nb.evidence import Gap, Query
+from klaviyo_nb.metrics import repeats
 from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
 from klaviyo_nb.metrics.gauges import no_counter, sums_that_fell
 from klaviyo_nb.metrics.layout import laid_out, layout
@@ -118,11 +120,13 @@ async def fetch(
         answers = await asyncio.gather(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
+        answers, unsure = await _without_repeats(server, answers, grid, until)
         frame, told = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
         reach = _reach(answers, grid, None)
         gone = await _gone(server, grid, until) if frame is None or reach else None
     queries = tuple(query for answer in answers for query in answer.queries)
     gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
+    gaps += unsure + (_holes(frame, grid) if frame is not None else ())
     if remarks := dict.fromkeys(f"{query.role}: {said}" for query in queries for said in query.warnings):
         text = f"something may be missing, for the server remarked: {'; '.join([*remarks][:MOST_REMARKS])}"
         gaps += (Gap("metrics:remarks", text),)
@@ -196,6 +200,34 @@ async def _role(
     except SourceError as error:
         return _Answer(role, tuple(queries), trouble=str(error))
     return _Answer(role, tuple(queries))
+
+
+async def _without_repeats(
+    server: Server, answers: Sequence[_Answer], grid: _Grid, until: float
+) -> tuple[list[_Answer], tuple[Gap, ...]]:
+    """The answers without samples that the server only repeats, which it is asked about if that can be."""
+    sampled = [answer for answer in answers if answer.series and answer.role != "alerts"]
+    every = [each for answer in sampled for each in answer.series]
+    if not every or not await asyncio.to_thread(repeats.stand_still, every, grid.first, grid.step):
+        return [*answers], ()
+    try:
+        async with asyncio.timeout_at(until):
+            asked = repeats.question(sampled[0].queries[-1].expr)
+            newest, query = await _query(server, sampled[0].role, asked, grid)
+    except (TimeoutError, SourceError) as error:
+        why = str(error) or f"{server.where}: no answer in time"
+        return [*answers], (
+            Gap("metrics:repeats", f"{why}; a time without samples may look like one without calls"),
+        )
+    times = np.concatenate([np.empty(0, np.int64), *(repeats.repeated(each, grid.step) for each in newest)])
+    return [
+        replace(
+            answer,
+            queries=(*answer.queries, *([query] if answer is sampled[0] else [])),
+            series=repeats.without(answer.series, times) if answer in sampled else answer.series,
+        )
+        for answer in answers
+    ], ()
 
 
 async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[list[Series], Query]:
@@ -279,15 +311,31 @@ def _absent(role: str, names: MetricNames) -> str:
     return f"no series of {' or '.join(names.expressions()[role])} in the window"
 
 
+def _holes(frame: pd.DataFrame, grid: _Grid) -> tuple[Gap, ...]:
+    """Say so if nothing was sampled for a while in between."""
+    times = layout(frame).times // 10**9
+    after = np.flatnonzero(np.diff(times) > _slack(grid))
+    if not len(after):
+        return ()
+    first, last = _iso(times[after[0]]), _iso(times[after[0] + 1])
+    more = f" (and {len(after) - 1} more such times)" if len(after) > 1 else ""
+    text = f"no samples from {first} to {last}{more}: what was called meanwhile is counted at the end of it"
+    return (Gap("metrics:holes", text),)
+
+
+def _slack(grid: _Grid) -> int:
+    """So long without samples is told [s]."""
+    return max(300, 5 * grid.step)
+
+
 def _reach(answers: Iterable[_Answer], grid: _Grid, gone: str | None) -> tuple[Gap, ...]:
     """Say so if the samples begin late or end early: retention, an outage of the server, a window ahead."""
     sampled = [each.times for answer in answers if answer.role != "alerts" for each in answer.series]
     if not sampled:
         return ()
     first, last = (edge / 1e9 for edge in (min(t[0] for t in sampled), max(t[-1] for t in sampled)))
-    slack = max(300, 5 * grid.step)
-    late = first - grid.first > slack
-    if not late and grid.last - last <= slack:
+    late = first - grid.first > _slack(grid)
+    if not late and grid.last - last <= _slack(grid):
         return ()
     got, asked = (first, last), (grid.first, grid.last)
     texts = [" to ".join(map(_iso, span)) for span in (got, asked)]
