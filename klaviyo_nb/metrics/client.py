@@ -141,17 +141,23 @@ async def _prepared(
     """The names to ask for, the seconds between samples, and what is to be told of both."""
     said, found = names.scrape_interval_s, None
     gaps: tuple[Gap, ...] = ()
+    looked = False
     try:
-        async with asyncio.timeout(limit_s):
-            if "requests" in names.expressions():
+        if "requests" in names.expressions():
+            async with asyncio.timeout(limit_s):
                 found = await interval_s(server, names.expressions()["requests"], window.end.timestamp())
-                if found is None:
-                    names, gaps = await look(server, names, window)
-                    early = min(window.end.timestamp(), window.start.timestamp() + RAW_S)
-                    for at in (window.end.timestamp(), early):
-                        found = found or await interval_s(server, names.expressions()["requests"], at)
-    except (TimeoutError, SourceError):
-        pass  # what is asked next meets the same trouble, and tells it
+            looked = found is None
+        if looked:
+            async with asyncio.timeout(2 * limit_s):  # without a counter of calls there is little else to ask
+                names, gaps = await look(server, names, window)
+                early = min(window.end.timestamp(), window.start.timestamp() + RAW_S)
+                for at in (window.end.timestamp(), early):
+                    found = found or await interval_s(server, names.expressions()["requests"], at)
+    except (TimeoutError, SourceError) as error:
+        if looked and not gaps:
+            why = str(error) or f"{server.where}: no answer in time"
+            gaps = (Gap("metrics:names", f"whether other names are there is not known: {why}"),)
+        # Else what is asked next meets the same trouble, and tells it.
     if said and found and said != found:
         text = f"klaviyo-nb.toml says {said} s, samples lie {found} s apart: that was believed"
         gaps += (Gap("metrics:scrape_interval", text),)

@@ -19,6 +19,7 @@ from klaviyo_nb.metrics.counters import begun_anew
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from klaviyo_nb.metrics.counters import Mask
     from klaviyo_nb.metrics.matrix import Floats, Series
 
 #: Roles that are no counters.
@@ -36,9 +37,11 @@ def no_counter(role: str, found: Sequence[Series]) -> str | None:
     names = sorted({each.labels.get("__name__", "") for each in found})
     if rate := next((name for name in names if RATE.search(name)), None):
         return f"{rate} is no counter, as its name says: the counter that it comes from is needed"
-    rises = np.concatenate([np.diff(each.values) for each in found])
-    falls, changes = (int(np.count_nonzero(each)) for each in (rises < 0, (rises < 0) | (rises > 0)))
-    if changes < _CHANGES or falls < _FALLS * changes:
+    falls = sum(int(np.count_nonzero(_falls(each.values))) for each in found)
+    if falls < _FALLS * _CHANGES:
+        return None
+    changes = falls + sum(int(np.count_nonzero(each.values[1:] > each.values[:-1])) for each in found)
+    if falls < _FALLS * changes:
         return None
     return (
         f"{' and '.join(names)} falls in {falls / changes:.0%} of its changes, and a counter does only when"
@@ -51,7 +54,7 @@ def sums_that_fell(found: Mapping[str, Sequence[Series]]) -> str | None:
     counts = {
         each.labels.get("__name__", ""): None
         for role, every in found.items() if role not in _NONE
-        for each in every if _by_part(each.values[np.isfinite(each.values)])
+        for each in every if _falls(each.values).any() and _by_part(each.values[np.isfinite(each.values)])
     }  # fmt: skip
     if not counts:
         return None
@@ -61,5 +64,9 @@ def sums_that_fell(found: Mapping[str, Sequence[Series]]) -> str | None:
     )
 
 
+def _falls(values: Floats) -> Mask:
+    return np.asarray(values[1:] < values[:-1])
+
+
 def _by_part(values: Floats) -> bool:
-    return bool(((np.diff(values) < 0) & ~begun_anew(values)[1:]).any())
+    return bool((_falls(values) & ~begun_anew(values)[1:]).any())

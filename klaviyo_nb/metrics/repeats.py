@@ -38,13 +38,15 @@ def stand_still(every: Sequence[Series], first: int, step: int) -> bool:
         first: The first time that was asked for [s since the epoch].
         step: Seconds between samples.
     """
-    places = [(each.times // 10**9 - first) // step for each in every]
-    size = max((int(at[-1]) + 1 for at in places), default=0)
+    size = (max(int(each.times[-1]) for each in every) // 10**9 - first) // step + 1
     seen, moved = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-    for each, at in zip(every, places, strict=True):
+    for each in every:
+        at = (each.times // 10**9 - first) // step
         seen[at] = True
         moved[at[1:]] |= each.values[1:] != each.values[:-1]
         moved[at[0]] = True
+        if moved.all():
+            return False
     return bool((seen & ~moved).any())
 
 

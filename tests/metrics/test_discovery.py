@@ -269,6 +269,22 @@ class TestNames:
         assert why in hint(fetched)
         assert pasted(fetched)["requests"].startswith(series[0]["__name__"])
 
+    def test_where_the_list_of_series_is_refused_it_is_told_that_nobody_looked(self, window: Window):
+        server = Pretend(OTEL, window)
+
+        def handler(request: httpx.Request) -> httpx.Response:
+            refused = request.url.path.endswith("/series")
+            return httpx.Response(503, text="too busy") if refused else server(request)
+
+        names = from_table({})
+        transport = httpx.MockTransport(handler)
+        fetched = asyncio.run(
+            fetch("http://prometheus:9090", window, names=names, timeout_s=5.0, transport=transport)
+        )
+        assert fetched.frame is None
+        assert hint(fetched).startswith("whether other names are there is not known: ")
+        assert "too busy" in hint(fetched)
+
     def test_a_rate_is_named_and_not_offered(self, window: Window):
         told = hint(ask(Pretend(named("klaviyo:requests:rate5m", {"code": "200"}), window)))
         assert "klaviyo:requests:rate5m (it is no counter, as its name says)" in told
