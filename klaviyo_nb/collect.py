@@ -232,8 +232,9 @@ async def _metrics(
         timeout_s=min(METRICS_S, settings.limits.source_s) if left is None else left,
         most=settings.limits.samples,
     )
-    samples = 0 if fetched.frame is None else len(fetched.frame)
-    progress(f"metrics: {samples:,} samples from {len(fetched.queries)} queries")
+    # Rows will be wanted; to make them would hold up this event loop, by which probes are timed.
+    await asyncio.to_thread(getattr, fetched, "frame")
+    progress(f"metrics: {len(fetched.samples or ()):,} samples from {len(fetched.queries)} queries")
     return fetched, list(fetched.gaps)
 
 

@@ -32,7 +32,7 @@ def print_rules(url: str | None, flags: dict[str, Any]) -> None:
     settings = steps.settings_of(flags | {"metrics_url": url, "since": since})
     window = window_of(settings, utc_now())
     fetched = ask_metrics(settings, window)
-    steps.report_gaps(fetched.gaps, nothing=fetched.frame is None, hint=look_at_metrics(settings))
+    steps.report_gaps(fetched.gaps, nothing=fetched.samples is None, hint=look_at_metrics(settings))
     text, unfit = alert_rules(fetched, window)
     if unfit:
         click.echo(f"klaviyo-nb: {unfit}", err=True)

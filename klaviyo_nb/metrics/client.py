@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from klaviyo_nb.evidence import Gap, Query
 from klaviyo_nb.metrics import repeats
 from klaviyo_nb.metrics.discovery import RAW_S, interval_s, look
 from klaviyo_nb.metrics.gauges import no_counter, sums_that_fell
-from klaviyo_nb.metrics.layout import laid_out, layout
-from klaviyo_nb.metrics.matrix import Answer, Series, columns_of, joined, to_frame
+from klaviyo_nb.metrics.layout import Layout, laid_out, to_frame
+from klaviyo_nb.metrics.matrix import Answer, Series, columns_of, joined
 from klaviyo_nb.metrics.names import SCRAPED_S, MetricNames
 from klaviyo_nb.metrics.rates import disagreements
 from klaviyo_nb.metrics.replicas import without_copies
@@ -50,22 +51,27 @@ MOST_REMARKS = 3
 FINEST = 12_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fetched:
     """What a metrics server gave.
 
     Attributes:
-        frame: METRICS; None if it gave no series at all, which is not the same as no call.
+        samples: All series; None if it gave none at all, which is not the same as no call.
         queries: Those that were answered.
         gaps: `metrics` if nothing could be read, `metrics:<role>` for a part; `configured` is False for
             metrics that an application need not have.
         names: What was asked for: the configured names, or those that were found in their place.
     """
 
-    frame: pd.DataFrame | None = field(repr=False)  # asyncio.run makes a repr of its result
+    samples: Layout | None = field(repr=False)  # asyncio.run makes a repr of its result
     queries: tuple[Query, ...]
     gaps: tuple[Gap, ...]
     names: MetricNames
+
+    @cached_property
+    def frame(self) -> pd.DataFrame | None:
+        """METRICS of all series, made when it is first asked for; None if there is none."""
+        return None if self.samples is None else to_frame(self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +127,18 @@ async def fetch(
             *(_role(server, role, tries, grid, most, until) for role, tries in names.expressions().items())
         )
         answers, unsure = await _without_repeats(server, answers, grid, until)
-        frame, told = await asyncio.to_thread(_framed, answers, names)  # probes are timed by this event loop
+        samples, told = await asyncio.to_thread(_together, answers, names)  # probes are timed by this loop
         reach = _reach(answers, grid, None)
-        gone = await _gone(server, grid, until) if frame is None or reach else None
+        gone = await _gone(server, grid, until) if samples is None or reach else None
     queries = tuple(query for answer in answers for query in answer.queries)
-    gaps += _gaps(answers, names) if frame is not None else (_nothing(answers, server, names, gone),)
-    gaps += unsure + (_holes(frame, grid) if frame is not None else ())
+    gaps += _gaps(answers, names) if samples is not None else (_nothing(answers, server, names, gone),)
+    gaps += unsure + (_holes(samples, grid) if samples is not None else ())
     if remarks := dict.fromkeys(f"{query.role}: {said}" for query in queries for said in query.warnings):
         text = f"something may be missing, for the server remarked: {'; '.join([*remarks][:MOST_REMARKS])}"
         gaps += (Gap("metrics:remarks", text),)
     if not (tls or {}).get("verify", True):
         gaps += (Gap("metrics:tls", f"{server.where}: its certificate was not checked (tls.verify = false)"),)
-    return Fetched(frame, queries, gaps + (_reach(answers, grid, gone) if gone else reach) + told, names)
+    return Fetched(samples, queries, gaps + (_reach(answers, grid, gone) if gone else reach) + told, names)
 
 
 async def _prepared(
@@ -262,18 +268,16 @@ async def _query(server: Server, role: str, expr: str, grid: _Grid) -> tuple[lis
     return joined(series), Query(role, expr, *asked, samples, digest.hexdigest(), tuple(warnings))
 
 
-def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFrame | None, tuple[Gap, ...]]:
-    """METRICS of all answers, None if none has a series; what was left out, where its counters disagree."""
+def _together(answers: Iterable[_Answer], names: MetricNames) -> tuple[Layout | None, tuple[Gap, ...]]:
+    """The series of all answers, None if there is none; what was left out, where counters disagree."""
     found = {answer.role: answer.series for answer in answers if answer.series}
     if not found:
         return None, ()
     left, copies = without_copies(found)
     every = [each for series in left.values() for each in series]
     labels = [columns_of(each.labels, role, names) for role, series in left.items() for each in series]
-    frame = to_frame(labels, every)
-    times, values = [each.times for each in every], [each.values for each in every]
-    layout.know(laid_out(labels, times, values), frame)  # told from the frame, it takes four times as long
-    told = [Gap("metrics:sums", text) for text in disagreements(frame)]
+    samples = laid_out(labels, [each.times for each in every], [each.values for each in every])
+    told = [Gap("metrics:sums", text) for text in disagreements(samples)]
     if fell := sums_that_fell(left):
         told.append(Gap("metrics:resets", fell))
     if copies:
@@ -281,7 +285,7 @@ def _framed(answers: Iterable[_Answer], names: MetricNames) -> tuple[pd.DataFram
             f"{copies:,} series were scraped by another server or job too: left out, the others are counted"
         )
         told.append(Gap("metrics:replicas", text))
-    return frame, tuple(told)
+    return samples, tuple(told)
 
 
 def _gaps(answers: Iterable[_Answer], names: MetricNames) -> tuple[Gap, ...]:
@@ -317,9 +321,9 @@ def _absent(role: str, names: MetricNames) -> str:
     return f"no series of {' or '.join(names.expressions()[role])} in the window"
 
 
-def _holes(frame: pd.DataFrame, grid: _Grid) -> tuple[Gap, ...]:
+def _holes(samples: Layout, grid: _Grid) -> tuple[Gap, ...]:
     """Say so if nothing was sampled for a while in between."""
-    times = layout(frame).times // 10**9
+    times = samples.times // 10**9
     after = np.flatnonzero(np.diff(times) > _slack(grid))
     if not len(after):
         return ()

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from klaviyo_nb.evidence import remembered
-from klaviyo_nb.frames import METRICS
-from klaviyo_nb.metrics.layout import Layout, layout
+from klaviyo_nb.frames import METRICS, UTC_NS
+from klaviyo_nb.metrics.layout import Layout, Metrics, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,6 +50,11 @@ class Kind(NamedTuple):
     def order(self) -> tuple[Any, ...]:
         """Sorts kinds by their labels, missing ones last."""
         return tuple((label is None, label) for label in self)
+
+
+def moments(nanoseconds: Numbers) -> pd.DatetimeIndex:
+    """Times since the epoch."""
+    return pd.DatetimeIndex(nanoseconds, dtype=UTC_NS, copy=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,19 +97,25 @@ class Rises:
 
     def starts(self, steps: Mask | Numbers) -> pd.DatetimeIndex:
         """When some steps began."""
-        return pd.DatetimeIndex(self.times[steps].view("datetime64[ns]"), tz="UTC")
+        return moments(self.times[steps])
 
     def frame(self, labels: Sequence[str] = Kind._fields) -> pd.DataFrame:
         """`timestamp` (start of the step), the labels, `calls`; in order of steps, then of kinds."""
-        at = np.concatenate([np.empty(0, np.int64), *self.at])
-        kind = np.repeat(np.arange(len(self.kinds)), [len(each) for each in self.at])
-        order = np.argsort(at, kind="stable")  # merges what is in order already
-        kind, columns = kind[order], {}
+        counts = np.zeros(len(self.times), np.int64)
+        for at in self.at:
+            counts[at] += 1
+        place = np.cumsum(counts) - counts  # of each step, the row that its next kind gets
+        kind, calls = np.empty(len(self), np.int32), np.empty(len(self))
+        for number, (at, found) in enumerate(zip(self.at, self.calls, strict=True)):
+            rows = place[at]
+            kind[rows], calls[rows] = number, found
+            place[at] += 1
+        columns = {}
         for name in labels:
             told = [getattr(each, name) for each in self.kinds]
             columns[name] = pd.array(told, "float64" if name == "le" else "str").take(kind)
-        calls = np.concatenate([np.empty(0), *self.calls])[order]
-        return pd.DataFrame({"timestamp": self.starts(at[order])} | columns | {"calls": calls})
+        starts = moments(np.repeat(self.times, counts))
+        return pd.DataFrame({"timestamp": starts} | columns | {"calls": calls}, copy=False)
 
 
 def together(parts: Sequence[Rises]) -> Rises:
@@ -125,6 +136,8 @@ def together(parts: Sequence[Rises]) -> Rises:
 
 def _summed(parts: list[tuple[Numbers, Floats]], size: int) -> tuple[Numbers, Floats]:
     """Steps and counts of one kind, of so many steps in all."""
+    if len(parts) == 1:
+        return parts[0]
     same = parts[0][0]
     if all(np.array_equal(at, same) for at, _ in parts):
         return same, np.add.reduce([calls for _, calls in parts])
@@ -139,17 +152,17 @@ def _summed(parts: list[tuple[Numbers, Floats]], size: int) -> tuple[Numbers, Fl
     return places, sums
 
 
-def step_s(metrics: pd.DataFrame) -> float | None:
+def step_s(metrics: Metrics) -> float | None:
     """Seconds between samples; None if there are fewer than two times."""
     return layout(metrics).step / 1e9 or None
 
 
 @remembered
-def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
+def counted(metrics: Metrics, role: str) -> pd.DataFrame:
     """How far the counters of one role rose in each step, as `rises`, with all labels written out.
 
     Args:
-        metrics: METRICS frame.
+        metrics: METRICS, by series or as a frame.
         role: A counter's.
 
     Returns:
@@ -159,7 +172,7 @@ def counted(metrics: pd.DataFrame, role: str) -> pd.DataFrame:
     return rises(metrics, role).frame()
 
 
-def rises(metrics: pd.DataFrame, role: str) -> Rises:
+def rises(metrics: Metrics, role: str) -> Rises:
     """How far the counters of one role rose in each step, added up over processes.
 
     * A sample below the one before means that the process began anew: it counts from 0 (`begun_anew`).
@@ -169,7 +182,7 @@ def rises(metrics: pd.DataFrame, role: str) -> Rises:
     * Where samples are missing the rise over the hole stands in the last step before the next sample.
 
     Args:
-        metrics: METRICS frame.
+        metrics: METRICS, by series or as a frame.
         role: A counter's.
     """
     return risen(layout(metrics), role)
@@ -178,12 +191,22 @@ def rises(metrics: pd.DataFrame, role: str) -> Rises:
 @remembered
 def risen(found: Layout, role: str) -> Rises:
     """`rises` of a frame's layout."""
-    mine = [each["role"] == role for each in found.labels]
-    kinds = [Kind(*(each[name] for name in Kind._fields)) for each in compress(found.labels, mine)]
-    series = zip(found.at, found.values, found.appeared, strict=True)
-    counts = [_rises(*one) for one in compress(series, mine)]
-    every = Rises(found.times - found.step, kinds, [at for at, _ in counts], [calls for _, calls in counts])
-    return together([every])
+    kinds: list[Kind] = []
+    ats: list[Numbers] = []
+    counts: list[Floats] = []
+    last: dict[Kind, int] = {}
+    for each, at, values, new in zip(found.labels, found.at, found.values, found.appeared, strict=True):
+        if each["role"] == role:
+            kind = Kind(*(each[name] for name in Kind._fields))
+            at, calls = _rises(at, values, new)
+            if kind in last and np.array_equal(ats[last[kind]], at):
+                counts[last[kind]] += calls  # kept apart, the counts of all series would take fresh memory
+                continue
+            last[kind] = len(kinds)
+            kinds.append(kind)
+            ats.append(at)
+            counts.append(calls)
+    return together([Rises(found.times - found.step, kinds, ats, counts)])
 
 
 def _rises(at: Numbers, value: Floats, new: bool) -> tuple[Numbers, Floats]:
@@ -210,11 +233,11 @@ def begun_anew(value: Floats) -> Mask:
     return anew
 
 
-def begun_late(metrics: pd.DataFrame, most: float) -> pd.DataFrame:
+def begun_late(metrics: Metrics, most: float) -> pd.DataFrame:
     """First samples of counters whose process was first sampled later than others: rows of `metrics`.
 
     Args:
-        metrics: METRICS frame.
+        metrics: METRICS, by series or as a frame.
         most: Those that had come to more are left out.
     """
     found = layout(metrics)

@@ -1,4 +1,4 @@
-"""Reading the matrix that a range query gives: JSON to series, series to METRICS rows.
+"""Reading the matrix that a range query gives: JSON to series, and what their labels mean.
 
 Source:
     https://prometheus.io/docs/prometheus/latest/querying/api/#range-vectors
@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pandas as pd
 import pyarrow
 
-from klaviyo_nb.frames import METRICS, UTC_NS
 from klaviyo_nb.klaviyo.endpoints import catalogue
 from klaviyo_nb.lines import LONGEST_LABEL, bounded
 from klaviyo_nb.metrics.names import DURATIONS, MetricNames
@@ -249,29 +247,6 @@ def _one(parts: Sequence[Series]) -> Series:
     order = np.argsort(times, kind="stable")
     last = order[np.append(np.diff(times[order]) > 0, True)]
     return Series(parts[0].labels, times[last], values[last])
-
-
-def to_frame(labels: Sequence[Mapping[str, Any]], every: Sequence[Series]) -> pd.DataFrame:
-    """METRICS rows of series; `labels` has the columns of each but for time and value."""
-    sizes = [len(each.values) for each in every]
-    columns: dict[str, Any] = {
-        "timestamp": pd.DatetimeIndex(
-            np.concatenate([each.times for each in every]), dtype=UTC_NS, copy=False
-        ),
-        "value": np.concatenate([each.values for each in every]),
-    }
-    for name, column in METRICS.columns.items():
-        if name not in columns:
-            columns[name] = _repeated([each[name] for each in labels], column.dtype, sizes)
-    return METRICS.check(pd.DataFrame(columns, columns=list(METRICS.columns), copy=False))
-
-
-def _repeated(values: list[Any], dtype: str, sizes: Sequence[int]) -> Any:
-    """Each label so many times; `Series.repeat` numbers all rows first."""
-    if dtype != "category":
-        return np.repeat(np.array(values, dtype), sizes)
-    few = pd.Categorical(pd.array(values, dtype="str"))
-    return pd.Categorical.from_codes(np.repeat(few.codes, sizes), few.categories, validate=False)
 
 
 def columns_of(labels: Mapping[str, str], role: str, names: MetricNames) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.metrics import counters
 from klaviyo_nb.metrics.counters import Kind, Rises, counted, rises, step_s, together
+from klaviyo_nb.metrics.layout import Metrics, laid_out, layout
 from klaviyo_nb.metrics.names import SUCCEEDED
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _LABELS = Kind._fields[:3]
 
 
 @remembered
-def increases(metrics: pd.DataFrame) -> pd.DataFrame:
+def increases(metrics: Metrics) -> pd.DataFrame:
     """All calls, failed ones included, per step, endpoint, method and status.
 
     Calls come from the requests counter. Where it says only *that* a call failed (status `error`), the
@@ -40,7 +41,7 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
     requests counter has no status label, or none but success, the failures are those of the errors counter.
 
     Args:
-        metrics: METRICS frame.
+        metrics: METRICS, by series or as a frame.
 
     Returns:
         `timestamp` (start of the step), `endpoint`, `method`, `status` (`success`, the code, `unknown` for a
@@ -52,7 +53,7 @@ def increases(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 @remembered
-def _calls(metrics: pd.DataFrame) -> Rises:
+def _calls(metrics: Metrics) -> Rises:
     requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
     kinds = [
         kind._replace(status="success" if _succeeded(kind.status) else kind.status) for kind in requests.kinds
@@ -67,15 +68,18 @@ def _calls(metrics: pd.DataFrame) -> Rises:
     return _tidy([requests.of([not each for each in vague]), errors, rest])
 
 
-def beforehand(metrics: pd.DataFrame) -> pd.DataFrame:
+def beforehand(metrics: Metrics) -> pd.DataFrame:
     """What the counters had come to at the first sample: calls since the processes began, as `increases`."""
-    step, first = step_s(metrics) or 1.0, metrics["timestamp"].min()
-    held = metrics[metrics["timestamp"] == first]
-    zero = held.assign(timestamp=first - pd.Timedelta(seconds=step), value=0.0)
-    return increases(pd.concat([zero, held], ignore_index=True)).assign(timestamp=first)
+    found = layout(metrics)
+    first = found.times[:1]
+    times = np.append(first - (found.step or 10**9), first)
+    series = enumerate(zip(found.at, found.values, strict=True))
+    held = {number: np.append(0.0, values[:1]) for number, (at, values) in series if at[0] == 0}
+    since = laid_out([found.labels[number] for number in held], [times] * len(held), [*held.values()])
+    return increases(since).assign(timestamp=pd.Timestamp(first.sum(), tz="UTC"))
 
 
-def begun_late(metrics: pd.DataFrame) -> pd.DataFrame:
+def begun_late(metrics: Metrics) -> pd.DataFrame:
     """What the counters of processes had come to that were first sampled later than others, as `increases`.
 
     Nobody knows since when; where they are more than `NEW_CALLS`, the process is hardly new.
@@ -124,11 +128,11 @@ def _tidy(parts: Sequence[Rises]) -> Rises:
     return together([replace(part, kinds=own) for part, own in zip(parts, kinds, strict=True)])
 
 
-def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
+def bins(metrics: Metrics, width: str | None = None) -> pd.DataFrame:
     """Calls and failures per bin, as `onset.episodes` and `impact.impact` take them.
 
     Args:
-        metrics: METRICS frame.
+        metrics: METRICS, by series or as a frame.
         width: Width of a bin as pandas writes it, such as `1min`; None for one bin per step.
 
     Returns:
@@ -148,7 +152,7 @@ def bins(metrics: pd.DataFrame, width: str | None = None) -> pd.DataFrame:
     return counts.groupby(times).sum(skipna=False).reset_index()
 
 
-def disagreements(metrics: pd.DataFrame) -> tuple[str, ...]:
+def disagreements(metrics: Metrics) -> tuple[str, ...]:
     """Sentences about endpoints of which the two counters tell different numbers of failures."""
     requests, errors = rises(metrics, "requests"), rises(metrics, "errors")
     failed = requests.of([not _succeeded(kind.status) for kind in requests.kinds])
@@ -173,11 +177,11 @@ def _per_endpoint(counts: Rises) -> dict[str, float]:
     return sums
 
 
-def latency(metrics: pd.DataFrame, width: str | None = None, endpoint: str | None = None) -> pd.DataFrame:
+def latency(metrics: Metrics, width: str | None = None, endpoint: str | None = None) -> pd.DataFrame:
     """Quantiles of call durations over time, from histogram buckets.
 
     Args:
-        metrics: METRICS frame.
+        metrics: METRICS, by series or as a frame.
         width: As in `bins`.
         endpoint: Path template, or None for all calls together.
 

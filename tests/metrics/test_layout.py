@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from klaviyo_nb.metrics.counters import counted
 from klaviyo_nb.metrics.layout import Layout, layout
-from klaviyo_nb.metrics.rates import increases
+from klaviyo_nb.metrics.rates import beforehand, begun_late, bins, increases
 from klaviyo_nb.window import Window
 from tests.metrics.test_client import Handler, ask, counting, matrix, question, steps
 
@@ -66,6 +68,27 @@ def test_what_is_known_of_a_fetched_frame_is_what_its_rows_tell(window: Window, 
     assert {each["role"] for each in known.labels} == {"requests", "errors", "duration_bucket", "alerts"}
     assert told(known) == told(read) == told(sorted_again)
     pd.testing.assert_frame_equal(increases(frame), increases(shuffled))
+
+
+@pytest.mark.parametrize(
+    "count", [increases, bins, beforehand, begun_late, partial(counted, role="duration_bucket")]
+)
+def test_what_is_counted_by_series_is_what_is_counted_from_rows(window: Window, count: Any):
+    calls = 0.0
+    for seed in range(6):
+        fetched = ask(seldom(seed), window)
+        assert fetched.samples is not None
+        assert fetched.frame is not None
+        assert len(fetched.samples) == len(fetched.frame)
+        by_series = count(fetched.samples)
+        pd.testing.assert_frame_equal(by_series, count(fetched.frame.sample(frac=1, random_state=seed)))
+        calls += by_series["calls"].sum()
+    assert calls > 0
+
+
+def test_rows_are_made_once(window: Window):
+    fetched = ask(seldom(0), window)
+    assert fetched.frame is fetched.frame
 
 
 def test_a_series_that_comes_twice_is_one_and_of_two_samples_of_a_time_the_later_counts(window: Window):
