@@ -27,6 +27,8 @@ Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 Times = Numbers
 _Samples = tuple[Times, Floats]
 
+#: What is said of series of the kind that https://prometheus.io/docs/specs/native_histograms/ describes.
+_NATIVE = "it gave native histograms, which are not read here: have classic ones kept beside them"
 #: Where the samples of a series begin and end, and what stands between two: the end of one, a time, and
 #: the beginning of the next.
 _VALUES, _END = b'"values":[[', b"]]"
@@ -116,7 +118,7 @@ class Answer:
             end: Last time asked for.
 
         Raises:
-            ValueError: It is not a matrix, or tells of other times than those asked for.
+            ValueError: It is not a matrix, tells of other times than asked for, or has native histograms.
         """
         try:
             answer = orjson.loads(bare)
@@ -133,8 +135,13 @@ class Answer:
             ]  # Thanos: both
             remarks += answer.get("infos") or ()
             remarks += ["partial answer"] * bool(answer.get("isPartial"))
+            native = any(
+                each.get("histograms") and not each.get("values") for each in answer["data"]["result"]
+            )
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise ValueError("its answer is not that of a Prometheus API") from None
+        if native:
+            raise ValueError(_NATIVE)
         for each in series:
             first, last = each.times[[0, -1]]
             if first < start * 10**9 or last > end * 10**9 or (np.diff(each.times) <= 0).any():

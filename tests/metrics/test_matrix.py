@@ -83,3 +83,9 @@ def test_every_byte_is_told_before_anything_is_taken_out():
     answer.take(whole[:100])
     answer.take(whole[100:])
     assert b"".join(heard) == whole
+
+
+def test_native_histograms_are_no_silence():
+    histograms = [[1, {"count": "1", "sum": "0.1", "buckets": [[0, "0.1", "0.2", "1"]]}]]
+    with pytest.raises(ValueError, match="native histograms, which are not read here"):
+        read(body({"metric": {"__name__": "a"}, "histograms": histograms}, series("b", ROWS)), 0, 30)
