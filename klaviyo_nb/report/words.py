@@ -106,9 +106,13 @@ def length(span: timedelta) -> str:
 
 
 def length_between(least: timedelta, most: timedelta) -> str:
-    """`24 min to 27 min`: no shorter than the one and no longer than the other, which is rounded up."""
-    if least == most:
-        return length(least)
+    """`24 min to 27 min`: no shorter than the one and no longer than the other, which is rounded up.
+
+    What is known exactly is told to the second, up to two hours: `4 min 30 s`.
+    """
+    minutes, rest = divmod(round(least.total_seconds()), 60)
+    if least == most and 2 <= minutes < 120 and rest:
+        return f"{minutes} min {rest:02} s"
     seconds = most.total_seconds()
     unit = 1 if seconds < 120 else 60 if seconds < 48 * 3600 else 3600
     low, high = length(least), length(timedelta(seconds=unit * math.ceil(seconds / unit)))

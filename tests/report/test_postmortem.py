@@ -321,5 +321,7 @@ def test_the_first_failure_of_each_kind_is_told() -> None:
 def test_a_length_is_told_no_shorter_and_no_longer_than_it_can_have_been() -> None:
     second = timedelta(seconds=1)
     assert length_between(1470 * second, 1605 * second) == "24 min to 27 min"
-    assert length_between(190 * second, 190 * second) == "3 min"
+    assert length_between(190 * second, 190 * second) == "3 min 10 s"
+    assert length_between(180 * second, 180 * second) == "3 min"
+    assert length_between(7230 * second, 7230 * second) == "2 h 00 min to 2 h 01 min"
     assert length_between(30 * second, 45 * second) == "30 s to 45 s"
