@@ -11,6 +11,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from klaviyo_nb.diagnosis.portals import told_by_probes
 from klaviyo_nb.evidence import UNFINISHED, Budget, Coverage, Evidence, Gap
 from klaviyo_nb.frames import PROBES
 from klaviyo_nb.probes.api import PATHS
@@ -86,10 +87,13 @@ class Coming:
         seen = read is not None and not all(each.gap and not each.lines for each in read.coverage)
         gaps = probed.gaps if probed else [Gap("probes", _NOT_YET)]
         earlier, calls = apart(read.calls, self.window) if read and seen else (None, None)
+        rows = tuple(map(PROBES.row, probed.rows if probed else self.rows))
+        if calls is not None and earlier is not None:
+            calls, earlier = told_by_probes(calls, earlier, rows)
         return Evidence(
             window=self.window,
             collected_at=self.clock(),
-            probe_rows=tuple(map(PROBES.row, probed.rows if probed else self.rows)),
+            probe_rows=rows,
             calls=calls,
             webhooks=apart(read.webhooks, self.window)[1] if read and seen else None,
             earlier=earlier,

@@ -268,7 +268,8 @@ CALLS = Schema(
         "error_code": Column("category", "errors[].code of the answer"),
         "error_pointer": Column("category", "source.pointer or source.parameter of the answer"),
         "answered_by": Column(
-            "category", "klaviyo, edge, challenge, portal, proxy; missing if the line does not tell"
+            "category",
+            "klaviyo, edge, challenge, portal, proxy; missing if neither the line nor our own calls tell",
         ),
         "duration_s": Column("float64", "how long the call took"),
         "retry_after_s": Column("float64", "Retry-After"),

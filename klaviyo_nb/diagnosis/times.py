@@ -11,6 +11,7 @@ import pandas as pd
 
 from klaviyo_nb.diagnosis.clocks import CLOCK_S, PAUSES, as_sure_as_clocks
 from klaviyo_nb.diagnosis.counted import earlier, tallies, with_new
+from klaviyo_nb.diagnosis.portals import first_answers
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
@@ -94,6 +95,10 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         if "metrics" not in counted:
             live = evidence.collected_at - evidence.window.end <= LIVE
             by_logs = [as_sure_as_clocks(each, frame, read_until if live else None) for each in by_logs]
+        if evidence.calls is not None and (
+            answers := first_answers(pd.concat([evidence.earlier, evidence.calls]))
+        ):
+            by_logs = [_of_portal(each, answers) for each in by_logs]
         found["logs"] = list(_since(evidence.window.start, by_logs))
     if "metrics" in counted and evidence.metrics is not None:
         width = step_s(evidence.metrics) or 0.0
@@ -123,6 +128,13 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         bool(same or refused),
         (goes_on or bool(refused)) and not written["recovered"],
     )
+
+
+def _of_portal(found: Episode, answers: Moments) -> Episode:
+    """The same, where it may have begun with a portal's answers: with any of the first that may be its."""
+    if found.onset is None or found.onset[0] > answers[1] or found.onset[1] < answers[0]:
+        return found
+    return replace(found, onset=(min(found.onset[0], answers[0]), max(found.onset[1], answers[1])))
 
 
 def _told_whole(
