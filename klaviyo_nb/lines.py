@@ -20,9 +20,9 @@ def one_line(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def many(count: float, noun: str) -> str:
+def many(count: float, noun: str, plural: str | None = None) -> str:
     """`1 source`, `1,200 sources`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def bounded(text: str, most: int = LONGEST) -> str:

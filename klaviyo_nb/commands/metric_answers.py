@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from klaviyo_nb.metrics.impact import SLO, Impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
+from klaviyo_nb.report.timeline import before, told_by
 from klaviyo_nb.report.words import length, length_between
 from klaviyo_nb.start import redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.window import Window, iso, whole_seconds
@@ -122,8 +123,8 @@ def render_metrics(found: Evidence, form: str) -> bytes:
         f"began     {_moment_text(when.onset, 'under way before' if when.failed else unremarkable)}",
         *_told_by(when.onset),
         *_ended_text(when),
-        *(f"earlier   {iso(each.seen[0])} to {iso(each.seen[1])}, {each.failed:,.0f} failed"
-          for each in when.earlier),
+        *(f"earlier   {_span_text(*astuple(began))}, until {_span_text(*astuple(ended))}"
+          for began, ended in before(found, when.onset.earliest if when.onset else None)),
         *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
         *_burning_text(views.burning(found)),
@@ -188,10 +189,8 @@ def _told_by(moment: Moment | None) -> list[str]:
     if moment is None:
         return []
     whole = [each for each in moment.estimates if each.whole]
-    names = " and ".join(each.source for each in whole)
-    lines = [f"          by {names}" + (", which agree" if len(whole) > 1 else "")] if whole else []
+    lines = [f"          {told_by(moment)}"] if whole else []
     if moment.disagreement:
-        lines = [f"          the estimates exclude each other: {names}"]
         lines += [f"          {each.source:<8}{_span_text(*each.whole)}" for each in whole if each.whole]
     if moment.written:
         lines.insert(0, f"          {views.written(moment.written)}")

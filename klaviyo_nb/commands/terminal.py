@@ -125,7 +125,9 @@ def _head(document: Mapping[str, Any]) -> str:
     when = [f"Respond by {_clock(document['respond_by'])}."] if document["respond_by"] else []
     for name, label in (("onset", "Began"), ("recovered", "Ended")):
         if document[name]:
-            when.append(f"{label} {_between(document[name])}.")
+            note = (document.get("written") or {}).get(name)
+            by = f", written by {note['who'] or 'nobody named'}: {note['why']}" if note else ""
+            when.append(f"{label} {_between(document[name])}{by}.")
     return "\n".join([*lines, *_wrapped(" ".join(when))])
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, num2date
 
-from klaviyo_nb.diagnosis.times import times_of
+from klaviyo_nb.diagnosis.times import written_of
 from klaviyo_nb.diagnosis.verdict import Interval
+from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import BOTTOM, FONT, LEFT, RIGHT, TEXT, WIDTH, Sheet, breadth
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.timeline import page, under_way
-from klaviyo_nb.window import whole_seconds
+from klaviyo_nb.report.timeline import before, page, under_way, unknown
+from klaviyo_nb.report.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def plot(
     height: float = 1.38,
 ) -> tuple[Sheet, Axes]:
     """A sheet with axes of this height [in] over the window: UTC, incident, bands and markers on it."""
-    moments, said, past = happened(evidence), when(verdict, evidence), before(evidence, verdict)
+    moments, said, past = happened(evidence), when(verdict, evidence), _earlier(evidence, verdict)
     beside = breadth(unit) + max(map(breadth, said), default=0.0) < WIDTH - 0.6
     lines = [*said] if beside and said else [*([unit] if unit else []), *said]
     above = STRIP * (len(lines) + bool(moments)) + 0.06
@@ -74,13 +75,19 @@ def plot(
 def _time_axis(axes: Any, window: Window) -> None:
     """Make x run over the window in UTC, with round times as ticks."""
     axes.set_xlim(window.start, window.end)
-    pattern = "%H:%M:%S" if window.seconds <= 180 else "%H:%M" if window.seconds <= 2 * 86_400 else "%d %b"
     times = AutoDateLocator(UTC, minticks=3, maxticks=7).tick_values(window.start, window.end)
-    axes.set_xticks(times)  # not the locator itself, which would work them out again in every drawing
-    axes.xaxis.set_major_formatter(DateFormatter(pattern, UTC))
+    # not the locator and a formatter, which would work them out again in every drawing
+    axes.set_xticks(times, [_tick(num2date(each, UTC), window) for each in times])
     axes.set_xlabel(
         f"UTC, {days(window)}", loc="right", size=TEXT, color=LIGHT["muted"], labelpad=3, family=FONT
     )
+
+
+def _tick(at: datetime, window: Window) -> str:
+    """Its time; at midnight of a long window the day that begins, as times alone would stand there twice."""
+    if window.seconds >= 86_400 and at.hour == at.minute == 0:
+        return f"{at.day} {at:%b}"
+    return f"{at:{'%H:%M:%S' if window.seconds <= 180 else '%H:%M'}}"
 
 
 def _shade(axes: Any, began: Interval | None, ended: Interval | None, window: Window) -> None:
@@ -142,16 +149,8 @@ def happened(evidence: Evidence) -> list[Moment]:
     return sorted(each for each in found if evidence.window.start <= each.at < evidence.window.end)
 
 
-def before(evidence: Evidence, verdict: Verdict) -> list[tuple[Interval, Interval]]:
-    """When incidents before the verdict's began and ended; what nobody saw is a border of the window."""
-    if verdict.onset is None:
-        return []
-    found = []
-    for each in times_of(evidence).earlier:
-        began, ended = each.onset or (each.seen[0],) * 2, each.recovered or (each.seen[1],) * 2
-        if ended[0] <= verdict.onset.earliest:
-            found.append((Interval(*whole_seconds(*began)), Interval(*whole_seconds(*ended))))
-    return found
+def _earlier(evidence: Evidence, verdict: Verdict) -> list[tuple[Interval, Interval]]:
+    return before(evidence, verdict.onset.earliest if verdict.onset else None)
 
 
 def told(evidence: Evidence, verdict: Verdict) -> str:
@@ -164,7 +163,7 @@ def told(evidence: Evidence, verdict: Verdict) -> str:
     marked = f" Marked: {names}." if names else ""
     dated = is_long(window)
     past = " and from ".join(
-        f"{span(one, dated)} to {span(end, dated)}" for one, end in before(evidence, verdict)
+        f"{span(one, dated)} to {span(end, dated)}" for one, end in _earlier(evidence, verdict)
     )
     earlier = f" Calls also failed earlier, from {past}." if past else ""
     return f"{_incident(evidence, verdict, window)}{earlier}{marked} {extent(window)}."
@@ -174,12 +173,14 @@ def _incident(evidence: Evidence, verdict: Verdict, window: Window) -> str:
     """When failures began and ended, as a sentence."""
     dated = is_long(window)
     if verdict.onset:
-        began = _at(verdict.onset, dated)
+        began = _at(verdict.onset, dated) + _noted(evidence, "onset")
     elif under_way(evidence):
         began = "before what was read"
     else:
-        return "No onset was found in the window."
-    ended = f"ended {_at(verdict.recovered, dated)}" if verdict.recovered else "were not seen to end"
+        return f"{unknown(evidence)}."
+    ended = "were not seen to end"
+    if verdict.recovered:
+        ended = f"ended {_at(verdict.recovered, dated)}{_noted(evidence, 'recovered')}"
     return f"Failures began {began} and {ended}."
 
 
@@ -187,6 +188,12 @@ def _at(interval: Interval, dated: bool) -> str:
     """`between 06:19:58 and 06:20:03`, or `at 06:20`."""
     said = span(interval, dated)
     return f"between {said.replace('–', ' and ')}" if "–" in said else f"at {said}"
+
+
+def _noted(evidence: Evidence, name: Literal["onset", "recovered"]) -> str:
+    """` (noted by jo)`, where a person wrote that moment over what was counted."""
+    written = written_of(evidence, name)
+    return f" (noted by {shortened(harmless(written.who or 'nobody named'), 20)})" if written else ""
 
 
 def lasted(evidence: Evidence, verdict: Verdict) -> tuple[datetime, datetime] | None:
@@ -205,14 +212,17 @@ def extent(window: Window) -> str:
 
 def when(verdict: Verdict, evidence: Evidence) -> list[str]:
     """`began 06:19–06:21 · ended 06:41`, `1 earlier · began 06:20 · not seen to end`, in lines that fit."""
-    dated, past = is_long(evidence.window), before(evidence, verdict)
+    dated, past = is_long(evidence.window), _earlier(evidence, verdict)
     if verdict.onset:
-        began = f"{f'{len(past)} earlier · ' if past else ''}began {span(verdict.onset, dated)}"
+        began = f"began {span(verdict.onset, dated)}{_noted(evidence, 'onset')}"
+        began = f"{len(past)} earlier · {began}" if past else began
     elif under_way(evidence):
         began = "began before what was read"
     else:
         return []
-    ended = f"ended {span(verdict.recovered, dated)}" if verdict.recovered else "not seen to end"
+    ended = "not seen to end"
+    if verdict.recovered:
+        ended = f"ended {span(verdict.recovered, dated)}{_noted(evidence, 'recovered')}"
     whole = f"{began} · {ended}"
     return [whole] if breadth(whole) < WIDTH - 0.4 else [began, ended]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from klaviyo_nb.diagnosis.tree import TREE, Question
-from klaviyo_nb.lines import one_line
+from klaviyo_nb.lines import many, one_line
 from klaviyo_nb.report import series
-from klaviyo_nb.report.axis import clock, plot
+from klaviyo_nb.report.axis import clock, is_long, plot
 from klaviyo_nb.report.canvas import BEHIND, FONT, LEFT, PER_LINE, RIGHT, WIDTH, Drawn, Sheet, drawable
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.timeline import Entry, entries, under_way
+from klaviyo_nb.report.timeline import Entry, entries, under_way, unknown
 from klaviyo_nb.report.words import duration
 from klaviyo_nb.window import iso, same_day
 
@@ -59,7 +59,7 @@ def timeline(evidence: Evidence, verdict: Verdict) -> Drawn:
         [(n, iso(e.at), iso(e.until) if e.until else None, e.what, e.source) for n, e in enumerate(told, 1)],
         columns=["number", "at", "until", "what", "source"],
     )
-    return sheet.drawn(_timeline_alt(told), frame)
+    return sheet.drawn(_timeline_alt(told, evidence.window), frame)
 
 
 def _document(verdict: Verdict) -> dict[str, object]:
@@ -79,7 +79,7 @@ def _headline(evidence: Evidence, document: Mapping[str, Any]) -> str:
         return f"Failures lasted {lasted}"
     if under_way(evidence):
         return "Failures began before what was read"
-    return "No onset was found in this window"
+    return unknown(evidence)
 
 
 def _skyline(axes: Axes, evidence: Evidence, floor: float) -> None:
@@ -137,9 +137,16 @@ def _when_outside(entry: Entry, window: Window) -> str:
     return f"{'←' if entry.at < window.start else '→'} {same_day(window.end, entry.at)} "
 
 
-def _timeline_alt(told: Sequence[Entry]) -> str:
-    said = "; ".join(f"{number}. {clock(each.at)} {each.what}" for number, each in enumerate(told, 1))
-    return f"{len(told)} entries: {said}."
+def _timeline_alt(told: Sequence[Entry], window: Window) -> str:
+    said = "; ".join(f"{number}. {_dated(each, window)} {each.what}" for number, each in enumerate(told, 1))
+    return f"{many(len(told), 'entry', 'entries')}: {said}."
+
+
+def _dated(entry: Entry, window: Window) -> str:
+    """Its time; with the day where the window has that time twice, or does not hold it."""
+    at = entry.at.astimezone(UTC)
+    known = window.start - _NEAR <= at <= window.end + _NEAR and not is_long(window)
+    return clock(at) if known else f"{at.day} {at:%b} {clock(at)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from markupsafe import Markup
 from klaviyo_nb.diagnosis.probed import is_well
 from klaviyo_nb.diagnosis.shares import is_noise
 from klaviyo_nb.diagnosis.thresholds import from_table
+from klaviyo_nb.diagnosis.times import written_of
 from klaviyo_nb.evidence import in_short, together
 from klaviyo_nb.lines import many
 from klaviyo_nb.report import series
 from klaviyo_nb.report.look import CSP, PAGES, css
 from klaviyo_nb.report.texts import findings, unseen
 from klaviyo_nb.report.timeline import Entry, entries
+from klaviyo_nb.report.views import written
 from klaviyo_nb.report.words import TITLES, badge_and_tone, duration, share
 from klaviyo_nb.window import iso, parse_time, same_day, stamp
 
@@ -154,24 +156,27 @@ def _figures(document: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[
     known = f"{failed:,} of {calls:,}, counted from {counts.source}" if calls and counts else None
     yield "In the whole window", share(failed, calls) or "unknown", known or "no call was counted"
     onset, recovered = document["onset"], document["recovered"]
-    yield _bounds("Began", onset, evidence) if onset else ("Began", unseen(evidence)[0], "")
+    yield _bounds("onset", onset, evidence) if onset else ("Began", unseen(evidence)[0], "")
     if onset or recovered:
-        label, ended, _ = (
-            _bounds("Ended", recovered, evidence) if recovered else ("Ended", "not seen to end", "")
+        label, ended, by = (
+            _bounds("recovered", recovered, evidence) if recovered else ("Ended", "not seen to end", "")
         )
-        yield label, ended, f"lasted {duration(document)}" if onset else ""
+        lasted = f"lasted {duration(document)}" if onset else ""
+        yield label, ended, "; ".join(filter(None, (lasted, by)))
     rivals = len(document["rivals"])
     open_causes = f"{many(rivals, 'other cause')} possible" if rivals else "no other cause is left open"
     yield "Verdict is", document["certainty"] or "undecided", open_causes
 
 
-def _bounds(what: str, interval: Mapping[str, str], evidence: Evidence) -> tuple[str, str, str]:
-    """`Began between`, `06:19 and 06:21 UTC`, with the date where it is not the window's last day."""
+def _bounds(name: str, interval: Mapping[str, str], evidence: Evidence) -> tuple[str, str, str]:
+    """`Began between`, `06:19 and 06:21 UTC`, dated where it is not the window's last day; who wrote it."""
+    note, what = written_of(evidence, name), {"onset": "Began", "recovered": "Ended"}[name]
+    by = written(note) if note else ""
     both = (same_day(evidence.window.end, parse_time(interval[end])) for end in ("earliest", "latest"))
     earliest, latest = (text.removesuffix(":00") for text in both)
     if earliest == latest:
-        return what, f"{earliest} UTC", ""
-    return f"{what} between", f"{earliest} and {latest} UTC", ""
+        return what, f"{earliest} UTC", by
+    return f"{what} between", f"{earliest} and {latest} UTC", by
 
 
 def _event(entry: Entry, evidence: Evidence) -> dict[str, str]:

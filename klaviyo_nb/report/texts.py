@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.advisories import clock_skew_s, skew_told
 from klaviyo_nb.diagnosis.harm import at_each_severity, harm
+from klaviyo_nb.diagnosis.times import written_of
 from klaviyo_nb.evidence import together
 from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
@@ -140,6 +141,8 @@ def unseen(evidence: Evidence) -> tuple[str, str]:
     """What is told of a beginning that was not seen, and why no duration is known then."""
     if under_way(evidence):
         return "before what was read", "it began before what was read"
+    if harm(evidence) is None:
+        return "not known", "no call was counted"
     return "not found in the window", "no onset was found"
 
 
@@ -172,6 +175,10 @@ def postmortem(
         lead=lead,
         titles=words.TITLES,
         unseen=unseen(evidence),
+        written={
+            name: f", {views.written(note)}" if (note := written_of(evidence, name)) else ""
+            for name in ("onset", "recovered")
+        },
         entries=entries(evidence, document),
         known=known,
         durations=[*_durations(evidence, known)],

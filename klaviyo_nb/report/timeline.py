@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klaviyo_nb.diagnosis import decide
 from klaviyo_nb.diagnosis.times import times_of
+from klaviyo_nb.diagnosis.verdict import Interval
 from klaviyo_nb.errors import UsageError
 from klaviyo_nb.evidence import remembered
 from klaviyo_nb.frames import plain_rows
@@ -18,10 +19,11 @@ from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report import series
 from klaviyo_nb.report.words import TITLES
-from klaviyo_nb.window import parse_time
+from klaviyo_nb.window import parse_time, whole_seconds
 
 if TYPE_CHECKING:
     from klaviyo_nb.evidence import Evidence
+    from klaviyo_nb.metrics.times import Moment
 
 #: Posts of the status page that are older than this before the window tell of something else.
 BEFORE = timedelta(days=1)
@@ -88,6 +90,13 @@ def under_way(evidence: Evidence) -> bool:
     return times_of(evidence).under_way and decide(evidence).cause != "healthy"
 
 
+def unknown(evidence: Evidence) -> str:
+    """Why no onset is told: nothing was found, which is not to say that nothing was looked at."""
+    if series.counted(evidence) is None:
+        return "No call was counted, so no onset is known"
+    return "No onset was found in the window"
+
+
 def milestones(evidence: Evidence) -> frozenset[str]:
     """What a postmortem has to tell and the evidence does: kinds of notes that are there, or seen instead."""
     told = set() if evidence.notes is None else set(evidence.notes["kind"])
@@ -103,16 +112,48 @@ def _order(entry: Entry) -> tuple[datetime, datetime]:
 
 
 def _calls(evidence: Evidence, document: Mapping[str, Any]) -> Iterator[Entry]:
-    counted_from = (document.get("facts") or {}).get("counted_from") or "calls"
-    for name, what in (("onset", "Calls begin to fail"), ("recovered", "Calls succeed again")):
-        if document.get(name):
-            earliest, latest = (parse_time(document[name][end]) for end in ("earliest", "latest"))
-            yield Entry(
-                earliest, latest, what, f"verdict.json, {name}: change point in {counted_from}", "calls"
-            )
-    onset = parse_time(document["onset"]["earliest"]) if document.get("onset") else evidence.window.start
-    yield from _failing_calls(evidence, onset)
+    when = times_of(evidence)
+    begun = parse_time(document["onset"]["earliest"]) if document.get("onset") else None
+    past = before(evidence, begun)
+    for began, ended in past:
+        yield _change(began, "Calls begin to fail, in an earlier incident", "evidence/")
+        yield _change(ended, "Calls succeed again, after an earlier incident", "evidence/")
+    for name, what, moment in (
+        ("onset", "Calls begin to fail", when.onset), ("recovered", "Calls succeed again", when.recovered)
+    ):  # fmt: skip
+        source = f"verdict.json, {name}{f': {told_by(moment)}' if moment else ''}"
+        if moment and moment.written:  # which is told among the notes; what was counted is told beside it
+            if moment.derived:
+                counted = Interval(*whole_seconds(*moment.derived))
+                yield _change(counted, f"{what}, as counted", f"evidence/, {told_by(moment)}")
+        elif document.get(name):
+            yield _change(Interval(*map(parse_time, document[name].values())), what, source)
+    begins = [*(began.earliest for began, _ in past), *([begun] if begun else [])]
+    yield from _failing_calls(evidence, min(begins, default=evidence.window.start))
     yield from _peak(evidence)
+
+
+def _change(when: Interval, what: str, source: str) -> Entry:
+    return Entry(when.earliest, when.latest if when.latest > when.earliest else None, what, source, "calls")
+
+
+def told_by(moment: Moment) -> str:
+    """`by logs and metrics, which agree`: whose estimates a moment rests on."""
+    names = [each.source for each in moment.estimates if each.whole]
+    both = "" if len(names) < 2 else ", which exclude each other" if moment.disagreement else ", which agree"
+    return f"by {' and '.join(names)}{both}" if names else "by what was noted alone"
+
+
+def before(evidence: Evidence, onset: datetime | None) -> list[tuple[Interval, Interval]]:
+    """When incidents before `onset` began and ended; what nobody saw is the first or last failing call."""
+    if onset is None:
+        return []
+    found = []
+    for each in times_of(evidence).earlier:
+        began, ended = each.onset or (each.seen[0],) * 2, each.recovered or (each.seen[1],) * 2
+        if ended[0] <= onset:
+            found.append((Interval(*whole_seconds(*began)), Interval(*whole_seconds(*ended))))
+    return found
 
 
 def _failing_calls(evidence: Evidence, since: datetime) -> Iterator[Entry]:

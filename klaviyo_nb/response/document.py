@@ -20,8 +20,9 @@ def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
 
     Returns:
         `schema`, `window`, `cause`, `certainty`, `severity`, `severity_because`, `respond_by`, `summary`,
-        `onset`, `recovered`, `path`, `rivals` (causes), `rival_details` (with `because` and `ask`),
-        `next_probe`, `advisories`, `gaps`, `facts`, `actions`, `probes` (rows of PROBES), `budget`.
+        `onset`, `recovered`, `written` (who noted either of these, when, why), `path`, `rivals` (causes),
+        `rival_details` (with `because` and `ask`), `next_probe`, `advisories`, `gaps`, `facts`, `actions`,
+        `probes` (rows of PROBES), `budget`.
     """
     return {
         "schema": SCHEMA,
@@ -34,6 +35,7 @@ def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "summary": verdict.summary,
         "onset": verdict.onset.as_json() if verdict.onset else None,
         "recovered": verdict.recovered.as_json() if verdict.recovered else None,
+        "written": _written(evidence),
         "path": [asdict(step) | {"evidence": list(step.evidence)} for step in verdict.path],
         "rivals": [rival.cause for rival in verdict.rivals],
         "rival_details": [asdict(rival) for rival in verdict.rivals],
@@ -45,6 +47,19 @@ def verdict_document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "probes": [{name: _plain(value) for name, value in row.items()} for row in evidence.probe_rows],
         "budget": asdict(evidence.budget),
     }
+
+
+def _written(evidence: Evidence) -> dict[str, dict[str, Any] | None]:
+    if evidence.notes is None:
+        return {"onset": None, "recovered": None}
+    from klaviyo_nb.diagnosis.times import written_of  # stands on pandas, which most verdicts do not need
+
+    told: dict[str, dict[str, Any] | None] = {}
+    for name in ("onset", "recovered"):
+        note = written_of(evidence, name)
+        said = note and {"who": note.who, "written_at": _moment(note.written_at), "why": note.why}
+        told[name] = said or None
+    return told
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -148,7 +148,7 @@ def test_the_contrast_names_the_worker_whose_key_is_old() -> None:
 
 def test_without_failures_nothing_is_contrasted_and_the_chart_says_why() -> None:
     shown = drawn("contrast", healthy())
-    assert headline(shown) == "Nothing differs that could be told"
+    assert headline(shown) == "No difference to show"
     assert "none of 3,600 calls failed" in shown.alt
     few = drawn("contrast", calls(samples.WINDOW, status_code=[503, *[202] * 119]))
     assert "1 of 120 calls failed, too few to compare" in few.alt

@@ -137,7 +137,7 @@ def test_the_page_works_for_every_cause(cause: Any) -> None:
     verdict = Verdict(evidence.window, cause, None, None, None, None, summary="One sentence.")
     page = Page(render(evidence, verdict_document(evidence, verdict), incident="INC-7"))
     assert TITLES[cause] in page.text
-    assert "not found" in page.text
+    assert "not known" in page.text
 
 
 def test_missing_evidence_is_told_and_no_figure_is_made_up() -> None:

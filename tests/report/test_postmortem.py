@@ -98,7 +98,7 @@ def test_nothing_seen_claims_nothing() -> None:
     text = drafted(nothing())
     assert "Failed calls: not counted" in text
     assert "| Severity | none |" in text
-    assert "not known: no onset was found" in text
+    assert "not known: no call was counted" in text
 
 
 def test_what_fails_from_the_first_line_began_before_what_was_read() -> None:
@@ -277,7 +277,7 @@ def test_a_duration_that_is_not_known_says_which_of_its_ends_is_missing() -> Non
     told = drafted(noted(samples.rate_limited(), early))
     assert "| Time to detect | not known: no alert or note says when it was detected |" in told
     assert "| Time to mitigate | not known: it was noted earlier than what it is counted from |" in told
-    assert drafted(nothing()).count("| not known: no onset was found |") == 4
+    assert drafted(nothing()).count("| not known: no call was counted |") == 4
 
 
 def test_every_note_is_told_however_many_there_are() -> None:

@@ -136,7 +136,7 @@ def contrast(evidence: Evidence, verdict: Verdict) -> Drawn:
     answer = ask(evidence, "contrast")
     if answer is None or answer.rows.empty:
         why = "a log that tells of calls" if answer is None else "a difference"
-        return nothing("Nothing differs that could be told", why, evidence, answer.says if answer else None)
+        return nothing("No difference to show", why, evidence, answer.says if answer else None)
     rows = answer.rows.head(MOST_ROWS).reset_index(drop=True)
     first = rows.iloc[0]
     sheet = Sheet(

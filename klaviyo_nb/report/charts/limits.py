@@ -61,7 +61,8 @@ def rate_limit_headroom(evidence: Evidence, verdict: Verdict) -> Drawn:
     axes.grid(visible=False)
     axes.set_yticks([floor - full for floor in below], ["limit"] * len(below))
     peaked = "; ".join(
-        f"{each.endpoint}: at most {_per(each)}, {each.use:.0%}, at {moment(each.timestamp, evidence.window)}"
+        f"{each.endpoint}: at most {_per(each)}, {_percent(each.use)},"
+        f" at {moment(each.timestamp, evidence.window)}"
         for each in shown
     )
     limits, _ = used_up(sheet, axes, evidence)
