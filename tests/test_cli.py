@@ -354,9 +354,12 @@ def test_metrics_are_told_with_units() -> None:
     assert re.fullmatch(rf"began +{moment} to {moment}", told["began"])
     assert told["ended"].split() == ["ended", "goes", "on"]
     assert re.fullmatch(
-        r"impact +[\d,]+ of [\d,]+ calls failed, \d+\.\d+%, \d+\.\d+% in the worst 5 minutes", told["impact"]
+        r"impact +[\d,]+ of [\d,]+ calls failed, \d+(\.\d)?%, \d+(\.\d)?% in the worst 5 minutes",
+        told["impact"],
     )
-    assert re.fullmatch(r"budget +[\d,]+\.\d% of the window's error budget .*", told["budget"])
+    assert re.fullmatch(
+        r"budget +spent [\d,]+\.\d times \([\d,]+ failed; 99\.9% allows [\d,]+\.\d\)", told["budget"]
+    )
 
 
 def test_metrics_tell_what_the_notebook_tells() -> None:

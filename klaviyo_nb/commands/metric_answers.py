@@ -25,12 +25,12 @@ from klaviyo_nb.evidence import Evidence, Gap, together
 from klaviyo_nb.folder import load
 from klaviyo_nb.lines import many
 from klaviyo_nb.metrics.client import Fetched, fetch
-from klaviyo_nb.metrics.impact import SLO, Impact
+from klaviyo_nb.metrics.impact import Impact
 from klaviyo_nb.metrics.names import from_table
 from klaviyo_nb.metrics.times import Moment
 from klaviyo_nb.report import views
 from klaviyo_nb.report.timeline import before, told_by
-from klaviyo_nb.report.words import length, length_between
+from klaviyo_nb.report.words import length, length_between, share
 from klaviyo_nb.start import redactor_for, to_read, utc_now, window_of
 from klaviyo_nb.window import Window, iso, whole_seconds
 
@@ -112,6 +112,7 @@ def render_metrics(found: Evidence, form: str) -> bytes:
     when, repaired, harmed = times_of(found), fixed(found), harm(found)
     total = harmed.total if harmed else None
     reach, graded = views.reached(found), at_each_severity(found, decide(found).cause)
+    spent = views.budget(found)
     if form == "json":
         seconds = {name: span.total_seconds() for name, span in graded.items()}
         more = {"touched": reach, "affected": _affected(found), "time_at_s": seconds}
@@ -127,6 +128,7 @@ def render_metrics(found: Evidence, form: str) -> bytes:
           for began, ended in before(found, when.onset.earliest if when.onset else None)),
         *([f"fixed     {repaired.says}"] if when.failed else []),
         *_impact_text(total),
+        *([f"budget    {spent}"] if spent else []),
         *_burning_text(views.burning(found)),
         *_took_text(views.durations(found)),
         *_changed_text(views.changed(found)),
@@ -203,10 +205,9 @@ def _impact_text(total: Impact | None) -> list[str]:
         return ["impact    not observed"]
     if total.calls is None or total.share is None:
         return [f"impact    {total.failed_calls:,} calls failed, of how many is not known"]
-    peak = "" if total.peak_share is None else f", {_share(total.peak_share)} in the worst 5 minutes"
-    spent = f"{_share(total.budget_spent or 0.0)} of the window's error budget (objective {SLO:.1%})"
-    told = f"{total.failed_calls:,} of {many(total.calls, 'call')} failed, {_share(total.share)}{peak}"
-    return [f"impact    {told}", f"budget    {spent}"]
+    peak = "" if total.peak_share is None else f", {share(total.peak_share, 1)} in the worst 5 minutes"
+    told = f"{total.failed_calls:,} of {many(total.calls, 'call')} failed, {share(total.share, 1)}{peak}"
+    return [f"impact    {told}"]
 
 
 def _burning_text(rates: pd.DataFrame | None) -> list[str]:
@@ -248,10 +249,6 @@ def _changed_text(changes: pd.DataFrame | None) -> list[str]:
 def _under(name: str, lines: list[str]) -> list[str]:
     """Lines under one name, which stands before the first."""
     return [f"{name if not number else '':<10}{line}" for number, line in enumerate(lines)]
-
-
-def _share(value: float) -> str:
-    return f"{value:,.1%}" if value >= 0.1 or not value else f"{max(value, 0.0001):.2%}"
 
 
 def _metrics_document(found: Evidence, when: Times, total: Impact | None, repaired: Fixed) -> dict[str, Any]:

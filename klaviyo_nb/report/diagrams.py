@@ -17,9 +17,9 @@ from klaviyo_nb.report import series
 from klaviyo_nb.report.axis import clock, is_long, plot
 from klaviyo_nb.report.canvas import BEHIND, FONT, LEFT, PER_LINE, RIGHT, WIDTH, Drawn, Sheet, drawable
 from klaviyo_nb.report.look import LIGHT
-from klaviyo_nb.report.timeline import Entry, entries, under_way, unknown
+from klaviyo_nb.report.timeline import Entry, before, entries, under_way, unknown
 from klaviyo_nb.report.words import duration
-from klaviyo_nb.window import iso, same_day
+from klaviyo_nb.window import iso, parse_time, same_day
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,9 @@ def _document(verdict: Verdict) -> dict[str, object]:
 
 def _headline(evidence: Evidence, document: Mapping[str, Any]) -> str:
     if lasted := duration(document):
-        return f"Failures lasted {lasted}"
+        past = len(before(evidence, parse_time(document["onset"]["earliest"])))
+        earlier = f", after {many(past, 'earlier incident')}" if past else ""
+        return f"Failures lasted {lasted}{earlier}"
     if under_way(evidence):
         return "Failures began before what was read"
     return unknown(evidence)

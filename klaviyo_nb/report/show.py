@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 from numbers import Integral
 from pathlib import Path
@@ -26,7 +26,7 @@ from klaviyo_nb.folder import load
 from klaviyo_nb.redact import harmless
 from klaviyo_nb.report.canvas import save_png
 from klaviyo_nb.report.look import PAGES
-from klaviyo_nb.report.words import badge_and_tone
+from klaviyo_nb.report.words import badge_and_tone, to_the_second
 from klaviyo_nb.window import stamp
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, pd.Timestamp | datetime):
         return f"{stamp(value)} UTC"
+    if isinstance(value, timedelta):
+        return to_the_second(value)
     if isinstance(value, Integral):
         return f"{value:,}"
     if isinstance(value, float):

@@ -21,7 +21,6 @@ from klaviyo_nb.diagnosis.times import written_of
 from klaviyo_nb.evidence import together
 from klaviyo_nb.lines import many
 from klaviyo_nb.logs.questions.counts import failure_kinds
-from klaviyo_nb.metrics.impact import SLO
 from klaviyo_nb.report import views, words
 from klaviyo_nb.report.timeline import NOTED, entries, milestones, under_way
 from klaviyo_nb.response import support
@@ -127,16 +126,6 @@ def _durations(evidence: Evidence, known: frozenset[str]) -> Iterator[tuple[str,
         yield name, f"{spent} (from {row['from']} to {row['to']})"
 
 
-def _budget(evidence: Evidence) -> str | None:
-    """How much of the window's error budget was spent; None if no calls were counted."""
-    found = harm(evidence)
-    if found is None or not found.total.calls or found.total.budget_spent is None:
-        return None
-    allowed = found.total.calls * (1 - SLO)
-    told = f"{found.total.failed_calls:,} failed; {SLO:.1%} allows {allowed:,.1f}"
-    return f"spent {found.total.budget_spent:,.1f} times ({told})"
-
-
 def unseen(evidence: Evidence) -> tuple[str, str]:
     """What is told of a beginning that was not seen, and why no duration is known then."""
     if under_way(evidence):
@@ -182,7 +171,7 @@ def postmortem(
         entries=entries(evidence, document),
         known=known,
         durations=[*_durations(evidence, known)],
-        budget=_budget(evidence),
+        budget=views.budget(evidence),
         graded=[*at_each_severity(evidence, document["cause"]).items()],
         touched=views.reached(evidence),
         asked_of_people=[(kind, NOTED[kind], ask) for kind, ask in words.MILESTONES.items()],

@@ -6,7 +6,6 @@ None means that nobody looked or nothing could be seen, which is not the same as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,9 +22,10 @@ from klaviyo_nb.logs.questions.question import Records
 from klaviyo_nb.metrics.alerts import alerts
 from klaviyo_nb.metrics.durations import MILESTONES
 from klaviyo_nb.metrics.durations import durations as took
+from klaviyo_nb.metrics.impact import SLO
 from klaviyo_nb.metrics.rates import increases
 from klaviyo_nb.report import timeline
-from klaviyo_nb.report.words import length
+from klaviyo_nb.report.words import length, share
 from klaviyo_nb.response.lost import lost
 from klaviyo_nb.window import iso, whole_seconds
 
@@ -224,7 +224,9 @@ def fixed(evidence: Evidence) -> pd.DataFrame:
 def burning(evidence: Evidence) -> pd.DataFrame | None:
     """How fast the error budget is spent at the end of the window, by the windows of the SRE workbook."""
     found = harmed.burning(evidence)
-    return found if found is None else found.assign(**found[["long", "short"]].map(length))
+    if found is None:
+        return None
+    return found.assign(**found[["long", "short"]].map(length)).round({"long_rate": 1, "short_rate": 1})
 
 
 def impact(evidence: Evidence) -> pd.DataFrame | None:
@@ -234,8 +236,26 @@ def impact(evidence: Evidence) -> pd.DataFrame | None:
         return None
     graded = at_each_severity(evidence, decide(evidence).cause).items()
     times = {f"time at {name}" if name[0] == "P" else f"time, {name}": length(span) for name, span in graded}
-    told = {"touched": reach} if reach else {}
-    return facts({"counted from": found.source} | asdict(found.total) | told | times)
+    total = found.total
+    told: dict[str, Any] = {
+        "counted from": found.source,
+        "failed calls": total.failed_calls,
+        "calls": total.calls,
+        "share": share(total.share, 1),
+        "share in the worst 5 minutes": share(total.peak_share, 1),
+        "error budget of the window": budget(evidence),
+    }
+    return facts(told | ({"touched": reach} if reach else {}) | times)
+
+
+def budget(evidence: Evidence) -> str | None:
+    """How much of the window's error budget was spent; None if no calls were counted."""
+    found = harm(evidence)
+    if found is None or not found.total.calls or found.total.budget_spent is None:
+        return None
+    allowed = found.total.calls * (1 - SLO)
+    told = f"{found.total.failed_calls:,} failed; {SLO:.1%} allows {allowed:,.1f}"
+    return f"spent {found.total.budget_spent:,.1f} times ({told})"
 
 
 def reached(evidence: Evidence) -> str | None:
@@ -254,7 +274,8 @@ def changed(evidence: Evidence) -> pd.DataFrame | None:
     change = [
         f"{each:+.1%} ({low:+.1%} to {high:+.1%})" if pd.notna(each) else None for each, low, high in bounds
     ]
-    told = pd.DataFrame({"of": found["value"], "calls": found["calls"], **shares, "change": change})
+    of = found["value"].where(found["attribute"] != "caller", "caller " + found["value"].astype("str"))
+    told = pd.DataFrame({"of": of, "calls": found["calls"], **shares, "change": change})
     return told.astype(dict.fromkeys((*shares, "change"), "str")).fillna("–")
 
 

@@ -93,6 +93,15 @@ def between(interval: Mapping[str, str]) -> str:
     return f"between {stamp(earliest)} and {same_day(earliest, latest)} UTC"
 
 
+def to_the_second(span: timedelta) -> str:
+    """`54 s`, `5 min 54 s`, `2 h 05 min 00 s`: as the moments that it lies between are told."""
+    minutes, seconds = divmod(round(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min {seconds:02} s"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
 def length(span: timedelta) -> str:
     """`45 s`, `41 min`, `2 h 05 min`, `3 d 4 h`."""
     seconds = max(0, round(span.total_seconds()))
@@ -132,8 +141,10 @@ def duration(document: Mapping[str, Any]) -> str | None:
 
 
 def share(part: float | None, whole: float | None) -> str | None:
-    """`31%`; one decimal below ten; None if there is nothing to divide."""
+    """`31%`; one decimal below ten; `under 0.1%`; None if there is nothing to divide."""
     if part is None or not whole:
         return None
     ratio = 100 * part / whole
+    if 0 < ratio < 0.05:
+        return "under 0.1%"
     return f"{ratio:.0f}%" if ratio >= 10 or ratio == 0 else f"{ratio:.1f}%"

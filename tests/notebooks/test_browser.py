@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import samples
 from installed import missing
@@ -152,6 +155,17 @@ def test_the_printed_report_is_light_with_whole_tables_and_links_that_can_be_rea
     assert styles("summary", "listStyleType") == {"none"}  # nothing can be unfolded on paper
     targets = {f'" ({name})"' for name in PAGES if name != "index.html"}
     assert styles("section[aria-labelledby=proof] li > a", "content", ", '::after'") == targets
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("name", [PAGES[0], "notebooks/metrics.html"])
+def test_charts_are_as_dark_as_their_page(browser: Browser, report: Path, name: str, scheme: Any) -> None:
+    page, _, _ = watched(browser, viewport={"width": 820, "height": 960}, color_scheme=scheme)
+    page.goto((report / name).as_uri())
+    with Image.open(io.BytesIO(page.locator("figure img").first.screenshot())) as picture:
+        usual = np.median(np.asarray(picture.convert("L")))  # that of its ground
+    assert usual < 60 if scheme == "dark" else usual > 220
     page.close()
 
 

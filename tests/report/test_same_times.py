@@ -19,6 +19,7 @@ from klaviyo_nb.frames import NOTES
 from klaviyo_nb.report import charts, index, show, views
 from klaviyo_nb.report.texts import texts
 from klaviyo_nb.report.timeline import entries
+from klaviyo_nb.report.words import share
 from klaviyo_nb.response.document import verdict_document
 from report_samples import nothing, recovered
 
@@ -128,3 +129,45 @@ def test_where_no_call_was_counted_nothing_is_said_to_have_been_looked_for_in_va
     page = index.render(evidence, verdict_document(evidence, decide(evidence)), incident="INC-7")
     assert "not found" not in page
     assert "not known: no call was counted" in texts(evidence, "INC-7", None)["postmortem.md"]
+
+
+def test_every_page_tells_the_same_share_and_budget_in_the_same_words() -> None:
+    evidence = recovered()
+    said = pages(evidence) | {"notebook": show.table(views.impact(evidence)).plain}
+    facts = decide(evidence).facts
+    part = share(facts["failed_calls"], facts["calls"])
+    assert part is not None
+    assert [name for name, text in said.items() if part not in text] == ["triage"], "which tells counts"
+    spent = views.budget(evidence)
+    assert spent is not None
+    for name in ("postmortem", "metrics", "notebook"):
+        assert spent in said[name], name
+
+
+def test_durations_and_callers_are_told_as_people_say_them() -> None:
+    at = samples.WINDOW.start.replace(minute=58)
+    noted = [{"written_at": samples.NOW, "at": at, "kind": "detected", "who": "Ann", "text": "pager"}]
+    evidence = replace(recovered(), notes=NOTES.frame(noted))
+    plain = show.table(views.durations(evidence)).plain
+    assert re.search(r"MTTD  \d min \d\d s  \d min \d\d s  onset", plain), plain
+    assert "days" not in plain
+    changed = views.changed(evidence)
+    assert changed is not None
+    assert "caller checkout" in set(changed["of"])
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "told"),
+    [
+        (0, 9, "0%"),
+        (1, 9_000, "under 0.1%"),
+        (1, 1_000, "0.1%"),
+        (1, 3, "33%"),
+        (None, 1, None),
+        (1, 0, None),
+    ],
+)
+def test_a_share_that_is_not_nothing_is_not_told_as_nothing(
+    part: float | None, whole: float | None, told: str | None
+) -> None:
+    assert share(part, whole) == told
