@@ -13,6 +13,7 @@ Source:
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -136,17 +137,23 @@ async def _candidates(
     """
     kept = f'__name__!~".*_bucket"{"," * bool(names.selector)}{names.selector}'
     hosts = [f'{{{label}=~"{_HOST}",{kept}}}' for label in HOSTS]
-    rows = await _series(server, [f'{{__name__=~"(?i).*klaviyo.*",{kept}}}', *hosts], window)
     dotted = [label.replace("_", ".") for label in HOSTS if "_" in label]
-    for written in (_quoted, _escaped):
-        try:
-            more = await _series(
-                server, [f'{{{written(label)}=~"{_HOST}",{kept}}}' for label in dotted], window
-            )
-        except SourceError:
-            continue  # it does not write them so; older servers have none
-        return rows + [each for each in more if each not in rows], written
-    return rows, _quoted
+    asked = [
+        [f'{{{written(label)}=~"{_HOST}",{kept}}}' for label in dotted] for written in (_quoted, _escaped)
+    ]
+    questions = ([f'{{__name__=~"(?i).*klaviyo.*",{kept}}}', *hosts], *asked)
+    # At once, for a server may take seconds for each.
+    rows, quoted, escaped = await asyncio.gather(
+        *(_series(server, matchers, window) for matchers in questions), return_exceptions=True
+    )
+    if isinstance(rows, BaseException):
+        raise rows
+    for more, written in ((quoted, _quoted), (escaped, _escaped)):
+        if not isinstance(more, BaseException):
+            return rows + [each for each in more if each not in rows], written
+        if not isinstance(more, SourceError):
+            raise more
+    return rows, _quoted  # a server that refuses labels with dots has none
 
 
 def _quoted(label: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import tomllib
 from collections.abc import Sequence
@@ -435,6 +436,16 @@ class TestRules:
         assert ("alert: KlaviyoHighLatency" in rules) is timed
         values = {written(each): "0+10x40" for each in self.series(case)}
         self.check(need, tmp_path, rules, values, {"KlaviyoHighErrorRate": True})
+
+
+def test_the_selector_stands_in_every_rule_also_before_there_are_durations(window: Window):
+    series = named("klaviyo_api_requests_total", {"status": "success"}, {"status": "error"}, env="shop")
+    fetched = ask(Pretend(series, window), selector='env="shop"')
+    text, unfit = alert_rules(fetched, window)
+    assert unfit is None
+    metrics = re.findall(r"klaviyo_api_\w+\S*", text.partition("groups:")[2])
+    assert len(metrics) >= 8
+    assert all('{env="shop"' in each for each in metrics), metrics
 
 
 def test_published_names_keep_the_shipped_rules(window: Window):
