@@ -191,9 +191,9 @@ def _at(interval: Interval, dated: bool) -> str:
 
 
 def _noted(evidence: Evidence, name: Literal["onset", "recovered"]) -> str:
-    """` (noted by jo)`, where a person wrote that moment over what was counted."""
+    """` (written by jo)`, where a person wrote that moment over what was counted."""
     written = written_of(evidence, name)
-    return f" (noted by {shortened(harmless(written.who or 'nobody named'), 20)})" if written else ""
+    return f" (written by {shortened(harmless(written.who or 'nobody named'), 20)})" if written else ""
 
 
 def lasted(evidence: Evidence, verdict: Verdict) -> tuple[datetime, datetime] | None:

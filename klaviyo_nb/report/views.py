@@ -27,7 +27,7 @@ from klaviyo_nb.metrics.rates import increases
 from klaviyo_nb.report import timeline
 from klaviyo_nb.report.words import length, share
 from klaviyo_nb.response.lost import lost
-from klaviyo_nb.window import iso, whole_seconds
+from klaviyo_nb.window import iso, stamp, whole_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,7 +195,7 @@ def times(evidence: Evidence) -> pd.DataFrame | None:
 
 def written(note: Written) -> str:
     """Who wrote a moment down, when, and why."""
-    when = f", {iso(note.written_at)}" if note.written_at else ""
+    when = f", {stamp(note.written_at)} UTC" if note.written_at else ""
     return f"written by {note.who or 'nobody named'}{when}: {note.why or 'no reason given'}"
 
 

@@ -17,7 +17,7 @@ from klaviyo_nb.evidence import Coverage, Evidence
 from klaviyo_nb.folder import save
 from klaviyo_nb.frames import CALLS, METRICS, NOTES, PROBES
 from klaviyo_nb.report import views
-from klaviyo_nb.window import Window, iso, whole_seconds
+from klaviyo_nb.window import Window, iso, stamp, whole_seconds
 
 
 def test_the_impact_is_that_of_the_calls_that_the_verdict_counts():
@@ -79,7 +79,7 @@ def test_a_note_of_the_onset_counts_in_metrics_too():
     row = {"written_at": evidence.collected_at, "at": at, "kind": "onset", "who": "Ann", "text": "a call"}
     notes = NOTES.frame(pd.DataFrame([row]))
     found = replace(counted(evidence), notes=notes)
-    told = f"written by Ann, {iso(evidence.collected_at)}: a call"
+    told = f"written by Ann, {stamp(evidence.collected_at)} UTC: a call"
     text, rows, derived = render_metrics(found, "text").decode(), views.times(found), times_of(evidence).onset
     assert told in text
     assert derived is not None
