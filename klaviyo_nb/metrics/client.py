@@ -220,18 +220,20 @@ async def _without_repeats(
     """The answers without samples that the server only repeats, which it is asked about if that can be."""
     sampled = [answer for answer in answers if answer.series and answer.role != "alerts"]
     every = [each for answer in sampled for each in answer.series]
-    if not every or not await asyncio.to_thread(repeats.stand_still, every, grid.first, grid.step):
+    still = await asyncio.to_thread(repeats.still, every, grid.first, grid.step) if every else ()
+    if not len(still):
         return [*answers], ()
     try:
         async with asyncio.timeout_at(until):
-            asked = repeats.question(sampled[0].queries[-1].expr)
+            asked = repeats.question(every, np.array(still))
             newest, query = await _query(server, sampled[0].role, asked, grid)
     except (TimeoutError, SourceError) as error:
         why = str(error) or f"{server.where}: no answer in time"
         return [*answers], (
             Gap("metrics:repeats", f"{why}; a time without samples may look like one without calls"),
         )
-    times = np.concatenate([np.empty(0, np.int64), *(repeats.repeated(each, grid.step) for each in newest)])
+    told = (repeats.repeated(each, grid.step) for each in newest)
+    times = np.intersect1d(still, np.concatenate([np.empty(0, np.int64), *told]))
     return [
         replace(
             answer,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 
 from klaviyo_nb.metrics.client import Fetched
+from klaviyo_nb.metrics.matrix import Series
 from klaviyo_nb.metrics.rates import bins, increases
+from klaviyo_nb.metrics.repeats import question as question_of
 from klaviyo_nb.window import Window
 from tests.metrics.test_client import Handler, ask, matrix, question, steps
 
 #: The server was down from one minute of the window until another.
 DOWN = 30, 34
-TIMED = "max(timestamp(klaviyo_api_requests_total))"
+TIMED = 'max(timestamp({__name__="klaviyo_api_requests_total",status="success",instance="a"}))'
 
 
 def down(window: Window, busy: bool = False, refused: bool = False, quiet: bool = False) -> Handler:
@@ -82,6 +86,18 @@ def test_where_the_server_does_not_tell_that_is_a_gap(window: Window):
     assert len(in_the_hole(fetched, window)) == 4 * 4
     (gap,) = [gap for gap in fetched.gaps if gap.signal == "metrics:repeats"]
     assert "no such function; a time without samples may look like one without calls" in gap.reason
+
+
+@pytest.mark.parametrize(("processes", "asked"), [(1, 1), (2, 2), (9, 3)])
+def test_of_many_series_few_are_asked_about_that_span_the_time(processes: int, asked: int):
+    times = np.arange(0, 900, 15) * 10**9
+    series = [
+        Series({"instance": f"{n}", "of.dots": "x", "path": 'a"b'}, part, np.ones(len(part)))
+        for n, part in enumerate(np.array_split(times, processes))
+        for _ in range(4)
+    ]
+    found = re.findall(r'timestamp\(\{instance="(\d)",path="a\\"b"\}\)', question_of(series, times[1:]))
+    assert len(found) == len(set(found)) == asked
 
 
 @pytest.mark.parametrize(("minutes", "told"), [(4, 0), (8, 1)])
