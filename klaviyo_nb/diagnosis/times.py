@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         )
         placed = episodes(counts, width, width or None, past)
         counts = counts.assign(took_s=width, unseen_s=_unseen_s(counts, evidence.metrics, width))
-        found["metrics"] = [_maybe_before(_nearer(each, counts, width), past) for each in placed]
+        found["metrics"] = [_maybe_before(_nearer(each, counts, width), counts, past) for each in placed]
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
@@ -271,20 +271,32 @@ def _nearer(found: Episode, counts: pd.DataFrame, width_s: float) -> Episode:
     return replace(found, onset=onset, recovered=recovered, good_until=found.onset and found.onset[0])
 
 
-def _maybe_before(found: Episode, past: pd.DataFrame) -> Episode:
+def _maybe_before(found: Episode, counts: pd.DataFrame, past: pd.DataFrame) -> Episode:
     """The same, as much earlier as it takes for failures that had been counted before to be its first.
 
-    They may be where it is seen no longer after than the next failure of it may take.
+    They may be where it is seen no longer after than the next failure of it may take. Where it begins with
+    another endpoint's failures than it mostly concerns, these are what is looked at.
     """
-    for label in found.concerns.keys() & set(past):
-        past = past[past[label].isin(found.concerns[label])]
-    failed = past["failed"].sum()
-    if found.onset is None or not failed:
+    if found.onset is None:
         return found
-    every, counted = (found.seen[1] - found.seen[0]) / found.failed, past["timestamp"].max().to_pydatetime()
+    bad = counts[(counts["failed"] > 0) & (counts["timestamp"] >= found.onset[0])]
+    first = bad[bad["timestamp"] <= found.onset[1]]
+    concerns: Mapping[str, Sequence[str]] = found.concerns
+    if len(first) and _concerned(first, concerns).empty:
+        concerns = {label: first[label].unique().tolist() for label in ("endpoint", "kind")}
+    failed, own = (_concerned(frame, concerns)["failed"].sum() for frame in (past, bad))
+    if not failed or not own:
+        return found
+    every, counted = (found.seen[1] - found.onset[0]) / own, past["timestamp"].max().to_pydatetime()
     if found.onset[0] - counted > NEXT * every:
         return found
     return replace(found, onset=(min(found.onset[0], counted - (failed + NEXT) * every), found.onset[1]))
+
+
+def _concerned(counts: pd.DataFrame, concerns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    for label in concerns.keys() & set(counts):
+        counts = counts[counts[label].isin(concerns[label])]
+    return counts
 
 
 def _by_hosts(found: Episode, counts: pd.DataFrame, until: datetime) -> Episode:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from klaviyo_nb.metrics.changes import (
     LEAST_SHARE,
+    SHORTFALL,
     Bins,
     Run,
     Span,
@@ -240,13 +241,16 @@ def _with_forerunner(found: Episode, frame: pd.DataFrame, width: int, lag: int) 
 def _with_past(found: Episode, past: pd.DataFrame, frame: pd.DataFrame, width: int, lag: int) -> Episode:
     """The same, where the counts of before tell whether it was under way when the bins began.
 
-    It was not if no more than noise had failed; it was if an endpoint had failed and goes on from its first
-    call. Where the share rises later than in the first bin, a failure in that one is noise too.
+    It was not if no more than noise had failed, of more calls than would all go well by chance; it was if an
+    endpoint had failed and goes on from its first call. Where the share rises later than in the first bin, a
+    failure in that one is noise too.
     """
     if past["calls"].sum() == 0:
         return found
     first, earlier = _firsts(frame)
-    quiet = past["failed"].sum() < LEAST_SHARE * past["calls"].sum()
+    calls, failed = past["calls"].sum(), past["failed"].sum()
+    by_chance = -(calls - failed) * math.log1p(-min(found.failed / found.calls, 0.999))
+    quiet = failed < LEAST_SHARE * calls and by_chance >= SHORTFALL
     if quiet and (
         found.onset is None or (earlier == math.inf and found.onset[0] <= _moment(int(first) + width))
     ):

@@ -136,6 +136,12 @@ class TestBeforeTheBins:
         assert found.onset == only(episodes(frame)).onset
         assert found.onset == (at(30), at(32))
 
+    @pytest.mark.parametrize(("calls", "proven"), [(2, False), (10, False), (40, True)])
+    def test_fewer_calls_than_go_well_by_chance_prove_nothing(self, calls: float, proven: bool):
+        found = only(episodes(bins([1.0] * 60, [1.0, 0.0, 0.0, 0.0, 0.0] * 12), before=self.past(calls, 0)))
+        assert found.proven == proven
+        assert (found.onset is not None) == proven
+
     def test_no_calls_prove_nothing(self):
         found = only(episodes(bins([1.0] * 30, [1.0] * 30), before=self.past(0, 0)))
         assert found.onset is None

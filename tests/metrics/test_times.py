@@ -414,3 +414,33 @@ def test_failures_between_the_first_sample_and_the_window_are_the_past_of_its_co
     onset = times_of(replace(seen, window=Window(start, at(120)), metrics=metrics)).onset
     assert onset is not None
     assert onset.earliest <= begun <= onset.latest
+
+
+@pytest.mark.parametrize(("counted", "held"), [(0, False), (2, True)])
+def test_of_two_faults_the_first_may_have_begun_with_what_its_endpoint_had_counted_before(
+    counted: float, held: bool
+) -> None:
+    """Every five minutes a profile is refused; from minute 50 on all events fail. The window begins in between."""
+    seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
+    step = pd.Series(range(len(seconds)))
+    refused, failing = (step % 20 == 10).astype(float), (seconds > 3_000) * 5.0
+    counters = {
+        ("/api/profiles", "400"): refused.cumsum() + counted,
+        ("/api/profiles", "200"): (step % 15 == 3).cumsum() + 30.0,
+        ("/api/events", "503"): failing.cumsum(),
+        ("/api/events", "202"): (5.0 - failing).cumsum() + 50,
+    }
+    rows = [
+        pd.DataFrame({
+            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds, unit="s"), "role": "requests", "name": "calls",
+            "series": f'{{"endpoint": "{endpoint}", "status": "{status}"}}',
+            "endpoint": endpoint, "status": status, "value": value,
+        })
+        for (endpoint, status), value in counters.items()
+    ]  # fmt: skip
+    window = Window(NOON, at(120))
+    seen = Evidence(window, window.end, metrics=METRICS.frame(pd.concat(rows, ignore_index=True)))
+    onset = times_of(seen).onset
+    assert onset is not None
+    assert onset.latest <= at(3)
+    assert (onset.earliest < NOON - timedelta(minutes=5)) == held
