@@ -234,9 +234,8 @@ def _kind_of(status: str) -> str | None:
         return None
     if status.isdigit():
         return failure(int(status), None, None)
-    return (
-        "server" if status == "unknown" else "unknown"
-    )  # "unknown" is the published label for "no response"
+    # Some libraries count classes of codes; "unknown" is the published label for "no response".
+    return "server" if status.lower() in ("5xx", "unknown") else "unknown"
 
 
 def _sums(frame: pd.DataFrame) -> tuple[int, int]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_nb.diagnosis.probed import KEYED
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from klaviyo_nb.metrics.onset import Episode, Moments
 
 #: What comes by chance less often than this is taken for no chance [1]; and a doubt that is left aside.
 CHANCE, DOUBT = 0.001, 0.05
@@ -47,7 +49,7 @@ def told_by_probes(
     return calls.assign(answered_by=within), earlier.assign(answered_by=before)
 
 
-def first_answers(calls: pd.DataFrame) -> tuple[datetime, datetime] | None:
+def first_answers(calls: pd.DataFrame) -> Moments | None:
     """When a portal gave the first of its answers that look well, as an interval; None: it gave none.
 
     The first may still have been Klaviyo's, who gives such an answer to a share of the calls.
@@ -60,6 +62,14 @@ def first_answers(calls: pd.DataFrame) -> tuple[datetime, datetime] | None:
     share = (like.sum() + 1) / (like.sum() + otherwise.sum() + 2)
     moments = calls.loc[portals, "timestamp"].iloc[: math.ceil(math.log(DOUBT) / math.log(share))]
     return moments.iloc[0].to_pydatetime(), moments.iloc[-1].to_pydatetime()
+
+
+def with_first_answers(found: Episode, answers: Moments | None) -> Episode:
+    """The same, where it may have begun with a portal's answers: with any of the first that may be its."""
+    onset = found.onset
+    if answers is None or onset is None or onset[0] > answers[1] or onset[1] < answers[0]:
+        return found
+    return replace(found, onset=(min(onset[0], answers[0]), max(onset[1], answers[1])))
 
 
 def _status(rows: Iterable[Mapping[str, Any]]) -> int | None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from klaviyo_nb.diagnosis.clocks import CLOCK_S, PAUSES, as_sure_as_clocks
 from klaviyo_nb.diagnosis.counted import earlier, tallies, with_new
-from klaviyo_nb.diagnosis.portals import first_answers
+from klaviyo_nb.diagnosis.portals import first_answers, with_first_answers
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
@@ -95,10 +95,8 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         if "metrics" not in counted:
             live = evidence.collected_at - evidence.window.end <= LIVE
             by_logs = [as_sure_as_clocks(each, frame, read_until if live else None) for each in by_logs]
-        if evidence.calls is not None and (
-            answers := first_answers(pd.concat([evidence.earlier, evidence.calls]))
-        ):
-            by_logs = [_of_portal(each, answers) for each in by_logs]
+        answers = first_answers(pd.concat([evidence.earlier, evidence.calls]))
+        by_logs = [with_first_answers(each, answers) for each in by_logs]
         found["logs"] = list(_since(evidence.window.start, by_logs))
     if "metrics" in counted and evidence.metrics is not None:
         width = step_s(evidence.metrics) or 0.0
@@ -108,6 +106,8 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         placed = episodes(counts, width, width or None, past)
         counts = counts.assign(took_s=width, unseen_s=_unseen_s(counts, evidence.metrics, width))
         found["metrics"] = [_maybe_before(_nearer(each, counts, width), counts, past) for each in placed]
+        if not placed and "logs" in counted and _of_failures_only(counted):
+            found.pop("logs", None)
     last = {name: each[-1] for name, each in found.items() if each}
     since = max((each.seen[0] for each in last.values()), default=None)
     same = {name: each for name, each in last.items() if since and each.seen[1] + CLOCKS >= since}
@@ -130,11 +130,16 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
     )
 
 
-def _of_portal(found: Episode, answers: Moments) -> Episode:
-    """The same, where it may have begun with a portal's answers: with any of the first that may be its."""
-    if found.onset is None or found.onset[0] > answers[1] or found.onset[1] < answers[0]:
-        return found
-    return replace(found, onset=(min(found.onset[0], answers[0]), max(found.onset[1], answers[1])))
+def _of_failures_only(counted: Mapping[str, Tally]) -> bool:
+    """Do logs hold nothing but failures, no more of them than the metrics count among all calls?
+
+    That tells nothing of the share that fails.
+    """
+    calls = {name: each.frame["calls"].sum() for name, each in counted.items()}
+    failed = {
+        name: each.frame.loc[each.frame["kind"].notna(), "calls"].sum() for name, each in counted.items()
+    }
+    return bool(failed["logs"] >= NEARLY_ALL * calls["logs"] and failed["logs"] <= failed["metrics"] / WHOLE)
 
 
 def _told_whole(

@@ -103,7 +103,8 @@ def only_kinds(frame: pd.DataFrame, kinds: Mapping[str, int]) -> pd.DataFrame:
 class Concern:
     """What the trouble of a span concerns; a label that is absent, or None, is all of it.
 
-    Of several kinds each counts since it began, if it was seen to: before, it may have been noise.
+    Of several kinds each counts since it began, or since the first of them did, if it was seen to: before, it
+    may have been noise.
     """
 
     kinds: Mapping[str, int] | None
@@ -139,9 +140,10 @@ def concern_of(frame: pd.DataFrame, span: Span, own: Mapping[str, int]) -> Conce
         if not len(other) and often[often.index.isin(own)].sum() > often.sum() / 2:
             kinds = often[often.index.isin(own)]  # nothing lies outside: those with a stretch of their own
         if len(kinds):
-            since = [own.get(kind, 0) for kind in kinds.index]
-            since = [0 if at == min(since) else at for at in since]
-            concern = Concern(dict(zip(kinds.index, since, strict=True)), {})
+            began = {kind: own[kind] for kind in kinds.index if kind in own}
+            first = min(began.values(), default=0)
+            since = {kind: began.get(kind, first) for kind in kinds.index}
+            concern = Concern({kind: 0 if began.get(kind) == first else at for kind, at in since.items()}, {})
     frame = concern.of(frame)
     for label in ("endpoint", "host"):
         if label in frame:

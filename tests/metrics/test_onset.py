@@ -93,6 +93,19 @@ class TestOfTwoFaults:
         frame = pd.concat([self.frame([0.0] * 7, [0.0] * 3), seldom, noise])
         assert only(episodes(frame, width_s=60)).onset == (at(10), at(13))
 
+    def test_a_kind_of_which_none_saw_a_beginning_counts_since_the_first_that_was_seen(self):
+        """Single errors before are noise, though they are more frequent while others are throttled."""
+        every = bins([1.0] * 4, [0.0] * 4, 9 * MINUTE).assign(endpoint="/api/lists", kind=None)
+        throttled = bins([1.0] * 60, [1.0] * 60).iloc[40:].assign(endpoint="/api/lists", kind="throttled")
+        errors = (
+            bins([1.0] * 60, [1.0] * 60).iloc[[12, 41, 47, 52]].assign(endpoint="/api/lists", kind="server")
+        )
+        well = bins([2.0] * 60, [0.0] * 60).assign(endpoint="/api/events", kind=None)
+        found = only(episodes(pd.concat([every, throttled, errors, well]), width_s=60))
+        assert found.concerns["kind"] == ("server", "throttled")
+        assert found.onset is not None
+        assert at(28) <= found.onset[0] <= at(40) <= found.onset[1] <= at(42)
+
     def test_what_failed_so_before_the_second_began_is_noise(self):
         seldom = bins([1.0] * 60, [0.0] * 10 + [1.0] * 50).assign(endpoint="/api/lists")
         seldom["kind"] = np.where(seldom["failed"] > 0, "forbidden", None)

@@ -8,9 +8,11 @@ import pytest
 
 import samples
 from klaviyo_nb.diagnosis import decide
+from klaviyo_nb.diagnosis.counted import tallies
+from klaviyo_nb.diagnosis.thresholds import Thresholds
 from klaviyo_nb.diagnosis.times import clocks_differ, times_of
 from klaviyo_nb.evidence import Evidence
-from klaviyo_nb.frames import METRICS, NOTES
+from klaviyo_nb.frames import CALLS, METRICS, NOTES
 from klaviyo_nb.metrics.times import Estimate, Moment, combined
 from klaviyo_nb.window import Window, whole_seconds
 
@@ -375,7 +377,7 @@ def test_counters_that_had_counted_its_first_failures_place_the_beginning_before
     assert timedelta(0) <= begun - found.earliest <= timedelta(minutes=2)
 
 
-def scraped(*without: tuple[float, float]) -> Evidence:
+def scraped(*without: tuple[float, float], code: str = "503") -> Evidence:
     """Four calls a second from noon on; two in three fail from minute 50 to 75. No samples in some minutes."""
     seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
     seen = ~pd.concat(
@@ -387,7 +389,7 @@ def scraped(*without: tuple[float, float]) -> Evidence:
             "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds[seen], unit="s"), "role": role, "name": role,
             "series": f'{{"status": "{status}"}}', "endpoint": "/api/events", "status": status, "value": rise.cumsum()[seen],
         })
-        for role, status, rise in (("requests", "success", 60 - bad), ("requests", "error", bad), ("errors", "503", bad))
+        for role, status, rise in (("requests", "success", 60 - bad), ("requests", "error", bad), ("errors", code, bad))
     ]  # fmt: skip
     window = Window(NOON, at(120))
     return Evidence(window, window.end, metrics=METRICS.frame(pd.concat(rows, ignore_index=True)))
@@ -444,3 +446,38 @@ def test_of_two_faults_the_first_may_have_begun_with_what_its_endpoint_had_count
     assert onset is not None
     assert onset.latest <= at(3)
     assert (onset.earliest < NOON - timedelta(minutes=5)) == held
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("503", "server"), ("5xx", "server"), ("5XX", "server"), ("4xx", "unknown")]
+)
+def test_a_class_of_codes_tells_what_all_of_its_codes_do(code: str, kind: str) -> None:
+    counted = tallies(scraped((130, 140), code=code), Thresholds())["metrics"].frame
+    assert set(counted["kind"].dropna()) == {kind}
+
+
+@pytest.mark.parametrize(("lines", "told"), [(4, False), (40, True)])
+def test_a_log_of_failures_alone_is_no_trouble_where_metrics_count_the_same_among_many(
+    lines: int, told: bool
+) -> None:
+    """Of 28,800 calls the metrics saw four fail. A log that tells of more failures saw something else."""
+    seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
+    counters = {
+        "202": pd.Series(60.0, seconds.index).cumsum(),
+        "503": (seconds % 1_800 == 900).cumsum() * 1.0,
+    }
+    rows = [
+        pd.DataFrame({
+            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds, unit="s"), "role": "requests", "name": "calls",
+            "series": f'{{"status": "{status}"}}', "endpoint": "/api/events", "status": status, "value": value,
+        })
+        for status, value in counters.items()
+    ]  # fmt: skip
+    times = [at(120 * number / lines + 0.5) for number in range(lines)]
+    calls = pd.DataFrame(
+        {"timestamp": times, "source": "app.log", "endpoint": "/api/events", "status_code": 503}
+    )
+    window = Window(NOON, at(120))
+    metrics = METRICS.frame(pd.concat(rows, ignore_index=True))
+    seen = Evidence(window, window.end, metrics=metrics, calls=CALLS.frame(calls))
+    assert times_of(seen).failed == told
