@@ -11,7 +11,6 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from klaviyo_nb.diagnosis.portals import told_by_probes
 from klaviyo_nb.evidence import UNFINISHED, Budget, Coverage, Evidence, Gap
 from klaviyo_nb.frames import PROBES
 from klaviyo_nb.probes.api import PATHS
@@ -89,6 +88,8 @@ class Coming:
         earlier, calls = apart(read.calls, self.window) if read and seen else (None, None)
         rows = tuple(map(PROBES.row, probed.rows if probed else self.rows))
         if calls is not None and earlier is not None:
+            from klaviyo_nb.diagnosis.portals import told_by_probes  # where no log was read, it is not needed
+
             calls, earlier = told_by_probes(calls, earlier, rows)
         return Evidence(
             window=self.window,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from klaviyo_nb.diagnosis.clocks import CLOCK_S, PAUSES, as_sure_as_clocks
 from klaviyo_nb.diagnosis.counted import earlier, tallies, with_new
-from klaviyo_nb.diagnosis.portals import first_answers, with_first_answers
+from klaviyo_nb.diagnosis.portals import COLUMNS, first_answers, with_first_answers
 from klaviyo_nb.diagnosis.probed import KEYED, kind_of
 from klaviyo_nb.diagnosis.thresholds import from_table
 from klaviyo_nb.evidence import remembered
@@ -95,7 +95,8 @@ def times(evidence: Evidence, counted: Mapping[str, Tally]) -> Times:
         if "metrics" not in counted:
             live = evidence.collected_at - evidence.window.end <= LIVE
             by_logs = [as_sure_as_clocks(each, frame, read_until if live else None) for each in by_logs]
-        answers = first_answers(pd.concat([evidence.earlier, evidence.calls]))
+        read = [each[COLUMNS] for each in (evidence.earlier, evidence.calls) if each is not None]
+        answers = first_answers(pd.concat(read))
         by_logs = [with_first_answers(each, answers) for each in by_logs]
         found["logs"] = list(_since(evidence.window.start, by_logs))
     if "metrics" in counted and evidence.metrics is not None:
