@@ -377,22 +377,34 @@ def test_counters_that_had_counted_its_first_failures_place_the_beginning_before
     assert timedelta(0) <= begun - found.earliest <= timedelta(minutes=2)
 
 
-def scraped(*without: tuple[float, float], code: str = "503") -> Evidence:
-    """Four calls a second from noon on; two in three fail from minute 50 to 75. No samples in some minutes."""
-    seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
-    seen = ~pd.concat(
-        [(seconds >= 60 * first) & (seconds < 60 * last) for first, last in without], axis=1
-    ).any(axis=1)
-    bad = seconds.between(3_000, 4_500, inclusive="right") * 40.0
+#: When samples are taken, from noon on [s].
+SECONDS = pd.Series(range(0, 7_200, 15), dtype="float64")
+
+
+def sampled(*counters: tuple[str, str, str, pd.Series[float]]) -> Evidence:
+    """Two hours of counters: role, endpoint, status, and what each has come to at some of `SECONDS`."""
     rows = [
         pd.DataFrame({
-            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds[seen], unit="s"), "role": role, "name": role,
-            "series": f'{{"status": "{status}"}}', "endpoint": "/api/events", "status": status, "value": rise.cumsum()[seen],
+            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(SECONDS[value.index], unit="s"), "role": role, "name": role,
+            "series": f'{{"endpoint": "{endpoint}", "status": "{status}"}}', "endpoint": endpoint, "status": status,
+            "value": value,
         })
-        for role, status, rise in (("requests", "success", 60 - bad), ("requests", "error", bad), ("errors", code, bad))
+        for role, endpoint, status, value in counters
     ]  # fmt: skip
     window = Window(NOON, at(120))
     return Evidence(window, window.end, metrics=METRICS.frame(pd.concat(rows, ignore_index=True)))
+
+
+def scraped(*without: tuple[float, float], code: str = "503") -> Evidence:
+    """Four calls a second from noon on; two in three fail from minute 50 to 75. No samples in some minutes."""
+    unseen = [SECONDS.between(60 * first, 60 * last, inclusive="left") for first, last in without]
+    seen = ~pd.concat(unseen, axis=1).any(axis=1)
+    bad = SECONDS.between(3_000, 4_500, inclusive="right") * 40.0
+    return sampled(
+        ("requests", "/api/events", "success", (60 - bad).cumsum()[seen]),
+        ("requests", "/api/events", "error", bad.cumsum()[seen]),
+        ("errors", "/api/events", code, bad.cumsum()[seen]),
+    )
 
 
 def test_a_beginning_or_an_end_while_no_series_was_sampled_may_be_of_any_moment_of_it() -> None:
@@ -423,25 +435,13 @@ def test_of_two_faults_the_first_may_have_begun_with_what_its_endpoint_had_count
     counted: float, held: bool
 ) -> None:
     """Every five minutes a profile is refused; from minute 50 on all events fail. The window begins in between."""
-    seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
-    step = pd.Series(range(len(seconds)))
-    refused, failing = (step % 20 == 10).astype(float), (seconds > 3_000) * 5.0
-    counters = {
-        ("/api/profiles", "400"): refused.cumsum() + counted,
-        ("/api/profiles", "200"): (step % 15 == 3).cumsum() + 30.0,
-        ("/api/events", "503"): failing.cumsum(),
-        ("/api/events", "202"): (5.0 - failing).cumsum() + 50,
-    }
-    rows = [
-        pd.DataFrame({
-            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds, unit="s"), "role": "requests", "name": "calls",
-            "series": f'{{"endpoint": "{endpoint}", "status": "{status}"}}',
-            "endpoint": endpoint, "status": status, "value": value,
-        })
-        for (endpoint, status), value in counters.items()
-    ]  # fmt: skip
-    window = Window(NOON, at(120))
-    seen = Evidence(window, window.end, metrics=METRICS.frame(pd.concat(rows, ignore_index=True)))
+    step, failing = SECONDS // 15, (SECONDS > 3_000) * 5.0
+    seen = sampled(
+        ("requests", "/api/profiles", "400", (step % 20 == 10).astype(float).cumsum() + counted),
+        ("requests", "/api/profiles", "200", (step % 15 == 3).cumsum() + 30.0),
+        ("requests", "/api/events", "503", failing.cumsum()),
+        ("requests", "/api/events", "202", (5.0 - failing).cumsum() + 50),
+    )
     onset = times_of(seen).onset
     assert onset is not None
     assert onset.latest <= at(3)
@@ -461,23 +461,13 @@ def test_a_log_of_failures_alone_is_no_trouble_where_metrics_count_the_same_amon
     lines: int, told: bool
 ) -> None:
     """Of 28,800 calls the metrics saw four fail. A log that tells of more failures saw something else."""
-    seconds = pd.Series(range(0, 7_200, 15), dtype="float64")
-    counters = {
-        "202": pd.Series(60.0, seconds.index).cumsum(),
-        "503": (seconds % 1_800 == 900).cumsum() * 1.0,
-    }
-    rows = [
-        pd.DataFrame({
-            "timestamp": pd.Timestamp(NOON) + pd.to_timedelta(seconds, unit="s"), "role": "requests", "name": "calls",
-            "series": f'{{"status": "{status}"}}', "endpoint": "/api/events", "status": status, "value": value,
-        })
-        for status, value in counters.items()
-    ]  # fmt: skip
     times = [at(120 * number / lines + 0.5) for number in range(lines)]
     calls = pd.DataFrame(
         {"timestamp": times, "source": "app.log", "endpoint": "/api/events", "status_code": 503}
     )
-    window = Window(NOON, at(120))
-    metrics = METRICS.frame(pd.concat(rows, ignore_index=True))
-    seen = Evidence(window, window.end, metrics=metrics, calls=CALLS.frame(calls))
+    counted = sampled(
+        ("requests", "/api/events", "202", (SECONDS * 0 + 60.0).cumsum()),
+        ("requests", "/api/events", "503", (SECONDS % 1_800 == 900).cumsum() * 1.0),
+    )
+    seen = replace(counted, calls=CALLS.frame(calls))
     assert times_of(seen).failed == told
