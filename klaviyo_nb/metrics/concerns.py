@@ -7,7 +7,7 @@ itself, and `concern_of` those that what was found is about.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,10 +114,6 @@ class Concern:
         """As `Episode.concerns`."""
         kinds = {} if self.kinds is None else {"kind": tuple(self.kinds)}
         return kinds | {label: tuple(values) for label, values in self.values.items()}
-
-    def ever(self) -> Concern:
-        """The same, of whatever time: in the past of the bins no kind was seen to begin."""
-        return self if self.kinds is None else replace(self, kinds=dict.fromkeys(self.kinds, 0))
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Its calls; failures of other kinds count as no failures."""

@@ -121,7 +121,7 @@ def episodes(
             known = around if past is None or former else pd.concat([past, around])
             some[0] = _with_forerunner(some[0], known, width, lag)
         if some and former is None and past is not None:
-            some[0] = _with_past(some[0], concern.ever().of(past), concerned, width, lag)
+            some[0] = _with_past(some[0], concern.of(past), concerned, width, lag)
         found += [replace(each, concerns=concern.named()) for each in some]
     return found
 
